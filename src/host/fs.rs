@@ -1,0 +1,107 @@
+//! File operations whose errors say what was tried with which path.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} '{}': {source}", path.display())]
+pub struct FsError {
+    /// What was tried, as a verb.
+    pub action: &'static str,
+    /// With which path.
+    pub path: PathBuf,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// Returns a function for `map_err`.
+    pub fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FsError + use<> {
+        let path = path.to_path_buf();
+        move |source| FsError {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// Whether the cause is that the file is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// The file cannot be read, or is larger.
+pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
+    let file = File::open(path).map_err(FsError::at("open", path))?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, limit + 1), &mut bytes)
+        .map_err(FsError::at("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(FsError {
+            action: "read",
+            path: path.to_path_buf(),
+            source: io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it is larger than {limit} bytes"),
+            ),
+        });
+    }
+    Ok(bytes)
+}
+
+/// Makes a directory and those above it that are missing.
+///
+/// # Errors
+/// One of them cannot be made.
+pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
+    fs::create_dir_all(path).map_err(FsError::at("create directory", path))
+}
+
+/// Removes a file; one that is not there is no error.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub fn remove_file(path: &Path) -> Result<(), FsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FsError::at("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Renames a file or directory.
+///
+/// # Errors
+/// The system refuses, for one because the two are on different file systems.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
+    fs::rename(from, to).map_err(FsError::at("rename to", to))
+}
+
+/// Writes a file so that it appears under its name whole or not at all: written beside it,
+/// synced, renamed. `mode` holds the permission bits.
+///
+/// # Errors
+/// Any step that fails; nothing is left behind then.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(directory)
+        .map_err(FsError::at("create a file beside", path))?;
+    file.write_all(bytes).map_err(FsError::at("write", path))?;
+    file.as_file()
+        .sync_all()
+        .map_err(FsError::at("sync", path))?;
+    file.persist(path)
+        .map_err(|error| FsError::at("rename to", path)(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! The operating system, behind a narrow interface.
+
+pub mod facts;
+pub mod fs;

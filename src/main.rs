@@ -1,0 +1,3 @@
+//! The `udocker` executable.
+
+fn main() {}

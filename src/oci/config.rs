@@ -1,0 +1,212 @@
+//! The image configuration: what to run, in which environment, on which layers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::{DiffId, Platform};
+
+/// The members of an image configuration that this program uses.
+///
+/// Lenient on purpose: images of ten years and several builders are out there, and udocker.py
+/// took `null`, a string for a list, or lower-case names, so they are taken here too. The
+/// document itself is kept as it was; this is only a view of it.
+///
+/// Source: OCI image-spec v1.1, "Image Configuration"; Docker image specification v1.2.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageConfig {
+    /// What the image is for, where it says so.
+    pub platform: Option<Platform>,
+    /// Digests of the uncompressed layers, base first. Empty for old images.
+    pub diff_ids: Vec<DiffId>,
+    /// How to start a container.
+    pub process: ProcessConfig,
+}
+
+/// How to start a container: the `config` object.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ProcessConfig {
+    /// `K=V` each.
+    #[serde(rename = "Env", alias = "env", deserialize_with = "words")]
+    pub env: Vec<String>,
+    /// Arguments that the user may replace.
+    #[serde(rename = "Cmd", alias = "cmd", deserialize_with = "words")]
+    pub cmd: Vec<String>,
+    /// The command itself.
+    #[serde(
+        rename = "Entrypoint",
+        alias = "entrypoint",
+        deserialize_with = "words"
+    )]
+    pub entrypoint: Vec<String>,
+    /// Where to start; empty where the image does not say.
+    #[serde(rename = "WorkingDir", alias = "workingdir", deserialize_with = "text")]
+    pub working_dir: String,
+    /// `name`, `uid` or `uid:gid`; empty where the image does not say.
+    #[serde(rename = "User", alias = "user", deserialize_with = "text")]
+    pub user: String,
+    /// Host name; hardly ever set.
+    #[serde(rename = "Hostname", alias = "hostname", deserialize_with = "text")]
+    pub hostname: String,
+    /// `80/tcp` each.
+    #[serde(
+        rename = "ExposedPorts",
+        alias = "exposedports",
+        deserialize_with = "keys"
+    )]
+    pub exposed_ports: Vec<String>,
+    /// Mount points the image declares.
+    #[serde(rename = "Volumes", alias = "volumes", deserialize_with = "keys")]
+    pub volumes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawConfig {
+    #[serde(default, deserialize_with = "text")]
+    os: String,
+    #[serde(default, deserialize_with = "text")]
+    architecture: String,
+    #[serde(default, deserialize_with = "text")]
+    variant: String,
+    #[serde(default)]
+    rootfs: Option<RawRootfs>,
+    #[serde(default)]
+    config: Option<ProcessConfig>,
+    #[serde(default)]
+    container_config: Option<ProcessConfig>,
+}
+
+#[derive(Deserialize)]
+struct RawRootfs {
+    #[serde(default)]
+    diff_ids: Option<Vec<DiffId>>,
+}
+
+impl ImageConfig {
+    /// Reads a configuration document.
+    ///
+    /// # Errors
+    /// The document is not JSON, not an object, or a member has an impossible type.
+    pub fn parse(bytes: &[u8]) -> Result<ImageConfig, serde_json::Error> {
+        // By way of a map, since serde would take a list for a structure too.
+        let document: serde_json::Map<String, Value> = serde_json::from_slice(bytes)?;
+        let raw: RawConfig = serde_json::from_value(Value::Object(document))?;
+        let platform = (!raw.architecture.is_empty()).then(|| Platform {
+            os: if raw.os.is_empty() {
+                "linux".to_string()
+            } else {
+                raw.os
+            },
+            architecture: raw.architecture,
+            variant: raw.variant,
+        });
+        Ok(ImageConfig {
+            platform,
+            diff_ids: raw
+                .rootfs
+                .and_then(|rootfs| rootfs.diff_ids)
+                .unwrap_or_default(),
+            process: raw.config.or(raw.container_config).unwrap_or_default(),
+        })
+    }
+
+    /// The platform as udocker.py prints it: `unknown` stands for what is missing.
+    pub fn platform_text(&self) -> String {
+        self.platform
+            .as_ref()
+            .map_or_else(|| "unknown/unknown".to_string(), Platform::to_string)
+    }
+}
+
+/// A list of strings; `null` is empty and a string is split at blanks.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        List(Vec<String>),
+        Text(String),
+        Null,
+    }
+    Ok(match Words::deserialize(deserializer)? {
+        Words::List(list) => list,
+        Words::Text(text) => text.split_whitespace().map(str::to_string).collect(),
+        Words::Null => Vec::new(),
+    })
+}
+
+/// A string; `null` is empty and a number is written out.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        other => {
+            return Err(serde::de::Error::custom(format!(
+                "expected a string, found {other}"
+            )));
+        }
+    })
+}
+
+/// The keys of an object, or a list of strings.
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Keys {
+        Map(BTreeMap<String, Value>),
+        List(Vec<String>),
+        Null,
+    }
+    Ok(match Keys::deserialize(deserializer)? {
+        Keys::Map(map) => map.into_keys().collect(),
+        Keys::List(list) => list,
+        Keys::Null => Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_configuration_is_read() {
+        let config = ImageConfig::parse(
+            br#"{"architecture":"amd64","os":"linux",
+                 "config":{"Env":["A=b c"],"Cmd":["sh","-c",""],"Entrypoint":null,
+                           "ExposedPorts":{"80/tcp":{}},"User":"1000"},
+                 "rootfs":{"type":"layers","diff_ids":[]}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.platform_text(), "linux/amd64");
+        assert_eq!(
+            config.process,
+            ProcessConfig {
+                env: vec!["A=b c".to_string()],
+                cmd: vec!["sh".to_string(), "-c".to_string(), String::new()],
+                exposed_ports: vec!["80/tcp".to_string()],
+                user: "1000".to_string(),
+                ..ProcessConfig::default()
+            }
+        );
+    }
+
+    #[test]
+    fn old_and_odd_configurations_are_read() {
+        let config = ImageConfig::parse(
+            br#"{"config":null,"container_config":{"Cmd":"/bin/sh -c x","User":0}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.process.cmd, ["/bin/sh", "-c", "x"]);
+        assert_eq!(config.process.user, "0");
+        assert_eq!(config.platform_text(), "unknown/unknown");
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        for text in ["", "[]", "{", r#"{"config":{"Env":7}}"#] {
+            assert!(ImageConfig::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What proves to a registry who asks.
+
+use std::fmt;
+
+/// A text that never shows in logs, errors or debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How to authenticate with one registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A user name and a password or access token.
+    Basic {
+        /// The account.
+        username: String,
+        /// Its password or access token.
+        password: Secret,
+    },
+    /// An OAuth2 refresh token, Docker's `identitytoken`.
+    IdentityToken(Secret),
+}

@@ -1,0 +1,424 @@
+//! Image manifests and indexes, in their OCI and Docker forms.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Digest, MediaType, Platform};
+
+/// Largest manifest accepted, in bytes.
+///
+/// Source: OCI distribution-spec v1.1, "Pushing manifests": registries should allow 4 MiB.
+pub const MANIFEST_MAX_BYTES: usize = 4 << 20;
+
+/// Most layers an image may have; no builder makes more than 127.
+const LAYERS_MAX: usize = 4096;
+
+/// Points to stored bytes.
+///
+/// Source: OCI image-spec v1.1, "Content Descriptors".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// What the bytes are.
+    #[serde(rename = "mediaType", default = "no_media_type")]
+    pub media_type: MediaType,
+    /// Their hash.
+    pub digest: Digest,
+    /// Their number; `None` only in schema 1, which does not say.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// Other places to get them, for foreign layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+}
+
+fn no_media_type() -> MediaType {
+    MediaType::Other(String::new())
+}
+
+/// One image: its configuration and layers, base first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The configuration; schema 1 keeps it inside the manifest instead.
+    pub config: ConfigSource,
+    /// The layers in the order they are applied.
+    pub layers: Vec<Descriptor>,
+}
+
+/// Where the image configuration is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// A blob of its own.
+    Blob(Descriptor),
+    /// The text inside a schema 1 manifest.
+    Inline(String),
+}
+
+/// One manifest in an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// The manifest, or a further index.
+    pub descriptor: Descriptor,
+    /// What it is for, where the index says so.
+    pub platform: Option<Platform>,
+}
+
+/// A list of manifests, one per platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The entries in their order, without attestations.
+    pub entries: Vec<IndexEntry>,
+}
+
+/// What a manifest document turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParsedManifest {
+    /// An image.
+    Image(Manifest),
+    /// An index or manifest list.
+    Index(Index),
+}
+
+/// Why a document is no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Longer than any registry stores.
+    #[error("the manifest is larger than {MANIFEST_MAX_BYTES} bytes")]
+    TooLarge,
+    /// Not JSON, or a required member is missing or wrong.
+    #[error("the manifest is not valid: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON, but neither an image nor an index.
+    #[error("the document is neither an image manifest nor an index{0}")]
+    Unknown(String),
+    /// More layers than any real image.
+    #[error("the manifest lists {0} layers, more than the {LAYERS_MAX} allowed")]
+    TooManyLayers(usize),
+    /// An artifact, not a container image.
+    #[error("this is not a container image but an artifact of type '{0}'")]
+    Artifact(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawManifest {
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct RawSchema1 {
+    #[serde(rename = "fsLayers")]
+    fs_layers: Vec<RawSchema1Layer>,
+    history: Vec<RawSchema1History>,
+}
+
+#[derive(Deserialize)]
+struct RawSchema1Layer {
+    #[serde(rename = "blobSum")]
+    blob_sum: Digest,
+}
+
+#[derive(Deserialize)]
+struct RawSchema1History {
+    #[serde(rename = "v1Compatibility")]
+    v1_compatibility: String,
+}
+
+#[derive(Deserialize)]
+struct RawIndex {
+    manifests: Vec<RawIndexEntry>,
+}
+
+#[derive(Deserialize)]
+struct RawIndexEntry {
+    #[serde(flatten)]
+    descriptor: Descriptor,
+    #[serde(default)]
+    platform: Option<RawPlatform>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct RawPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+impl ParsedManifest {
+    /// Reads a manifest or index.
+    ///
+    /// What it is follows from `content_type` where that is a known type, then from the
+    /// document's own `mediaType`, then from its members.
+    ///
+    /// # Errors
+    /// `ManifestError`, by cause; nothing is guessed around damage.
+    pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, ManifestError> {
+        if bytes.len() > MANIFEST_MAX_BYTES {
+            return Err(ManifestError::TooLarge);
+        }
+        let document: Value = serde_json::from_slice(bytes)?;
+        let own_type = document
+            .get("mediaType")
+            .and_then(Value::as_str)
+            .map(MediaType::parse);
+        let known = |media_type: &&MediaType| !matches!(media_type, MediaType::Other(_));
+        let media_type = content_type
+            .filter(known)
+            .or(own_type.as_ref().filter(known));
+        match media_type {
+            Some(media_type) if media_type.is_index() => parse_index(document),
+            Some(MediaType::DockerSchema1) => parse_schema1(document),
+            Some(_) => parse_image(document),
+            None if document.get("manifests").is_some() => parse_index(document),
+            None if document.get("fsLayers").is_some() => parse_schema1(document),
+            None if document.get("layers").is_some() => parse_image(document),
+            None => Err(ManifestError::Unknown(
+                own_type
+                    .map(|media_type| format!(" but of type '{media_type}'"))
+                    .unwrap_or_default(),
+            )),
+        }
+    }
+}
+
+fn parse_image(document: Value) -> Result<ParsedManifest, ManifestError> {
+    let artifact_type = document
+        .get("artifactType")
+        .and_then(Value::as_str)
+        .map(str::to_string);
+    let raw: RawManifest = serde_json::from_value(document)?;
+    let config_type = raw.config.media_type.as_str();
+    if config_type == "application/vnd.oci.empty.v1+json" {
+        return Err(ManifestError::Artifact(
+            artifact_type.unwrap_or_else(|| config_type.to_string()),
+        ));
+    }
+    check_layer_count(raw.layers.len())?;
+    let layers = raw
+        .layers
+        .into_iter()
+        // BuildKit's attestations and other statements about the image are no part of its tree.
+        .filter(|layer| !layer.media_type.as_str().contains("in-toto"))
+        .collect();
+    Ok(ParsedManifest::Image(Manifest {
+        config: ConfigSource::Blob(raw.config),
+        layers,
+    }))
+}
+
+/// Source: Docker image manifest version 2, schema 1: `fsLayers` and `history` are newest first.
+fn parse_schema1(document: Value) -> Result<ParsedManifest, ManifestError> {
+    let raw: RawSchema1 = serde_json::from_value(document)?;
+    check_layer_count(raw.fs_layers.len())?;
+    let config = raw
+        .history
+        .into_iter()
+        .next()
+        .map(|entry| entry.v1_compatibility)
+        .ok_or_else(|| ManifestError::Unknown(": its history is empty".to_string()))?;
+    let layers = raw
+        .fs_layers
+        .into_iter()
+        .rev()
+        .map(|layer| Descriptor {
+            media_type: MediaType::parse(
+                "application/vnd.docker.container.image.rootfs.diff+x-gtar",
+            ),
+            digest: layer.blob_sum,
+            size: None,
+            urls: Vec::new(),
+        })
+        .collect();
+    Ok(ParsedManifest::Image(Manifest {
+        config: ConfigSource::Inline(config),
+        layers,
+    }))
+}
+
+fn check_layer_count(count: usize) -> Result<(), ManifestError> {
+    if count > LAYERS_MAX {
+        return Err(ManifestError::TooManyLayers(count));
+    }
+    Ok(())
+}
+
+fn parse_index(document: Value) -> Result<ParsedManifest, ManifestError> {
+    let raw: RawIndex = serde_json::from_value(document)?;
+    let entries = raw
+        .manifests
+        .into_iter()
+        .filter(|entry| !is_attestation(entry))
+        .map(|entry| IndexEntry {
+            platform: entry.platform.and_then(platform_of),
+            descriptor: entry.descriptor,
+        })
+        .collect();
+    Ok(ParsedManifest::Index(Index { entries }))
+}
+
+fn platform_of(raw: RawPlatform) -> Option<Platform> {
+    if raw.architecture.is_empty() {
+        return None;
+    }
+    Some(Platform {
+        os: if raw.os.is_empty() {
+            "linux".to_string()
+        } else {
+            raw.os
+        },
+        architecture: raw.architecture,
+        variant: raw.variant.unwrap_or_default(),
+    })
+}
+
+/// Source: Docker's attestation storage: an entry for platform `unknown/unknown`, annotated.
+fn is_attestation(entry: &RawIndexEntry) -> bool {
+    let annotated = entry
+        .annotations
+        .as_ref()
+        .is_some_and(|annotations| annotations.contains_key("vnd.docker.reference.type"));
+    let unknown = entry
+        .platform
+        .as_ref()
+        .is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown");
+    annotated || unknown
+}
+
+impl Index {
+    /// Returns the entries that may hold an image for `wanted`, best first.
+    ///
+    /// Exact platforms come first, then older variants, then nested indexes and entries that do
+    /// not say what they are for, which have to be looked into.
+    pub fn candidates(&self, wanted: &Platform) -> Vec<&IndexEntry> {
+        let mut rated: Vec<(u32, &IndexEntry)> = self
+            .entries
+            .iter()
+            .filter_map(|entry| {
+                let distance = match &entry.platform {
+                    Some(platform) => wanted.distance(platform)?,
+                    None => u32::MAX,
+                };
+                Some((distance, entry))
+            })
+            .collect();
+        rated.sort_by_key(|(distance, _)| *distance);
+        rated.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// The platforms the index says it has, for messages.
+    pub fn platforms(&self) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.platform.as_ref().map(Platform::to_string))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(byte: u8) -> String {
+        format!("sha256:{}", format!("{byte:02x}").repeat(32))
+    }
+
+    fn descriptor(byte: u8) -> Value {
+        serde_json::json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(byte), "size": 7})
+    }
+
+    fn parse(document: &Value) -> Result<ParsedManifest, ManifestError> {
+        ParsedManifest::parse(document.to_string().as_bytes(), None)
+    }
+
+    fn index(document: &Value) -> Index {
+        match parse(document).unwrap() {
+            ParsedManifest::Index(index) => index,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn entry(byte: u8, platform: Value) -> Value {
+        let mut entry = descriptor(byte);
+        entry["platform"] = platform;
+        entry
+    }
+
+    #[test]
+    fn candidates_are_best_first_and_never_attestations() {
+        let index = index(&serde_json::json!({"manifests": [
+            descriptor(9),
+            entry(1, serde_json::json!({"os": "linux", "architecture": "arm", "variant": "v5"})),
+            entry(2, serde_json::json!({"os": "linux", "architecture": "arm", "variant": "v7"})),
+            entry(3, serde_json::json!({"os": "linux", "architecture": "amd64"})),
+            entry(4, serde_json::json!({"os": "unknown", "architecture": "unknown"})),
+            entry(5, serde_json::json!({"os": "windows", "architecture": "arm"})),
+        ]}));
+        let chosen: Vec<String> = index
+            .candidates(&"linux/arm/v7".parse().unwrap())
+            .iter()
+            .map(|entry| entry.descriptor.digest.to_string())
+            .collect();
+        assert_eq!(chosen, [digest(2), digest(1), digest(9)]);
+        assert!(index.candidates(&"linux/s390x".parse().unwrap()).len() == 1);
+    }
+
+    #[test]
+    fn schema1_layers_come_base_first() {
+        let document = serde_json::json!({
+            "schemaVersion": 1,
+            "fsLayers": [{"blobSum": digest(2)}, {"blobSum": digest(1)}],
+            "history": [{"v1Compatibility": "{\"id\":\"top\"}"}, {"v1Compatibility": "{}"}],
+        });
+        let ParsedManifest::Image(manifest) = parse(&document).unwrap() else {
+            panic!("not an image");
+        };
+        assert_eq!(
+            manifest.config,
+            ConfigSource::Inline("{\"id\":\"top\"}".to_string())
+        );
+        let layers: Vec<String> = manifest
+            .layers
+            .iter()
+            .map(|l| l.digest.to_string())
+            .collect();
+        assert_eq!(layers, [digest(1), digest(2)]);
+    }
+
+    #[test]
+    fn the_content_type_outweighs_the_shape() {
+        let document = serde_json::json!({"config": descriptor(1), "layers": [], "manifests": []});
+        let parsed = ParsedManifest::parse(
+            document.to_string().as_bytes(),
+            Some(&MediaType::OciManifest),
+        );
+        assert!(matches!(parsed, Ok(ParsedManifest::Image(_))));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            "null",
+            r#"{"layers": []}"#,
+            r#"{"config": {"digest": "sha256:zz", "size": 1}, "layers": []}"#,
+            r#"{"fsLayers": [], "history": []}"#,
+        ] {
+            assert!(
+                ParsedManifest::parse(text.as_bytes(), None).is_err(),
+                "{text}"
+            );
+        }
+        let deep = "[".repeat(100_000);
+        assert!(ParsedManifest::parse(deep.as_bytes(), None).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! The vocabulary of container images: digests, references, manifests, platforms.
+//!
+//! Values only. Nothing here reads a disk or a network, and a value that exists is valid.
+//!
+//! Sources: OCI image-spec v1.1, OCI distribution-spec v1.1, Docker image manifest version 2 schema 2.
+
+mod config;
+mod credential;
+mod digest;
+mod manifest;
+mod media_type;
+mod platform;
+mod reference;
+
+pub use config::{ImageConfig, ProcessConfig};
+pub use credential::{Credential, Secret};
+pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use manifest::{
+    ConfigSource, Descriptor, Index, IndexEntry, MANIFEST_MAX_BYTES, Manifest, ManifestError,
+    ParsedManifest,
+};
+pub use media_type::MediaType;
+pub use platform::{Platform, PlatformError};
+pub use reference::{
+    DOCKER_HUB_REGISTRY, LocalName, Reference, ReferenceError, RegistryUrl, Version,
+};

@@ -1,0 +1,569 @@
+//! Image references: as typed, where they are pulled from, and under which name they are kept.
+//!
+//! ```text
+//! [https://|http://][HOST[:PORT]/]NAME[:TAG][@DIGEST]
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Digest, DigestError};
+
+/// Docker Hub's registry.
+pub const DOCKER_HUB_REGISTRY: &str = "https://registry-1.docker.io";
+
+/// Names under which Docker Hub is known in references and credential files.
+const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+const NAME_MAX_BYTES: usize = 255;
+const TAG_MAX_BYTES: usize = 128;
+
+/// Why a text is no image reference.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ReferenceError {
+    /// Nothing there.
+    #[error("the image reference is empty")]
+    Empty,
+    /// A scheme other than http and https.
+    #[error("image reference '{0}' has a scheme other than http:// and https://")]
+    Scheme(String),
+    /// A registry host that is none.
+    #[error("image reference '{text}' names an impossible registry host '{host}'")]
+    Host {
+        /// The whole text.
+        text: String,
+        /// The part in question.
+        host: String,
+    },
+    /// A repository name against the rules.
+    #[error(
+        "image reference '{text}' has an invalid repository name '{name}': lower-case letters, digits and single . _ - between them"
+    )]
+    Name {
+        /// The whole text.
+        text: String,
+        /// The part in question.
+        name: String,
+    },
+    /// The name is too long for a registry or a file system.
+    #[error(
+        "the repository name in the image reference is longer than {NAME_MAX_BYTES} characters"
+    )]
+    TooLong,
+    /// A tag against the rules.
+    #[error("image reference '{text}' has an invalid tag '{tag}'")]
+    Tag {
+        /// The whole text.
+        text: String,
+        /// The part in question.
+        tag: String,
+    },
+    /// A digest that is none.
+    #[error("image reference '{text}': {source}")]
+    Digest {
+        /// The whole text.
+        text: String,
+        /// What is wrong with it.
+        source: DigestError,
+    },
+}
+
+/// Which manifest of a repository is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// A label that can move.
+    Tag(String),
+    /// The content itself.
+    Digest(Digest),
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Version::Tag(tag) => f.write_str(tag),
+            Version::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// The base address of a registry: scheme, host and port, without a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegistryUrl(String);
+
+impl RegistryUrl {
+    /// Reads `https://host:port`, `http://host` or `host`, which means https. A trailing path
+    /// such as `/v1` or `/v2/` is dropped, since only the host matters for a registry.
+    ///
+    /// # Errors
+    /// `ReferenceError::Scheme` and `ReferenceError::Host`, naming the part that is wrong.
+    pub fn parse(text: &str) -> Result<RegistryUrl, ReferenceError> {
+        let (scheme, rest) = split_scheme(text)?;
+        let host = rest.split('/').next().unwrap_or_default();
+        if !is_host(host) {
+            return Err(ReferenceError::Host {
+                text: text.to_string(),
+                host: host.to_string(),
+            });
+        }
+        Ok(RegistryUrl::new(scheme.unwrap_or("https"), host))
+    }
+
+    /// Docker Hub.
+    pub fn docker_hub() -> RegistryUrl {
+        RegistryUrl(DOCKER_HUB_REGISTRY.to_string())
+    }
+
+    fn new(scheme: &str, host: &str) -> RegistryUrl {
+        if DOCKER_HUB_HOSTS.contains(&host) {
+            return RegistryUrl::docker_hub();
+        }
+        RegistryUrl(format!("{scheme}://{}", host.to_ascii_lowercase()))
+    }
+
+    /// `https://host:port`, the key of the credential store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `host:port`.
+    pub fn host(&self) -> &str {
+        self.0.split_once("://").map_or(&self.0, |(_, host)| host)
+    }
+
+    /// Whether this is Docker Hub under any of its names.
+    pub fn is_docker_hub(&self) -> bool {
+        DOCKER_HUB_HOSTS.contains(&self.host())
+    }
+}
+
+impl fmt::Display for RegistryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of an image in the local store: `repos/<repository>/<tag>/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocalName {
+    /// `busybox`, `quay.io/biocontainers/samtools`, `localhost:5000/tool`.
+    pub repository: String,
+    /// `latest`, or a digest for images pulled by digest.
+    pub tag: String,
+}
+
+impl fmt::Display for LocalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.repository, self.tag)
+    }
+}
+
+/// An image reference as a user typed it, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    text: String,
+    scheme: Option<String>,
+    host: Option<String>,
+    path: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+impl Reference {
+    /// Which manifest is meant: the digest where there is one, else the tag, else `latest`.
+    pub fn version(&self) -> Version {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => Version::Digest(digest.clone()),
+            (None, Some(tag)) => Version::Tag(tag.clone()),
+            (None, None) => Version::Tag("latest".to_string()),
+        }
+    }
+
+    /// Whether the text names a tag or digest itself.
+    pub fn has_version(&self) -> bool {
+        self.tag.is_some() || self.digest.is_some()
+    }
+
+    /// The registry to ask: the one in the reference, else `default`.
+    pub fn registry(&self, default: &RegistryUrl) -> RegistryUrl {
+        match &self.host {
+            None => default.clone(),
+            Some(host) => RegistryUrl::new(self.scheme.as_deref().unwrap_or("https"), host),
+        }
+    }
+
+    /// The repository names to try at the registry, in order.
+    ///
+    /// A one-word name means `library/NAME` at Docker Hub. At a default registry that replaces
+    /// Docker Hub, such as a mirror, NAME is tried first.
+    pub fn remote_repositories(&self, default: &RegistryUrl) -> Vec<String> {
+        let official = format!("library/{}", self.path);
+        if self.path.contains('/') {
+            vec![self.path.clone()]
+        } else if self.registry(default).is_docker_hub() {
+            vec![official]
+        } else if self.host.is_none() {
+            vec![self.path.clone(), official]
+        } else {
+            vec![self.path.clone()]
+        }
+    }
+
+    /// The name this image gets in the local store.
+    ///
+    /// Docker Hub's host and `library/` are left out, as udocker.py does.
+    pub fn local_name(&self) -> LocalName {
+        let repository = match &self.host {
+            Some(host) if !DOCKER_HUB_HOSTS.contains(&host.as_str()) => {
+                format!("{host}/{}", self.path)
+            }
+            _ => self
+                .path
+                .strip_prefix("library/")
+                .unwrap_or(&self.path)
+                .to_string(),
+        };
+        LocalName {
+            repository,
+            tag: self.version().to_string(),
+        }
+    }
+
+    /// Local names this reference may be stored under, best first: ours, then what udocker.py
+    /// makes of the same text.
+    pub fn local_candidates(&self) -> Vec<LocalName> {
+        let name = self.local_name();
+        let mut candidates = vec![name.clone()];
+        let mut push = |repository: String| {
+            let candidate = LocalName {
+                repository,
+                tag: name.tag.clone(),
+            };
+            if !candidates.contains(&candidate) {
+                candidates.push(candidate);
+            }
+        };
+        if let Some(host) = &self.host {
+            push(format!("{host}/{}", self.path));
+        }
+        push(self.path.clone());
+        candidates
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Reference, ReferenceError> {
+        if text.is_empty() {
+            return Err(ReferenceError::Empty);
+        }
+        let (scheme, rest) = split_scheme(text)?;
+        let (rest, digest) = match rest.split_once('@') {
+            Some((rest, digest)) => {
+                let digest = digest.parse().map_err(|source| ReferenceError::Digest {
+                    text: text.to_string(),
+                    source,
+                })?;
+                (rest, Some(digest))
+            }
+            None => (rest, None),
+        };
+        let (host, rest) = match rest.split_once('/') {
+            Some((first, path))
+                if scheme.is_some()
+                    || first.contains(['.', ':'])
+                    || first.eq_ignore_ascii_case("localhost") =>
+            {
+                if !is_host(first) {
+                    return Err(ReferenceError::Host {
+                        text: text.to_string(),
+                        host: first.to_string(),
+                    });
+                }
+                (Some(first.to_ascii_lowercase()), path)
+            }
+            _ => (None, rest),
+        };
+        let (path, tag) = match rest.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+            _ => (rest, None),
+        };
+        if scheme.is_some() && host.is_none() {
+            return Err(ReferenceError::Name {
+                text: text.to_string(),
+                name: String::new(),
+            });
+        }
+        if !path.split('/').all(is_name_component) {
+            return Err(ReferenceError::Name {
+                text: text.to_string(),
+                name: path.to_string(),
+            });
+        }
+        if path.len() + host.as_ref().map_or(0, |host| host.len() + 1) > NAME_MAX_BYTES {
+            return Err(ReferenceError::TooLong);
+        }
+        if let Some(tag) = tag
+            && !is_tag(tag)
+        {
+            return Err(ReferenceError::Tag {
+                text: text.to_string(),
+                tag: tag.to_string(),
+            });
+        }
+        Ok(Reference {
+            text: text.to_string(),
+            scheme: scheme.map(str::to_string),
+            host,
+            path: path.to_string(),
+            tag: tag.map(str::to_string),
+            digest,
+        })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn split_scheme(text: &str) -> Result<(Option<&str>, &str), ReferenceError> {
+    match text.split_once("://") {
+        None => Ok((None, text)),
+        Some((scheme @ ("http" | "https"), rest)) => Ok((Some(scheme), rest)),
+        Some(_) => Err(ReferenceError::Scheme(text.to_string())),
+    }
+}
+
+/// A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else {
+                return false;
+            };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            match port.strip_prefix(':') {
+                Some(port) => ("v6", Some(port)),
+                None if port.is_empty() => return true,
+                None => return false,
+            }
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    host.split('.').all(is_label)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+/// Source: OCI distribution-spec v1.1, "Pulling manifests": the pattern of `<name>`.
+fn is_name_component(text: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    if !is_word(*first) || !is_word(*last) {
+        return false;
+    }
+    // What stands between words is ".", "_", "__" or any number of "-".
+    bytes
+        .split(|b| is_word(*b))
+        .all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'))
+}
+
+/// Source: OCI distribution-spec v1.1: the pattern of a tag.
+fn is_tag(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    bytes.first().is_some_and(|b| is_word(*b))
+        && bytes.len() <= TAG_MAX_BYTES
+        && bytes
+            .iter()
+            .all(|b| is_word(*b) || *b == b'.' || *b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn every_form_is_understood() {
+        let digest = format!("sha256:{HEX}");
+        let hub = "https://registry-1.docker.io";
+        // text, registry, remote repository, version, local name
+        for (text, registry, remote, version, local) in [
+            (
+                "busybox",
+                hub,
+                "library/busybox",
+                "latest",
+                "busybox:latest",
+            ),
+            ("lab/tool:1.2", hub, "lab/tool", "1.2", "lab/tool:1.2"),
+            (
+                "library/debian",
+                hub,
+                "library/debian",
+                "latest",
+                "debian:latest",
+            ),
+            (
+                "docker.io/busybox:1",
+                hub,
+                "library/busybox",
+                "1",
+                "busybox:1",
+            ),
+            ("index.docker.io/a/b", hub, "a/b", "latest", "a/b:latest"),
+            (
+                "quay.io/biocontainers/samtools:1.9--h8571acd_11",
+                "https://quay.io",
+                "biocontainers/samtools",
+                "1.9--h8571acd_11",
+                "quay.io/biocontainers/samtools:1.9--h8571acd_11",
+            ),
+            (
+                "localhost/x",
+                "https://localhost",
+                "x",
+                "latest",
+                "localhost/x:latest",
+            ),
+            (
+                "localhost:5000/x/y:t",
+                "https://localhost:5000",
+                "x/y",
+                "t",
+                "localhost:5000/x/y:t",
+            ),
+            (
+                "http://127.0.0.1:5000/x",
+                "http://127.0.0.1:5000",
+                "x",
+                "latest",
+                "127.0.0.1:5000/x:latest",
+            ),
+            ("https://host/x:1", "https://host", "x", "1", "host/x:1"),
+            (
+                "[::1]:5000/x",
+                "https://[::1]:5000",
+                "x",
+                "latest",
+                "[::1]:5000/x:latest",
+            ),
+        ] {
+            let reference: Reference = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            let default = RegistryUrl::docker_hub();
+            assert_eq!(reference.registry(&default).as_str(), registry, "{text}");
+            assert_eq!(reference.remote_repositories(&default), [remote], "{text}");
+            assert_eq!(reference.version().to_string(), version, "{text}");
+            assert_eq!(reference.local_name().to_string(), local, "{text}");
+            assert_eq!(reference.to_string(), text);
+        }
+        for text in [format!("a/b@{digest}"), format!("a/b:tag@{digest}")] {
+            let reference: Reference = text.parse().unwrap();
+            assert_eq!(reference.version().to_string(), digest);
+            assert_eq!(reference.local_name().to_string(), format!("a/b:{digest}"));
+        }
+    }
+
+    #[test]
+    fn a_replaced_default_registry_is_asked_for_the_plain_name_first() {
+        let default = RegistryUrl::parse("http://localhost:5000/v2/").unwrap();
+        let reference: Reference = "busybox".parse().unwrap();
+        assert_eq!(
+            reference.registry(&default).as_str(),
+            "http://localhost:5000"
+        );
+        assert_eq!(
+            reference.remote_repositories(&default),
+            ["busybox", "library/busybox"]
+        );
+    }
+
+    #[test]
+    fn malformed_references_are_refused() {
+        for text in [
+            "",
+            ":tag",
+            "a:",
+            "a@sha256:00",
+            "a@",
+            "UPPER",
+            "a//b",
+            "/a",
+            "a/",
+            "../x",
+            "a/../b",
+            "a b",
+            "a\nb",
+            "a:t/../../x",
+            "a:..",
+            "a:.x",
+            "a:-x",
+            "ftp://host/x",
+            "http://x",
+            "ho_st..x/y",
+            "host:99999/x",
+            "host:port/x",
+            "a___b",
+            "a..b",
+            "a._b",
+            "-a",
+            "a-",
+            &"a/".repeat(200),
+            &format!("a:{}", "t".repeat(129)),
+            &"a".repeat(256),
+        ] {
+            assert!(text.parse::<Reference>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_udocker_py_stored_is_found() {
+        let reference: Reference = "docker.io/library/busybox:1".parse().unwrap();
+        let names: Vec<String> = reference
+            .local_candidates()
+            .iter()
+            .map(LocalName::to_string)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "busybox:1",
+                "docker.io/library/busybox:1",
+                "library/busybox:1"
+            ]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_a_local_name_that_leaves_the_store(text in ".{0,64}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                let name = reference.local_name();
+                for part in name.repository.split('/').chain([name.tag.as_str()]) {
+                    assert!(!part.is_empty() && part != "." && part != ".." && !part.starts_with('.'));
+                    assert!(!part.bytes().any(|b| b.is_ascii_control()));
+                }
+            }
+        }
+    }
+}
