@@ -14,7 +14,9 @@
 //! Imports point down, never up or sideways on level 1 (`engine` → `spec` is the one exception);
 //! `tests/architecture.rs` holds that.
 
+pub mod config;
 pub mod host;
 pub mod oci;
 pub mod progress;
+pub mod store;
 pub mod stream;

@@ -151,6 +151,32 @@ pub struct LocalName {
     pub tag: String,
 }
 
+impl LocalName {
+    /// Reads a name as udocker.py takes it for images that never came from a registry, such as
+    /// `IMPORTED:unknown`: upper case is allowed. `None` if it could leave the store.
+    pub fn parse_lenient(text: &str) -> Option<LocalName> {
+        let (repository, tag) = match text.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+            _ => (text, "latest"),
+        };
+        let is_component = |part: &str| {
+            part.bytes()
+                .next()
+                .is_some_and(|b| b.is_ascii_alphanumeric())
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-:".contains(&b))
+        };
+        let is_name = repository.split('/').all(is_component)
+            && is_tag(tag)
+            && repository.len() <= NAME_MAX_BYTES;
+        is_name.then(|| LocalName {
+            repository: repository.to_string(),
+            tag: tag.to_string(),
+        })
+    }
+}
+
 impl fmt::Display for LocalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.repository, self.tag)

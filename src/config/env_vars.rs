@@ -1,0 +1,78 @@
+//! Every environment variable the program reads, and the only place that reads them.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// The home directory of the user: default place of the repository and of credentials.
+pub const HOME: &str = "HOME";
+/// Directory for temporary files.
+pub const TMPDIR: &str = "TMPDIR";
+/// Any value switches colours off.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// `1` or `true` allows running as root, as `--allow-root` does.
+pub const UDOCKER_ALLOW_ROOT: &str = "UDOCKER_ALLOW_ROOT";
+/// Top directory of the repository.
+pub const UDOCKER_DIR: &str = "UDOCKER_DIR";
+/// Any value makes the program ignore `/etc/udocker.conf`.
+pub const UDOCKER_NOSYSCONF: &str = "UDOCKER_NOSYSCONF";
+/// Docker's configuration directory, which holds `config.json`.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Podman's credential file.
+pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// The session's directory for run-time files.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+/// The user's directory for configuration files.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Where PRoot puts its temporary files.
+pub const PROOT_TMP_DIR: &str = "PROOT_TMP_DIR";
+/// Any value makes PRoot work without seccomp, as mode P2 does.
+pub const PROOT_NO_SECCOMP: &str = "PROOT_NO_SECCOMP";
+
+/// The environment the program was started with.
+///
+/// Read once and handed down, so that nothing below depends on a hidden global.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// Takes the process's own.
+    pub fn of_process() -> Environment {
+        Environment(std::env::vars_os().collect())
+    }
+
+    /// Makes one of pairs, for tests.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {
+        let own = |text: &str| OsString::from(text);
+        Environment(pairs.into_iter().map(|(k, v)| (own(k), own(v))).collect())
+    }
+
+    /// The value of `name`; an empty one counts as missing, as shells treat it.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The value of `name` as text; other bytes are replaced.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name)
+            .map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The value of `name` as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// Whether `name` is set to something that means yes.
+    pub fn is_true(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|value| super::is_true(&value))
+    }
+
+    /// All pairs, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(k, v)| (k.as_os_str(), v.as_os_str()))
+    }
+}

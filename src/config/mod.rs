@@ -1,0 +1,19 @@
+//! Configuration: defaults < system file < user file < repository file < `--config` <
+//! environment < command line. Every value remembers where it came from.
+
+pub mod env_vars;
+mod keys;
+mod layer;
+mod settings;
+
+pub use env_vars::Environment;
+pub use layer::{ConfigError, Origin};
+pub use settings::{Http, Overrides, Paths, Settings};
+
+/// What Python, shells and people write for yes.
+fn is_true(text: &str) -> bool {
+    matches!(
+        text.to_ascii_lowercase().as_str(),
+        "1" | "true" | "yes" | "on"
+    )
+}

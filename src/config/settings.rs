@@ -1,0 +1,438 @@
+//! The resolved configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::env_vars::{self, Environment};
+use super::keys::{self, KEYS};
+use super::layer::{self, Assignment, ConfigError, Origin};
+use crate::oci::RegistryUrl;
+
+/// What the command line says about configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--repo=DIR`
+    pub top: Option<PathBuf>,
+    /// `--config=FILE`
+    pub file: Option<PathBuf>,
+    /// `--insecure`
+    pub insecure: bool,
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The user's home directory.
+    pub home: PathBuf,
+    /// Top directory of the repository.
+    pub top: PathBuf,
+    /// Engine executables.
+    pub bin: PathBuf,
+    /// udocker.py's libraries.
+    pub lib: PathBuf,
+    /// Documentation and licences.
+    pub doc: PathBuf,
+    /// Images.
+    pub repos: PathBuf,
+    /// Layers and configurations.
+    pub layers: PathBuf,
+    /// Containers.
+    pub containers: PathBuf,
+    /// Credentials.
+    pub keystore: PathBuf,
+    /// Temporary files.
+    pub tmp: PathBuf,
+}
+
+/// How to reach registries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Proxy for everything, instead of the usual variables.
+    pub proxy: Option<String>,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest silence in an answer.
+    pub read_timeout: Duration,
+    /// Accept any certificate, and plain http.
+    pub insecure: bool,
+    /// Replaces the program's own user agent.
+    pub agent: Option<String>,
+}
+
+/// The resolved configuration, with the origin of every value.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    values: BTreeMap<&'static str, (String, Origin)>,
+    /// Where things are kept.
+    pub paths: Paths,
+    /// How to reach registries.
+    pub http: Http,
+    /// The registry for references without a host.
+    pub default_registry: RegistryUrl,
+    /// The index searched by default.
+    pub index_url: String,
+    /// The mode for containers without one of their own; `None` lets the program choose.
+    pub default_execmode: Option<String>,
+    /// Another PRoot than the embedded one.
+    pub proot_executable: Option<PathBuf>,
+    /// What to tell the user about the files, such as an unknown key.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Reads every source: defaults, then `/etc/udocker.conf`, `~/.udocker/udocker.conf`,
+    /// `TOP/udocker.conf`, the file of `--config`, the environment, the command line; each
+    /// overrides those before.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood, a value of the wrong kind, no home directory.
+    pub fn resolve(
+        environment: &Environment,
+        overrides: &Overrides,
+    ) -> Result<Settings, ConfigError> {
+        let home = environment.path(env_vars::HOME);
+        let dot_udocker = home.as_ref().map(|home| home.join(".udocker"));
+        let mut table = Table::default();
+
+        let mut before_top: Vec<PathBuf> = Vec::new();
+        if environment.get(env_vars::UDOCKER_NOSYSCONF).is_none() {
+            before_top.push(PathBuf::from("/etc/udocker.conf"));
+        }
+        before_top.extend(dot_udocker.as_ref().map(|dir| dir.join("udocker.conf")));
+        for path in &before_top {
+            table.add_file(path)?;
+        }
+        let user_file = match &overrides.file {
+            Some(path) => layer::load_file(path)?.ok_or_else(|| {
+                ConfigError::Read(crate::host::fs::FsError {
+                    action: "read",
+                    path: path.clone(),
+                    source: std::io::ErrorKind::NotFound.into(),
+                })
+            })?,
+            None => Vec::new(),
+        };
+
+        // TOP itself can be set by any of the other sources, and has a file of its own.
+        let top_text = |table: &Table| table.values.get("topdir").map(|(value, _)| value.clone());
+        let named_top = overrides
+            .top
+            .clone()
+            .or_else(|| environment.path(env_vars::UDOCKER_DIR))
+            .or_else(|| {
+                let assigned = user_file.iter().rev().find(|a| a.key == "topdir");
+                assigned.map(|a| PathBuf::from(&a.value))
+            })
+            .or_else(|| top_text(&table).map(PathBuf::from))
+            .filter(|path| !path.as_os_str().is_empty());
+        let top = named_top
+            .or_else(|| dot_udocker.clone())
+            .ok_or(ConfigError::NoHome)?;
+        if Some(&top) != dot_udocker.as_ref() {
+            table.add_file(&top.join("udocker.conf"))?;
+        }
+        table.add_all(user_file);
+        table.add_environment(environment);
+        if let Some(path) = &overrides.top {
+            table.set("topdir", &path.to_string_lossy(), Origin::Flag("--repo"));
+        }
+        if overrides.insecure {
+            table.set("http_insecure", "True", Origin::Flag("--insecure"));
+        }
+        table.into_settings(environment, home.unwrap_or_else(|| top.clone()), top)
+    }
+
+    /// Every key with its value and origin, in the order of names.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str, &Origin)> {
+        self.values
+            .iter()
+            .map(|(key, (value, origin))| (*key, value.as_str(), origin))
+    }
+}
+
+/// Values in the making.
+#[derive(Default)]
+struct Table {
+    values: BTreeMap<&'static str, (String, Origin)>,
+    warnings: Vec<String>,
+}
+
+impl Table {
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        self.add_all(layer::load_file(path)?.unwrap_or_default());
+        Ok(())
+    }
+
+    fn add_all(&mut self, assignments: Vec<Assignment>) {
+        for assignment in assignments {
+            match keys::find(&assignment.key) {
+                Some(key) => self.set(key.name, &assignment.value, assignment.origin),
+                None => self.warn_unknown(&assignment),
+            }
+        }
+    }
+
+    fn warn_unknown(&mut self, assignment: &Assignment) {
+        let hint = keys::nearest(&assignment.key)
+            .map(|name| format!(", did you mean '{name}'?"))
+            .unwrap_or_default();
+        self.warnings.push(format!(
+            "{}: unknown configuration key '{}'{hint}",
+            assignment.origin, assignment.key
+        ));
+    }
+
+    fn add_environment(&mut self, environment: &Environment) {
+        for key in KEYS {
+            if let Some(variable) = key.variable
+                && let Some(value) = environment.text(variable)
+            {
+                self.set(key.name, &value, Origin::Environment(variable));
+            }
+        }
+    }
+
+    fn set(&mut self, key: &'static str, value: &str, origin: Origin) {
+        self.values.insert(key, (value.to_string(), origin));
+    }
+
+    /// The value of `key`, unless it is empty or Python's `None`.
+    fn text(&self, key: &'static str) -> Option<&str> {
+        let (value, _) = self.values.get(key)?;
+        (!value.is_empty() && value != "None").then_some(value.as_str())
+    }
+
+    fn path(&self, key: &'static str) -> Option<PathBuf> {
+        self.text(key).map(PathBuf::from)
+    }
+
+    fn bad_value(&self, key: &'static str, reason: impl Into<String>) -> ConfigError {
+        let (value, origin) = self
+            .values
+            .get(key)
+            .cloned()
+            .unwrap_or((String::new(), Origin::Default));
+        ConfigError::Value {
+            key,
+            value,
+            origin,
+            reason: reason.into(),
+        }
+    }
+
+    fn seconds(&self, key: &'static str) -> Result<Duration, ConfigError> {
+        self.text(key)
+            .and_then(|text| text.parse::<f64>().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .filter(|duration| !duration.is_zero())
+            .ok_or_else(|| self.bad_value(key, "expected a number of seconds"))
+    }
+
+    fn into_settings(
+        mut self,
+        environment: &Environment,
+        home: PathBuf,
+        top: PathBuf,
+    ) -> Result<Settings, ConfigError> {
+        for key in KEYS {
+            self.values
+                .entry(key.name)
+                .or_insert_with(|| (key.default.to_string(), Origin::Default));
+        }
+        let below =
+            |key: &'static str, name: &str| self.path(key).unwrap_or_else(|| top.join(name));
+        let paths = Paths {
+            bin: below("bindir", "bin"),
+            lib: below("libdir", "lib"),
+            doc: below("docdir", "doc"),
+            repos: below("reposdir", "repos"),
+            layers: below("layersdir", "layers"),
+            containers: below("containersdir", "containers"),
+            // An absolute path stays as it is when joined.
+            keystore: home
+                .join(".udocker")
+                .join(self.path("keystore").unwrap_or_else(|| "keystore".into())),
+            tmp: self
+                .path("tmpdir")
+                .or_else(|| environment.path(env_vars::TMPDIR))
+                .unwrap_or_else(|| PathBuf::from("/tmp")),
+            home,
+            top: top.clone(),
+        };
+        let registry = self.text("dockerio_registry_url").unwrap_or_default();
+        let default_registry = RegistryUrl::parse(registry)
+            .map_err(|error| self.bad_value("dockerio_registry_url", error.to_string()))?;
+        let http = Http {
+            proxy: self.text("http_proxy").map(str::to_string),
+            connect_timeout: self.seconds("ctimeout")?,
+            read_timeout: self.seconds("timeout")?,
+            insecure: self.text("http_insecure").is_some_and(super::is_true),
+            agent: self.text("http_agent").map(str::to_string),
+        };
+        let shown = [
+            ("topdir", &paths.top),
+            ("bindir", &paths.bin),
+            ("libdir", &paths.lib),
+            ("docdir", &paths.doc),
+            ("reposdir", &paths.repos),
+            ("layersdir", &paths.layers),
+            ("containersdir", &paths.containers),
+            ("homedir", &paths.home.join(".udocker")),
+            ("keystore", &paths.keystore),
+            ("tmpdir", &paths.tmp),
+        ]
+        .map(|(key, path)| (key, path.to_string_lossy().into_owned()));
+        let settings = Settings {
+            default_registry,
+            index_url: self
+                .text("dockerio_index_url")
+                .unwrap_or_default()
+                .to_string(),
+            default_execmode: self
+                .text("override_default_execution_mode")
+                .map(str::to_string),
+            // "UDOCKER" is udocker.py's word for its own one.
+            proot_executable: self
+                .path("use_proot_executable")
+                .filter(|path| path.as_os_str() != "UDOCKER"),
+            values: std::mem::take(&mut self.values),
+            warnings: std::mem::take(&mut self.warnings),
+            paths,
+            http,
+        };
+        Ok(settings.showing(shown))
+    }
+}
+
+impl Settings {
+    /// Puts the paths that were worked out in place of empty defaults, for `showconf`.
+    fn showing(mut self, shown: [(&'static str, String); 10]) -> Settings {
+        for (key, value) in shown {
+            if let Some((current, _)) = self.values.get_mut(key) {
+                *current = value;
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)], overrides: &Overrides) -> Settings {
+        let environment = Environment::from_pairs(
+            pairs
+                .iter()
+                .copied()
+                .chain([("UDOCKER_NOSYSCONF", "1"), ("HOME", "/nonexistent-home")]),
+        );
+        Settings::resolve(&environment, overrides).unwrap()
+    }
+
+    #[test]
+    fn everything_stands_below_the_home_directory_by_default() {
+        let settings = settings(&[], &Overrides::default());
+        assert_eq!(settings.paths.top, Path::new("/nonexistent-home/.udocker"));
+        assert_eq!(
+            settings.paths.containers,
+            Path::new("/nonexistent-home/.udocker/containers")
+        );
+        assert_eq!(
+            settings.paths.keystore,
+            Path::new("/nonexistent-home/.udocker/keystore")
+        );
+        assert_eq!(settings.paths.tmp, Path::new("/tmp"));
+        assert!(settings.default_registry.is_docker_hub());
+    }
+
+    #[test]
+    fn the_command_line_overrides_the_environment() {
+        let overrides = Overrides {
+            top: Some("/flag".into()),
+            insecure: true,
+            ..Overrides::default()
+        };
+        let settings = settings(
+            &[
+                ("UDOCKER_DIR", "/env"),
+                ("UDOCKER_LAYERS", "/shared/layers"),
+                ("UDOCKER_KEYSTORE", "/keys"),
+                ("TMPDIR", "/scratch"),
+            ],
+            &overrides,
+        );
+        assert_eq!(settings.paths.top, Path::new("/flag"));
+        assert_eq!(settings.paths.repos, Path::new("/flag/repos"));
+        assert_eq!(settings.paths.layers, Path::new("/shared/layers"));
+        assert_eq!(settings.paths.keystore, Path::new("/keys"));
+        assert_eq!(settings.paths.tmp, Path::new("/scratch"));
+        assert!(settings.http.insecure);
+        let origin = |key| {
+            let entry = settings.entries().find(|(name, _, _)| *name == key);
+            entry.map(|(_, _, origin)| origin.clone())
+        };
+        assert_eq!(origin("topdir"), Some(Origin::Flag("--repo")));
+        assert_eq!(
+            origin("layersdir"),
+            Some(Origin::Environment("UDOCKER_LAYERS"))
+        );
+        assert_eq!(origin("timeout"), Some(Origin::Default));
+    }
+
+    #[test]
+    fn files_override_each_other_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        let top = directory.path().join("top");
+        for dir in [&home.join(".udocker"), &top] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        let write = |path: &Path, text: &str| std::fs::write(path, text).unwrap();
+        write(
+            &home.join(".udocker/udocker.conf"),
+            &format!(
+                "[DEFAULT]\ntopdir = {}\ntimeout = 1\nctimeout = 1\n",
+                top.display()
+            ),
+        );
+        write(
+            &top.join("udocker.conf"),
+            "[DEFAULT]\ntimeout = 2\nctimeout = 2\n",
+        );
+        let file = directory.path().join("extra.conf");
+        write(&file, "[DEFAULT]\ntimeout = 3\nhtp_proxy = x\n");
+        let environment =
+            Environment::from_pairs([("HOME", home.to_str().unwrap()), ("UDOCKER_NOSYSCONF", "1")]);
+        let overrides = Overrides {
+            file: Some(file.clone()),
+            ..Overrides::default()
+        };
+        let settings = Settings::resolve(&environment, &overrides).unwrap();
+        assert_eq!(settings.paths.top, top);
+        assert_eq!(settings.http.read_timeout, Duration::from_secs(3));
+        assert_eq!(settings.http.connect_timeout, Duration::from_secs(2));
+        assert_eq!(
+            settings.warnings,
+            [format!(
+                "{}:3: unknown configuration key 'htp_proxy', did you mean 'http_proxy'?",
+                file.display()
+            )]
+        );
+    }
+
+    #[test]
+    fn impossible_values_name_their_origin() {
+        let environment = Environment::from_pairs([
+            ("HOME", "/nonexistent-home"),
+            ("UDOCKER_NOSYSCONF", "1"),
+            ("UDOCKER_REGISTRY", "ftp://x"),
+        ]);
+        let error = Settings::resolve(&environment, &Overrides::default()).unwrap_err();
+        assert!(
+            error.to_string().starts_with("UDOCKER_REGISTRY: 'ftp://x'"),
+            "{error}"
+        );
+    }
+}

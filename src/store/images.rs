@@ -1,0 +1,583 @@
+//! Images: `repos/<repository>/<tag>/`.
+//!
+//! ```text
+//! TAG             <path of the repository directory>:<tag>; the directory is an image once this is there
+//! v2 | v1         empty: which form this is
+//! PROTECT         empty: rmi must refuse
+//! manifest        v2: the manifest as the registry sent it
+//! ancestry        v1: a JSON list of layer ids, top layer first
+//! container.json  v1: the image configuration
+//! <link>          one relative link per blob into layers/
+//! ```
+//!
+//! An image is written in place: links first, then the manifest by a rename, then `TAG`. Readers
+//! see the old image or the new one, and a directory without `TAG` is no image to anybody.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+use super::{Lock, Store};
+use crate::host::fs::{self as host_fs, FsError, read_limited, write_atomic};
+use crate::oci::{
+    ConfigSource, DiffId, Digest, ImageConfig, LocalName, MANIFEST_MAX_BYTES, Manifest,
+    ParsedManifest, Reference,
+};
+
+/// Largest image configuration read, in bytes.
+const CONFIG_MAX_BYTES: u64 = 32 << 20;
+
+/// Directories nest as deep as a repository name has components.
+const DEPTH_MAX: usize = 64;
+
+/// Which of udocker's two forms an image has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Loaded or imported: `ancestry`.
+    V1,
+    /// Pulled: `manifest`.
+    V2,
+}
+
+/// An image in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// `<repository>:<tag>`
+    pub name: LocalName,
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+/// A layer's file, base first in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerFile {
+    /// The link inside the image's directory.
+    pub path: PathBuf,
+    /// The digest the bytes must have; old images have none.
+    pub digest: Option<Digest>,
+    /// The digest the uncompressed bytes must have, where the configuration says.
+    pub diff_id: Option<DiffId>,
+}
+
+/// What an image consists of.
+#[derive(Clone, Debug)]
+pub struct ImageContent {
+    /// The configuration document as it is stored.
+    pub config_bytes: Vec<u8>,
+    /// Its parsed form.
+    pub config: ImageConfig,
+    /// The digest of the configuration, where it is a blob of its own.
+    pub config_digest: Option<Digest>,
+    /// The layers, base first.
+    pub layers: Vec<LayerFile>,
+}
+
+impl Store {
+    /// Lists all images, sorted by name.
+    pub fn images(&self) -> Vec<Image> {
+        let mut images = Vec::new();
+        collect(&self.layout.repos, &self.layout.repos, 0, &mut images);
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        images
+    }
+
+    /// Finds an image by what a user typed.
+    ///
+    /// # Errors
+    /// `StoreError::NoImage`
+    pub fn image(&self, text: &str) -> Result<Image, StoreError> {
+        let mut names = match text.parse::<Reference>() {
+            Ok(reference) => reference.local_candidates(),
+            Err(_) => Vec::new(),
+        };
+        names.extend(LocalName::parse_lenient(text));
+        names
+            .into_iter()
+            .map(|name| Image {
+                directory: self.layout.image(&name),
+                name,
+            })
+            .find(Image::exists)
+            .ok_or_else(|| StoreError::NoImage(text.to_string()))
+    }
+
+    /// Publishes a pulled image under `name`, replacing what is there.
+    ///
+    /// All blobs have to be in `layers/` already; `is_current` of a blob that another process
+    /// removed in between is checked under the lock.
+    ///
+    /// # Errors
+    /// `StoreError::BlobVanished` if a blob has to be fetched again; else what the file system
+    /// says.
+    pub fn publish_image(
+        &self,
+        name: &LocalName,
+        manifest: &[u8],
+        blobs: &[Digest],
+    ) -> Result<Image, StoreError> {
+        let image = Image {
+            directory: self.layout.image(name),
+            name: name.clone(),
+        };
+        let _lock = Lock::exclusive(&self.layout.images_lock())?;
+        if let Some(missing) = blobs.iter().find(|blob| !self.blobs().contains(blob)) {
+            return Err(StoreError::BlobVanished(missing.clone()));
+        }
+        host_fs::create_dir_all(&image.directory)?;
+        for blob in blobs {
+            image.link(blob.to_string().as_ref(), &self.layout.blob(blob))?;
+        }
+        let at = |entry: &str| image.directory.join(entry);
+        write_atomic(&at("manifest"), manifest, 0o644)?;
+        write_atomic(&at("v2"), b"", 0o644)?;
+        write_atomic(
+            &at("TAG"),
+            image.tag_line(&self.layout.repos).as_bytes(),
+            0o644,
+        )?;
+
+        // What an earlier image of this name had beyond that.
+        let current: BTreeSet<OsString> =
+            blobs.iter().map(|blob| blob.to_string().into()).collect();
+        for entry in ["v1", "ancestry", "container.json"] {
+            host_fs::remove_file(&at(entry))?;
+        }
+        let stale = image
+            .links()?
+            .into_iter()
+            .filter(|link| !current.contains(link))
+            .collect();
+        self.unlink_blobs(&image, stale)?;
+        Ok(image)
+    }
+
+    /// Removes an image, and every blob that no other image links to.
+    ///
+    /// # Errors
+    /// `StoreError::Protected`; what the file system says.
+    pub fn remove_image(&self, image: &Image) -> Result<(), StoreError> {
+        let _lock = Lock::exclusive(&self.layout.images_lock())?;
+        if image.is_protected() {
+            return Err(StoreError::Protected(image.name.to_string()));
+        }
+        let links = image.links()?;
+        // Without TAG it is no image any more, whatever happens next.
+        host_fs::remove_file(&image.directory.join("TAG"))?;
+        self.unlink_blobs(image, links)?;
+        let entries = fs::read_dir(&image.directory)
+            .map_err(FsError::at("list", &image.directory))?
+            .flatten();
+        for entry in entries.filter(|entry| !entry.path().is_dir()) {
+            host_fs::remove_file(&entry.path())?;
+        }
+        self.remove_empty_directories(&image.directory);
+        Ok(())
+    }
+
+    fn remove_empty_directories(&self, directory: &Path) {
+        let below_repos =
+            |path: &&Path| path.starts_with(&self.layout.repos) && **path != self.layout.repos;
+        for directory in directory.ancestors().take_while(below_repos) {
+            // One that holds other images is not empty, and stays with those above it.
+            if fs::remove_dir(directory).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Removes links of an image, then the blobs behind them that nobody links to any more.
+    fn unlink_blobs(&self, image: &Image, links: Vec<OsString>) -> Result<(), StoreError> {
+        let mut targets = Vec::new();
+        for link in links {
+            let path = image.directory.join(link);
+            let target = fs::read_link(&path).map_err(FsError::at("read link", &path))?;
+            targets.extend(target.file_name().map(OsString::from));
+            host_fs::remove_file(&path)?;
+        }
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let linked: BTreeSet<OsString> = self
+            .images()
+            .iter()
+            .flat_map(|other| other.link_targets())
+            .collect();
+        for target in targets.iter().filter(|target| !linked.contains(*target)) {
+            host_fs::remove_file(&self.layout.layers.join(target))?;
+        }
+        Ok(())
+    }
+}
+
+/// Walks the tree of repositories.
+fn collect(repos: &Path, directory: &Path, depth: usize, images: &mut Vec<Image>) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        // Links are blobs; only directories can be repositories or images.
+        if depth > DEPTH_MAX || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        if path.join("TAG").is_file()
+            && let Ok(relative) = directory.strip_prefix(repos)
+        {
+            images.push(Image {
+                name: LocalName {
+                    repository: relative.to_string_lossy().into_owned(),
+                    tag: entry.file_name().to_string_lossy().into_owned(),
+                },
+                directory: path.clone(),
+            });
+        }
+        collect(repos, &path, depth + 1, images);
+    }
+}
+
+impl Image {
+    fn exists(&self) -> bool {
+        self.directory.join("TAG").is_file()
+    }
+
+    fn tag_line(&self, repos: &Path) -> String {
+        let repository = repos.join(&self.name.repository);
+        format!("{}:{}", repository.display(), self.name.tag)
+    }
+
+    /// Which form it has.
+    pub fn form(&self) -> Form {
+        if self.directory.join("v1").exists() {
+            Form::V1
+        } else {
+            Form::V2
+        }
+    }
+
+    /// Whether `rmi` has to refuse.
+    pub fn is_protected(&self) -> bool {
+        self.directory.join("PROTECT").exists()
+    }
+
+    /// Sets or takes away the protection.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_protected(&self, protected: bool) -> Result<(), StoreError> {
+        set_marker(&self.directory.join("PROTECT"), protected)
+    }
+
+    /// The names of the links in its directory, sorted.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn links(&self) -> Result<Vec<OsString>, StoreError> {
+        let entries = fs::read_dir(&self.directory)
+            .map_err(FsError::at("list", &self.directory))?
+            .flatten();
+        let mut links: Vec<OsString> = entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+            .map(|entry| entry.file_name())
+            .collect();
+        links.sort();
+        Ok(links)
+    }
+
+    fn link_targets(&self) -> Vec<OsString> {
+        let links = self.links().unwrap_or_default();
+        links
+            .iter()
+            .filter_map(|link| fs::read_link(self.directory.join(link)).ok())
+            .filter_map(|target| target.file_name().map(OsString::from))
+            .collect()
+    }
+
+    /// Makes or replaces the relative link `name` to `target`.
+    pub(super) fn link(&self, name: &Path, target: &Path) -> Result<(), FsError> {
+        let link = self.directory.join(name);
+        let relative = relative_path(&self.directory, target);
+        match symlink(&relative, &link) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if fs::read_link(&link).is_ok_and(|current| current == relative) {
+                    return Ok(());
+                }
+                host_fs::remove_file(&link)?;
+                symlink(&relative, &link).map_err(FsError::at("link", &link))
+            }
+            result => result.map_err(FsError::at("link", &link)),
+        }
+    }
+
+    /// Reads what the image consists of.
+    ///
+    /// # Errors
+    /// `StoreError::DamagedImage` and `DamagedManifest` if a part is missing or is not what it
+    /// should be.
+    pub fn content(&self) -> Result<ImageContent, StoreError> {
+        match self.form() {
+            Form::V1 => self.content_v1(),
+            Form::V2 => self.content_v2(),
+        }
+    }
+
+    /// The stored manifest of a pulled image, as the registry sent it.
+    ///
+    /// # Errors
+    /// It is missing or is none.
+    pub fn manifest(&self) -> Result<Manifest, StoreError> {
+        let path = self.directory.join("manifest");
+        let bytes = read_limited(&path, MANIFEST_MAX_BYTES as u64)
+            .map_err(|error| self.damaged(error.to_string()))?;
+        match ParsedManifest::parse(&bytes, None) {
+            Ok(ParsedManifest::Image(manifest)) => Ok(manifest),
+            Ok(ParsedManifest::Index(_)) => {
+                Err(self.damaged("its manifest is an index".to_string()))
+            }
+            Err(source) => Err(StoreError::DamagedManifest {
+                image: self.name.to_string(),
+                source,
+            }),
+        }
+    }
+
+    fn content_v2(&self) -> Result<ImageContent, StoreError> {
+        let manifest = self.manifest()?;
+        let (config_bytes, config_digest) = match manifest.config {
+            ConfigSource::Inline(text) => (text.into_bytes(), None),
+            ConfigSource::Blob(descriptor) => (
+                self.read_config(&descriptor.digest.to_string())?,
+                Some(descriptor.digest),
+            ),
+        };
+        let layers = manifest
+            .layers
+            .into_iter()
+            .map(|layer| (layer.digest.to_string(), Some(layer.digest)));
+        self.assemble(config_bytes, config_digest, layers.collect())
+    }
+
+    fn content_v1(&self) -> Result<ImageContent, StoreError> {
+        let ancestry = read_limited(&self.directory.join("ancestry"), CONFIG_MAX_BYTES)
+            .map_err(|error| self.damaged(error.to_string()))?;
+        let mut ids: Vec<String> = serde_json::from_slice(&ancestry)
+            .map_err(|error| self.damaged(format!("its ancestry is not valid: {error}")))?;
+        let Some(top) = ids.first() else {
+            return Err(self.damaged("its ancestry is empty".to_string()));
+        };
+        let config_name = if self.directory.join("container.json").exists() {
+            "container.json".to_string()
+        } else {
+            format!("{top}.json")
+        };
+        let config_bytes = self.read_config(&config_name)?;
+        ids.reverse();
+        let layers = ids.into_iter().map(|id| (format!("{id}.layer"), None));
+        self.assemble(config_bytes, None, layers.collect())
+    }
+
+    fn assemble(
+        &self,
+        config_bytes: Vec<u8>,
+        config_digest: Option<Digest>,
+        layers: Vec<(String, Option<Digest>)>,
+    ) -> Result<ImageContent, StoreError> {
+        let config = ImageConfig::parse(&config_bytes)
+            .map_err(|error| self.damaged(format!("its configuration is not valid: {error}")))?;
+        // Old images have no diff_ids, or not one per layer; then there is nothing to compare.
+        let has_diff_ids = config_digest.is_some() && config.diff_ids.len() == layers.len();
+        let layers = layers
+            .into_iter()
+            .enumerate()
+            .map(|(index, (name, digest))| {
+                if Path::new(&name).components().count() != 1 || name.starts_with("..") {
+                    return Err(self.damaged(format!("impossible layer name '{name}'")));
+                }
+                let path = self.directory.join(&name);
+                if !path.is_file() {
+                    return Err(self.damaged(format!("layer '{name}' is missing")));
+                }
+                let diff_id = has_diff_ids.then(|| config.diff_ids[index].clone());
+                Ok(LayerFile {
+                    path,
+                    digest,
+                    diff_id,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(ImageContent {
+            config_bytes,
+            config,
+            config_digest,
+            layers,
+        })
+    }
+
+    fn read_config(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        if name.contains('/') {
+            return Err(self.damaged(format!("impossible configuration name '{name}'")));
+        }
+        read_limited(&self.directory.join(name), CONFIG_MAX_BYTES)
+            .map_err(|error| self.damaged(error.to_string()))
+    }
+
+    fn damaged(&self, reason: String) -> StoreError {
+        StoreError::DamagedImage {
+            image: self.name.to_string(),
+            reason,
+        }
+    }
+}
+
+/// Makes or removes an empty marker file.
+pub(super) fn set_marker(path: &Path, present: bool) -> Result<(), StoreError> {
+    if present {
+        File::create(path).map_err(FsError::at("create", path))?;
+        Ok(())
+    } else {
+        Ok(host_fs::remove_file(path)?)
+    }
+}
+
+/// The way from the directory `from` to `to`. Links in the repository are relative, so that it
+/// can be moved as a whole.
+fn relative_path(from: &Path, to: &Path) -> PathBuf {
+    let common = from
+        .components()
+        .zip(to.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let ups = from.components().skip(common).map(|_| Path::new(".."));
+    let downs = to.components().skip(common);
+    ups.map(Path::to_path_buf)
+        .chain(downs.map(|part| PathBuf::from(part.as_os_str())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Layout, Staging};
+    use std::io::Write;
+
+    fn store(directory: &Path) -> Store {
+        let store = Store::open(Layout::below(&directory.join("top")));
+        store.ensure().unwrap();
+        store
+    }
+
+    fn add_blob(store: &Store, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        if let Staging::Needed(mut blob) = store.blobs().stage(&digest).unwrap() {
+            blob.write_all(bytes).unwrap();
+            blob.publish().unwrap();
+        }
+        digest
+    }
+
+    fn name(text: &str) -> LocalName {
+        text.parse::<Reference>().unwrap().local_name()
+    }
+
+    fn publish(store: &Store, image: &str, layers: &[&str]) -> Image {
+        let config = add_blob(store, br#"{"os":"linux","architecture":"amd64"}"#);
+        let layers: Vec<Digest> = layers
+            .iter()
+            .map(|l| add_blob(store, l.as_bytes()))
+            .collect();
+        let describe = |digest: &Digest| serde_json::json!({"digest": digest, "size": 1});
+        let manifest = serde_json::json!({
+            "config": describe(&config),
+            "layers": layers.iter().map(describe).collect::<Vec<_>>(),
+        });
+        let blobs: Vec<Digest> = layers.into_iter().chain([config]).collect();
+        store
+            .publish_image(&name(image), manifest.to_string().as_bytes(), &blobs)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_published_image_is_listed_and_readable() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let image = publish(&store, "quay.io/a/b:1", &["one", "two"]);
+        assert_eq!(store.images(), std::slice::from_ref(&image));
+        assert_eq!(store.image("quay.io/a/b:1").unwrap(), image);
+        let repos = store.layout().repos.display().to_string();
+        assert_eq!(
+            fs::read_to_string(image.directory.join("TAG")).unwrap(),
+            format!("{repos}/quay.io/a/b:1")
+        );
+        let content = image.content().unwrap();
+        assert_eq!(content.config.platform_text(), "linux/amd64");
+        let texts: Vec<String> = content
+            .layers
+            .iter()
+            .map(|layer| fs::read_to_string(&layer.path).unwrap())
+            .collect();
+        assert_eq!(texts, ["one", "two"]);
+    }
+
+    #[test]
+    fn removing_an_image_leaves_the_blobs_of_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let first = publish(&store, "a/b:1", &["shared", "own"]);
+        publish(&store, "a/b:2", &["shared"]);
+        store.remove_image(&first).unwrap();
+        assert!(store.blobs().contains(&Digest::of(b"shared")));
+        assert!(!store.blobs().contains(&Digest::of(b"own")));
+        assert!(matches!(store.image("a/b:1"), Err(StoreError::NoImage(_))));
+        store.remove_image(&store.image("a/b:2").unwrap()).unwrap();
+        assert_eq!(fs::read_dir(&store.layout().repos).unwrap().count(), 0);
+        assert!(!store.blobs().contains(&Digest::of(b"shared")));
+    }
+
+    #[test]
+    fn a_replaced_image_drops_what_it_no_longer_needs() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        publish(&store, "x", &["old"]);
+        let image = publish(&store, "x", &["new"]);
+        assert!(!store.blobs().contains(&Digest::of(b"old")));
+        assert_eq!(image.links().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_protected_image_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let image = publish(&store, "x", &["l"]);
+        image.set_protected(true).unwrap();
+        assert!(matches!(
+            store.remove_image(&image),
+            Err(StoreError::Protected(_))
+        ));
+        image.set_protected(false).unwrap();
+        store.remove_image(&image).unwrap();
+    }
+
+    #[test]
+    fn a_missing_layer_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let image = publish(&store, "x", &["l"]);
+        fs::remove_file(store.layout().blob(&Digest::of(b"l"))).unwrap();
+        let error = image.content().unwrap_err().to_string();
+        assert!(
+            error.starts_with("image 'x:latest' is damaged: layer 'sha256:"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn links_are_relative() {
+        assert_eq!(
+            relative_path(Path::new("/t/repos/a/b"), Path::new("/t/layers/x")),
+            Path::new("../../../layers/x")
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! The only builder of paths inside the repository.
+
+use std::path::{Path, PathBuf};
+
+use super::containers::ContainerId;
+use crate::oci::{Digest, LocalName};
+
+/// Where the parts of the repository are. They can be on different file systems.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Top directory.
+    pub top: PathBuf,
+    /// Engine executables.
+    pub bin: PathBuf,
+    /// udocker.py's libraries.
+    pub lib: PathBuf,
+    /// Documentation and licences.
+    pub doc: PathBuf,
+    /// Images.
+    pub repos: PathBuf,
+    /// Layers and configurations.
+    pub layers: PathBuf,
+    /// Containers.
+    pub containers: PathBuf,
+}
+
+impl Layout {
+    /// Everything at its usual place below `top`.
+    pub fn below(top: &Path) -> Layout {
+        Layout {
+            top: top.to_path_buf(),
+            bin: top.join("bin"),
+            lib: top.join("lib"),
+            doc: top.join("doc"),
+            repos: top.join("repos"),
+            layers: top.join("layers"),
+            containers: top.join("containers"),
+        }
+    }
+
+    /// All directories, the top first.
+    pub fn directories(&self) -> [&Path; 7] {
+        [
+            &self.top,
+            &self.bin,
+            &self.containers,
+            &self.doc,
+            &self.layers,
+            &self.lib,
+            &self.repos,
+        ]
+    }
+
+    /// The directory of an image.
+    pub fn image(&self, name: &LocalName) -> PathBuf {
+        self.repos.join(&name.repository).join(&name.tag)
+    }
+
+    /// A blob under its final name.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.layers.join(digest.to_string())
+    }
+
+    /// Held while images and blobs are published or removed.
+    pub(super) fn images_lock(&self) -> PathBuf {
+        self.layers.join(".lock")
+    }
+
+    /// Blobs on their way.
+    pub(super) fn blob_staging(&self) -> PathBuf {
+        self.layers.join(".staging")
+    }
+
+    /// The directory of a container.
+    pub fn container(&self, id: &ContainerId) -> PathBuf {
+        self.containers.join(id.as_str())
+    }
+
+    /// Where containers are made and taken apart: beside the containers' directory, because
+    /// udocker.py lists every directory inside it.
+    pub(super) fn container_staging(&self) -> PathBuf {
+        // Behind a symbolic link the file system to stay on is the link's target's.
+        let containers = self
+            .containers
+            .canonicalize()
+            .unwrap_or_else(|_| self.containers.clone());
+        let name = containers.file_name().unwrap_or_default().to_string_lossy();
+        containers.with_file_name(format!(".{name}.staging"))
+    }
+}

@@ -1,0 +1,73 @@
+//! The repository on disk, shared with udocker.py.
+//!
+//! ```text
+//! TOP/
+//! ├── repos/<repository>/<tag>/     an image, once it holds a file TAG (see `images`)
+//! ├── layers/<digest>               blobs: layers and configurations (see `blobs`)
+//! │   ├── .lock                     held while images and blobs are published or removed
+//! │   └── .staging/                 blobs on their way, resumed by the next pull
+//! ├── containers/<id>/              a container (see `containers`)
+//! │   └── <name> -> <id>            its names
+//! ├── .containers.staging/          containers on their way in or out
+//! ├── bin/                          the engine's executables
+//! ├── lib/, doc/                    udocker.py's own
+//! ```
+//!
+//! Nothing is visible under its final name before it is whole: it is written beside it, synced
+//! and renamed. A rename is the commit; what a killed process left in a staging folder is swept
+//! away or resumed by the next command.
+
+mod blobs;
+mod containers;
+mod error;
+mod images;
+mod layout;
+mod lock;
+mod staging;
+
+pub use blobs::{Blobs, StagedBlob, Staging};
+pub use containers::{
+    Container, ContainerId, ContainerName, NameError, RootState, StagedContainer,
+};
+pub use error::StoreError;
+pub use images::{Form, Image, ImageContent, LayerFile};
+pub use layout::Layout;
+pub use lock::Lock;
+
+use crate::host::fs;
+
+/// The repository: one value, passed to every workflow.
+#[derive(Clone, Debug)]
+pub struct Store {
+    layout: Layout,
+}
+
+impl Store {
+    /// Opens the repository at `layout`. Nothing is read or made yet.
+    pub fn open(layout: Layout) -> Store {
+        Store { layout }
+    }
+
+    /// Where things are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The stored bytes of images.
+    pub fn blobs(&self) -> Blobs<'_> {
+        Blobs::new(&self.layout)
+    }
+
+    /// Makes the directories that are missing, before something is written.
+    ///
+    /// # Errors
+    /// One of them cannot be made.
+    pub fn ensure(&self) -> Result<(), StoreError> {
+        for directory in self.layout.directories() {
+            if !directory.is_dir() {
+                fs::create_dir_all(directory)?;
+            }
+        }
+        Ok(())
+    }
+}

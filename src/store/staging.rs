@@ -1,0 +1,89 @@
+//! Directories on their way in or out.
+//!
+//! `<staging>/<id>` is the directory and `<staging>/<id>.lock` is held by the process at work on
+//! it. A lock that nobody holds marks something left by a killed process.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::lock::Lock;
+use crate::host::fs::{self, FsError};
+
+/// How old something without a lock has to be before it counts as left behind.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The right to a name in a staging folder, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Slot {
+    lock_path: PathBuf,
+    _lock: Lock,
+    path: PathBuf,
+}
+
+impl Slot {
+    /// Takes the name `id` in the folder `staging`, which is made where missing. The directory
+    /// itself is not made.
+    pub(super) fn take(staging: &Path, id: &str) -> Result<Slot, FsError> {
+        fs::create_dir_all(staging)?;
+        let lock_path = staging.join(format!("{id}.lock"));
+        let lock = Lock::exclusive(&lock_path)?;
+        Ok(Slot {
+            path: staging.join(id),
+            lock_path,
+            _lock: lock,
+        })
+    }
+
+    /// The place of the directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // The lock file goes only after the directory, so that a leftover is always marked.
+        if !self.path.exists() {
+            let _ = std::fs::remove_file(&self.lock_path);
+        }
+    }
+}
+
+/// Returns the directories in `staging` that nobody works on any more, each with its slot.
+pub(super) fn abandoned(staging: &Path) -> Vec<Slot> {
+    let Ok(entries) = std::fs::read_dir(staging) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| abandoned_slot(&entry.path()))
+        .collect()
+}
+
+fn abandoned_slot(path: &Path) -> Option<Slot> {
+    let mut lock_name = path.as_os_str().to_os_string();
+    lock_name.push(".lock");
+    let lock_path = PathBuf::from(lock_name);
+    let lock = match Lock::try_existing(&lock_path) {
+        Ok(lock) => lock?,
+        Err(error) if error.is_not_found() && is_old(path) => {
+            Lock::try_exclusive(&lock_path).ok()??
+        }
+        Err(_) => return None,
+    };
+    Some(Slot {
+        path: path.to_path_buf(),
+        lock_path,
+        _lock: lock,
+    })
+}
+
+fn is_old(path: &Path) -> bool {
+    let age = path
+        .symlink_metadata()
+        .and_then(|meta| meta.modified())
+        .ok()
+        .and_then(|time| SystemTime::now().duration_since(time).ok());
+    age.is_some_and(|age| age > ABANDONED_AFTER)
+}
