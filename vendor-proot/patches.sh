@@ -1,0 +1,44 @@
+#!/bin/bash
+# Turns the patch queue into a git repository and back.
+#
+# vendor-proot/patches.sh open: build/queue becomes the source with one commit per patch.
+# vendor-proot/patches.sh save: the commits of build/queue replace the files in patches/.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+queue=$PWD/build/queue patches=$PWD/patches
+in_queue() { git -C "$queue" -c user.name=queue -c user.email=queue@localhost -c core.excludesFile= "$@"; }
+
+case ${1-} in
+    open)
+        [ ! -e "$queue" ] || { echo "patches.sh: $queue exists; save or remove it first" >&2; exit 1; }
+        tarball=$(./fetch.sh)
+        mkdir -p "$queue"
+        tar -xzf "$tarball" -C "$queue" --strip-components=1 --no-same-owner
+        in_queue init -q -b queue
+        in_queue add -f -A
+        in_queue commit -q -m "PRoot's release"
+        in_queue tag base
+        for patch in "$patches"/*.patch; do
+            name=$(basename "$patch" .patch)
+            patch -s -p1 -d "$queue" <"$patch"
+            in_queue add -f -A
+            sed "/^diff --git /,\$d; 1s/^Subject:/${name#*-}:/" "$patch" | in_queue commit -q -F -
+        done
+        ;;
+    save)
+        rm -f "$patches"/*.patch
+        number=0
+        for commit in $(in_queue rev-list --reverse base..queue); do
+            number=$((number + 1))
+            name=$(in_queue log -1 --format=%s "$commit")
+            {
+                in_queue log -1 --format=%B "$commit" | sed '1s/^[^:]*:/Subject:/'
+                in_queue diff --no-color --no-ext-diff "$commit~" "$commit" | sed '/^index /d'
+            } >"$patches/$(printf %04d $number)-${name%%:*}.patch"
+        done
+        ;;
+    *)
+        sed -n '2,5s/^# \?//p' "$0"
+        exit 2
+        ;;
+esac

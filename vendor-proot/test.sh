@@ -1,0 +1,55 @@
+#!/bin/bash
+# Checks how build/ARCH/proot behaves as a process, in a rootfs made of busybox.
+#
+# vendor-proot/test.sh [NAME...] runs tests/NAME.sh, or all of them, once with seccomp and once
+# without. Needs a static busybox (BUSYBOX=FILE, or busybox-static installed); any user will do.
+set -uo pipefail
+here=$(dirname "$(readlink -f "$0")")
+engine=$here/build/$(uname -m)
+busybox=${BUSYBOX:-$(command -v busybox)} || { echo "test.sh: install busybox-static" >&2; exit 2; }
+[ -x "$engine/proot" ] || { echo "test.sh: run build.sh first" >&2; exit 2; }
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/proot-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+mkdir -p "$root"/{bin,dev,etc,proc,tmp} "$work/empty"
+cp "$busybox" "$root/bin/busybox"
+for name in sh sleep true cat env kill echo ls; do ln -s busybox "$root/bin/$name"; done
+export PATH=/bin:/usr/bin PROOT_LOADER=$engine/loader PROOT_LOADER_32=$engine/loader-m32
+export PROOT_TMP_DIR=$work/empty
+passed=0 failed=0 mode=
+
+# Replaces the shell that runs it: use it through status, or in the background, where $! is then
+# the id of PRoot itself.
+guest() { exec "$engine/proot" -r "$root" -b /proc -b /dev -w / "$@"; }
+
+# same DESCRIPTION EXPECTED ACTUAL
+same() {
+    if [ "$2" = "$3" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED ($mode) $1: expected '$2', got '$3'"
+    fi
+}
+
+# status DESCRIPTION EXPECTED COMMAND...
+status() {
+    local description=$1 expected=$2 actual
+    shift 2
+    timeout -k 1 20 bash -c "$(declare -f guest); $(declare -p engine root); \"\$@\"" - "$@" >"$work/out" 2>"$work/err" </dev/null
+    actual=$?
+    same "$description" "$expected" "$actual"
+}
+
+names=("$@")
+[ $# -gt 0 ] || mapfile -t names < <(cd "$here/tests" && printf '%s\n' *.sh | sed 's/\.sh$//')
+for mode in ${MODES:-seccomp no-seccomp}; do
+    if [ "$mode" = no-seccomp ]; then export PROOT_NO_SECCOMP=1; else unset PROOT_NO_SECCOMP; fi
+    for name in "${names[@]}"; do
+        # shellcheck source=/dev/null
+        . "$here/tests/$name.sh"
+    done
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,44 @@
+# shellcheck shell=bash disable=SC2016,SC2154
+# Signals sent to PRoot reach the main process, once.
+
+# counted SIGNAL TARGET-PREFIX: how often the guest's trap runs when SIGNAL is sent to PRoot (or
+# with the prefix '-' to its whole process group)
+counted() {
+    : >"$work/out"
+    setsid env --default-signal "$engine/proot" -r "$root" -b "$work:/mnt" -w / sh -c "
+        n=0; trap 'n=\$((n + 1))' $1; echo ready >/mnt/out
+        i=0; while [ \$i -lt 8 ]; do sleep 0.03; i=\$((i + 1)); done; exit \$n" </dev/null 2>/dev/null &
+    until [ -s "$work/out" ]; do sleep 0.01; done
+    kill -s "$1" -- "$2$!"
+    wait $!
+    echo $?
+}
+for signal in TERM INT HUP QUIT USR1 USR2 WINCH; do
+    same "$signal to PRoot" 1 "$(counted $signal '')"
+    for _ in 1 2 3; do
+        same "$signal to the process group" 1 "$(counted $signal -)"
+    done
+done
+
+guest sleep 9 </dev/null 2>/dev/null &
+sleep 0.2
+kill -TERM $!
+wait $!
+same 'TERM without a trap' 143 $?
+guest --kill-on-exit sh -c 'sleep 9 & sleep 9 & exec sleep 9' </dev/null 2>/dev/null &
+sleep 0.2
+kill -HUP $!
+wait $!
+same 'HUP ends the whole guest' 129 $?
+guest sh -c 'sleep 9 & exit 3' </dev/null 2>/dev/null &
+sleep 0.2
+kill -TERM $!
+wait $!
+same 'TERM reaches those who remain' 3 $?
+if command -v script >/dev/null; then
+    pattern='n=0; trap "n=\$((n + 1))" INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo "<\$n>"'
+    # shellcheck disable=SC2086
+    output=$( (sleep 0.3; printf '\003'; sleep 0.5) | TERM=dumb script -qec "$engine/proot -r $root sh -c '${pattern//\\/}'" /dev/null)
+    same 'a Ctrl-C on the terminal' '<1>' "$(grep -o '<.*>' <<<"$output")"
+fi
+status 'the guest cannot signal PRoot' 0 guest sh -c 'kill -TERM $PPID; sleep 0.2'
