@@ -18,4 +18,5 @@ pub mod host;
 pub mod oci;
 pub mod progress;
 
+pub mod spec;
 pub mod stream;

@@ -1,0 +1,342 @@
+//! Puts the parts of a run together.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::command::{Lookup, compose};
+use super::env::{Sources, plan_environment};
+use super::guest::{FileType, GuestView, resolve_guest_path};
+use super::path::{GuestPath, HostPath};
+use super::user::{AccountFiles, Change, UserPlan, UserWish, plan_user};
+use super::volume::{Access, Bind, BindPlan, Volume, Wishes, plan_binds};
+use super::{
+    Accounts, ContainerFacts, HostFacts, Preparation, RunRequest, RunSpec, SpecError, Warning,
+};
+use crate::oci::ProcessConfig;
+
+/// Passwd and group files larger than this are cut; directory services keep such lists elsewhere.
+const ACCOUNT_FILE_LIMIT: usize = 16 << 20;
+
+/// Decides how a container is run.
+///
+/// # Errors
+/// A wish cannot be fulfilled, or the command is not there; see [`SpecError::exit_status`].
+pub fn plan_run(
+    request: &RunRequest,
+    host: &HostFacts,
+    container: &ContainerFacts,
+    view: &dyn GuestView,
+) -> Result<RunSpec, SpecError> {
+    let root = &container.root;
+    if view.file_type_followed(root.as_path()) != Some(FileType::Directory) {
+        return Err(SpecError::NoRoot(root.clone()));
+    }
+    if let Some(kernel) = &request.kernel {
+        check_kernel(kernel)?;
+    }
+    let no_image = ProcessConfig::default();
+    let image = if request.ignore_image {
+        &no_image
+    } else {
+        &container.image.process
+    };
+
+    let home = host.caller.account.home.as_str();
+    let mut binds = plan_binds(
+        &Wishes {
+            system_directories: !request.no_system_directories,
+            dri: request.dri,
+            home: request.bind_home.then_some(home),
+            devices: &request.devices,
+            volumes: &request.volumes,
+            leave_out: &request.leave_out,
+        },
+        root,
+        view,
+    )?;
+    let mut user = plan_accounts(request, image, host, container, &mut binds, view)?;
+    if request.bind_home {
+        user.home = home.to_string();
+    }
+
+    let env = plan_environment(&Sources {
+        host: &host.environment,
+        pass_host: request.pass_host_env,
+        image: &image.env,
+        home: if user.home.is_empty() {
+            "/"
+        } else {
+            &user.home
+        },
+        described: &describe(&user, host, container),
+        wishes: &request.env,
+    });
+    let cwd = plan_cwd(request, image, &user, root, &mut binds, view)?;
+    let lookup = Lookup {
+        view,
+        root,
+        binds: &binds.binds,
+        environment: &env,
+        cwd: &cwd,
+        machine: &host.machine.architecture,
+        host_path: host.environment.get("PATH"),
+    };
+    let argv = match compose(
+        request.entrypoint.as_deref(),
+        &request.arguments,
+        &image.entrypoint,
+        &image.cmd,
+    ) {
+        Some(argv) => argv,
+        None => lookup.shell()?,
+    };
+    let emulator = lookup.check(&argv)?;
+    binds
+        .warnings
+        .extend(privileged_ports(request, image, host));
+
+    Ok(RunSpec {
+        mode: container.mode,
+        root: root.clone(),
+        argv,
+        env,
+        cwd,
+        identity: user.identity,
+        binds: binds.binds,
+        kernel: request.kernel.clone(),
+        ports: request.ports.clone(),
+        publish_all: request.publish_all,
+        cpus: request.cpus.clone(),
+        emulator,
+        preparations: binds.preparations,
+        warnings: binds.warnings,
+    })
+}
+
+/// PRoot takes a value that begins with a backslash for a list of all fields of `uname`.
+fn check_kernel(release: &str) -> Result<(), SpecError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-~".contains(&byte);
+    if release.is_empty() || release.len() > 64 || !release.bytes().all(allowed) {
+        return Err(SpecError::Kernel(release.to_string()));
+    }
+    Ok(())
+}
+
+/// Decides on the user, and adds what its passwd and group take.
+fn plan_accounts(
+    request: &RunRequest,
+    image: &ProcessConfig,
+    host: &HostFacts,
+    container: &ContainerFacts,
+    binds: &mut BindPlan,
+    view: &dyn GuestView,
+) -> Result<UserPlan, SpecError> {
+    let image_user = match image.user.trim() {
+        "" => None,
+        text => Some(UserWish::parse(text).map_err(SpecError::ImageUser)?),
+    };
+    let wish = request.user.as_ref().or(image_user.as_ref());
+    let files = [ACCOUNT_PATHS[0], ACCOUNT_PATHS[1]].map(|path| {
+        AccountFile::look_up(path, request.accounts, &container.root, &binds.binds, view)
+    });
+    let [passwd, group] = &files;
+    let plan = plan_user(
+        wish,
+        request.accounts,
+        AccountFiles {
+            passwd: &passwd.text,
+            group: &group.text,
+            bound: passwd.is_bound || group.is_bound,
+        },
+        &host.caller,
+    )?;
+    for (file, change) in files.iter().zip([&plan.passwd, &plan.group]) {
+        file.apply(change, container, binds, view)?;
+    }
+    Ok(plan)
+}
+
+const ACCOUNT_PATHS: [&str; 2] = ["/etc/passwd", "/etc/group"];
+
+/// One of the guest's two account files.
+struct AccountFile {
+    path: &'static str,
+    text: String,
+    /// Where it is in the root tree, if it is a file there.
+    place: Option<HostPath>,
+    is_bound: bool,
+}
+
+impl AccountFile {
+    fn look_up(
+        path: &'static str,
+        accounts: Accounts,
+        root: &HostPath,
+        binds: &[Bind],
+        view: &dyn GuestView,
+    ) -> AccountFile {
+        let read = |path: &Path| {
+            let bytes = view.read(path, ACCOUNT_FILE_LIMIT).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        // A circle of links is as good as no file.
+        let found = resolve_guest_path(view, root, binds, &GuestPath::root().join(path))
+            .ok()
+            .filter(|found| found.file_type == Some(FileType::File));
+        let is_bound = found
+            .as_ref()
+            .is_some_and(|found| binds.iter().any(|bind| bind.target == found.guest));
+        let place = found
+            .map(|found| found.host)
+            .filter(|host| host.as_path().starts_with(root.as_path()));
+        let text = match &place {
+            _ if accounts == Accounts::Host && !is_bound => read(Path::new(path)),
+            Some(place) => read(place.as_path()),
+            None => binds
+                .iter()
+                .find(|bind| bind.target.as_path() == Path::new(path))
+                .map_or_else(String::new, |bind| read(bind.source.as_path())),
+        };
+        AccountFile {
+            path,
+            text,
+            place,
+            is_bound,
+        }
+    }
+
+    fn apply(
+        &self,
+        change: &Change,
+        container: &ContainerFacts,
+        binds: &mut BindPlan,
+        view: &dyn GuestView,
+    ) -> Result<(), SpecError> {
+        let text = match (change, &self.place) {
+            (Change::None, _) => return Ok(()),
+            (Change::Append(lines), Some(path)) => {
+                binds.preparations.push(Preparation::Append {
+                    path: path.clone(),
+                    text: lines.clone(),
+                });
+                return Ok(());
+            }
+            (Change::Append(lines), None) => format!("{}{lines}", self.text),
+            (Change::Replace(text), _) => text.clone(),
+        };
+        let path = generated_path(&container.directory, self.path, &text);
+        let volume = Volume {
+            source: path.clone(),
+            target: GuestPath::root().join(self.path),
+            access: Access::ReadWrite,
+        };
+        binds
+            .preparations
+            .push(Preparation::Generate { path, text });
+        binds.add(volume, &container.root, view)?;
+        Ok(())
+    }
+}
+
+/// `<directory>/passwd-<16 hex digits of SHA-256>`.
+fn generated_path(directory: &HostPath, path: &str, text: &str) -> HostPath {
+    let digest: String = Sha256::digest(text)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = path.rsplit('/').next().unwrap_or(path);
+    directory.beneath(Path::new(&format!("{name}-{digest}")))
+}
+
+/// The variables that udocker.py sets in every container.
+fn describe(
+    user: &UserPlan,
+    host: &HostFacts,
+    container: &ContainerFacts,
+) -> Vec<(&'static str, String)> {
+    let id: String = container.id.chars().take(8).collect();
+    let prompt = if user.uid == 0 { "#" } else { "\\$" };
+    let name = || user.name.clone();
+    vec![
+        ("USER", name()),
+        ("LOGNAME", name()),
+        ("USERNAME", name()),
+        ("PS1", format!("{id}{prompt} ")),
+        ("SHLVL", "0".to_string()),
+        ("container_ruser", host.caller.account.name.clone()),
+        ("container_root", container.root.to_string()),
+        ("container_uuid", container.id.clone()),
+        ("container_execmode", container.mode.to_string()),
+        ("container_names", container.names.join(",")),
+    ]
+}
+
+/// The user's `-w` must be there; the image's `WorkingDir` is made; else the home directory, or
+/// `/` in a container that does not have it.
+fn plan_cwd(
+    request: &RunRequest,
+    image: &ProcessConfig,
+    user: &UserPlan,
+    root: &HostPath,
+    binds: &mut BindPlan,
+    view: &dyn GuestView,
+) -> Result<GuestPath, SpecError> {
+    let is_made = |host: &HostPath, binds: &BindPlan| {
+        binds.preparations.iter().any(|made| {
+            matches!(made, Preparation::MountDirectory(path) | Preparation::MountFile(path)
+                if path.as_path().starts_with(host.as_path()))
+        })
+    };
+    let resolve =
+        |path: &GuestPath, binds: &BindPlan| resolve_guest_path(view, root, &binds.binds, path);
+    if let Some(workdir) = &request.workdir {
+        let path = GuestPath::new(Path::new(workdir))?;
+        let found = resolve(&path, binds)?;
+        return match found.file_type {
+            Some(FileType::Directory) => Ok(path),
+            None if is_made(&found.host, binds) => Ok(path),
+            _ => Err(SpecError::NoWorkdir(path)),
+        };
+    }
+    if !image.working_dir.is_empty() {
+        let path = GuestPath::root().join(&image.working_dir);
+        let found = resolve(&path, binds)?;
+        return match found.file_type {
+            Some(FileType::Directory) => Ok(path),
+            None => {
+                binds
+                    .preparations
+                    .push(Preparation::WorkingDirectory(found.host));
+                Ok(path)
+            }
+            Some(_) => Err(SpecError::NoWorkdir(path)),
+        };
+    }
+    let home = GuestPath::root().join(&user.home);
+    let is_there =
+        resolve(&home, binds).is_ok_and(|found| found.file_type == Some(FileType::Directory));
+    Ok(if is_there { home } else { GuestPath::root() })
+}
+
+/// Ports below 1024 that the image exposes and nobody maps.
+fn privileged_ports(
+    request: &RunRequest,
+    image: &ProcessConfig,
+    host: &HostFacts,
+) -> Option<Warning> {
+    if host.caller.account.uid == 0 || request.publish_all {
+        return None;
+    }
+    let ports: Vec<u16> = image
+        .exposed_ports
+        .iter()
+        .filter_map(|port| port.split('/').next()?.parse().ok())
+        .filter(|&port| {
+            let is_mapped = |mapping: &super::PortMapping| mapping.guest == port;
+            port < 1024 && !request.ports.iter().any(is_mapped)
+        })
+        .collect();
+    (!ports.is_empty()).then_some(Warning::PrivilegedPorts(ports))
+}
