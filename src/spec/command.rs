@@ -38,6 +38,16 @@ impl Argv {
     }
 }
 
+/// Splits the value of `--entrypoint` at blanks, as udocker.py does; an empty one removes the
+/// image's entrypoint.
+pub fn parse_entrypoint(text: &OsStr) -> Vec<OsString> {
+    text.as_bytes()
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .map(|word| OsStr::from_bytes(word).to_os_string())
+        .collect()
+}
+
 /// A command that cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -356,6 +366,18 @@ mod tests {
         assert_eq!(composed(Some(&["e2"]), &["a"]), ["e2", "a"]);
         assert_eq!(composed(Some(&[]), &["a"]), ["a"]);
         assert_eq!(composed(Some(&[]), &[]), [""; 0]);
+    }
+
+    #[test]
+    fn entrypoints_are_split_at_blanks() {
+        for (text, split) in [
+            ("", words(&[])),
+            ("  ", words(&[])),
+            ("/bin/sh", words(&["/bin/sh"])),
+            (" /bin/sh  x.sh ", words(&["/bin/sh", "x.sh"])),
+        ] {
+            assert_eq!(parse_entrypoint(OsStr::new(text)), split, "{text}");
+        }
     }
 
     fn elf(machine: u16) -> Vec<u8> {

@@ -17,7 +17,7 @@ mod volume;
 use std::ffi::OsString;
 use std::fmt;
 
-pub use command::{Argv, CommandError};
+pub use command::{Argv, CommandError, parse_entrypoint};
 pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment};
 pub use guest::{FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
 pub use mode::{ExecMode, UnknownMode};
@@ -93,8 +93,8 @@ pub struct ContainerFacts {
     pub mode: ExecMode,
     /// Its root tree.
     pub root: HostPath,
-    /// Its directory in the repository, where generated files go. Without one, as with
-    /// `--location`, a private temporary directory of the caller's.
+    /// Where generated files go: its directory in the repository. Where there is none, as with
+    /// `--location`, or none that can be written, a private temporary directory.
     pub directory: HostPath,
     /// The image's configuration.
     pub image: ImageConfig,

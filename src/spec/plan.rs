@@ -137,7 +137,7 @@ fn plan_accounts(
         text => Some(UserWish::parse(text).map_err(SpecError::ImageUser)?),
     };
     let wish = request.user.as_ref().or(image_user.as_ref());
-    let files = [ACCOUNT_PATHS[0], ACCOUNT_PATHS[1]].map(|path| {
+    let files = ["/etc/passwd", "/etc/group"].map(|path| {
         AccountFile::look_up(path, request.accounts, &container.root, &binds.binds, view)
     });
     let [passwd, group] = &files;
@@ -156,8 +156,6 @@ fn plan_accounts(
     }
     Ok(plan)
 }
-
-const ACCOUNT_PATHS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
 /// One of the guest's two account files.
 struct AccountFile {
@@ -187,21 +185,16 @@ impl AccountFile {
         let is_bound = found
             .as_ref()
             .is_some_and(|found| binds.iter().any(|bind| bind.target == found.guest));
-        let place = found
-            .map(|found| found.host)
-            .filter(|host| host.as_path().starts_with(root.as_path()));
-        let text = match &place {
+        let host = found.map(|found| found.host);
+        let text = match &host {
             _ if accounts == Accounts::Host && !is_bound => read(Path::new(path)),
-            Some(place) => read(place.as_path()),
-            None => binds
-                .iter()
-                .find(|bind| bind.target.as_path() == Path::new(path))
-                .map_or_else(String::new, |bind| read(bind.source.as_path())),
+            Some(host) => read(host.as_path()),
+            None => String::new(),
         };
         AccountFile {
             path,
             text,
-            place,
+            place: host.filter(|host| host.as_path().starts_with(root.as_path())),
             is_bound,
         }
     }
@@ -339,4 +332,264 @@ fn privileged_ports(
         })
         .collect();
     (!ports.is_empty()).then_some(Warning::PrivilegedPorts(ports))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{OsStr, OsString};
+
+    use super::super::guest::tests::MemoryView;
+    use super::*;
+    use crate::host::facts::{Account, Caller, Machine};
+    use crate::oci::ImageConfig;
+    use crate::spec::{Environment, ExecMode, Identity, PortMapping};
+
+    fn path(path: &str) -> HostPath {
+        HostPath::new(path).unwrap()
+    }
+
+    fn host() -> HostFacts {
+        HostFacts {
+            caller: Caller {
+                account: Account {
+                    name: "me".to_string(),
+                    uid: 1000,
+                    gid: 1000,
+                    gecos: String::new(),
+                    home: "/home/me".to_string(),
+                    shell: String::new(),
+                },
+                groups: vec![1000],
+            },
+            machine: Machine {
+                architecture: "x86_64".to_string(),
+                kernel: "6.1.0".to_string(),
+            },
+            environment: Environment::default(),
+        }
+    }
+
+    fn container(process: ProcessConfig) -> ContainerFacts {
+        ContainerFacts {
+            id: "01234567-89ab".to_string(),
+            names: vec!["a".to_string(), "b".to_string()],
+            mode: ExecMode::P2,
+            root: path("/c/ROOT"),
+            directory: path("/c"),
+            image: ImageConfig {
+                process,
+                ..ImageConfig::default()
+            },
+        }
+    }
+
+    fn view() -> MemoryView {
+        MemoryView::default()
+            .directory("/home/me")
+            .directory("/data")
+            .directory("/c/ROOT/root")
+            .file("/etc/passwd", "root:x:0:0::/root:/bin/sh\n")
+            .file("/etc/group", "root:x:0:\n")
+            .file("/c/ROOT/etc/passwd", "root:x:0:0::/root:/bin/sh\n")
+            .file("/c/ROOT/etc/group", "root:x:0:\nme:x:1000:\n")
+            .program("/c/ROOT/bin/sh", b"")
+            .program("/c/ROOT/bin/tool", b"")
+    }
+
+    fn plan(request: &RunRequest, process: ProcessConfig) -> Result<RunSpec, SpecError> {
+        plan_run(request, &host(), &container(process), &view())
+    }
+
+    fn words(spec: &RunSpec) -> Vec<&OsStr> {
+        spec.argv.iter().collect()
+    }
+
+    #[test]
+    fn a_plain_run_needs_nothing_but_its_root() {
+        let spec = plan(
+            &RunRequest {
+                no_system_directories: true,
+                ..RunRequest::default()
+            },
+            ProcessConfig::default(),
+        )
+        .unwrap();
+        assert_eq!(words(&spec), ["sh"]);
+        assert_eq!(spec.cwd.to_string(), "/root");
+        assert_eq!(spec.identity, Identity::Emulated { uid: 0, gid: 0 });
+        assert_eq!((spec.binds, spec.preparations), (vec![], vec![]));
+        for (name, value) in [
+            ("HOME", "/root"),
+            ("USER", "root"),
+            ("PS1", "01234567# "),
+            ("container_ruser", "me"),
+            ("container_root", "/c/ROOT"),
+            ("container_uuid", "01234567-89ab"),
+            ("container_execmode", "P2"),
+            ("container_names", "a,b"),
+        ] {
+            assert_eq!(spec.env.get(name), Some(OsStr::new(value)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_image_is_followed_unless_ignored() {
+        let process = ProcessConfig {
+            entrypoint: vec!["tool".to_string()],
+            cmd: vec!["arg".to_string()],
+            env: vec!["A=b".to_string()],
+            working_dir: "/w".to_string(),
+            user: "1000:1000".to_string(),
+            exposed_ports: vec!["80/tcp".to_string(), "8080".to_string()],
+            ..ProcessConfig::default()
+        };
+        let spec = plan(&RunRequest::default(), process.clone()).unwrap();
+        assert_eq!(words(&spec), ["tool", "arg"]);
+        assert_eq!(spec.cwd.to_string(), "/w");
+        assert_eq!(spec.env.get("A"), Some(OsStr::new("b")));
+        assert_eq!(spec.identity, Identity::Caller);
+        assert!(
+            spec.preparations
+                .contains(&Preparation::WorkingDirectory(path("/c/ROOT/w")))
+        );
+        assert_eq!(spec.warnings, [Warning::PrivilegedPorts(vec![80])]);
+
+        let ignored = RunRequest {
+            ignore_image: true,
+            ..RunRequest::default()
+        };
+        assert_eq!(
+            plan(&ignored, process.clone()),
+            plan(&RunRequest::default(), ProcessConfig::default())
+        );
+        let mapped = RunRequest {
+            ports: vec![PortMapping {
+                host: 8000,
+                guest: 80,
+            }],
+            ..RunRequest::default()
+        };
+        assert_eq!(plan(&mapped, process).unwrap().warnings, []);
+    }
+
+    #[test]
+    fn other_users_get_generated_files_bound() {
+        let request = RunRequest {
+            user: Some(UserWish::parse("new").unwrap()),
+            ..RunRequest::default()
+        };
+        let spec = plan(&request, ProcessConfig::default()).unwrap();
+        let [Preparation::Generate { path, text }] = &spec.preparations[..] else {
+            panic!("{:?}", spec.preparations);
+        };
+        assert!(path.to_string().starts_with("/c/passwd-"), "{path}");
+        assert!(text.starts_with("new:x:1000:1000:"), "{text}");
+        assert!(spec.binds.iter().any(|bind| {
+            bind.source == *path && bind.target.as_path() == Path::new("/etc/passwd")
+        }));
+    }
+
+    #[test]
+    fn accounts_that_the_user_binds_count() {
+        for volume in ["/etc", "/etc/passwd"] {
+            let request = RunRequest {
+                volumes: vec![Volume::same_path(volume).unwrap()],
+                user: Some(UserWish::parse("root").unwrap()),
+                ..RunRequest::default()
+            };
+            let spec = plan(&request, ProcessConfig::default()).unwrap();
+            assert_eq!(spec.env.get("HOME"), Some(OsStr::new("/root")), "{volume}");
+            let is_changed = |made: &Preparation| {
+                matches!(made, Preparation::Append { .. })
+                    || matches!(made, Preparation::Generate { path, .. }
+                        if path.to_string().contains("passwd"))
+            };
+            assert!(!spec.preparations.iter().any(is_changed), "{volume}");
+        }
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_had_have_their_exit_status() {
+        let request = RunRequest::default;
+        let arguments = |command: &str| vec![OsString::from(command)];
+        for (request, status) in [
+            (
+                RunRequest {
+                    workdir: Some("/none".into()),
+                    ..request()
+                },
+                125,
+            ),
+            (
+                RunRequest {
+                    workdir: Some("root".into()),
+                    ..request()
+                },
+                125,
+            ),
+            (
+                RunRequest {
+                    kernel: Some("\\Linux\\x".to_string()),
+                    ..request()
+                },
+                125,
+            ),
+            (
+                RunRequest {
+                    arguments: arguments("none"),
+                    ..request()
+                },
+                127,
+            ),
+            (
+                RunRequest {
+                    arguments: arguments("-x"),
+                    ..request()
+                },
+                127,
+            ),
+            (
+                RunRequest {
+                    arguments: arguments("/root"),
+                    ..request()
+                },
+                126,
+            ),
+        ] {
+            let error = plan(&request, ProcessConfig::default()).unwrap_err();
+            assert_eq!(error.exit_status(), status, "{error}");
+        }
+        let broken = ProcessConfig {
+            user: "a:b:c".to_string(),
+            ..ProcessConfig::default()
+        };
+        assert_eq!(plan(&request(), broken).unwrap_err().exit_status(), 125);
+    }
+
+    #[test]
+    fn a_working_directory_may_lie_in_a_volume() {
+        let request = RunRequest {
+            volumes: vec![Volume::parse(OsStr::new("/data:/new/deep")).unwrap()],
+            ..RunRequest::default()
+        };
+        for workdir in ["/new/deep", "/new"] {
+            let request = RunRequest {
+                workdir: Some(workdir.into()),
+                ..request.clone()
+            };
+            let spec = plan(&request, ProcessConfig::default()).unwrap();
+            assert_eq!(spec.cwd.to_string(), workdir);
+        }
+    }
+
+    #[test]
+    fn the_home_directory_can_be_bound() {
+        let request = RunRequest {
+            bind_home: true,
+            ..RunRequest::default()
+        };
+        let spec = plan(&request, ProcessConfig::default()).unwrap();
+        assert_eq!(spec.env.get("HOME"), Some(OsStr::new("/home/me")));
+        assert_eq!(spec.cwd.to_string(), "/home/me");
+    }
 }
