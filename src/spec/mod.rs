@@ -4,6 +4,7 @@
 //! This is pure: what the file system holds is asked through [`GuestView`], and what must be
 //! written before the start is listed in [`RunSpec::preparations`].
 
+mod accounts;
 mod command;
 mod env;
 mod guest;
