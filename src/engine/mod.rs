@@ -61,6 +61,9 @@ pub struct EngineOptions {
 
 /// Runs a container to its end.
 ///
+/// To be called by a thread that outlives the container, best the main one: the guest dies with
+/// the thread that started it.
+///
 /// # Errors
 /// It cannot be started; see [`EngineError::exit_status`].
 pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {

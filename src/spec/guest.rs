@@ -71,18 +71,29 @@ pub fn resolve_guest_path(
     binds: &[Bind],
     path: &GuestPath,
 ) -> Result<Resolved, LinkLoop> {
+    let covered = |guest: &GuestPath| binds.iter().any(|bind| bind.target == *guest);
+    // The root and the source of a bind may themselves be links on the host.
+    let followed = |guest: &GuestPath| {
+        let host = locate(root, binds, guest);
+        view.file_type_followed(host.as_path())
+    };
     let mut pending = steps(path.as_path());
     let mut guest = GuestPath::root();
+    // What `guest` names, where that has been looked up already.
+    let mut known = None;
     let mut links = 0;
     while let Some(step) = pending.pop_front() {
         let next = guest.join(&step);
-        if step == ".." || binds.iter().any(|bind| bind.target == next) {
+        if step == ".." || covered(&next) {
             guest = next;
+            known = None;
             continue;
         }
         let host = locate(root, binds, &next);
-        if view.file_type(host.as_path()) != Some(FileType::Symlink) {
+        let file_type = view.file_type(host.as_path());
+        if file_type != Some(FileType::Symlink) {
             guest = next;
+            known = Some(file_type);
             continue;
         }
         links += 1;
@@ -93,21 +104,15 @@ pub fn resolve_guest_path(
         if target.is_absolute() {
             guest = GuestPath::root();
         }
+        known = None;
         for step in steps(&target).into_iter().rev() {
             pending.push_front(step);
         }
     }
-    let host = locate(root, binds, &guest);
-    // The root and the source of a bind may themselves be links on the host.
-    let file_type = if guest.is_root() || binds.iter().any(|bind| bind.target == guest) {
-        view.file_type_followed(host.as_path())
-    } else {
-        view.file_type(host.as_path())
-    };
     Ok(Resolved {
+        file_type: known.unwrap_or_else(|| followed(&guest)),
+        host: locate(root, binds, &guest),
         guest,
-        host,
-        file_type,
     })
 }
 
@@ -267,6 +272,25 @@ pub(super) mod tests {
             assert_eq!(found.guest.to_string(), guest, "{path}");
             assert_eq!(found.host.to_string(), host, "{path}");
             assert_eq!(found.file_type, file_type, "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_links_lead_out_of_the_root(
+            links in proptest::collection::vec(("[abc]", "/?([abc.]{1,2}/){0,4}[abc.]{1,2}"), 0..6),
+            path in "(/[abc.]{1,2}){0,6}",
+        ) {
+            let root = HostPath::new("/r").unwrap();
+            let view = links.iter().fold(MemoryView::default().directory("/r"), |view, (at, to)| {
+                view.link(&format!("/r/{at}"), to)
+            });
+            let path = GuestPath::root().join(path);
+            if let Ok(found) = resolve_guest_path(&view, &root, &[], &path) {
+                proptest::prop_assert!(found.host.as_path().starts_with("/r"));
+                proptest::prop_assert!(!found.host.to_string().contains("/../"));
+                proptest::prop_assert_ne!(found.file_type, Some(FileType::Symlink));
+            }
         }
     }
 

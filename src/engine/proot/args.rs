@@ -86,7 +86,9 @@ pub(super) fn environment<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Access, Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping};
+    use crate::spec::{
+        Access, Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume,
+    };
 
     fn spec() -> RunSpec {
         RunSpec {
@@ -170,5 +172,26 @@ mod tests {
             arguments(&colon, Features::OTHER),
             Err(EngineError::ColonInSource(_))
         ));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn proot_reads_binds_as_they_were_meant(text in "/[ab:!/ ]{0,8}(:/[ab:!/ ]{1,8})?") {
+            let Ok(volume) = Volume::parse(OsStr::new(&text)) else {
+                return Ok(());
+            };
+            let meant = Bind {
+                source: volume.source,
+                target: volume.target,
+                access: volume.access,
+            };
+            let Ok(value) = bind_value(&meant) else {
+                return Ok(());
+            };
+            let value = value.into_string().unwrap();
+            let (source, target) = value.split_once(':').unwrap();
+            let target = target.strip_suffix('!').unwrap_or(target);
+            proptest::prop_assert_eq!(meant, bind(source, target));
+        }
     }
 }
