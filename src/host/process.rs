@@ -72,8 +72,10 @@ impl Foreground<'_> {
     ///
     /// It gets this process's open files and standard streams as they are. Signals sent to this
     /// process go to the program; those from the terminal reach the whole foreground group
-    /// without help. If this process is killed the program is killed. After the end, the
-    /// signals above have no effect on this process any more, so that it can clean up.
+    /// without help. One that somebody sends to the whole group may arrive twice, since it looks
+    /// like one that is meant for this process. If this process is killed, so is the program.
+    /// After the end, the signals above have no effect on this process any more, so that it can
+    /// clean up.
     ///
     /// # Errors
     /// The program cannot be started.

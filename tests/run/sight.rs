@@ -182,7 +182,7 @@ fn the_engine_starts_from_wherever_it_can() {
 fn another_proot_can_be_used() {
     let sandbox = Sandbox::new();
     assert_eq!(sandbox.status(&[], "true"), Some(0));
-    let ours = sandbox.host("bin/proot-x86_64");
+    let ours = sandbox.host(&format!("bin/proot-{}", std::env::consts::ARCH));
     let other = sandbox.host("other");
     let script = format!(
         "#!/bin/sh\necho other >&2\nexec {} \"$@\"\n",
