@@ -19,4 +19,10 @@ pub mod host;
 pub mod oci;
 pub mod progress;
 pub mod store;
+pub mod engine;
+pub mod host;
+pub mod oci;
+pub mod progress;
+
+pub mod spec;
 pub mod stream;

@@ -1,5 +1,10 @@
 //! Facts about the machine and the calling user.
 
+use std::fs;
+use std::path::Path;
+
+use super::process;
+
 /// The caller's real user id.
 pub fn uid() -> u32 {
     rustix::process::getuid().as_raw()
@@ -13,4 +18,131 @@ pub fn gid() -> u32 {
 /// Whether the effective user is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// A line of passwd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Id of the primary group.
+    pub gid: u32,
+    /// Full name and such.
+    pub gecos: String,
+    /// Home directory.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+}
+
+impl Account {
+    /// Reads passwd text; lines that are no account are left out.
+    pub fn parse_all(text: &str) -> impl Iterator<Item = Account> {
+        text.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next().filter(|name| !name.is_empty())?;
+            let uid = fields.nth(1)?.parse().ok()?;
+            let gid = fields.next()?.parse().ok()?;
+            let mut rest = || fields.next().unwrap_or_default().to_string();
+            Some(Account {
+                name: name.to_string(),
+                uid,
+                gid,
+                gecos: rest(),
+                home: rest(),
+                shell: rest(),
+            })
+        })
+    }
+}
+
+/// The calling user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account, with the ids that are in force.
+    pub account: Account,
+    /// All group ids.
+    pub groups: Vec<u32>,
+}
+
+impl Caller {
+    /// Looks the caller up: in `/etc/passwd`, then through `getent` for directory services. A
+    /// caller whom nobody knows gets the user id as name, and `home` as home directory.
+    pub fn look_up(home: Option<&str>) -> Caller {
+        let (uid, gid) = (uid(), gid());
+        let find = |text: &str| Account::parse_all(text).find(|account| account.uid == uid);
+        let account = fs::read_to_string("/etc/passwd")
+            .ok()
+            .and_then(|text| find(&text))
+            .or_else(|| find(&getent(uid)?))
+            .unwrap_or_else(|| Account {
+                name: uid.to_string(),
+                uid,
+                gid,
+                gecos: String::new(),
+                home: home.unwrap_or("/").to_string(),
+                shell: "/bin/sh".to_string(),
+            });
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        Caller {
+            account: Account { gid, ..account },
+            groups: groups.iter().map(|gid| gid.as_raw()).collect(),
+        }
+    }
+}
+
+fn getent(uid: u32) -> Option<String> {
+    ["/usr/bin/getent", "/bin/getent"]
+        .iter()
+        .find(|path| Path::new(path).exists())
+        .and_then(|path| process::output(Path::new(path), &["passwd", &uid.to_string()]).ok())
+}
+
+/// The machine, as `uname` tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// `x86_64`, `aarch64`…
+    pub architecture: String,
+    /// Release of the kernel.
+    pub kernel: String,
+}
+
+impl Machine {
+    /// Asks the kernel.
+    pub fn look_up() -> Machine {
+        let name = rustix::system::uname();
+        Machine {
+            architecture: name.machine().to_string_lossy().into_owned(),
+            kernel: name.release().to_string_lossy().into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwd_is_read_leniently() {
+        let text = "root:x:0:0:root:/root:/bin/sh\n\n# no\n+::::::\nshort:x:5:6\nbad:x:y:0:::\n";
+        let names: Vec<(String, u32, String)> = Account::parse_all(text)
+            .map(|account| (account.name, account.uid, account.home))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("root".to_string(), 0, "/root".to_string()),
+                ("short".to_string(), 5, String::new())
+            ]
+        );
+    }
+
+    #[test]
+    fn the_caller_has_the_ids_in_force() {
+        let caller = Caller::look_up(None);
+        assert_eq!((caller.account.uid, caller.account.gid), (uid(), gid()));
+        assert!(!caller.account.name.is_empty());
+    }
 }

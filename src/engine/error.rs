@@ -1,0 +1,51 @@
+//! Why a container did not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::host::fs::FsError;
+use crate::spec::{ExecMode, HostPath};
+
+/// Why a container did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No engine for that mode.
+    #[error("execution mode {0} is not available")]
+    Mode(ExecMode),
+    /// The CPUs of `--cpuset-cpus` cannot be used.
+    #[error("cannot stay on the wanted CPUs: {0}")]
+    Cpus(#[source] io::Error),
+    /// PRoot has no way to say this path.
+    #[error("cannot bind '{0}': PRoot cannot bind host paths with a colon")]
+    ColonInSource(HostPath),
+    /// Something that the container needs cannot be written.
+    #[error(transparent)]
+    Prepare(#[from] FsError),
+    /// The engine's executable finds no place from which it can be executed.
+    #[error("cannot unpack the engine: no place is both writable and executable (tried {})", tried(.0))]
+    NoPlace(Vec<PathBuf>),
+    /// The engine's executable does not start.
+    #[error("cannot start the engine '{}': {source}", path.display())]
+    Start {
+        /// The executable.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl EngineError {
+    /// The exit status for this: nothing was started, so always 125. That the command is missing
+    /// or not executable is found out when the run is planned.
+    pub fn exit_status(&self) -> u8 {
+        125
+    }
+}
+
+fn tried(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths
+        .iter()
+        .map(|path| format!("'{}'", path.display()))
+        .collect();
+    paths.join(", ")
+}

@@ -1,0 +1,197 @@
+//! What PRoot is told: the arguments and its part of the environment.
+//!
+//! PRoot 5.4 cuts the value of `-b` at the first `:`, has no escape, and takes a `!` at the end
+//! away (it means that a link at the guest path is not followed, which no target here is).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::Features;
+use crate::engine::EngineError;
+use crate::spec::{Bind, Identity, RunSpec};
+
+/// Everything after PRoot's own name.
+///
+/// # Errors
+/// A bind's source has a colon in it.
+pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsString>, EngineError> {
+    let mut arguments = Vec::new();
+    let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
+    let word = OsStr::new;
+
+    if features.follows_main_process {
+        add(&[word("--kill-on-exit")]);
+    }
+    match spec.identity {
+        Identity::Caller => {}
+        Identity::Emulated { uid: 0, gid: 0 } => add(&[word("-0")]),
+        Identity::Emulated { uid, gid } => add(&[word("-i"), word(&format!("{uid}:{gid}"))]),
+    }
+    if let Some(kernel) = &spec.kernel {
+        add(&[word("-k"), word(kernel)]);
+    }
+    for port in &spec.ports {
+        let mapping = format!("{}:{}", port.guest, port.host);
+        add(&[word("-p"), word(&mapping)]);
+    }
+    if spec.publish_all {
+        add(&[word("-n")]);
+    }
+    if let Some(emulator) = &spec.emulator {
+        add(&[word("-q"), emulator.as_path().as_os_str()]);
+    }
+    for bind in &spec.binds {
+        add(&[word("-b"), &bind_value(bind)?]);
+    }
+    add(&[word("-w"), spec.cwd.as_path().as_os_str()]);
+    add(&[word("-r"), spec.root.as_path().as_os_str()]);
+    arguments.extend(spec.argv.iter().map(OsString::from));
+    Ok(arguments)
+}
+
+fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
+    let source = bind.source.as_path().as_os_str();
+    if source.as_bytes().contains(&b':') {
+        return Err(EngineError::ColonInSource(bind.source.clone()));
+    }
+    let mut value = source.to_os_string();
+    value.push(":");
+    value.push(bind.target.as_path());
+    if value.as_bytes().ends_with(b"!") {
+        value.push("!");
+    }
+    Ok(value)
+}
+
+/// PRoot's part of its environment, which it keeps from the guest: the patched one drops
+/// `PROOT_LOADER`, `PROOT_LOADER_32` and `PROOT_TMP_DIR` before it starts the guest.
+/// `PROOT_NO_SECCOMP`, and with another PRoot all of them, can be seen there; they are harmless.
+pub(super) fn environment<'a>(
+    tmp_dir: &'a Path,
+    loader: Option<&'a Path>,
+    loader_32: Option<&'a Path>,
+    seccomp: bool,
+) -> Vec<(&'a OsStr, &'a OsStr)> {
+    let mut environment = vec![(OsStr::new("PROOT_TMP_DIR"), tmp_dir.as_os_str())];
+    for (name, path) in [("PROOT_LOADER", loader), ("PROOT_LOADER_32", loader_32)] {
+        environment.extend(path.map(|path| (OsStr::new(name), path.as_os_str())));
+    }
+    if !seccomp {
+        environment.push((OsStr::new("PROOT_NO_SECCOMP"), OsStr::new("1")));
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{
+        Access, Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume,
+    };
+
+    fn spec() -> RunSpec {
+        RunSpec {
+            mode: ExecMode::P1,
+            root: HostPath::new("/c/ROOT").unwrap(),
+            argv: Argv::new(["sh", "-c", ""].map(OsString::from)).unwrap(),
+            env: Environment::default(),
+            cwd: GuestPath::new("/w").unwrap(),
+            identity: Identity::Caller,
+            binds: Vec::new(),
+            kernel: None,
+            ports: Vec::new(),
+            publish_all: false,
+            cpus: None,
+            emulator: None,
+            preparations: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn bind(source: &str, target: &str) -> Bind {
+        Bind {
+            source: HostPath::new(source).unwrap(),
+            target: GuestPath::new(target).unwrap(),
+            access: Access::ReadWrite,
+        }
+    }
+
+    fn words(spec: &RunSpec, features: Features) -> Vec<String> {
+        arguments(spec, features)
+            .unwrap()
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_callers_own_identity_needs_no_option() {
+        assert_eq!(
+            words(&spec(), Features::OTHER),
+            ["-w", "/w", "-r", "/c/ROOT", "sh", "-c", ""]
+        );
+    }
+
+    #[test]
+    fn every_part_of_the_spec_is_told() {
+        let full = RunSpec {
+            identity: Identity::Emulated { uid: 5, gid: 6 },
+            binds: vec![bind("/dev", "/dev"), bind("/a", "/b:ro"), bind("/a", "/c!")],
+            kernel: Some("6.0.0".to_string()),
+            ports: vec![PortMapping {
+                host: 8080,
+                guest: 80,
+            }],
+            publish_all: true,
+            emulator: Some(HostPath::new("/usr/bin/qemu-arm").unwrap()),
+            ..spec()
+        };
+        let features = Features {
+            follows_main_process: true,
+        };
+        assert_eq!(
+            words(&full, features).join(" "),
+            "--kill-on-exit -i 5:6 -k 6.0.0 -p 80:8080 -n -q /usr/bin/qemu-arm \
+             -b /dev:/dev -b /a:/b:ro -b /a:/c!! -w /w -r /c/ROOT sh -c "
+        );
+        let root = RunSpec {
+            identity: Identity::Emulated { uid: 0, gid: 0 },
+            ..spec()
+        };
+        assert_eq!(words(&root, Features::OTHER)[0], "-0");
+    }
+
+    #[test]
+    fn a_bind_that_proot_would_misread_is_refused() {
+        let colon = RunSpec {
+            binds: vec![bind("/a:b", "/c")],
+            ..spec()
+        };
+        assert!(matches!(
+            arguments(&colon, Features::OTHER),
+            Err(EngineError::ColonInSource(_))
+        ));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn proot_reads_binds_as_they_were_meant(text in "/[ab:!/ ]{0,8}(:/[ab:!/ ]{1,8})?") {
+            let Ok(volume) = Volume::parse(OsStr::new(&text)) else {
+                return Ok(());
+            };
+            let meant = Bind {
+                source: volume.source,
+                target: volume.target,
+                access: volume.access,
+            };
+            let Ok(value) = bind_value(&meant) else {
+                return Ok(());
+            };
+            let value = value.into_string().unwrap();
+            let (source, target) = value.split_once(':').unwrap();
+            let target = target.strip_suffix('!').unwrap_or(target);
+            proptest::prop_assert_eq!(meant, bind(source, target));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A place to execute the embedded PRoot from.
+//!
+//! ```text
+//! <bin>/proot-x86_64            unpacked once, compared with what is embedded before each use
+//! <bin>/proot-x86_64-loader     starts the guest's 64-bit programs
+//! <bin>/proot-x86_64-loader-32  starts the guest's 32-bit programs
+//! ```
+//!
+//! Where `<bin>` cannot be written or executed from, memory files serve, which leave nothing
+//! behind; where the system forbids to execute those, another folder.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{MemfdFlags, StatVfsMountFlags, memfd_create, statvfs};
+
+use super::embedded;
+use crate::host::fs::{FsError, create_dir_all, write_atomic};
+
+/// PRoot and its loaders, ready to be executed.
+pub(super) struct Unpacked {
+    pub(super) proot: PathBuf,
+    pub(super) loader: Option<PathBuf>,
+    pub(super) loader_32: Option<PathBuf>,
+    /// What the paths stand for, where they are memory files of this process.
+    _memory: Vec<OwnedFd>,
+}
+
+/// The embedded parts and their endings.
+fn parts() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    [
+        ("", Some(embedded::PROOT)),
+        ("-loader", embedded::LOADER),
+        ("-loader-32", embedded::LOADER_32),
+    ]
+    .into_iter()
+    .filter_map(|(ending, content)| Some((ending, content?)))
+}
+
+/// Unpacks PRoot into `directory`, which is made if it is missing; what is there and right stays.
+/// Returns the path of the executable.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn install(directory: &Path) -> Result<PathBuf, FsError> {
+    unpack(directory).map(|unpacked| unpacked.proot)
+}
+
+/// Names and texts of the licences of what is embedded and of this program.
+pub fn licences() -> &'static [(&'static str, &'static str)] {
+    embedded::LICENCES
+}
+
+/// Where the embedded PRoot comes from, as names and values.
+pub fn version_facts() -> [(&'static str, &'static str); 4] {
+    [
+        ("version", embedded::VERSION),
+        ("source_sha256", embedded::SOURCE_SHA256),
+        ("patches_sha256", embedded::PATCHES_SHA256),
+        ("proot_sha256", embedded::PROOT_SHA256),
+    ]
+}
+
+pub(super) fn unpack(directory: &Path) -> Result<Unpacked, FsError> {
+    let path = |ending: &str| {
+        let architecture = std::env::consts::ARCH;
+        directory.join(format!("proot-{architecture}{ending}"))
+    };
+    for (ending, content) in parts() {
+        let path = path(ending);
+        if !holds(&path, content) {
+            create_dir_all(directory)?;
+            write_atomic(&path, content, 0o755)?;
+        }
+    }
+    Ok(Unpacked {
+        proot: path(""),
+        loader: embedded::LOADER.map(|_| path("-loader")),
+        loader_32: embedded::LOADER_32.map(|_| path("-loader-32")),
+        _memory: Vec::new(),
+    })
+}
+
+/// Whether programs in `directory` may be executed, as far as its mount tells.
+pub(super) fn allows_execution(directory: &Path) -> bool {
+    statvfs(directory).is_ok_and(|mount| !mount.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+/// Puts PRoot into memory files. Their paths lead through this process, so they hold, for the
+/// guest's programs too, as long as the value and the process live; the files themselves are
+/// not inherited by anybody.
+pub(super) fn keep_in_memory() -> io::Result<Unpacked> {
+    let mut memory = Vec::new();
+    let mut keep = |content: &[u8]| -> io::Result<PathBuf> {
+        let fd = memory_file(content)?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+        memory.push(fd);
+        Ok(PathBuf::from(path))
+    };
+    Ok(Unpacked {
+        proot: keep(embedded::PROOT)?,
+        loader: embedded::LOADER.map(&mut keep).transpose()?,
+        loader_32: embedded::LOADER_32.map(&mut keep).transpose()?,
+        _memory: memory,
+    })
+}
+
+/// A memory file that holds `content`, open for reading only: one that is open for writing
+/// cannot be executed.
+fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
+    // Kernels before 6.3 do not know the first flag; later ones may be set up to demand it.
+    let fd = memfd_create("proot", MemfdFlags::CLOEXEC | MemfdFlags::EXEC)
+        .or_else(|_| memfd_create("proot", MemfdFlags::CLOEXEC))?;
+    let mut file = File::from(fd);
+    file.write_all(content)?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(OwnedFd::from(File::open(path)?))
+}
+
+/// Whether the file is executable and holds exactly `content`.
+fn holds(path: &Path, content: &[u8]) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(mut file) = File::open(path) else {
+        return false;
+    };
+    let fits = file.metadata().is_ok_and(|data| {
+        data.len() == content.len() as u64 && data.permissions().mode() & 0o111 != 0
+    });
+    let mut buffer = vec![0; 64 << 10];
+    fits && content.chunks(buffer.len()).all(|chunk| {
+        let read = &mut buffer[..chunk.len()];
+        file.read_exact(read).is_ok() && read == chunk
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn damaged_files_are_replaced_and_right_ones_kept() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let directory = tempfile::tempdir().unwrap();
+        let bin = directory.path().join("bin");
+        let path = install(&bin).unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        install(&bin).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+
+        let mut damaged = embedded::PROOT.to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        install(&bin).unwrap();
+        assert!(holds(&path, embedded::PROOT));
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        install(&bin).unwrap();
+        assert!(holds(&path, embedded::PROOT));
+    }
+
+    #[test]
+    fn memory_files_can_be_executed() {
+        let unpacked = keep_in_memory().unwrap();
+        assert!(unpacked.proot.starts_with("/proc"));
+        let version = std::process::Command::new(&unpacked.proot)
+            .arg("--version")
+            .output()
+            .unwrap();
+        assert!(version.status.success());
+    }
+}

@@ -1,0 +1,57 @@
+//! The host's file system as planning sees it.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, OFlags};
+
+use crate::spec::{FileType, GuestView};
+
+/// Asks the system.
+pub struct HostView;
+
+impl GuestView for HostView {
+    fn file_type(&self, path: &Path) -> Option<FileType> {
+        fs::symlink_metadata(path).ok().map(|data| of(&data))
+    }
+
+    fn file_type_followed(&self, path: &Path) -> Option<FileType> {
+        fs::metadata(path).ok().map(|data| of(&data))
+    }
+
+    fn link_target(&self, path: &Path) -> Option<PathBuf> {
+        fs::read_link(path).ok()
+    }
+
+    fn is_executable(&self, path: &Path) -> bool {
+        rustix::fs::access(path, Access::EXEC_OK).is_ok()
+    }
+
+    fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>> {
+        // Not blocking, should the path have become a pipe since it was looked at.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)
+            .ok()?;
+        let mut bytes = Vec::new();
+        file.take(limit as u64).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+}
+
+fn of(data: &fs::Metadata) -> FileType {
+    let file_type = data.file_type();
+    if file_type.is_symlink() {
+        FileType::Symlink
+    } else if file_type.is_dir() {
+        FileType::Directory
+    } else if file_type.is_file() {
+        FileType::File
+    } else {
+        FileType::Other
+    }
+}

@@ -1,0 +1,237 @@
+//! Starts programs, waits for them, and passes signals on.
+//!
+//! A foreground program runs as a child, never by replacing this process: the parent's open
+//! files (locks, an engine kept in memory) live as long as the program does, and what has to
+//! happen afterwards can. The price is one sleeping process.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use rustix::thread::CpuSet;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::{Cause, Origin};
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Signaled(i32),
+}
+
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Ended {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Exited(code.to_le_bytes()[0]),
+            (None, signal) => Ended::Signaled(signal.unwrap_or_default()),
+        }
+    }
+}
+
+/// Who gets the signals that this process gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalTarget {
+    /// The program.
+    Program,
+    /// The program's own first child: for a tracer that swallows signals.
+    FirstChild,
+}
+
+/// A program to run in the foreground.
+pub struct Foreground<'a> {
+    /// The executable.
+    pub program: &'a Path,
+    /// Its arguments, without its own name.
+    pub arguments: &'a [OsString],
+    /// Its whole environment.
+    pub environment: &'a [(&'a OsStr, &'a OsStr)],
+    /// Who gets signals.
+    pub signals: SignalTarget,
+}
+
+/// Passed on when they are sent to this process alone.
+const PASSED_ON: [Signal; 7] = [
+    Signal::TERM,
+    Signal::INT,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::WINCH,
+];
+
+impl Foreground<'_> {
+    /// Runs the program to its end.
+    ///
+    /// It gets this process's open files and standard streams as they are. Signals sent to this
+    /// process go to the program; those from the terminal reach the whole foreground group
+    /// without help. One that somebody sends to the whole group may arrive twice, since it looks
+    /// like one that is meant for this process. If this process is killed, so is the program.
+    /// After the end, the signals above have no effect on this process any more, so that it can
+    /// clean up.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn run(&self) -> io::Result<Ended> {
+        // Before the start, so that nothing is missed in between.
+        let mut signals = watch_signals()?;
+        let mut child = self.spawn()?;
+        loop {
+            for origin in signals.wait() {
+                if let Some(signal) = to_pass_on(&origin) {
+                    self.pass_on(&child, signal);
+                }
+            }
+            if let Some(status) = child.try_wait()? {
+                return Ok(status.into());
+            }
+        }
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let mut command = Command::new(self.program);
+        command
+            .args(self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().copied());
+        let parent = getpid();
+        let die_with_parent = move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // The parent may have died before that was in force.
+            if getppid() != Some(parent) {
+                return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+            }
+            Ok(())
+        };
+        #[allow(
+            unsafe_code,
+            reason = "nothing else runs code between fork and exec, where the parent-death signal has to be set"
+        )]
+        // SAFETY: the closure makes two system calls and builds an error without allocating,
+        // all of which is allowed in a forked child.
+        unsafe {
+            command.pre_exec(die_with_parent);
+        }
+        command.spawn()
+    }
+
+    fn pass_on(&self, child: &Child, signal: Signal) {
+        let program = Pid::from_child(child);
+        let target = match self.signals {
+            SignalTarget::Program => program,
+            SignalTarget::FirstChild => first_child(program).unwrap_or(program),
+        };
+        // The program may have ended just now; then there is nobody to tell.
+        let _ = kill_process(target, signal);
+    }
+}
+
+/// Watches for the signals to pass on and for the program's end. A signal that is ignored (by
+/// `nohup`, say) stays so, here and in the program.
+fn watch_signals() -> io::Result<SignalsInfo<WithOrigin>> {
+    let ignored = ignored_signals();
+    let watched = PASSED_ON
+        .iter()
+        .map(|signal| signal.as_raw())
+        .filter(|signal| ignored & (1 << (signal - 1)) == 0)
+        .chain([Signal::CHILD.as_raw()]);
+    SignalsInfo::new(watched)
+}
+
+/// One bit a signal, as `/proc/self/status` has it.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
+}
+
+fn to_pass_on(origin: &Origin) -> Option<Signal> {
+    let signal = Signal::from_named_raw(origin.signal)?;
+    let was_sent = matches!(origin.cause, Cause::Sent(_));
+    (was_sent && PASSED_ON.contains(&signal)).then_some(signal)
+}
+
+fn first_child(parent: Pid) -> Option<Pid> {
+    let parent = parent.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+}
+
+/// Runs a program without input and returns what it prints.
+///
+/// # Errors
+/// It cannot be started, fails, or prints what is no text.
+pub fn output(program: &Path, arguments: &[&str]) -> io::Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(output.status.to_string()));
+    }
+    String::from_utf8(output.stdout).map_err(io::Error::other)
+}
+
+/// Keeps this process, and the programs that it starts, on the given CPUs (below 1024).
+///
+/// # Errors
+/// None of them can be used.
+pub fn stay_on_cpus(cpus: impl Iterator<Item = usize>) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus.filter(|&cpu| cpu < CpuSet::MAX_CPU) {
+        set.set(cpu);
+    }
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str) -> Ended {
+        Foreground {
+            program: Path::new("/bin/sh"),
+            arguments: &["-c".into(), script.into()],
+            environment: &[(OsStr::new("A"), OsStr::new("b"))],
+            signals: SignalTarget::Program,
+        }
+        .run()
+        .unwrap()
+    }
+
+    #[test]
+    fn the_end_of_a_program_is_told() {
+        assert_eq!(run("exit 7"), Ended::Exited(7));
+        assert_eq!(run("kill -9 $$"), Ended::Signaled(9));
+        assert_eq!(
+            run("test \"$A\" = b && test -z \"$HOME\""),
+            Ended::Exited(0)
+        );
+    }
+
+    #[test]
+    fn output_of_failing_programs_is_an_error() {
+        assert_eq!(
+            output(Path::new("/bin/sh"), &["-c", "echo x"]).unwrap(),
+            "x\n"
+        );
+        assert!(output(Path::new("/bin/sh"), &["-c", "exit 1"]).is_err());
+        assert!(output(Path::new("/none"), &[]).is_err());
+    }
+
+    #[test]
+    fn impossible_cpus_are_an_error() {
+        assert!(stay_on_cpus([1023].into_iter()).is_err());
+    }
+}

@@ -1,0 +1,510 @@
+//! The command: what it is, and whether the guest can execute it, before anything is started.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::env::Environment;
+use super::guest::{FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
+use super::path::{GuestPath, HostPath};
+use super::volume::Bind;
+
+/// A command and its arguments: never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argv {
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl Argv {
+    /// Takes the words; `None` when there are none.
+    pub fn new(words: impl IntoIterator<Item = OsString>) -> Option<Argv> {
+        let mut words = words.into_iter();
+        Some(Argv {
+            program: words.next()?,
+            arguments: words.collect(),
+        })
+    }
+
+    /// The first word.
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// All words.
+    pub fn iter(&self) -> impl Iterator<Item = &OsStr> {
+        std::iter::once(self.program.as_os_str())
+            .chain(self.arguments.iter().map(OsString::as_os_str))
+    }
+}
+
+/// Splits the value of `--entrypoint` at blanks, as udocker.py does; an empty one removes the
+/// image's entrypoint.
+pub fn parse_entrypoint(text: &OsStr) -> Vec<OsString> {
+    text.as_bytes()
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .map(|word| OsStr::from_bytes(word).to_os_string())
+        .collect()
+}
+
+/// A command that cannot be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No command, and no shell to fall back to.
+    #[error("no command given, and no shell found in the container (looked in '{path}')")]
+    NoShell {
+        /// The search path.
+        path: String,
+    },
+    /// Not in the search path.
+    #[error("command '{command}' not found in the container (looked in '{path}')")]
+    NotInPath {
+        /// The command.
+        command: String,
+        /// The search path.
+        path: String,
+    },
+    /// No such file.
+    #[error("command '{command}' not found in the container (looked for '{path}')")]
+    NotThere {
+        /// The command.
+        command: String,
+        /// The file that would be it.
+        path: GuestPath,
+    },
+    /// A directory or device.
+    #[error("command '{0}' cannot be executed: it is not a file")]
+    NotAFile(GuestPath),
+    /// No permission.
+    #[error("command '{0}' cannot be executed: it has no execute permission")]
+    NotExecutable(GuestPath),
+    /// The interpreter of a script is missing.
+    #[error(
+        "script '{script}' cannot be executed: its interpreter '{interpreter}' is not in the container"
+    )]
+    NoInterpreter {
+        /// The script.
+        script: GuestPath,
+        /// What stands after `#!`.
+        interpreter: String,
+    },
+    /// Made for other machines.
+    #[error(
+        "command '{path}' cannot be executed: it is for {architecture}, this machine is {machine}, and no `qemu-{architecture}` was found"
+    )]
+    OtherMachine {
+        /// The command.
+        path: GuestPath,
+        /// Its architecture.
+        architecture: &'static str,
+        /// The host's.
+        machine: String,
+    },
+    /// Symbolic links in a circle.
+    #[error("command cannot be executed: {0}")]
+    Loop(#[from] LinkLoop),
+}
+
+impl CommandError {
+    /// Whether the command is not there, rather than not executable.
+    pub fn is_not_found(&self) -> bool {
+        matches!(
+            self,
+            CommandError::NoShell { .. }
+                | CommandError::NotInPath { .. }
+                | CommandError::NotThere { .. }
+        )
+    }
+}
+
+/// The words to run, by Docker's rules: a replaced entrypoint also drops the image's `Cmd`, and
+/// arguments replace it. `None` when nothing is left.
+pub(super) fn compose(
+    entrypoint: Option<&[OsString]>,
+    arguments: &[OsString],
+    image_entrypoint: &[String],
+    image_cmd: &[String],
+) -> Option<Argv> {
+    let own = |words: &[String]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+    let mut words = match entrypoint {
+        Some(words) => words.to_vec(),
+        None => own(image_entrypoint),
+    };
+    if !arguments.is_empty() {
+        words.extend_from_slice(arguments);
+    } else if entrypoint.is_none() {
+        words.extend(own(image_cmd));
+    }
+    Argv::new(words)
+}
+
+/// Looks commands up in the guest.
+pub(super) struct Lookup<'a> {
+    pub(super) view: &'a dyn GuestView,
+    pub(super) root: &'a HostPath,
+    pub(super) binds: &'a [Bind],
+    pub(super) environment: &'a Environment,
+    pub(super) cwd: &'a GuestPath,
+    /// The host's architecture, as `uname -m` has it.
+    pub(super) machine: &'a str,
+    /// Where to look for `qemu-<arch>` on the host.
+    pub(super) host_path: Option<&'a OsStr>,
+}
+
+/// Tried in this order when there is no command.
+const SHELLS: [&str; 5] = ["bash", "sh", "ash", "dash", "busybox"];
+
+impl Lookup<'_> {
+    /// The shell that the container has.
+    pub(super) fn shell(&self) -> Result<Argv, CommandError> {
+        let path = self.search_path();
+        SHELLS
+            .iter()
+            .find(|shell| matches!(self.search(OsStr::new(shell)), Ok(Some(_))))
+            .and_then(|shell| {
+                let applet = (*shell == "busybox").then_some("sh");
+                Argv::new(std::iter::once(*shell).chain(applet).map(OsString::from))
+            })
+            .ok_or(CommandError::NoShell {
+                path: path.to_string_lossy().into_owned(),
+            })
+    }
+
+    /// Checks that the guest can execute `argv`; returns the host's emulator where it takes one.
+    pub(super) fn check(&self, argv: &Argv) -> Result<Option<HostPath>, CommandError> {
+        let command = argv.program();
+        let found = if command.as_bytes().contains(&b'/') {
+            let found = self.resolve(&self.cwd.join(Path::new(command)))?;
+            if found.file_type.is_none() {
+                return Err(CommandError::NotThere {
+                    command: command.to_string_lossy().into_owned(),
+                    path: self.cwd.join(Path::new(command)),
+                });
+            }
+            found
+        } else {
+            self.search(command)?
+                .ok_or_else(|| CommandError::NotInPath {
+                    command: command.to_string_lossy().into_owned(),
+                    path: self.search_path().to_string_lossy().into_owned(),
+                })?
+        };
+        self.check_file(&found, 4)
+    }
+
+    fn search_path(&self) -> &OsStr {
+        self.environment.get("PATH").unwrap_or_default()
+    }
+
+    fn resolve(&self, path: &GuestPath) -> Result<Resolved, LinkLoop> {
+        resolve_guest_path(self.view, self.root, self.binds, path)
+    }
+
+    /// The first executable file of that name in `PATH`, else the first file, as shells report it.
+    fn search(&self, command: &OsStr) -> Result<Option<Resolved>, CommandError> {
+        // An engine would take a leading dash for an option of its own; no program has such a name.
+        if command.is_empty() || command.as_bytes().starts_with(b"-") {
+            return Ok(None);
+        }
+        let mut unusable = None;
+        for directory in self.search_path().as_bytes().split(|&byte| byte == b':') {
+            let directory = self.cwd.join(OsStr::from_bytes(directory));
+            let Ok(found) = self.resolve(&directory.join(Path::new(command))) else {
+                continue;
+            };
+            if found.file_type != Some(FileType::File) {
+                continue;
+            }
+            if self.view.is_executable(found.host.as_path()) {
+                return Ok(Some(found));
+            }
+            unusable = unusable.or(Some(found));
+        }
+        Ok(unusable)
+    }
+
+    /// As the kernel would start it: scripts by way of their interpreters, a few levels deep.
+    fn check_file(&self, found: &Resolved, levels: u8) -> Result<Option<HostPath>, CommandError> {
+        if found.file_type != Some(FileType::File) {
+            return Err(CommandError::NotAFile(found.guest.clone()));
+        }
+        if !self.view.is_executable(found.host.as_path()) {
+            return Err(CommandError::NotExecutable(found.guest.clone()));
+        }
+        // What may be executed but not read is left to the kernel.
+        let head = self
+            .view
+            .read(found.host.as_path(), 256)
+            .unwrap_or_default();
+        if let Some(interpreter) = interpreter(&head) {
+            let missing = || CommandError::NoInterpreter {
+                script: found.guest.clone(),
+                interpreter: interpreter.to_string_lossy().into_owned(),
+            };
+            let next = self.resolve(&self.cwd.join(Path::new(interpreter)))?;
+            if next.file_type.is_none() {
+                return Err(missing());
+            }
+            return match levels {
+                0 => Ok(None),
+                _ => self.check_file(&next, levels - 1),
+            };
+        }
+        match elf_architecture(&head) {
+            Some(architecture) if !runs_on(architecture, self.machine) => self
+                .emulator(architecture)
+                .map(Some)
+                .ok_or_else(|| CommandError::OtherMachine {
+                    path: found.guest.clone(),
+                    architecture,
+                    machine: self.machine.to_string(),
+                }),
+            _ => Ok(None),
+        }
+    }
+
+    fn emulator(&self, architecture: &str) -> Option<HostPath> {
+        let path = self.host_path?;
+        let directories = path.as_bytes().split(|&byte| byte == b':');
+        directories
+            .flat_map(|directory| {
+                ["", "-static"].map(|ending| {
+                    PathBuf::from(OsStr::from_bytes(directory))
+                        .join(format!("qemu-{architecture}{ending}"))
+                })
+            })
+            .filter(|candidate| self.view.is_executable(candidate))
+            .find_map(|candidate| HostPath::new(candidate).ok())
+    }
+}
+
+/// What stands after `#!`, without its argument.
+fn interpreter(head: &[u8]) -> Option<&OsStr> {
+    let line = head
+        .strip_prefix(b"#!")?
+        .split(|&byte| byte == b'\n')
+        .next()?;
+    let word = line
+        .trim_ascii()
+        .split(u8::is_ascii_whitespace)
+        .next()
+        .filter(|word| !word.is_empty())?;
+    Some(OsStr::from_bytes(word))
+}
+
+/// The architecture in an ELF header, in QEMU's spelling; `None` for anything else.
+///
+/// Source: System V ABI, "ELF Header": `e_ident` (class at 4, byte order at 5), `e_machine` at 18.
+fn elf_architecture(head: &[u8]) -> Option<&'static str> {
+    if head.len() < 20 || !head.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let (wide, little) = (head[4] == 2, head[5] == 1);
+    let machine = [head[18], head[19]];
+    let machine = if little {
+        u16::from_le_bytes(machine)
+    } else {
+        u16::from_be_bytes(machine)
+    };
+    Some(match (machine, wide, little) {
+        (3, ..) => "i386",
+        (8, _, false) => "mips",
+        (8, _, true) => "mipsel",
+        (20, ..) => "ppc",
+        (21, _, true) => "ppc64le",
+        (21, _, false) => "ppc64",
+        (22, ..) => "s390x",
+        (40, ..) => "arm",
+        // With 32-bit pointers (x32) the kernel decides.
+        (62, true, _) => "x86_64",
+        (183, ..) => "aarch64",
+        (243, true, _) => "riscv64",
+        (258, ..) => "loongarch64",
+        _ => return None,
+    })
+}
+
+fn runs_on(architecture: &str, machine: &str) -> bool {
+    architecture == machine
+        || matches!(
+            (architecture, machine),
+            ("i386", "x86_64" | "i486" | "i586" | "i686")
+                | ("arm", "aarch64" | "armv6l" | "armv7l" | "armv8l")
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guest::tests::MemoryView;
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn commands_are_composed_by_dockers_rules() {
+        let composed = |entrypoint: Option<&[&str]>, arguments: &[&str]| -> Vec<String> {
+            compose(
+                entrypoint.map(words).as_deref(),
+                &words(arguments),
+                &["ep".to_string(), "-x".to_string()],
+                &["cmd".to_string()],
+            )
+            .iter()
+            .flat_map(Argv::iter)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+        };
+        assert_eq!(composed(None, &[]), ["ep", "-x", "cmd"]);
+        assert_eq!(
+            composed(None, &["a", "", " b "]),
+            ["ep", "-x", "a", "", " b "]
+        );
+        assert_eq!(composed(Some(&["e2"]), &[]), ["e2"]);
+        assert_eq!(composed(Some(&["e2"]), &["a"]), ["e2", "a"]);
+        assert_eq!(composed(Some(&[]), &["a"]), ["a"]);
+        assert_eq!(composed(Some(&[]), &[]), [""; 0]);
+    }
+
+    #[test]
+    fn entrypoints_are_split_at_blanks() {
+        for (text, split) in [
+            ("", words(&[])),
+            ("  ", words(&[])),
+            ("/bin/sh", words(&["/bin/sh"])),
+            (" /bin/sh  x.sh ", words(&["/bin/sh", "x.sh"])),
+        ] {
+            assert_eq!(parse_entrypoint(OsStr::new(text)), split, "{text}");
+        }
+    }
+
+    fn elf(machine: u16) -> Vec<u8> {
+        let mut head = b"\x7fELF\x02\x01".to_vec();
+        head.resize(18, 0);
+        head.extend(machine.to_le_bytes());
+        head
+    }
+
+    fn guest() -> MemoryView {
+        MemoryView::default()
+            .program("/r/usr/bin/tool", &elf(62))
+            .link("/r/bin", "usr/bin")
+            .link("/r/usr/bin/sh", "tool")
+            .program("/r/usr/bin/foreign", &elf(183))
+            .program("/r/usr/bin/other", &elf(21))
+            .program("/r/w/script", b"#! /bin/sh -e\n")
+            .program("/r/w/nested", b"#!/w/script\n")
+            .program("/r/w/lost", b"#!/bin/perl\n")
+            .program("/r/w/text", b"echo\n")
+            .file("/r/w/plain", "")
+            .file("/r/usr/bin/shadow", "")
+            .program("/r/sbin/shadow", &elf(62))
+            .program("/host/bin/qemu-aarch64-static", b"")
+    }
+
+    fn check(command: &str) -> Result<Option<HostPath>, CommandError> {
+        let view = guest();
+        let environment: Environment = [("PATH", "/bin:/sbin")]
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+            .collect();
+        Lookup {
+            view: &view,
+            root: &HostPath::new("/r").unwrap(),
+            binds: &[],
+            environment: &environment,
+            cwd: &GuestPath::new("/w").unwrap(),
+            machine: "x86_64",
+            host_path: Some(OsStr::new("/none:/host/bin")),
+        }
+        .check(&Argv::new([OsString::from(command)]).unwrap())
+    }
+
+    #[test]
+    fn commands_that_can_be_executed_are_found() {
+        for command in [
+            "tool",
+            "sh",
+            "/bin/sh",
+            "./script",
+            "script/../script",
+            "./nested",
+            "../w/text",
+            "shadow",
+        ] {
+            assert_eq!(check(command), Ok(None), "{command}");
+        }
+        assert_eq!(
+            check("foreign"),
+            Ok(Some(
+                HostPath::new("/host/bin/qemu-aarch64-static").unwrap()
+            ))
+        );
+    }
+
+    #[test]
+    fn commands_that_cannot_be_executed_say_why() {
+        for (command, message, not_found) in [
+            (
+                "script",
+                "command 'script' not found in the container (looked in '/bin:/sbin')",
+                true,
+            ),
+            (
+                "",
+                "command '' not found in the container (looked in '/bin:/sbin')",
+                true,
+            ),
+            (
+                "./none",
+                "command './none' not found in the container (looked for '/w/none')",
+                true,
+            ),
+            (
+                "/w",
+                "command '/w' cannot be executed: it is not a file",
+                false,
+            ),
+            (
+                "./plain",
+                "command '/w/plain' cannot be executed: it has no execute permission",
+                false,
+            ),
+            (
+                "./lost",
+                "script '/w/lost' cannot be executed: its interpreter '/bin/perl' is not in the container",
+                false,
+            ),
+            (
+                "other",
+                "command '/usr/bin/other' cannot be executed: it is for ppc64le, this machine is x86_64, and no `qemu-ppc64le` was found",
+                false,
+            ),
+        ] {
+            let error = check(command).unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert_eq!(error.is_not_found(), not_found, "{command}");
+        }
+    }
+
+    #[test]
+    fn the_shell_that_is_there_is_used() {
+        let view = guest();
+        let environment: Environment = [(OsString::from("PATH"), OsString::from("/bin"))]
+            .into_iter()
+            .collect();
+        let shell = Lookup {
+            view: &view,
+            root: &HostPath::new("/r").unwrap(),
+            binds: &[],
+            environment: &environment,
+            cwd: &GuestPath::root(),
+            machine: "x86_64",
+            host_path: None,
+        }
+        .shell();
+        assert_eq!(shell, Ok(Argv::new([OsString::from("sh")]).unwrap()));
+    }
+}

@@ -1,0 +1,259 @@
+//! The environment inside, built from nothing: the host's shows through only where asked.
+//!
+//! Later ones win: what the host may pass on, the image's `Env`, what describes the user and the
+//! container, `--env-file`, `-e`. `HOME` is the exception, which the image may set.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::path::split_once;
+
+/// Searched when nobody sets `PATH`.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Names and values in the order in which they were first set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment(Vec<(OsString, OsString)>);
+
+impl Environment {
+    /// Sets a variable, in its old place where it has one.
+    pub fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        let (name, value) = (name.as_ref(), value.as_ref().to_os_string());
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name.to_os_string(), value)),
+        }
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name.as_ref())
+            .map(|(_, value)| value.as_os_str())
+    }
+
+    /// All of it.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(pairs: I) -> Environment {
+        let mut environment = Environment::default();
+        for (name, value) in pairs {
+            environment.set(name, value);
+        }
+        environment
+    }
+}
+
+/// The value of `-e`, or a line of an `--env-file`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvWish {
+    /// `K=V`.
+    Set(OsString, OsString),
+    /// `K`: as the host has it, if it does.
+    FromHost(OsString),
+}
+
+/// A variable without a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid environment variable '{0}': it has no name")]
+pub struct EnvError(pub String);
+
+impl EnvWish {
+    /// Reads `K=V` or `K`. Blanks and further `=` belong to the value.
+    ///
+    /// # Errors
+    /// The name is empty, or a NUL is in the text.
+    pub fn parse(text: &OsStr) -> Result<EnvWish, EnvError> {
+        let wish = match split_once(text, b'=') {
+            Some((name, value)) => EnvWish::Set(name, value),
+            None => EnvWish::FromHost(text.to_os_string()),
+        };
+        let (EnvWish::Set(name, _) | EnvWish::FromHost(name)) = &wish;
+        if name.is_empty() || text.as_bytes().contains(&0) {
+            return Err(EnvError(text.to_string_lossy().into_owned()));
+        }
+        Ok(wish)
+    }
+
+    /// Reads an `--env-file`: one variable a line, `#` begins a comment line. Quotes have no
+    /// meaning, as in Docker.
+    ///
+    /// # Errors
+    /// The first line that is no variable.
+    pub fn parse_file(text: &[u8]) -> Result<Vec<EnvWish>, EnvError> {
+        text.split(|&byte| byte == b'\n')
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start())
+            .filter(|line| !line.is_empty() && !line.starts_with(b"#"))
+            .map(|line| EnvWish::parse(OsStr::from_bytes(line)))
+            .collect()
+    }
+
+    fn apply(&self, environment: &mut Environment, host: &Environment) {
+        match self {
+            EnvWish::Set(name, value) => environment.set(name, value),
+            EnvWish::FromHost(name) => {
+                if let Some(value) = host.get(name) {
+                    environment.set(name, value);
+                }
+            }
+        }
+    }
+}
+
+/// Where the variables come from.
+pub(super) struct Sources<'a> {
+    pub(super) host: &'a Environment,
+    pub(super) pass_host: bool,
+    pub(super) image: &'a [String],
+    pub(super) home: &'a str,
+    /// Describe the user and the container.
+    pub(super) described: &'a [(&'static str, String)],
+    pub(super) wishes: &'a [EnvWish],
+}
+
+/// Puts the environment together.
+pub(super) fn plan_environment(sources: &Sources<'_>) -> Environment {
+    let mut environment: Environment = sources
+        .host
+        .iter()
+        .filter(|(name, _)| passes(name, sources.pass_host))
+        .map(|(name, value)| (name.to_os_string(), value.to_os_string()))
+        .collect();
+    environment.set("PATH", DEFAULT_PATH);
+    environment.set("HOME", sources.home);
+    for text in sources.image {
+        // An image may hold anything; what is no variable is left out.
+        if let Ok(wish @ EnvWish::Set(..)) = EnvWish::parse(OsStr::new(text)) {
+            wish.apply(&mut environment, sources.host);
+        }
+    }
+    for (name, value) in sources.described {
+        environment.set(name, value);
+    }
+    for wish in sources.wishes {
+        wish.apply(&mut environment, sources.host);
+    }
+    environment
+}
+
+/// Whether the host's variable may go inside. Search paths and the current directory name
+/// places that are not there, and `PROOT_*` is for the engine.
+fn passes(name: &OsStr, all: bool) -> bool {
+    const NEVER: [&str; 6] = [
+        "VTE_VERSION",
+        "PATH",
+        "LD_LIBRARY_PATH",
+        "LD_PRELOAD",
+        "PWD",
+        "OLDPWD",
+    ];
+    if !all {
+        return name == "TERM";
+    }
+    !NEVER.iter().any(|never| name == *never) && !name.as_bytes().starts_with(b"PROOT_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+            .collect()
+    }
+
+    #[test]
+    fn variables_are_read() {
+        for (text, wish) in [
+            ("A=b", EnvWish::Set("A".into(), "b".into())),
+            ("A=", EnvWish::Set("A".into(), "".into())),
+            ("A= b = c ", EnvWish::Set("A".into(), " b = c ".into())),
+            ("A", EnvWish::FromHost("A".into())),
+        ] {
+            assert_eq!(EnvWish::parse(OsStr::new(text)), Ok(wish), "{text}");
+        }
+        for text in ["", "=", "=b"] {
+            assert!(EnvWish::parse(OsStr::new(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_hold_one_variable_a_line() {
+        assert_eq!(
+            EnvWish::parse_file(b"# c\n\nA=\"b\"\r\n  B=1 \nC\n"),
+            Ok(vec![
+                EnvWish::Set("A".into(), "\"b\"".into()),
+                EnvWish::Set("B".into(), "1 ".into()),
+                EnvWish::FromHost("C".into()),
+            ])
+        );
+        assert_eq!(
+            EnvWish::parse_file(b"A=1\n=2\n"),
+            Err(EnvError("=2".to_string()))
+        );
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let host = environment(&[("TERM", "xterm"), ("H", "host"), ("PATH", "/host")]);
+        let wishes: Vec<EnvWish> = ["B=wish", "H", "NONE", "USER=me"]
+            .iter()
+            .map(|text| EnvWish::parse(OsStr::new(text)).unwrap())
+            .collect();
+        let image = ["A=image", "B=image", "HOME=/image", "USER=image", "junk"];
+        let planned = plan_environment(&Sources {
+            host: &host,
+            pass_host: false,
+            image: &image.map(str::to_string),
+            home: "/root",
+            described: &[("USER", "root".to_string()), ("SHLVL", "0".to_string())],
+            wishes: &wishes,
+        });
+        assert_eq!(
+            planned,
+            environment(&[
+                ("TERM", "xterm"),
+                ("PATH", DEFAULT_PATH),
+                ("HOME", "/image"),
+                ("A", "image"),
+                ("B", "wish"),
+                ("USER", "me"),
+                ("SHLVL", "0"),
+                ("H", "host"),
+            ])
+        );
+    }
+
+    #[test]
+    fn the_host_environment_passes_when_asked_for() {
+        let host = environment(&[
+            ("X", "1"),
+            ("VTE_VERSION", "1"),
+            ("PATH", "/host"),
+            ("LD_LIBRARY_PATH", "/host"),
+            ("PROOT_NO_SECCOMP", "1"),
+            ("HOME", "/home/me"),
+        ]);
+        let planned = plan_environment(&Sources {
+            host: &host,
+            pass_host: true,
+            image: &[],
+            home: "/root",
+            described: &[],
+            wishes: &[],
+        });
+        assert_eq!(
+            planned,
+            environment(&[("X", "1"), ("HOME", "/root"), ("PATH", DEFAULT_PATH)])
+        );
+    }
+}

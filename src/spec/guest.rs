@@ -1,0 +1,307 @@
+//! What the guest sees under a path: the root tree with the binds laid over it.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use super::path::{GuestPath, HostPath};
+use super::volume::Bind;
+
+/// What a path names, the last component not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileType {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// The questions that planning asks the host's file system.
+pub trait GuestView {
+    /// What `path` names, without following it; `None` when there is nothing.
+    fn file_type(&self, path: &Path) -> Option<FileType>;
+
+    /// What `path` names after following links on the host.
+    fn file_type_followed(&self, path: &Path) -> Option<FileType>;
+
+    /// What the symbolic link `path` points to.
+    fn link_target(&self, path: &Path) -> Option<PathBuf>;
+
+    /// Whether the caller may execute the file `path`.
+    fn is_executable(&self, path: &Path) -> bool;
+
+    /// The first bytes of the file `path`, at most `limit` of them.
+    fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>>;
+}
+
+/// As many links as the kernel follows in one look-up.
+const MAX_LINKS: usize = 40;
+
+/// A look-up that met more than 40 symbolic links.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many symbolic links in '{0}'")]
+pub struct LinkLoop(pub GuestPath);
+
+/// Where a guest path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The same place without symbolic links.
+    pub guest: GuestPath,
+    /// Where that is on the host.
+    pub host: HostPath,
+    /// What is there; `None` when nothing is. Never a symbolic link.
+    pub file_type: Option<FileType>,
+}
+
+/// Follows `path` the way the guest's kernel would: symbolic links are read relative to the
+/// guest's root, `..` stays within it, and a bind covers what is below its target.
+///
+/// The targets of `binds` must be resolved themselves. The last component, and those before
+/// it, may be missing.
+///
+/// # Errors
+/// The path runs in circles.
+pub fn resolve_guest_path(
+    view: &dyn GuestView,
+    root: &HostPath,
+    binds: &[Bind],
+    path: &GuestPath,
+) -> Result<Resolved, LinkLoop> {
+    let covered = |guest: &GuestPath| binds.iter().any(|bind| bind.target == *guest);
+    // The root and the source of a bind may themselves be links on the host.
+    let followed = |guest: &GuestPath| {
+        let host = locate(root, binds, guest);
+        view.file_type_followed(host.as_path())
+    };
+    let mut pending = steps(path.as_path());
+    let mut guest = GuestPath::root();
+    // What `guest` names, where that has been looked up already.
+    let mut known = None;
+    let mut links = 0;
+    while let Some(step) = pending.pop_front() {
+        let next = guest.join(&step);
+        if step == ".." || covered(&next) {
+            guest = next;
+            known = None;
+            continue;
+        }
+        let host = locate(root, binds, &next);
+        let file_type = view.file_type(host.as_path());
+        if file_type != Some(FileType::Symlink) {
+            guest = next;
+            known = Some(file_type);
+            continue;
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(LinkLoop(path.clone()));
+        }
+        let target = view.link_target(host.as_path()).unwrap_or_default();
+        if target.is_absolute() {
+            guest = GuestPath::root();
+        }
+        known = None;
+        for step in steps(&target).into_iter().rev() {
+            pending.push_front(step);
+        }
+    }
+    Ok(Resolved {
+        file_type: known.unwrap_or_else(|| followed(&guest)),
+        host: locate(root, binds, &guest),
+        guest,
+    })
+}
+
+/// Where `guest`, which has no links in it, is on the host.
+fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> HostPath {
+    let covering = binds
+        .iter()
+        .filter(|bind| guest.as_path().starts_with(bind.target.as_path()))
+        .max_by_key(|bind| bind.target.depth());
+    match covering {
+        None => root.beneath(guest.as_path()),
+        Some(bind) => {
+            let below = guest.as_path().strip_prefix(bind.target.as_path());
+            bind.source.beneath(below.unwrap_or(Path::new("")))
+        }
+    }
+}
+
+fn steps(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_os_string()),
+            Component::ParentDir => Some(OsString::from("..")),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::spec::volume::Access;
+
+    /// A file system in memory, keyed by absolute host path.
+    #[derive(Default)]
+    pub(in crate::spec) struct MemoryView(BTreeMap<PathBuf, Node>);
+
+    enum Node {
+        File(Vec<u8>, bool),
+        Directory,
+        Link(PathBuf),
+    }
+
+    impl MemoryView {
+        pub(in crate::spec) fn directory(mut self, path: &str) -> MemoryView {
+            for above in Path::new(path).ancestors() {
+                self.0.entry(above.to_path_buf()).or_insert(Node::Directory);
+            }
+            self
+        }
+
+        fn put(mut self, path: &str, node: Node) -> MemoryView {
+            let parent = Path::new(path).parent().unwrap().to_str().unwrap();
+            self = self.directory(parent);
+            self.0.insert(PathBuf::from(path), node);
+            self
+        }
+
+        pub(in crate::spec) fn file(self, path: &str, content: &str) -> MemoryView {
+            self.put(path, Node::File(content.into(), false))
+        }
+
+        pub(in crate::spec) fn program(self, path: &str, content: &[u8]) -> MemoryView {
+            self.put(path, Node::File(content.into(), true))
+        }
+
+        pub(in crate::spec) fn link(self, path: &str, target: &str) -> MemoryView {
+            self.put(path, Node::Link(PathBuf::from(target)))
+        }
+    }
+
+    impl GuestView for MemoryView {
+        fn file_type(&self, path: &Path) -> Option<FileType> {
+            Some(match self.0.get(path)? {
+                Node::File(..) => FileType::File,
+                Node::Directory => FileType::Directory,
+                Node::Link(_) => FileType::Symlink,
+            })
+        }
+
+        fn file_type_followed(&self, path: &Path) -> Option<FileType> {
+            match self.0.get(path)? {
+                Node::Link(target) => self.file_type_followed(target),
+                _ => self.file_type(path),
+            }
+        }
+
+        fn link_target(&self, path: &Path) -> Option<PathBuf> {
+            match self.0.get(path)? {
+                Node::Link(target) => Some(target.clone()),
+                _ => None,
+            }
+        }
+
+        fn is_executable(&self, path: &Path) -> bool {
+            matches!(self.0.get(path), Some(Node::File(_, true)))
+        }
+
+        fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>> {
+            match self.0.get(path)? {
+                Node::File(content, _) => Some(content.iter().copied().take(limit).collect()),
+                _ => None,
+            }
+        }
+    }
+
+    fn bind(source: &str, target: &str) -> Bind {
+        Bind {
+            source: HostPath::new(source).unwrap(),
+            target: GuestPath::new(target).unwrap(),
+            access: Access::ReadWrite,
+        }
+    }
+
+    #[test]
+    fn paths_are_followed_as_the_guest_would() {
+        let view = MemoryView::default()
+            .program("/r/usr/bin/busybox", b"")
+            .link("/r/bin", "usr/bin")
+            .link("/r/usr/bin/sh", "/bin/busybox")
+            .link("/r/up", "../../../usr/bin/sh")
+            .link("/r/dangling", "/run/nothing")
+            .link("/r/data/out", "/usr/bin/busybox")
+            .file("/host/data/f", "")
+            .link("/host/data/in", "/data/f")
+            .file("/host/one", "")
+            .link("/host/link", "/host/one");
+        let root = HostPath::new("/r").unwrap();
+        let binds = [
+            bind("/host/data", "/data"),
+            bind("/host/one", "/data/sub/single"),
+            bind("/host/link", "/etc/l"),
+        ];
+        let file = Some(FileType::File);
+        for (path, guest, host, file_type) in [
+            ("/", "/", "/r", Some(FileType::Directory)),
+            ("/bin", "/usr/bin", "/r/usr/bin", Some(FileType::Directory)),
+            ("/bin/sh", "/usr/bin/busybox", "/r/usr/bin/busybox", file),
+            ("/up", "/usr/bin/busybox", "/r/usr/bin/busybox", file),
+            ("/dangling", "/run/nothing", "/r/run/nothing", None),
+            ("/data/f", "/data/f", "/host/data/f", file),
+            ("/data/in", "/data/f", "/host/data/f", file),
+            ("/data/out", "/data/out", "/host/data/out", None),
+            ("/data/sub/single", "/data/sub/single", "/host/one", file),
+            ("/etc/l", "/etc/l", "/host/link", file),
+            (
+                "/nowhere/at/all",
+                "/nowhere/at/all",
+                "/r/nowhere/at/all",
+                None,
+            ),
+        ] {
+            let found =
+                resolve_guest_path(&view, &root, &binds, &GuestPath::new(path).unwrap()).unwrap();
+            assert_eq!(found.guest.to_string(), guest, "{path}");
+            assert_eq!(found.host.to_string(), host, "{path}");
+            assert_eq!(found.file_type, file_type, "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_links_lead_out_of_the_root(
+            links in proptest::collection::vec(("[abc]", "/?([abc.]{1,2}/){0,4}[abc.]{1,2}"), 0..6),
+            path in "(/[abc.]{1,2}){0,6}",
+        ) {
+            let root = HostPath::new("/r").unwrap();
+            let view = links.iter().fold(MemoryView::default().directory("/r"), |view, (at, to)| {
+                view.link(&format!("/r/{at}"), to)
+            });
+            let path = GuestPath::root().join(path);
+            if let Ok(found) = resolve_guest_path(&view, &root, &[], &path) {
+                proptest::prop_assert!(found.host.as_path().starts_with("/r"));
+                proptest::prop_assert!(!found.host.to_string().contains("/../"));
+                proptest::prop_assert_ne!(found.file_type, Some(FileType::Symlink));
+            }
+        }
+    }
+
+    #[test]
+    fn circles_are_an_error() {
+        let view = MemoryView::default().link("/r/a", "/b").link("/r/b", "a");
+        let path = GuestPath::new("/a/x").unwrap();
+        let root = HostPath::new("/r").unwrap();
+        assert_eq!(
+            resolve_guest_path(&view, &root, &[], &path),
+            Err(LinkLoop(path))
+        );
+    }
+}

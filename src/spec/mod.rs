@@ -1,0 +1,234 @@
+//! From an image's configuration, the user's wishes and facts about the host to a [`RunSpec`]:
+//! everything an engine needs to know, and nothing it would have to decide.
+//!
+//! This is pure: what the file system holds is asked through [`GuestView`], and what must be
+//! written before the start is listed in [`RunSpec::preparations`].
+
+mod accounts;
+mod command;
+mod env;
+mod guest;
+mod mode;
+mod path;
+mod plan;
+mod port;
+mod user;
+mod volume;
+
+use std::ffi::OsString;
+use std::fmt;
+
+pub use command::{Argv, CommandError, parse_entrypoint};
+pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment};
+pub use guest::{FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
+pub use mode::{ExecMode, UnknownMode};
+pub use path::{GuestPath, HostPath, NotAbsolute};
+pub use plan::plan_run;
+pub use port::{CpuList, CpuListError, PortError, PortMapping};
+pub use user::{Accounts, Identity, UserError, UserWish};
+pub use volume::{Access, Bind, DRI_DIRECTORIES, SYSTEM_DIRECTORIES, Volume, VolumeError};
+
+use crate::host::facts::{Caller, Machine};
+use crate::oci::ImageConfig;
+
+/// What the user wants: the options of `udocker run`, read.
+#[derive(Clone, Debug, Default)]
+pub struct RunRequest {
+    /// The command's words; empty for the image's own.
+    pub arguments: Vec<OsString>,
+    /// `--entrypoint`; an empty list removes the image's.
+    pub entrypoint: Option<Vec<OsString>>,
+    /// `-w`.
+    pub workdir: Option<OsString>,
+    /// `-u`.
+    pub user: Option<UserWish>,
+    /// `--hostauth`, `--containerauth`.
+    pub accounts: Accounts,
+    /// `--env-file` and then `-e`, in the order given.
+    pub env: Vec<EnvWish>,
+    /// `--hostenv`.
+    pub pass_host_env: bool,
+    /// `-v`.
+    pub volumes: Vec<Volume>,
+    /// `--device`.
+    pub devices: Vec<Volume>,
+    /// `--novol`, as given.
+    pub leave_out: Vec<String>,
+    /// `--nosysdirs`.
+    pub no_system_directories: bool,
+    /// `--bindhome`.
+    pub bind_home: bool,
+    /// `--dri`.
+    pub dri: bool,
+    /// `--nometa`.
+    pub ignore_image: bool,
+    /// `-p`.
+    pub ports: Vec<PortMapping>,
+    /// `-P`.
+    pub publish_all: bool,
+    /// `--cpuset-cpus`.
+    pub cpus: Option<CpuList>,
+    /// `--kernel`.
+    pub kernel: Option<String>,
+}
+
+/// What planning knows of the host.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// The calling user.
+    pub caller: Caller,
+    /// The machine.
+    pub machine: Machine,
+    /// The caller's environment.
+    pub environment: Environment,
+}
+
+/// What planning knows of the container.
+#[derive(Clone, Debug)]
+pub struct ContainerFacts {
+    /// Its id; anything for `--location`.
+    pub id: String,
+    /// Its names.
+    pub names: Vec<String>,
+    /// How it is run.
+    pub mode: ExecMode,
+    /// Its root tree.
+    pub root: HostPath,
+    /// Where generated files go: its directory in the repository. Where there is none, as with
+    /// `--location`, or none that can be written, a private temporary directory.
+    pub directory: HostPath,
+    /// The image's configuration.
+    pub image: ImageConfig,
+}
+
+/// A container's run, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSpec {
+    /// Which engine and how.
+    pub mode: ExecMode,
+    /// The root tree.
+    pub root: HostPath,
+    /// The command, known to be executable.
+    pub argv: Argv,
+    /// The whole environment.
+    pub env: Environment,
+    /// The current directory, known to be there once preparations are done.
+    pub cwd: GuestPath,
+    /// Whom to show.
+    pub identity: Identity,
+    /// Shallow targets first; no target twice; targets without symbolic links.
+    pub binds: Vec<Bind>,
+    /// Kernel release to show.
+    pub kernel: Option<String>,
+    /// Ports to map.
+    pub ports: Vec<PortMapping>,
+    /// Whether to map all other ports to free ones.
+    pub publish_all: bool,
+    /// CPUs to stay on.
+    pub cpus: Option<CpuList>,
+    /// The host's emulator for a container of another architecture.
+    pub emulator: Option<HostPath>,
+    /// To be done before the start, in this order.
+    pub preparations: Vec<Preparation>,
+    /// To be shown to the user.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something to write before the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preparation {
+    /// A directory for a bind to lie on. PRoot gets along without it.
+    MountDirectory(HostPath),
+    /// An empty file for a bind to lie on. PRoot gets along without it.
+    MountFile(HostPath),
+    /// The image's working directory.
+    WorkingDirectory(HostPath),
+    /// Lines at the end of a file of the container. They only give names to ids, so a container
+    /// that cannot be written runs without them.
+    Append {
+        /// The file.
+        path: HostPath,
+        /// Whole lines.
+        text: String,
+    },
+    /// A file named after its content: one that is there is right, whatever it holds by now.
+    Generate {
+        /// The file.
+        path: HostPath,
+        /// What it holds at first.
+        text: String,
+    },
+}
+
+/// Something the user should know, though it does not stop the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// PRoot knows no read-only binds.
+    ReadOnlyNotEnforced,
+    /// `--novol` names no volume.
+    NotAVolume(String),
+    /// The image listens on ports that only root may use.
+    PrivilegedPorts(Vec<u16>),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::ReadOnlyNotEnforced => f.write_str(
+                "read-only volumes stay writable: this execution mode cannot enforce `:ro`",
+            ),
+            Warning::NotAVolume(name) => write!(f, "`--novol` of '{name}', which is no volume"),
+            Warning::PrivilegedPorts(ports) => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                let ports = ports.join(", ");
+                write!(
+                    f,
+                    "the image exposes ports below 1024 ({ports}), which need `--publish` to work"
+                )
+            }
+        }
+    }
+}
+
+/// Why a container cannot be run as wished.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// About volumes and devices.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// About `-u`.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// About the image's `User`.
+    #[error("the image's configuration is damaged: {0}")]
+    ImageUser(#[source] UserError),
+    /// About the command.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The root tree is not there.
+    #[error("the root directory '{0}' of the container does not exist")]
+    NoRoot(HostPath),
+    /// The current directory is not there.
+    #[error("working directory '{0}' does not exist in the container")]
+    NoWorkdir(GuestPath),
+    /// The current directory is not absolute.
+    #[error("invalid working directory: {0}")]
+    RelativeWorkdir(#[from] NotAbsolute),
+    /// The current directory runs in circles.
+    #[error("invalid working directory: {0}")]
+    Loop(#[from] LinkLoop),
+    /// A kernel release that PRoot would take for something else.
+    #[error("invalid kernel release '{0}'")]
+    Kernel(String),
+}
+
+impl SpecError {
+    /// The exit status that Docker and shells have for this: 125, 126 or 127.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            SpecError::Command(error) if error.is_not_found() => 127,
+            SpecError::Command(_) => 126,
+            _ => 125,
+        }
+    }
+}

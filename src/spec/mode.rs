@@ -1,0 +1,94 @@
+//! The execution modes of `udocker setup --execmode`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How a container is run. The names are udocker.py's, and stand in `containers/<id>/execmode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ExecMode {
+    /// PRoot with seccomp acceleration.
+    #[default]
+    P1,
+    /// PRoot without it.
+    P2,
+    /// User namespaces.
+    R1,
+    /// User namespaces with PRoot P1 inside.
+    R2,
+    /// User namespaces with PRoot P2 inside.
+    R3,
+    /// Fakechroot.
+    F1,
+    /// Fakechroot with a changed loader.
+    F2,
+    /// Fakechroot with changed executables.
+    F3,
+    /// Fakechroot with changed executables and on-the-fly changes.
+    F4,
+    /// Singularity or Apptainer.
+    S1,
+}
+
+impl ExecMode {
+    const ALL: [(ExecMode, &str); 10] = [
+        (ExecMode::P1, "P1"),
+        (ExecMode::P2, "P2"),
+        (ExecMode::R1, "R1"),
+        (ExecMode::R2, "R2"),
+        (ExecMode::R3, "R3"),
+        (ExecMode::F1, "F1"),
+        (ExecMode::F2, "F2"),
+        (ExecMode::F3, "F3"),
+        (ExecMode::F4, "F4"),
+        (ExecMode::S1, "S1"),
+    ];
+
+    /// Whether udocker.py changes the container's files for this mode.
+    pub fn changes_the_tree(self) -> bool {
+        matches!(
+            self,
+            ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4
+        )
+    }
+}
+
+/// A text that names no mode.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not an execution mode (P1 P2 R1 R2 R3 F1 F2 F3 F4 S1)")]
+pub struct UnknownMode(pub String);
+
+impl FromStr for ExecMode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<ExecMode, UnknownMode> {
+        ExecMode::ALL
+            .iter()
+            .find(|(_, name)| *name == text.trim())
+            .map(|(mode, _)| *mode)
+            .ok_or_else(|| UnknownMode(text.to_string()))
+    }
+}
+
+impl fmt::Display for ExecMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = ExecMode::ALL.iter().find(|(mode, _)| mode == self);
+        f.write_str(name.map_or("", |(_, name)| name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for (mode, name) in ExecMode::ALL {
+            assert_eq!(mode.to_string(), name);
+            assert_eq!(name.parse(), Ok(mode));
+        }
+        assert_eq!("P2\n".parse(), Ok(ExecMode::P2));
+        for name in ["", "p1", "P3", "P1 P2"] {
+            assert!(name.parse::<ExecMode>().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Paths outside and inside the container, which must never be mixed up.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// A path that is not absolute.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{}' is not an absolute path", .0.display())]
+pub struct NotAbsolute(pub PathBuf);
+
+/// An absolute path on the host, without doubled slashes and `.`.
+///
+/// `..` stays: what it means depends on symbolic links, which only the kernel knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPath(PathBuf);
+
+impl HostPath {
+    /// Takes an absolute path.
+    ///
+    /// # Errors
+    /// The path is relative or empty.
+    pub fn new(path: impl AsRef<Path>) -> Result<HostPath, NotAbsolute> {
+        let path = path.as_ref();
+        if !path.is_absolute() {
+            return Err(NotAbsolute(path.to_path_buf()));
+        }
+        Ok(HostPath(path.components().collect()))
+    }
+
+    /// The path below this one that `guest` names when this is the root.
+    pub fn beneath(&self, guest: &Path) -> HostPath {
+        let rest = guest.strip_prefix("/").unwrap_or(guest);
+        if rest.as_os_str().is_empty() {
+            return self.clone();
+        }
+        HostPath(self.0.join(rest))
+    }
+
+    /// The path as the system takes it.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// An absolute path inside the container, without doubled slashes, `.` and `..`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GuestPath(PathBuf);
+
+impl GuestPath {
+    /// Takes an absolute path; `..` removes the component before it.
+    ///
+    /// # Errors
+    /// The path is relative or empty.
+    pub fn new(path: impl AsRef<Path>) -> Result<GuestPath, NotAbsolute> {
+        let path = path.as_ref();
+        if !path.is_absolute() {
+            return Err(NotAbsolute(path.to_path_buf()));
+        }
+        Ok(GuestPath::root().join(path))
+    }
+
+    /// `/`.
+    pub fn root() -> GuestPath {
+        GuestPath(PathBuf::from("/"))
+    }
+
+    /// Whether this is `/`.
+    pub fn is_root(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+
+    /// The path that `path` means when this is the current directory.
+    pub fn join(&self, path: impl AsRef<Path>) -> GuestPath {
+        let mut joined = self.0.clone();
+        for component in path.as_ref().components() {
+            match component {
+                Component::RootDir | Component::Prefix(_) => joined = PathBuf::from("/"),
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    joined.pop();
+                }
+                Component::Normal(name) => joined.push(name),
+            }
+        }
+        GuestPath(joined)
+    }
+
+    /// How many components there are.
+    pub fn depth(&self) -> usize {
+        self.0.components().count() - 1
+    }
+
+    /// The path as the system takes it.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for GuestPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// Splits at the first `separator`.
+pub(super) fn split_once(text: &OsStr, separator: u8) -> Option<(OsString, OsString)> {
+    let bytes = text.as_bytes();
+    let at = bytes.iter().position(|&byte| byte == separator)?;
+    Some((
+        OsStr::from_bytes(&bytes[..at]).to_os_string(),
+        OsStr::from_bytes(&bytes[at + 1..]).to_os_string(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_paths_are_absolute_and_keep_parent_steps() {
+        for (text, path) in [("/", "/"), ("//a///b/", "/a/b"), ("/a/./../b", "/a/../b")] {
+            assert_eq!(HostPath::new(text).unwrap().to_string(), path, "{text}");
+        }
+        for text in ["", "a", "./a", "~/a"] {
+            assert!(HostPath::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn guest_paths_are_absolute_and_folded() {
+        for (text, path) in [
+            ("/", "/"),
+            ("//a///b/", "/a/b"),
+            ("/a/./../b", "/b"),
+            ("/../..", "/"),
+        ] {
+            assert_eq!(GuestPath::new(text).unwrap().to_string(), path, "{text}");
+        }
+        assert!(GuestPath::new("a").is_err());
+        assert_eq!(GuestPath::new("/a/b").unwrap().depth(), 2);
+        assert_eq!(GuestPath::root().depth(), 0);
+    }
+
+    #[test]
+    fn guest_paths_land_beneath_the_root() {
+        let root = HostPath::new("/r").unwrap();
+        assert_eq!(root.beneath(Path::new("/")).to_string(), "/r");
+        assert_eq!(root.beneath(Path::new("/a/b")).to_string(), "/r/a/b");
+    }
+}

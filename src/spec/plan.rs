@@ -1,0 +1,469 @@
+//! Puts the parts of a run together.
+
+use std::path::Path;
+
+use super::accounts::plan_accounts;
+use super::command::{Lookup, compose};
+use super::env::{Sources, plan_environment};
+use super::guest::{FileType, GuestView, resolve_guest_path};
+use super::path::{GuestPath, HostPath};
+use super::user::UserPlan;
+use super::volume::{BindPlan, Wishes, plan_binds};
+use super::{ContainerFacts, HostFacts, Preparation, RunRequest, RunSpec, SpecError, Warning};
+use crate::oci::ProcessConfig;
+
+/// Decides how a container is run.
+///
+/// # Errors
+/// A wish cannot be fulfilled, or the command is not there; see [`SpecError::exit_status`].
+pub fn plan_run(
+    request: &RunRequest,
+    host: &HostFacts,
+    container: &ContainerFacts,
+    view: &dyn GuestView,
+) -> Result<RunSpec, SpecError> {
+    let root = &container.root;
+    if view.file_type_followed(root.as_path()) != Some(FileType::Directory) {
+        return Err(SpecError::NoRoot(root.clone()));
+    }
+    if let Some(kernel) = &request.kernel {
+        check_kernel(kernel)?;
+    }
+    let no_image = ProcessConfig::default();
+    let image = if request.ignore_image {
+        &no_image
+    } else {
+        &container.image.process
+    };
+
+    let home = host.caller.account.home.as_str();
+    let mut binds = plan_binds(
+        &Wishes {
+            system_directories: !request.no_system_directories,
+            dri: request.dri,
+            home: request.bind_home.then_some(home),
+            devices: &request.devices,
+            volumes: &request.volumes,
+            leave_out: &request.leave_out,
+        },
+        root,
+        view,
+    )?;
+    let mut user = plan_accounts(request, image, host, container, &mut binds, view)?;
+    if request.bind_home {
+        user.home = home.to_string();
+    }
+
+    let env = plan_environment(&Sources {
+        host: &host.environment,
+        pass_host: request.pass_host_env,
+        image: &image.env,
+        home: if user.home.is_empty() {
+            "/"
+        } else {
+            &user.home
+        },
+        described: &describe(&user, host, container),
+        wishes: &request.env,
+    });
+    let cwd = plan_cwd(request, image, &user, root, &mut binds, view)?;
+    let lookup = Lookup {
+        view,
+        root,
+        binds: &binds.binds,
+        environment: &env,
+        cwd: &cwd,
+        machine: &host.machine.architecture,
+        host_path: host.environment.get("PATH"),
+    };
+    let argv = match compose(
+        request.entrypoint.as_deref(),
+        &request.arguments,
+        &image.entrypoint,
+        &image.cmd,
+    ) {
+        Some(argv) => argv,
+        None => lookup.shell()?,
+    };
+    let emulator = lookup.check(&argv)?;
+    binds
+        .warnings
+        .extend(privileged_ports(request, image, host));
+
+    Ok(RunSpec {
+        mode: container.mode,
+        root: root.clone(),
+        argv,
+        env,
+        cwd,
+        identity: user.identity,
+        binds: binds.binds,
+        kernel: request.kernel.clone(),
+        ports: request.ports.clone(),
+        publish_all: request.publish_all,
+        cpus: request.cpus.clone(),
+        emulator,
+        preparations: binds.preparations,
+        warnings: binds.warnings,
+    })
+}
+
+/// PRoot takes a value that begins with a backslash for a list of all fields of `uname`.
+fn check_kernel(release: &str) -> Result<(), SpecError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-~".contains(&byte);
+    if release.is_empty() || release.len() > 64 || !release.bytes().all(allowed) {
+        return Err(SpecError::Kernel(release.to_string()));
+    }
+    Ok(())
+}
+
+/// The variables that udocker.py sets in every container.
+fn describe(
+    user: &UserPlan,
+    host: &HostFacts,
+    container: &ContainerFacts,
+) -> Vec<(&'static str, String)> {
+    let id: String = container.id.chars().take(8).collect();
+    let prompt = if user.uid == 0 { "#" } else { "\\$" };
+    let name = || user.name.clone();
+    vec![
+        ("USER", name()),
+        ("LOGNAME", name()),
+        ("USERNAME", name()),
+        ("PS1", format!("{id}{prompt} ")),
+        ("SHLVL", "0".to_string()),
+        ("container_ruser", host.caller.account.name.clone()),
+        ("container_root", container.root.to_string()),
+        ("container_uuid", container.id.clone()),
+        ("container_execmode", container.mode.to_string()),
+        ("container_names", container.names.join(",")),
+    ]
+}
+
+/// The user's `-w` must be there; the image's `WorkingDir` is made; else the home directory, or
+/// `/` in a container that does not have it.
+fn plan_cwd(
+    request: &RunRequest,
+    image: &ProcessConfig,
+    user: &UserPlan,
+    root: &HostPath,
+    binds: &mut BindPlan,
+    view: &dyn GuestView,
+) -> Result<GuestPath, SpecError> {
+    let is_made = |host: &HostPath, binds: &BindPlan| {
+        binds.preparations.iter().any(|made| {
+            matches!(made, Preparation::MountDirectory(path) | Preparation::MountFile(path)
+                if path.as_path().starts_with(host.as_path()))
+        })
+    };
+    let resolve =
+        |path: &GuestPath, binds: &BindPlan| resolve_guest_path(view, root, &binds.binds, path);
+    if let Some(workdir) = &request.workdir {
+        let path = GuestPath::new(Path::new(workdir))?;
+        let found = resolve(&path, binds)?;
+        return match found.file_type {
+            Some(FileType::Directory) => Ok(path),
+            None if is_made(&found.host, binds) => Ok(path),
+            _ => Err(SpecError::NoWorkdir(path)),
+        };
+    }
+    if !image.working_dir.is_empty() {
+        let path = GuestPath::root().join(&image.working_dir);
+        let found = resolve(&path, binds)?;
+        return match found.file_type {
+            Some(FileType::Directory) => Ok(path),
+            None => {
+                binds
+                    .preparations
+                    .push(Preparation::WorkingDirectory(found.host));
+                Ok(path)
+            }
+            Some(_) => Err(SpecError::NoWorkdir(path)),
+        };
+    }
+    let home = GuestPath::root().join(&user.home);
+    let is_there =
+        resolve(&home, binds).is_ok_and(|found| found.file_type == Some(FileType::Directory));
+    Ok(if is_there { home } else { GuestPath::root() })
+}
+
+/// Ports below 1024 that the image exposes and nobody maps.
+fn privileged_ports(
+    request: &RunRequest,
+    image: &ProcessConfig,
+    host: &HostFacts,
+) -> Option<Warning> {
+    if host.caller.account.uid == 0 || request.publish_all {
+        return None;
+    }
+    let ports: Vec<u16> = image
+        .exposed_ports
+        .iter()
+        .filter_map(|port| port.split('/').next()?.parse().ok())
+        .filter(|&port| {
+            let is_mapped = |mapping: &super::PortMapping| mapping.guest == port;
+            port < 1024 && !request.ports.iter().any(is_mapped)
+        })
+        .collect();
+    (!ports.is_empty()).then_some(Warning::PrivilegedPorts(ports))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{OsStr, OsString};
+
+    use super::super::guest::tests::MemoryView;
+    use super::*;
+    use crate::host::facts::{Account, Caller, Machine};
+    use crate::oci::ImageConfig;
+    use crate::spec::{Environment, ExecMode, Identity, PortMapping, UserWish, Volume};
+
+    fn path(path: &str) -> HostPath {
+        HostPath::new(path).unwrap()
+    }
+
+    fn host() -> HostFacts {
+        HostFacts {
+            caller: Caller {
+                account: Account {
+                    name: "me".to_string(),
+                    uid: 1000,
+                    gid: 1000,
+                    gecos: String::new(),
+                    home: "/home/me".to_string(),
+                    shell: String::new(),
+                },
+                groups: vec![1000],
+            },
+            machine: Machine {
+                architecture: "x86_64".to_string(),
+                kernel: "6.1.0".to_string(),
+            },
+            environment: Environment::default(),
+        }
+    }
+
+    fn container(process: ProcessConfig) -> ContainerFacts {
+        ContainerFacts {
+            id: "01234567-89ab".to_string(),
+            names: vec!["a".to_string(), "b".to_string()],
+            mode: ExecMode::P2,
+            root: path("/c/ROOT"),
+            directory: path("/c"),
+            image: ImageConfig {
+                process,
+                ..ImageConfig::default()
+            },
+        }
+    }
+
+    fn view() -> MemoryView {
+        MemoryView::default()
+            .directory("/home/me")
+            .directory("/data")
+            .directory("/c/ROOT/root")
+            .file("/etc/passwd", "root:x:0:0::/root:/bin/sh\n")
+            .file("/etc/group", "root:x:0:\n")
+            .file("/c/ROOT/etc/passwd", "root:x:0:0::/root:/bin/sh\n")
+            .file("/c/ROOT/etc/group", "root:x:0:\nme:x:1000:\n")
+            .program("/c/ROOT/bin/sh", b"")
+            .program("/c/ROOT/bin/tool", b"")
+    }
+
+    fn plan(request: &RunRequest, process: ProcessConfig) -> Result<RunSpec, SpecError> {
+        plan_run(request, &host(), &container(process), &view())
+    }
+
+    fn words(spec: &RunSpec) -> Vec<&OsStr> {
+        spec.argv.iter().collect()
+    }
+
+    #[test]
+    fn a_plain_run_needs_nothing_but_its_root() {
+        let spec = plan(
+            &RunRequest {
+                no_system_directories: true,
+                ..RunRequest::default()
+            },
+            ProcessConfig::default(),
+        )
+        .unwrap();
+        assert_eq!(words(&spec), ["sh"]);
+        assert_eq!(spec.cwd.to_string(), "/root");
+        assert_eq!(spec.identity, Identity::Emulated { uid: 0, gid: 0 });
+        assert_eq!((spec.binds, spec.preparations), (vec![], vec![]));
+        for (name, value) in [
+            ("HOME", "/root"),
+            ("USER", "root"),
+            ("PS1", "01234567# "),
+            ("container_ruser", "me"),
+            ("container_root", "/c/ROOT"),
+            ("container_uuid", "01234567-89ab"),
+            ("container_execmode", "P2"),
+            ("container_names", "a,b"),
+        ] {
+            assert_eq!(spec.env.get(name), Some(OsStr::new(value)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_image_is_followed_unless_ignored() {
+        let process = ProcessConfig {
+            entrypoint: vec!["tool".to_string()],
+            cmd: vec!["arg".to_string()],
+            env: vec!["A=b".to_string()],
+            working_dir: "/w".to_string(),
+            user: "1000:1000".to_string(),
+            exposed_ports: vec!["80/tcp".to_string(), "8080".to_string()],
+            ..ProcessConfig::default()
+        };
+        let spec = plan(&RunRequest::default(), process.clone()).unwrap();
+        assert_eq!(words(&spec), ["tool", "arg"]);
+        assert_eq!(spec.cwd.to_string(), "/w");
+        assert_eq!(spec.env.get("A"), Some(OsStr::new("b")));
+        assert_eq!(spec.identity, Identity::Caller);
+        assert!(
+            spec.preparations
+                .contains(&Preparation::WorkingDirectory(path("/c/ROOT/w")))
+        );
+        assert_eq!(spec.warnings, [Warning::PrivilegedPorts(vec![80])]);
+
+        let ignored = RunRequest {
+            ignore_image: true,
+            ..RunRequest::default()
+        };
+        assert_eq!(
+            plan(&ignored, process.clone()),
+            plan(&RunRequest::default(), ProcessConfig::default())
+        );
+        let mapped = RunRequest {
+            ports: vec![PortMapping {
+                host: 8000,
+                guest: 80,
+            }],
+            ..RunRequest::default()
+        };
+        assert_eq!(plan(&mapped, process).unwrap().warnings, []);
+    }
+
+    #[test]
+    fn other_users_get_generated_files_bound() {
+        let request = RunRequest {
+            user: Some(UserWish::parse("new").unwrap()),
+            ..RunRequest::default()
+        };
+        let spec = plan(&request, ProcessConfig::default()).unwrap();
+        let [Preparation::Generate { path, text }] = &spec.preparations[..] else {
+            panic!("{:?}", spec.preparations);
+        };
+        assert!(path.to_string().starts_with("/c/passwd-"), "{path}");
+        assert!(text.starts_with("new:x:1000:1000:"), "{text}");
+        assert!(spec.binds.iter().any(|bind| {
+            bind.source == *path && bind.target.as_path() == Path::new("/etc/passwd")
+        }));
+    }
+
+    #[test]
+    fn accounts_that_the_user_binds_count() {
+        for volume in ["/etc", "/etc/passwd"] {
+            let request = RunRequest {
+                volumes: vec![Volume::same_path(volume).unwrap()],
+                user: Some(UserWish::parse("root").unwrap()),
+                ..RunRequest::default()
+            };
+            let spec = plan(&request, ProcessConfig::default()).unwrap();
+            assert_eq!(spec.env.get("HOME"), Some(OsStr::new("/root")), "{volume}");
+            let is_changed = |made: &Preparation| {
+                matches!(made, Preparation::Append { .. })
+                    || matches!(made, Preparation::Generate { path, .. }
+                        if path.to_string().contains("passwd"))
+            };
+            assert!(!spec.preparations.iter().any(is_changed), "{volume}");
+        }
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_had_have_their_exit_status() {
+        let request = RunRequest::default;
+        let arguments = |command: &str| vec![OsString::from(command)];
+        for (request, status) in [
+            (
+                RunRequest {
+                    workdir: Some("/none".into()),
+                    ..request()
+                },
+                125,
+            ),
+            (
+                RunRequest {
+                    workdir: Some("root".into()),
+                    ..request()
+                },
+                125,
+            ),
+            (
+                RunRequest {
+                    kernel: Some("\\Linux\\x".to_string()),
+                    ..request()
+                },
+                125,
+            ),
+            (
+                RunRequest {
+                    arguments: arguments("none"),
+                    ..request()
+                },
+                127,
+            ),
+            (
+                RunRequest {
+                    arguments: arguments("-x"),
+                    ..request()
+                },
+                127,
+            ),
+            (
+                RunRequest {
+                    arguments: arguments("/root"),
+                    ..request()
+                },
+                126,
+            ),
+        ] {
+            let error = plan(&request, ProcessConfig::default()).unwrap_err();
+            assert_eq!(error.exit_status(), status, "{error}");
+        }
+        let broken = ProcessConfig {
+            user: "a:b:c".to_string(),
+            ..ProcessConfig::default()
+        };
+        assert_eq!(plan(&request(), broken).unwrap_err().exit_status(), 125);
+    }
+
+    #[test]
+    fn a_working_directory_may_lie_in_a_volume() {
+        let request = RunRequest {
+            volumes: vec![Volume::parse(OsStr::new("/data:/new/deep")).unwrap()],
+            ..RunRequest::default()
+        };
+        for workdir in ["/new/deep", "/new"] {
+            let request = RunRequest {
+                workdir: Some(workdir.into()),
+                ..request.clone()
+            };
+            let spec = plan(&request, ProcessConfig::default()).unwrap();
+            assert_eq!(spec.cwd.to_string(), workdir);
+        }
+    }
+
+    #[test]
+    fn the_home_directory_can_be_bound() {
+        let request = RunRequest {
+            bind_home: true,
+            ..RunRequest::default()
+        };
+        let spec = plan(&request, ProcessConfig::default()).unwrap();
+        assert_eq!(spec.env.get("HOME"), Some(OsStr::new("/home/me")));
+        assert_eq!(spec.cwd.to_string(), "/home/me");
+    }
+}

@@ -1,0 +1,126 @@
+//! Port mappings and CPU lists as users write them.
+
+use std::str::FromStr;
+
+/// The value of `-p`: a port that the guest uses, and the one that it really gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMapping {
+    /// On the host.
+    pub host: u16,
+    /// In the container.
+    pub guest: u16,
+}
+
+/// A text that is no port mapping.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid port mapping '{0}': expected HOST:CONTAINER")]
+pub struct PortError(pub String);
+
+impl FromStr for PortMapping {
+    type Err = PortError;
+
+    /// Reads `[ADDRESS:]HOST:CONTAINER[/tcp|/udp]`. The address has no effect: the ports of the
+    /// guest are the host's, and only numbers are mapped.
+    fn from_str(text: &str) -> Result<PortMapping, PortError> {
+        let error = || PortError(text.to_string());
+        let numbers = text
+            .strip_suffix("/tcp")
+            .or_else(|| text.strip_suffix("/udp"))
+            .unwrap_or(text);
+        let (rest, guest) = numbers.rsplit_once(':').ok_or_else(error)?;
+        let host = rest.rsplit_once(':').map_or(rest, |(_, host)| host);
+        let port = |text: &str| match text.parse() {
+            Ok(port) if port != 0 => Ok(port),
+            _ => Err(error()),
+        };
+        Ok(PortMapping {
+            host: port(host)?,
+            guest: port(guest)?,
+        })
+    }
+}
+
+/// The value of `--cpuset-cpus`: at least one CPU, in rising order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuList(Vec<usize>);
+
+/// A text that is no list of CPUs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid CPU list '{0}': expected numbers and ranges such as 0,2-3, below 1024")]
+pub struct CpuListError(pub String);
+
+impl CpuList {
+    /// As many as the kernel's fixed-size set holds.
+    const LIMIT: usize = 1024;
+
+    /// The CPUs' numbers.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromStr for CpuList {
+    type Err = CpuListError;
+
+    fn from_str(text: &str) -> Result<CpuList, CpuListError> {
+        let error = || CpuListError(text.to_string());
+        let number = |text: &str| match text.trim().parse::<usize>() {
+            Ok(number) if number < CpuList::LIMIT => Ok(number),
+            _ => Err(error()),
+        };
+        let mut cpus = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(error());
+            }
+            cpus.extend(first..=last);
+        }
+        cpus.sort_unstable();
+        cpus.dedup();
+        Ok(CpuList(cpus))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read() {
+        for text in [
+            "8080:80",
+            "127.0.0.1:8080:80",
+            "8080:80/tcp",
+            "[::1]:8080:80",
+        ] {
+            assert_eq!(
+                text.parse(),
+                Ok(PortMapping {
+                    host: 8080,
+                    guest: 80
+                }),
+                "{text}"
+            );
+        }
+        for text in ["", "80", "a:b", "0:80", "80:", "65536:1", "1:2/sctp"] {
+            assert!(text.parse::<PortMapping>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpu_lists_are_read() {
+        for (text, cpus) in [
+            ("0", vec![0]),
+            ("1,2-3", vec![1, 2, 3]),
+            ("3, 1-2,2", vec![1, 2, 3]),
+        ] {
+            let list: CpuList = text.parse().unwrap();
+            assert_eq!(list.iter().collect::<Vec<_>>(), cpus, "{text}");
+        }
+        for text in ["", "a", "1-", "-1", "3-1", "1,,2", "1024", "0-99999999999"] {
+            assert!(text.parse::<CpuList>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! Who the guest is, and what its passwd and group say about that.
+//!
+//! Emulated root uses the container's own files, unbound. What is missing there (root itself in
+//! an image without a passwd, names for the caller's further groups) is appended to them once.
+//! So an account that the guest adds is seen by every later run as any user, by `export` and by
+//! udocker.py, and replacing the file by a rename works with every engine.
+//!
+//! Everybody else gets generated files bound in when the container's do not say the right thing
+//! already. They are named after their content: equal ones are shared by all runs, nothing has to
+//! be removed afterwards, and a change of the container's own files leads to new ones.
+
+use crate::host::facts::{Account, Caller};
+
+/// Which passwd and group the guest sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accounts {
+    /// The container's, with what is missing added.
+    #[default]
+    Completed,
+    /// The host's, with the caller's own account in it.
+    Host,
+    /// The container's, untouched.
+    Container,
+}
+
+/// The value of `-u`, or the image's `User`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserWish {
+    user: NameOrId,
+    group: Option<NameOrId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NameOrId {
+    Name(String),
+    Id(u32),
+}
+
+/// Whom the engine shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The caller as it is; the engine has nothing to emulate.
+    Caller,
+    /// Other ids. With user id 0 the engine also lets privileged calls succeed.
+    Emulated {
+        /// The user id shown.
+        uid: u32,
+        /// The group id shown.
+        gid: u32,
+    },
+}
+
+/// A user that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserError {
+    /// Neither a name nor ids.
+    #[error("invalid user '{0}': expected a name, UID or UID:GID")]
+    Malformed(String),
+    /// No such name where none may be invented.
+    #[error("user '{0}' not found")]
+    UnknownUser(String),
+    /// No such group name.
+    #[error("group '{0}' not found")]
+    UnknownGroup(String),
+}
+
+impl UserWish {
+    /// Reads `NAME`, `UID`, `UID:GID`, and Docker's forms with group names.
+    ///
+    /// # Errors
+    /// A half is empty or could break a line of passwd.
+    pub fn parse(text: &str) -> Result<UserWish, UserError> {
+        let malformed = || UserError::Malformed(text.to_string());
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        let half = |text: &str| -> Result<NameOrId, UserError> {
+            if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+                // The last id means "no change" to the system.
+                return match text.parse() {
+                    Ok(id) if id != u32::MAX => Ok(NameOrId::Id(id)),
+                    _ => Err(malformed()),
+                };
+            }
+            let is_name = !text.is_empty()
+                && !text.starts_with(['-', '+', '.'])
+                && !text.contains(|c: char| {
+                    c.is_whitespace() || c.is_control() || ":/,=\"'".contains(c)
+                });
+            is_name
+                .then(|| NameOrId::Name(text.to_string()))
+                .ok_or_else(malformed)
+        };
+        Ok(UserWish {
+            user: half(user)?,
+            group: group.map(half).transpose()?,
+        })
+    }
+
+    fn root() -> UserWish {
+        UserWish {
+            user: NameOrId::Name("root".to_string()),
+            group: None,
+        }
+    }
+}
+
+/// What has to happen to one of the two files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// These lines are missing at its end.
+    Append(String),
+    /// Another one takes its place.
+    Replace(String),
+}
+
+/// The decision on the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UserPlan {
+    pub(super) identity: Identity,
+    pub(super) uid: u32,
+    pub(super) name: String,
+    pub(super) home: String,
+    pub(super) passwd: Change,
+    pub(super) group: Change,
+}
+
+/// The two files as text; empty where there is none.
+#[derive(Clone, Copy)]
+pub(super) struct AccountFiles<'a> {
+    pub(super) passwd: &'a str,
+    pub(super) group: &'a str,
+    /// Whether the user has bound files of their own there, which stay as they are.
+    pub(super) bound: bool,
+}
+
+/// Decides on the user; `files` are the host's for [`Accounts::Host`], else those the guest sees.
+pub(super) fn plan_user(
+    wish: Option<&UserWish>,
+    accounts: Accounts,
+    files: AccountFiles<'_>,
+    caller: &Caller,
+) -> Result<UserPlan, UserError> {
+    let root = UserWish::root();
+    let wish = wish.unwrap_or(&root);
+    let known = find_account(files.passwd, &wish.user).or_else(|| {
+        let own = accounts == Accounts::Host && wish.user.names(&caller.account);
+        own.then(|| caller.account.clone())
+    });
+    let asked_gid = match &wish.group {
+        None => None,
+        Some(NameOrId::Id(gid)) => Some(*gid),
+        Some(NameOrId::Name(name)) => Some(
+            find_group(files.group, name).ok_or_else(|| UserError::UnknownGroup(name.clone()))?,
+        ),
+    };
+    let account = match (&wish.user, known) {
+        (NameOrId::Name(_), Some(account)) if account.uid == 0 => Account {
+            gid: asked_gid.unwrap_or(account.gid),
+            ..account
+        },
+        // As udocker.py does, so that files belong to the one who is shown.
+        (NameOrId::Name(_), Some(account)) => Account {
+            uid: caller.account.uid,
+            gid: caller.account.gid,
+            ..account
+        },
+        (NameOrId::Id(uid), Some(account)) => Account {
+            uid: *uid,
+            gid: asked_gid.unwrap_or(account.gid),
+            ..account
+        },
+        (NameOrId::Name(name), None) if name == "root" => invented(name.clone(), 0, 0),
+        (NameOrId::Name(name), None) if accounts == Accounts::Completed => {
+            let Account { uid, gid, .. } = caller.account;
+            invented(name.clone(), uid, gid)
+        }
+        (NameOrId::Name(name), None) => return Err(UserError::UnknownUser(name.clone())),
+        (NameOrId::Id(0), None) => invented("root".to_string(), 0, asked_gid.unwrap_or(0)),
+        (NameOrId::Id(uid), None) => {
+            let digits: String = uid.to_string().chars().take(4).collect();
+            let gid = asked_gid.unwrap_or(caller.account.gid);
+            invented(format!("udoc{digits}"), *uid, gid)
+        }
+    };
+    let is_caller = (account.uid, account.gid) == (caller.account.uid, caller.account.gid);
+    let (passwd, group) = if files.bound || accounts == Accounts::Container {
+        (Change::None, Change::None)
+    } else {
+        plan_files(&account, accounts, files, caller)
+    };
+    Ok(UserPlan {
+        identity: if is_caller {
+            Identity::Caller
+        } else {
+            Identity::Emulated {
+                uid: account.uid,
+                gid: account.gid,
+            }
+        },
+        uid: account.uid,
+        name: account.name,
+        home: account.home,
+        passwd,
+        group,
+    })
+}
+
+fn plan_files(
+    account: &Account,
+    accounts: Accounts,
+    files: AccountFiles<'_>,
+    caller: &Caller,
+) -> (Change, Change) {
+    let lines = missing_groups(account, files.group, caller);
+    if account.uid == 0 && accounts == Accounts::Completed {
+        let root = match find_account(files.passwd, &NameOrId::Id(0)) {
+            Some(_) => String::new(),
+            None => passwd_line(account),
+        };
+        return (appended(files.passwd, root), appended(files.group, lines));
+    }
+    let by_name = find_account(files.passwd, &NameOrId::Name(account.name.clone()));
+    let by_id = find_account(files.passwd, &NameOrId::Id(account.uid));
+    let says_so = |found: &Option<Account>| found.as_ref() == Some(account);
+    let passwd = if accounts != Accounts::Host && says_so(&by_name) && says_so(&by_id) {
+        Change::None
+    } else {
+        // First, since the first match counts, for names and for ids.
+        let mut text = passwd_line(account);
+        for line in files.passwd.lines() {
+            if line.split(':').next() != Some(&account.name) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        Change::Replace(text)
+    };
+    let group = match appended(files.group, lines) {
+        Change::Append(lines) => Change::Replace(format!("{}{lines}", files.group)),
+        _ if accounts == Accounts::Host => Change::Replace(files.group.to_string()),
+        change => change,
+    };
+    (passwd, group)
+}
+
+fn appended(text: &str, lines: String) -> Change {
+    if lines.is_empty() {
+        return Change::None;
+    }
+    if text.is_empty() || text.ends_with('\n') {
+        return Change::Append(lines);
+    }
+    Change::Append(format!("\n{lines}"))
+}
+
+/// Lines for the user's group and the caller's further groups where they have no name.
+fn missing_groups(account: &Account, group: &str, caller: &Caller) -> String {
+    let known = |gid: u32| group_entries(group).any(|(_, known)| known == gid);
+    let mut lines = String::new();
+    if !known(account.gid) {
+        lines.push_str(&format!("{}:x:{}:\n", account.name, account.gid));
+    }
+    for &gid in &caller.groups {
+        if gid != account.gid && !known(gid) {
+            lines.push_str(&format!("G{gid}:x:{gid}:{}\n", account.name));
+        }
+    }
+    lines
+}
+
+fn invented(name: String, uid: u32, gid: u32) -> Account {
+    Account {
+        name,
+        uid,
+        gid,
+        gecos: "*UDOCKER*".to_string(),
+        home: "/".to_string(),
+        shell: "/bin/sh".to_string(),
+    }
+}
+
+fn passwd_line(account: &Account) -> String {
+    let Account {
+        name,
+        uid,
+        gid,
+        gecos,
+        home,
+        shell,
+    } = account;
+    format!("{name}:x:{uid}:{gid}:{gecos}:{home}:{shell}\n")
+}
+
+impl NameOrId {
+    fn names(&self, account: &Account) -> bool {
+        match self {
+            NameOrId::Name(name) => *name == account.name,
+            NameOrId::Id(id) => *id == account.uid,
+        }
+    }
+}
+
+fn find_account(passwd: &str, wanted: &NameOrId) -> Option<Account> {
+    Account::parse_all(passwd).find(|account| wanted.names(account))
+}
+
+fn find_group(group: &str, name: &str) -> Option<u32> {
+    group_entries(group)
+        .find(|(known, _)| *known == name)
+        .map(|(_, gid)| gid)
+}
+
+fn group_entries(group: &str) -> impl Iterator<Item = (&str, u32)> {
+    group.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        Some((name, fields.nth(1)?.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:33:34::/srv:/bin/false\n";
+    const GROUP: &str = "root:x:0:\nstaff:x:50:\n";
+
+    fn caller() -> Caller {
+        Caller {
+            account: Account {
+                name: "me".to_string(),
+                uid: 1000,
+                gid: 100,
+                gecos: "Me".to_string(),
+                home: "/home/me".to_string(),
+                shell: "/bin/zsh".to_string(),
+            },
+            groups: vec![50, 100, 7777],
+        }
+    }
+
+    fn plan_with(
+        user: Option<&str>,
+        accounts: Accounts,
+        passwd: &str,
+        group: &str,
+    ) -> Result<UserPlan, UserError> {
+        let wish = user.map(|user| UserWish::parse(user).unwrap());
+        let files = AccountFiles {
+            passwd,
+            group,
+            bound: false,
+        };
+        plan_user(wish.as_ref(), accounts, files, &caller())
+    }
+
+    fn plan(user: Option<&str>) -> UserPlan {
+        plan_with(user, Accounts::Completed, PASSWD, GROUP).unwrap()
+    }
+
+    #[test]
+    fn users_are_read() {
+        for text in [
+            "root",
+            "0",
+            "12:34",
+            "a.b-c_d",
+            "app:staff",
+            "1:staff",
+            "svc$",
+        ] {
+            assert!(UserWish::parse(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            ":",
+            "a:",
+            ":1",
+            "a b",
+            "a\nb",
+            "-1",
+            "/",
+            "1:2:3",
+            "4294967295",
+            "99999999999",
+        ] {
+            assert!(UserWish::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn identities_follow_the_wish() {
+        let emulated = |uid, gid| Identity::Emulated { uid, gid };
+        for (user, name, home, identity) in [
+            (None, "root", "/root", emulated(0, 0)),
+            (Some("root"), "root", "/root", emulated(0, 0)),
+            (Some("0"), "root", "/root", emulated(0, 0)),
+            (Some("0:5"), "root", "/root", emulated(0, 5)),
+            (Some("app"), "app", "/srv", Identity::Caller),
+            (Some("app:staff"), "app", "/srv", Identity::Caller),
+            (Some("33"), "app", "/srv", emulated(33, 34)),
+            (Some("33:1"), "app", "/srv", emulated(33, 1)),
+            (Some("33:staff"), "app", "/srv", emulated(33, 50)),
+            (Some("new"), "new", "/", Identity::Caller),
+            (Some("12345"), "udoc1234", "/", emulated(12345, 100)),
+            (Some("12345:9"), "udoc1234", "/", emulated(12345, 9)),
+            (Some("1000"), "udoc1000", "/", Identity::Caller),
+        ] {
+            let plan = plan(user);
+            assert_eq!(plan.name, name, "{user:?}");
+            assert_eq!(plan.home, home, "{user:?}");
+            assert_eq!(plan.identity, identity, "{user:?}");
+        }
+    }
+
+    #[test]
+    fn emulated_root_keeps_the_containers_files() {
+        let plan = plan(None);
+        assert_eq!(plan.passwd, Change::None);
+        assert_eq!(
+            plan.group,
+            Change::Append("G100:x:100:root\nG7777:x:7777:root\n".to_string())
+        );
+        let complete = "root:x:0:\nusers:x:100:\nstaff:x:50:\nG7777:x:7777:root\n";
+        let again = plan_with(None, Accounts::Completed, PASSWD, complete).unwrap();
+        assert_eq!(again.group, Change::None);
+    }
+
+    #[test]
+    fn an_image_without_accounts_gets_root() {
+        let plan = plan_with(None, Accounts::Completed, "", "").unwrap();
+        assert_eq!(
+            plan.passwd,
+            Change::Append("root:x:0:0:*UDOCKER*:/:/bin/sh\n".to_string())
+        );
+        assert!(matches!(plan.group, Change::Append(lines) if lines.starts_with("root:x:0:\n")));
+    }
+
+    #[test]
+    fn other_users_get_generated_files() {
+        let app = plan(Some("app"));
+        assert_eq!(
+            app.passwd,
+            Change::Replace(
+                "app:x:1000:100::/srv:/bin/false\nroot:x:0:0:root:/root:/bin/sh\n".to_string()
+            )
+        );
+        assert_eq!(
+            app.group,
+            Change::Replace(format!("{GROUP}app:x:100:\nG7777:x:7777:app\n"))
+        );
+        let new = plan(Some("new"));
+        assert_eq!(
+            new.passwd,
+            Change::Replace(format!("new:x:1000:100:*UDOCKER*:/:/bin/sh\n{PASSWD}"))
+        );
+        let numeric = plan(Some("33:34"));
+        assert_eq!(numeric.passwd, Change::None);
+    }
+
+    #[test]
+    fn unknown_names_are_errors_without_completion() {
+        for accounts in [Accounts::Host, Accounts::Container] {
+            assert_eq!(
+                plan_with(Some("new"), accounts, PASSWD, GROUP),
+                Err(UserError::UnknownUser("new".to_string()))
+            );
+            assert!(plan_with(None, accounts, PASSWD, GROUP).is_ok());
+        }
+        assert_eq!(
+            plan_with(Some("1:none"), Accounts::Completed, PASSWD, GROUP),
+            Err(UserError::UnknownGroup("none".to_string()))
+        );
+    }
+
+    #[test]
+    fn host_files_hold_the_callers_account() {
+        let plan = plan_with(Some("me"), Accounts::Host, PASSWD, GROUP).unwrap();
+        assert_eq!(plan.identity, Identity::Caller);
+        assert_eq!(plan.home, "/home/me");
+        assert_eq!(
+            plan.passwd,
+            Change::Replace(format!("me:x:1000:100:Me:/home/me:/bin/zsh\n{PASSWD}"))
+        );
+    }
+
+    #[test]
+    fn containers_own_files_stay_untouched() {
+        let plan = plan_with(Some("app"), Accounts::Container, PASSWD, GROUP).unwrap();
+        assert_eq!((plan.passwd, plan.group), (Change::None, Change::None));
+        assert_eq!(plan.identity, Identity::Caller);
+    }
+
+    #[test]
+    fn bound_files_stay_untouched() {
+        let files = AccountFiles {
+            passwd: "x:x:5:5::/:/bin/sh\n",
+            group: "",
+            bound: true,
+        };
+        let wish = UserWish::parse("new").unwrap();
+        let plan = plan_user(Some(&wish), Accounts::Completed, files, &caller()).unwrap();
+        assert_eq!((plan.passwd, plan.group), (Change::None, Change::None));
+    }
+}

@@ -1,0 +1,479 @@
+//! What of the host shows up inside: the user's volumes and the default bindings.
+//!
+//! A volume is `HOST[:CONTAINER[:ro|rw]]`. Since both halves may hold colons, the text is cut
+//! only where a `:` is followed by `/`; an end that is one of Docker's option words is taken off
+//! first. More than one such place is refused rather than guessed.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::guest::{FileType, GuestView, LinkLoop, resolve_guest_path};
+use super::path::{GuestPath, HostPath, NotAbsolute};
+use super::{Preparation, Warning};
+
+/// Bound by default, each where the host has it.
+pub const SYSTEM_DIRECTORIES: [&str; 6] = [
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc/resolv.conf",
+    "/etc/host.conf",
+    "/lib/modules",
+];
+
+/// Bound by `--dri`, each where the host has it.
+pub const DRI_DIRECTORIES: [&str; 4] = ["/usr/lib64/dri", "/lib64/dri", "/usr/lib/dri", "/lib/dri"];
+
+/// Whether the guest may write through a bind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    #[default]
+    ReadWrite,
+    /// It may not, where the engine can hold it off.
+    ReadOnly,
+}
+
+/// A host path shown at a guest path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// What is shown.
+    pub source: HostPath,
+    /// Where, without symbolic links.
+    pub target: GuestPath,
+    /// How.
+    pub access: Access,
+}
+
+/// The value of `-v`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What is shown.
+    pub source: HostPath,
+    /// Where, as the user wrote it.
+    pub target: GuestPath,
+    /// How.
+    pub access: Access,
+}
+
+/// A volume that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VolumeError {
+    /// The host half is relative.
+    #[error("invalid volume '{volume}': the host path must be absolute: {source}")]
+    RelativeSource {
+        /// The text given.
+        volume: String,
+        /// Which path.
+        source: NotAbsolute,
+    },
+    /// The container half is relative.
+    #[error("invalid volume '{0}': the path inside the container must be absolute")]
+    RelativeTarget(String),
+    /// The container half is `/`.
+    #[error("invalid volume '{0}': the root of the container cannot be replaced")]
+    CoversRoot(String),
+    /// Several ways to read it.
+    #[error("invalid volume '{0}': it can be read in more than one way")]
+    Ambiguous(String),
+    /// The host has no such file.
+    #[error("invalid volume: host path '{0}' does not exist")]
+    Missing(HostPath),
+    /// A device that is none.
+    #[error("invalid device '{0}': it must be below /dev and exist")]
+    NotADevice(String),
+    /// The target runs in circles.
+    #[error("invalid volume target: {0}")]
+    Loop(#[from] LinkLoop),
+}
+
+impl Volume {
+    /// Reads the value of `-v`.
+    ///
+    /// # Errors
+    /// A half is relative, the target is `/`, or the text can be read in several ways.
+    pub fn parse(text: &OsStr) -> Result<Volume, VolumeError> {
+        let shown = || text.to_string_lossy().into_owned();
+        let (paths, access) = split_options(text.as_bytes());
+        let cuts: Vec<usize> = (0..paths.len())
+            .filter(|&at| paths[at..].starts_with(b":/"))
+            .collect();
+        let (source, target) = match cuts[..] {
+            [] => match paths.strip_suffix(b":") {
+                Some(source) => (source, source),
+                None if paths.starts_with(b"/") && paths.contains(&b':') => {
+                    return Err(VolumeError::RelativeTarget(shown()));
+                }
+                None => (paths, paths),
+            },
+            [at] => (&paths[..at], &paths[at + 1..]),
+            _ => return Err(VolumeError::Ambiguous(shown())),
+        };
+        let source = HostPath::new(OsStr::from_bytes(source)).map_err(|source| {
+            VolumeError::RelativeSource {
+                volume: shown(),
+                source,
+            }
+        })?;
+        let target = GuestPath::new(OsStr::from_bytes(target))
+            .map_err(|_| VolumeError::RelativeTarget(shown()))?;
+        if target.is_root() {
+            return Err(VolumeError::CoversRoot(shown()));
+        }
+        Ok(Volume {
+            source,
+            target,
+            access,
+        })
+    }
+
+    /// Reads the value of `--device`: `/dev/x`, with Docker's `:/dev/y` and `:rwm` accepted.
+    ///
+    /// # Errors
+    /// Something outside `/dev` is meant.
+    pub fn parse_device(text: &OsStr) -> Result<Volume, VolumeError> {
+        let bytes = text.as_bytes();
+        let permissions = bytes.iter().rposition(|&byte| byte == b':').filter(|&at| {
+            let word = &bytes[at + 1..];
+            !word.is_empty() && word.iter().all(|byte| b"rwm".contains(byte))
+        });
+        let path = OsStr::from_bytes(&bytes[..permissions.unwrap_or(bytes.len())]);
+        let volume = Volume::parse(path)?;
+        if !volume.source.as_path().starts_with("/dev/") {
+            return Err(VolumeError::NotADevice(text.to_string_lossy().into_owned()));
+        }
+        Ok(volume)
+    }
+
+    /// The same path outside and inside.
+    pub fn same_path(path: &str) -> Result<Volume, VolumeError> {
+        Volume::parse(OsStr::new(path))
+    }
+
+    fn is_named_by(&self, name: &str) -> bool {
+        let trimmed = name.trim_end_matches('/');
+        self.source.as_path() == Path::new(trimmed)
+            || Volume::parse(OsStr::new(name))
+                .is_ok_and(|other| other.source == self.source && other.target == self.target)
+    }
+}
+
+/// Takes Docker's option words off the end.
+fn split_options(text: &[u8]) -> (&[u8], Access) {
+    const WORDS: [&[u8]; 16] = [
+        b"ro",
+        b"rw",
+        b"z",
+        b"Z",
+        b"cached",
+        b"delegated",
+        b"consistent",
+        b"nocopy",
+        b"private",
+        b"rprivate",
+        b"shared",
+        b"rshared",
+        b"slave",
+        b"rslave",
+        b"U",
+        b"rbind",
+    ];
+    let Some(at) = text.iter().rposition(|&byte| byte == b':') else {
+        return (text, Access::ReadWrite);
+    };
+    let mut options = text[at + 1..].split(|&byte| byte == b',');
+    if !options.clone().all(|option| WORDS.contains(&option)) {
+        return (text, Access::ReadWrite);
+    }
+    if options.any(|option| option == b"ro") {
+        return (&text[..at], Access::ReadOnly);
+    }
+    (&text[..at], Access::ReadWrite)
+}
+
+/// What the user wants bound.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wishes<'a> {
+    pub(super) system_directories: bool,
+    pub(super) dri: bool,
+    pub(super) home: Option<&'a str>,
+    pub(super) devices: &'a [Volume],
+    pub(super) volumes: &'a [Volume],
+    pub(super) leave_out: &'a [String],
+}
+
+/// The binds, shallow ones first, and what must be made for them.
+#[derive(Debug, Default)]
+pub(super) struct BindPlan {
+    pub(super) binds: Vec<Bind>,
+    pub(super) preparations: Vec<Preparation>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// Decides on the binds. Of two for one target the user's counts, and the later one.
+pub(super) fn plan_binds(
+    wishes: &Wishes<'_>,
+    root: &HostPath,
+    view: &dyn GuestView,
+) -> Result<BindPlan, VolumeError> {
+    let exists = |volume: &Volume| view.file_type_followed(volume.source.as_path()).is_some();
+    let mut wanted: Vec<Volume> = Vec::new();
+    let system: &[&str] = if wishes.system_directories {
+        &SYSTEM_DIRECTORIES
+    } else {
+        &[]
+    };
+    let dri: &[&str] = if wishes.dri { &DRI_DIRECTORIES } else { &[] };
+    for path in system.iter().chain(dri).chain(&wishes.home) {
+        wanted.extend(Volume::same_path(path).ok().filter(&exists));
+    }
+    for device in wishes.devices {
+        if !exists(device) {
+            return Err(VolumeError::NotADevice(device.source.to_string()));
+        }
+        wanted.push(device.clone());
+    }
+    for volume in wishes.volumes {
+        if exists(volume) {
+            wanted.push(volume.clone());
+        } else if !is_optional(&volume.source) {
+            return Err(VolumeError::Missing(volume.source.clone()));
+        }
+    }
+
+    let mut plan = BindPlan::default();
+    for name in wishes.leave_out {
+        let before = wanted.len();
+        wanted.retain(|volume| !volume.is_named_by(name));
+        if wanted.len() == before {
+            plan.warnings.push(Warning::NotAVolume(name.clone()));
+        }
+    }
+    if wanted
+        .iter()
+        .any(|volume| volume.access == Access::ReadOnly)
+    {
+        plan.warnings.push(Warning::ReadOnlyNotEnforced);
+    }
+    // Stable, so that of two equal targets the later one stays later.
+    wanted.sort_by_key(|volume| volume.target.depth());
+    for volume in wanted {
+        plan.add(volume, root, view)?;
+    }
+    Ok(plan)
+}
+
+/// What udocker.py leaves out without a word when the host does not have it.
+fn is_optional(source: &HostPath) -> bool {
+    SYSTEM_DIRECTORIES
+        .iter()
+        .chain(&DRI_DIRECTORIES)
+        .any(|path| source.as_path() == Path::new(path))
+}
+
+impl BindPlan {
+    /// Adds a bind; its target is followed through those before it.
+    pub(super) fn add(
+        &mut self,
+        volume: Volume,
+        root: &HostPath,
+        view: &dyn GuestView,
+    ) -> Result<(), VolumeError> {
+        let found = resolve_guest_path(view, root, &self.binds, &volume.target)?;
+        self.binds.retain(|bind| bind.target != found.guest);
+        if found.file_type.is_none() {
+            let is_directory =
+                view.file_type_followed(volume.source.as_path()) == Some(FileType::Directory);
+            self.preparations.push(if is_directory {
+                Preparation::MountDirectory(found.host)
+            } else {
+                Preparation::MountFile(found.host)
+            });
+        }
+        self.binds.push(Bind {
+            source: volume.source,
+            target: found.guest,
+            access: volume.access,
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guest::tests::MemoryView;
+    use super::*;
+
+    fn volume(text: &str) -> Volume {
+        Volume::parse(OsStr::new(text)).unwrap()
+    }
+
+    #[test]
+    fn volumes_are_read() {
+        for (text, source, target, access) in [
+            ("/a", "/a", "/a", Access::ReadWrite),
+            ("/a/", "/a", "/a", Access::ReadWrite),
+            ("/a:", "/a", "/a", Access::ReadWrite),
+            ("/a:/b", "/a", "/b", Access::ReadWrite),
+            ("/a://b/../c/", "/a", "/c", Access::ReadWrite),
+            ("/a:/b:ro", "/a", "/b", Access::ReadOnly),
+            ("/a:/b:rw", "/a", "/b", Access::ReadWrite),
+            ("/a:/b:ro,Z", "/a", "/b", Access::ReadOnly),
+            ("/a:ro", "/a", "/a", Access::ReadOnly),
+            ("/a:x:/b", "/a:x", "/b", Access::ReadWrite),
+            ("/a:/b:x", "/a", "/b:x", Access::ReadWrite),
+            ("/a b:/c d", "/a b", "/c d", Access::ReadWrite),
+        ] {
+            let volume = volume(text);
+            assert_eq!(volume.source.to_string(), source, "{text}");
+            assert_eq!(volume.target.to_string(), target, "{text}");
+            assert_eq!(volume.access, access, "{text}");
+        }
+    }
+
+    #[test]
+    fn volumes_without_a_meaning_are_refused() {
+        for (text, reason) in [
+            ("", "host path must be absolute"),
+            ("a:/b", "host path must be absolute"),
+            (":/b", "host path must be absolute"),
+            ("./a", "host path must be absolute"),
+            ("/a:b", "inside the container must be absolute"),
+            ("/a:/", "root of the container"),
+            ("/:/..", "root of the container"),
+            ("/", "root of the container"),
+            ("/a:/b:/c", "more than one way"),
+        ] {
+            let error = Volume::parse(OsStr::new(text)).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn devices_are_read() {
+        for (text, target) in [
+            ("/dev/fuse", "/dev/fuse"),
+            ("/dev/fuse:/dev/x", "/dev/x"),
+            ("/dev/fuse:/dev/x:rwm", "/dev/x"),
+            ("/dev/fuse:r", "/dev/fuse"),
+        ] {
+            let device = Volume::parse_device(OsStr::new(text)).unwrap();
+            assert_eq!(device.target.to_string(), target, "{text}");
+        }
+        assert!(Volume::parse_device(OsStr::new("/etc/passwd")).is_err());
+    }
+
+    fn host() -> MemoryView {
+        MemoryView::default()
+            .directory("/dev")
+            .directory("/proc")
+            .file("/etc/resolv.conf", "")
+            .directory("/data/deep")
+            .file("/data/file", "")
+            .directory("/r/dev")
+            .directory("/r/proc")
+            .link("/r/etc/resolv.conf", "../run/resolv.conf")
+    }
+
+    fn plan(wishes: &Wishes<'_>) -> BindPlan {
+        plan_binds(wishes, &HostPath::new("/r").unwrap(), &host()).unwrap()
+    }
+
+    fn shown(plan: &BindPlan) -> Vec<String> {
+        plan.binds
+            .iter()
+            .map(|bind| format!("{}:{}", bind.source, bind.target))
+            .collect()
+    }
+
+    #[test]
+    fn defaults_are_bound_where_the_host_has_them() {
+        let plan = plan(&Wishes {
+            system_directories: true,
+            dri: true,
+            ..Wishes::default()
+        });
+        assert_eq!(
+            shown(&plan),
+            [
+                "/dev:/dev",
+                "/proc:/proc",
+                "/etc/resolv.conf:/run/resolv.conf"
+            ]
+        );
+        assert_eq!(
+            plan.preparations,
+            [Preparation::MountFile(
+                HostPath::new("/r/run/resolv.conf").unwrap()
+            )]
+        );
+    }
+
+    #[test]
+    fn nested_binds_come_after_what_they_lie_in() {
+        let plan = plan(&Wishes {
+            volumes: &[
+                volume("/data/file:/w/new/f"),
+                volume("/data/deep:/w"),
+                volume("/data:/x"),
+                volume("/data/deep:/x"),
+            ],
+            ..Wishes::default()
+        });
+        assert_eq!(
+            shown(&plan),
+            ["/data/deep:/w", "/data/deep:/x", "/data/file:/w/new/f"]
+        );
+        assert!(plan.preparations.contains(&Preparation::MountFile(
+            HostPath::new("/data/deep/new/f").unwrap()
+        )));
+    }
+
+    #[test]
+    fn volumes_can_be_left_out() {
+        let leave_out = [
+            "/dev".to_string(),
+            "/data:/x".to_string(),
+            "/none".to_string(),
+        ];
+        let plan = plan(&Wishes {
+            system_directories: true,
+            volumes: &[volume("/data:/x"), volume("/data:/y")],
+            leave_out: &leave_out,
+            ..Wishes::default()
+        });
+        assert_eq!(
+            shown(&plan),
+            [
+                "/proc:/proc",
+                "/data:/y",
+                "/etc/resolv.conf:/run/resolv.conf"
+            ]
+        );
+        assert_eq!(plan.warnings, [Warning::NotAVolume("/none".to_string())]);
+    }
+
+    #[test]
+    fn a_missing_source_is_an_error_unless_it_is_a_default() {
+        let root = HostPath::new("/r").unwrap();
+        for (text, fine) in [("/none:/x", false), ("/sys", true), ("/lib/dri", true)] {
+            let volumes = [volume(text)];
+            let wishes = Wishes {
+                volumes: &volumes,
+                ..Wishes::default()
+            };
+            assert_eq!(plan_binds(&wishes, &root, &host()).is_ok(), fine, "{text}");
+        }
+    }
+
+    #[test]
+    fn read_only_is_warned_of_once() {
+        let volumes = [volume("/data:/x:ro"), volume("/data/deep:/y:ro")];
+        let plan = plan(&Wishes {
+            volumes: &volumes,
+            ..Wishes::default()
+        });
+        assert_eq!(plan.warnings, [Warning::ReadOnlyNotEnforced]);
+    }
+}
