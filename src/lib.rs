@@ -14,6 +14,7 @@
 //! Imports point down, never up or sideways on level 1 (`engine` → `spec` is the one exception);
 //! `tests/architecture.rs` holds that.
 
+pub mod credentials;
 pub mod host;
 pub mod oci;
 pub mod progress;
