@@ -25,4 +25,9 @@ pub mod oci;
 pub mod progress;
 
 pub mod spec;
+pub mod credentials;
+pub mod host;
+pub mod oci;
+pub mod progress;
+pub mod registry;
 pub mod stream;

@@ -1,0 +1,116 @@
+//! Credential helper programs: `docker-credential-NAME get`, the server's name on stdin.
+//!
+//! ```json
+//! {"ServerURL": "quay.io", "Username": "me", "Secret": "…"}
+//! ```
+//!
+//! Source: docker-credential-helpers, "Development".
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde::Deserialize;
+
+use crate::oci::{Credential, Secret};
+
+use super::CredentialsError;
+
+/// What a helper prints where it has no login; it fails then.
+const NOT_FOUND: &str = "credentials not found";
+
+/// The user name that marks an identity token.
+const TOKEN_USERNAME: &str = "<token>";
+
+/// Runs helper programs.
+pub(super) struct Helpers {
+    search_path: Option<OsString>,
+}
+
+impl Helpers {
+    pub(super) fn new(search_path: Option<OsString>) -> Helpers {
+        Helpers { search_path }
+    }
+
+    /// Asks helper `name` for the login at `server`.
+    ///
+    /// # Errors
+    /// The helper is not there, fails, or answers nonsense.
+    pub(super) fn get(
+        &self,
+        name: &str,
+        server: &str,
+    ) -> Result<Option<Credential>, CredentialsError> {
+        let program = format!("docker-credential-{name}");
+        let path = self
+            .find(&program)
+            .ok_or_else(|| CredentialsError::HelperMissing {
+                program: program.clone(),
+            })?;
+        let output = run(&path, server).map_err(|source| CredentialsError::HelperStart {
+            program: program.clone(),
+            source,
+        })?;
+        parse_answer(&output).map_err(|reason| CredentialsError::HelperFailed { program, reason })
+    }
+
+    fn find(&self, program: &str) -> Option<PathBuf> {
+        // A name with a slash would be run from wherever it points to.
+        if program.contains('/') {
+            return None;
+        }
+        which::which_in(program, self.search_path.as_ref(), "/").ok()
+    }
+}
+
+fn run(program: &PathBuf, server: &str) -> io::Result<Output> {
+    let mut child = Command::new(program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(server.as_bytes()) {
+            // It may well answer without reading.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            _ => {}
+        }
+    }
+    child.wait_with_output()
+}
+
+fn parse_answer(output: &Output) -> Result<Option<Credential>, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        #[serde(default)]
+        username: String,
+        #[serde(default)]
+        secret: String,
+    }
+    if !output.status.success() {
+        let said = [&output.stdout, &output.stderr]
+            .map(|bytes| String::from_utf8_lossy(bytes).trim().to_string());
+        if said.iter().any(|text| text.contains(NOT_FOUND)) {
+            return Ok(None);
+        }
+        let line = said
+            .iter()
+            .find_map(|text| text.lines().next())
+            .unwrap_or("it gave no reason");
+        return Err(line.chars().filter(|c| !c.is_control()).take(200).collect());
+    }
+    // The answer itself holds a secret, so it is never repeated.
+    let answer: Answer = serde_json::from_slice(&output.stdout)
+        .map_err(|_| "its answer is not valid".to_string())?;
+    Ok(match (answer.username.as_str(), answer.secret.as_str()) {
+        (_, "") => None,
+        (TOKEN_USERNAME, secret) => Some(Credential::IdentityToken(Secret::new(secret))),
+        (username, secret) => Some(Credential::Basic {
+            username: username.to_string(),
+            password: Secret::new(secret),
+        }),
+    })
+}

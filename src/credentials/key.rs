@@ -1,0 +1,133 @@
+//! The keys under which credential files list registries.
+//!
+//! They come as `https://index.docker.io/v1/`, `quay.io`, `host:5000/namespace/name`,
+//! `http://host/v2/`, and Docker Hub has three names.
+
+use crate::oci::RegistryUrl;
+
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_HOSTS: [&str; 3] = [DOCKER_HUB, "index.docker.io", "registry-1.docker.io"];
+
+/// Paths that old clients put behind the host, and that mean nothing.
+const API_PATHS: [&str; 2] = ["/v1", "/v2"];
+
+/// A key, brought to one spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Whether the key says `https://`, so that its login must not go over plain http.
+    is_protected: bool,
+    /// `host[:port][/path]`
+    place: String,
+}
+
+impl Key {
+    /// Reads a key of a credential file.
+    pub(super) fn parse(text: &str) -> Key {
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, text),
+        };
+        let mut place = rest.trim_end_matches('/');
+        for path in API_PATHS {
+            place = place.strip_suffix(path).unwrap_or(place);
+        }
+        let (host, path) = match place.split_once('/') {
+            Some((host, path)) => (host, Some(path)),
+            None => (place, None),
+        };
+        let host = host.to_ascii_lowercase();
+        let host = if DOCKER_HUB_HOSTS.contains(&host.as_str()) {
+            DOCKER_HUB.to_string()
+        } else {
+            host
+        };
+        Key {
+            is_protected: scheme == Some("https"),
+            place: match path {
+                Some(path) => format!("{host}/{path}"),
+                None => host,
+            },
+        }
+    }
+
+    /// Whether a login under this key is meant for `place` and may be sent to `registry`.
+    pub(super) fn covers(&self, place: &str, registry: &RegistryUrl) -> bool {
+        let is_safe = !self.is_protected || registry.as_str().starts_with("https://");
+        is_safe && self.place == place
+    }
+}
+
+/// The place of the registry as a whole.
+pub(super) fn host_place(registry: &RegistryUrl) -> String {
+    Key::parse(registry.host()).place
+}
+
+/// The places below the registry under which a login for `repository` may be listed, the most
+/// specific first, without the registry itself.
+///
+/// Source: containers-auth.json(5).
+pub(super) fn repository_places(registry: &RegistryUrl, repository: &str) -> Vec<String> {
+    let host = host_place(registry);
+    let mut places = Vec::new();
+    let mut path = repository;
+    while !path.is_empty() {
+        places.push(format!("{host}/{path}"));
+        path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    }
+    places
+}
+
+/// What a helper program is asked for.
+pub(super) fn helper_server(registry: &RegistryUrl) -> &str {
+    if registry.is_docker_hub() {
+        "https://index.docker.io/v1/"
+    } else {
+        registry.host()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_brought_to_one_spelling() {
+        for (text, place) in [
+            ("https://index.docker.io/v1/", "docker.io"),
+            ("registry-1.docker.io", "docker.io"),
+            ("https://registry-1.docker.io", "docker.io"),
+            ("docker.io/library/busybox", "docker.io/library/busybox"),
+            ("https://Quay.io/v2/", "quay.io"),
+            ("http://localhost:5000", "localhost:5000"),
+            ("host/v1x", "host/v1x"),
+        ] {
+            assert_eq!(Key::parse(text).place, place, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_login_kept_for_https_does_not_go_over_http() {
+        let plain = RegistryUrl::parse("http://h:5000").unwrap();
+        let protected = RegistryUrl::parse("https://h:5000").unwrap();
+        for (key, on_plain, on_protected) in [
+            ("https://h:5000", false, true),
+            ("http://h:5000", true, true),
+            ("h:5000", true, true),
+            ("h", false, false),
+        ] {
+            let key = Key::parse(key);
+            assert_eq!(key.covers("h:5000", &plain), on_plain, "{key:?}");
+            assert_eq!(key.covers("h:5000", &protected), on_protected, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn places_are_most_specific_first() {
+        let registry = RegistryUrl::parse("index.docker.io").unwrap();
+        assert_eq!(
+            repository_places(&registry, "a/b/c"),
+            ["docker.io/a/b/c", "docker.io/a/b", "docker.io/a"]
+        );
+        assert!(repository_places(&registry, "").is_empty());
+    }
+}

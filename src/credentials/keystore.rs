@@ -1,0 +1,315 @@
+//! Our own keystore, shared with udocker.py.
+//!
+//! ```json
+//! {"https://registry-1.docker.io": {"auth": "base64 of user:password", "email": ""}}
+//! ```
+//!
+//! Mode 0600 and owned by the user; anything else is refused, since others may then have read or
+//! planted what is in it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Map, Value, json};
+
+use crate::host::facts;
+use crate::host::fs::{FsError, create_dir_all, remove_file, write_atomic};
+use crate::oci::{Credential, RegistryUrl, Secret};
+
+use super::CredentialsError;
+use super::auth_file::{Entry, FILE_MAX_BYTES, encode};
+use super::key::{Key, host_place};
+
+const PRIVATE_MODE: u32 = 0o600;
+
+/// The keystore file.
+pub struct Keystore {
+    path: PathBuf,
+}
+
+impl Keystore {
+    /// The keystore at `path`, which need not exist.
+    pub fn new(path: PathBuf) -> Keystore {
+        Keystore { path }
+    }
+
+    /// The login for `registry`; `None` where there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not private, or is damaged.
+    pub fn get(&self, registry: &RegistryUrl) -> Result<Option<Credential>, CredentialsError> {
+        let place = host_place(registry);
+        let entries = self.load()?;
+        // An entry under the very name outweighs one under another spelling.
+        let exact = entries.get_key_value(registry.as_str());
+        let others = entries
+            .iter()
+            .filter(|(key, _)| Key::parse(key).covers(&place, registry));
+        for (key, value) in exact.into_iter().chain(others) {
+            let entry: Entry = serde_json::from_value(value.clone())
+                .map_err(|_| self.entry_error(key, "it is not an object of texts"))?;
+            let credential = entry
+                .credential()
+                .map_err(|reason| self.entry_error(key, reason))?;
+            if credential.is_some() {
+                return Ok(credential);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps a login, in place of the one for the same registry.
+    ///
+    /// # Errors
+    /// `ColonInUsername`; or the file cannot be read or written, or is not private.
+    pub fn put(
+        &self,
+        registry: &RegistryUrl,
+        username: &str,
+        password: &Secret,
+    ) -> Result<(), CredentialsError> {
+        if username.contains(':') {
+            return Err(CredentialsError::ColonInUsername);
+        }
+        create_dir_all(self.directory())?;
+        let _lock = self.lock();
+        let mut entries = self.load()?;
+        remove(&mut entries, registry);
+        entries.insert(
+            registry.as_str().to_string(),
+            json!({"auth": encode(username, password), "email": ""}),
+        );
+        self.save(entries)
+    }
+
+    /// Forgets the login for `registry` and says whether there was one.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or is not private.
+    pub fn delete(&self, registry: &RegistryUrl) -> Result<bool, CredentialsError> {
+        let _lock = self.lock();
+        let mut entries = self.load()?;
+        let is_found = remove(&mut entries, registry);
+        if is_found {
+            self.save(entries)?;
+        }
+        Ok(is_found)
+    }
+
+    /// Forgets all logins: removes the file.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn erase(&self) -> Result<(), CredentialsError> {
+        Ok(remove_file(&self.path)?)
+    }
+
+    fn load(&self) -> Result<Map<String, Value>, CredentialsError> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
+            Err(error) => return Err(FsError::at("open", &self.path)(error).into()),
+        };
+        // Of the opened file, not of the name, which may meanwhile lead elsewhere.
+        let metadata = file.metadata().map_err(FsError::at("read", &self.path))?;
+        if metadata.uid() != facts::uid() {
+            return Err(CredentialsError::ForeignOwner {
+                path: self.path.clone(),
+                owner: metadata.uid(),
+            });
+        }
+        let mode = metadata.mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(CredentialsError::Exposed {
+                path: self.path.clone(),
+                mode,
+            });
+        }
+        let mut bytes = Vec::new();
+        file.take(FILE_MAX_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(FsError::at("read", &self.path))?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Map::new());
+        }
+        serde_json::from_slice(&bytes).map_err(|source| CredentialsError::Malformed {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn save(&self, entries: Map<String, Value>) -> Result<(), CredentialsError> {
+        let text = format!("{:#}\n", Value::Object(entries));
+        Ok(write_atomic(&self.path, text.as_bytes(), PRIVATE_MODE)?)
+    }
+
+    /// Keeps two logins at once from losing one of them. On the directory, since the file is
+    /// replaced; without it where the file system has no locks.
+    fn lock(&self) -> Option<File> {
+        let directory = File::open(self.directory()).ok()?;
+        flock(&directory, FlockOperation::LockExclusive).ok()?;
+        Some(directory)
+    }
+
+    fn directory(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    fn entry_error(&self, key: &str, reason: &'static str) -> CredentialsError {
+        CredentialsError::Entry {
+            path: self.path.clone(),
+            key: key.to_string(),
+            reason,
+        }
+    }
+}
+
+/// Removes every spelling of a registry.
+fn remove(entries: &mut Map<String, Value>, registry: &RegistryUrl) -> bool {
+    let place = host_place(registry);
+    let before = entries.len();
+    entries.retain(|key, _| key != registry.as_str() && !Key::parse(key).covers(&place, registry));
+    entries.len() < before
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn keystore(directory: &TempDir) -> Keystore {
+        Keystore::new(directory.path().join("home/keystore"))
+    }
+
+    fn registry(text: &str) -> RegistryUrl {
+        RegistryUrl::parse(text).unwrap()
+    }
+
+    fn basic(username: &str, password: &str) -> Credential {
+        Credential::Basic {
+            username: username.to_string(),
+            password: Secret::new(password),
+        }
+    }
+
+    fn write(keystore: &Keystore, text: &str, mode: u32) {
+        fs::create_dir_all(keystore.directory()).unwrap();
+        fs::write(&keystore.path, text).unwrap();
+        fs::set_permissions(&keystore.path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_login_is_kept_privately_in_udocker_pys_form() {
+        let directory = TempDir::new().unwrap();
+        let keystore = keystore(&directory);
+        let hub = RegistryUrl::docker_hub();
+        assert_eq!(keystore.get(&hub).unwrap(), None);
+        keystore.put(&hub, "marie", &Secret::new("a:b")).unwrap();
+        assert_eq!(keystore.get(&hub).unwrap(), Some(basic("marie", "a:b")));
+        let document: Value = serde_json::from_slice(&fs::read(&keystore.path).unwrap()).unwrap();
+        assert_eq!(
+            document,
+            json!({"https://registry-1.docker.io": {"auth": "bWFyaWU6YTpi", "email": ""}})
+        );
+        let mode = fs::metadata(&keystore.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn every_spelling_of_a_registry_is_found_replaced_and_forgotten() {
+        let directory = TempDir::new().unwrap();
+        let keystore = keystore(&directory);
+        write(
+            &keystore,
+            r#"{"quay.io": {"auth": "YTpi", "email": "me"}, "other.org": {"auth": "eDp5"},
+                "https://index.docker.io/v1/": {"auth": "Yzpk"}}"#,
+            0o600,
+        );
+        let quay = registry("https://quay.io");
+        assert_eq!(keystore.get(&quay).unwrap(), Some(basic("a", "b")));
+        assert_eq!(
+            keystore.get(&RegistryUrl::docker_hub()).unwrap(),
+            Some(basic("c", "d"))
+        );
+        keystore.put(&quay, "new", &Secret::new("pw")).unwrap();
+        assert_eq!(keystore.get(&quay).unwrap(), Some(basic("new", "pw")));
+        assert!(keystore.delete(&quay).unwrap());
+        assert!(!keystore.delete(&quay).unwrap());
+        assert_eq!(keystore.get(&quay).unwrap(), None);
+        assert_eq!(
+            keystore.get(&registry("other.org")).unwrap(),
+            Some(basic("x", "y"))
+        );
+        keystore.erase().unwrap();
+        keystore.erase().unwrap();
+        assert_eq!(keystore.get(&registry("other.org")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_keystore_that_others_can_access_is_refused() {
+        let directory = TempDir::new().unwrap();
+        let keystore = keystore(&directory);
+        for mode in [0o640, 0o604, 0o620, 0o666] {
+            write(&keystore, "{}", mode);
+            let error = keystore.get(&registry("quay.io")).unwrap_err();
+            assert!(
+                matches!(error, CredentialsError::Exposed { mode: found, .. } if found == mode),
+                "{mode:o}: {error}"
+            );
+            let error = keystore.put(&registry("quay.io"), "a", &Secret::new("b"));
+            assert!(error.is_err(), "nothing is added to it either");
+        }
+    }
+
+    #[test]
+    fn damage_is_told_and_nothing_is_overwritten() {
+        let directory = TempDir::new().unwrap();
+        let keystore = keystore(&directory);
+        let quay = registry("quay.io");
+        for (text, expected) in [
+            ("{", "is not a valid credentials file"),
+            ("[]", "is not a valid credentials file"),
+            (r#"{"quay.io": 7}"#, "it is not an object of texts"),
+            (r#"{"quay.io": {"auth": "%%"}}"#, "'auth' is not base64"),
+            (
+                r#"{"quay.io": {"auth": "YWI="}}"#,
+                "'auth' has no colon between user and password",
+            ),
+        ] {
+            write(&keystore, text, 0o600);
+            let error = keystore.get(&quay).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+            assert_eq!(fs::read_to_string(&keystore.path).unwrap(), text);
+        }
+        write(&keystore, " \n", 0o600);
+        assert_eq!(keystore.get(&quay).unwrap(), None);
+        let error = keystore.put(&quay, "a:b", &Secret::new("c")).unwrap_err();
+        assert!(matches!(error, CredentialsError::ColonInUsername));
+    }
+
+    #[test]
+    fn logins_at_once_are_all_kept() {
+        let directory = TempDir::new().unwrap();
+        let keystore = keystore(&directory);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let keystore = &keystore;
+                scope.spawn(move || {
+                    let registry = registry(&format!("host{number}.org"));
+                    keystore.put(&registry, "me", &Secret::new("pw")).unwrap();
+                });
+            }
+        });
+        assert_eq!(keystore.load().unwrap().len(), 8);
+    }
+}

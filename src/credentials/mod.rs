@@ -1,0 +1,238 @@
+//! The user's logins: our own keystore, and what Podman and Docker left behind.
+//!
+//! Only the keystore is ever written. Neither the environment nor the home directory is looked up
+//! here; [`Sources`] says where everything is.
+
+mod auth_file;
+mod error;
+mod helper;
+mod key;
+mod keystore;
+mod sources;
+
+use crate::oci::{Credential, RegistryUrl};
+
+use auth_file::AuthFile;
+use helper::Helpers;
+
+pub use error::CredentialsError;
+pub use keystore::Keystore;
+pub use sources::{AuthFilePath, Sources};
+
+/// Looks logins up, the keystore's first, then Podman's, then Docker's.
+pub struct Lookup {
+    sources: Sources,
+}
+
+impl Lookup {
+    /// Looks where `sources` says. Nothing is read yet.
+    pub fn new(sources: Sources) -> Lookup {
+        Lookup { sources }
+    }
+
+    /// The login for `repository` at `registry`; `None` where there is none. An empty
+    /// `repository` asks for the registry as a whole.
+    ///
+    /// In a file, the most specific entry counts: `host/namespace/name`, `host/namespace`,
+    /// `host`.
+    ///
+    /// # Errors
+    /// A file that is there cannot be read, others could read the keystore, or a helper program
+    /// fails.
+    pub fn credential(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+    ) -> Result<Option<Credential>, CredentialsError> {
+        let keystore = Keystore::new(self.sources.keystore.clone());
+        if let Some(credential) = keystore.get(registry)? {
+            return Ok(Some(credential));
+        }
+        let helpers = Helpers::new(self.sources.search_path.clone());
+        for source in &self.sources.auth_files {
+            if let Some(file) = AuthFile::load(source)?
+                && let Some(credential) = file.credential(registry, repository, &helpers)?
+            {
+                return Ok(Some(credential));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::oci::Secret;
+
+    /// A home directory with files as given, and a look-up that knows nothing else.
+    fn home(files: &[(&str, &str)]) -> (TempDir, Lookup) {
+        let home = TempDir::new().unwrap();
+        for (name, text) in files {
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            let is_program = name.starts_with("bin/");
+            let mode = if is_program { 0o755 } else { 0o600 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let lookup = Lookup::new(sources(home.path()));
+        (home, lookup)
+    }
+
+    fn sources(home: &Path) -> Sources {
+        Sources::usual(home.join(".udocker/keystore"), home, |name| match name {
+            "PATH" => Some(format!("{}:/usr/bin:/bin", home.join("bin").display()).into()),
+            _ => None,
+        })
+    }
+
+    fn look_up(lookup: &Lookup, registry: &str, repository: &str) -> Option<String> {
+        let registry = RegistryUrl::parse(registry).unwrap();
+        let credential = lookup.credential(&registry, repository).unwrap()?;
+        Some(match credential {
+            Credential::Basic { username, password } => format!("{username}:{}", password.expose()),
+            Credential::IdentityToken(token) => format!("token {}", token.expose()),
+        })
+    }
+
+    fn auth(text: &str) -> String {
+        let (username, password) = text.split_once(':').unwrap();
+        auth_file::encode(username, &Secret::new(password))
+    }
+
+    #[test]
+    fn the_keystore_comes_first_then_podman_then_docker() {
+        let entry = |who: &str| format!(r#"{{"quay.io": {{"auth": "{}"}}}}"#, auth(who));
+        let modern = |who: &str| format!(r#"{{"auths": {}}}"#, entry(who));
+        let files = [
+            (".udocker/keystore", entry("udocker:1")),
+            (".config/containers/auth.json", modern("podman:2")),
+            (".docker/config.json", modern("docker:3")),
+            (".dockercfg", entry("old:4")),
+        ];
+        for (first, expected) in ["udocker:1", "podman:2", "docker:3", "old:4"]
+            .iter()
+            .enumerate()
+        {
+            let files: Vec<(&str, &str)> = files[first..]
+                .iter()
+                .map(|(name, text)| (*name, text.as_str()))
+                .collect();
+            let (_home, lookup) = home(&files);
+            assert_eq!(
+                look_up(&lookup, "quay.io", "a/b").as_deref(),
+                Some(*expected)
+            );
+            assert_eq!(look_up(&lookup, "ghcr.io", "a/b"), None);
+        }
+        assert_eq!(look_up(&home(&[]).1, "quay.io", "a/b"), None);
+    }
+
+    #[test]
+    fn the_most_specific_entry_counts() {
+        let text = format!(
+            r#"{{"auths": {{"quay.io": {{"auth": "{}"}}, "quay.io/lab": {{"auth": "{}"}},
+                "quay.io/lab/tool": {{"auth": "{}"}}, "https://index.docker.io/v1/": {{"identitytoken": "it"}},
+                "docker.io/lab": {{"username": "u", "password": "p"}}, "empty.org": {{}} }}}}"#,
+            auth("host:1"),
+            auth("namespace:2"),
+            auth("repository:3"),
+        );
+        let (_home, lookup) = home(&[(".docker/config.json", &text)]);
+        for (registry, repository, expected) in [
+            ("quay.io", "lab/tool", Some("repository:3")),
+            ("quay.io", "lab/tool/deep", Some("repository:3")),
+            ("quay.io", "lab/toolbox", Some("namespace:2")),
+            ("quay.io", "labor/x", Some("host:1")),
+            ("quay.io", "", Some("host:1")),
+            ("quay.io:444", "lab/tool", None),
+            ("docker.io", "library/busybox", Some("token it")),
+            ("registry-1.docker.io", "lab/x", Some("u:p")),
+            ("empty.org", "x", None),
+        ] {
+            let found = look_up(&lookup, registry, repository);
+            assert_eq!(found.as_deref(), expected, "{registry} {repository}");
+        }
+    }
+
+    /// Knows three servers and tells what it was asked in any other case.
+    const HELPER: &str = r#"#!/bin/sh
+[ "$1" = get ] || exit 9
+server=$(cat)
+case "$server" in
+    quay.io) echo '{"ServerURL": "quay.io", "Username": "me", "Secret": "pw"}' ;;
+    https://index.docker.io/v1/) echo '{"Username": "<token>", "Secret": "it"}' ;;
+    nonsense.org) echo 'secret nonsense' ;;
+    locked.org) echo "the vault is locked" >&2; exit 1 ;;
+    *) echo "credentials not found in native keychain"; exit 1 ;;
+esac
+"#;
+
+    #[test]
+    fn helpers_are_asked() {
+        let text = format!(
+            r#"{{"auths": {{"quay.io": {{}}, "ghcr.io": {{"auth": "{}"}}}}, "credsStore": "test",
+                "credHelpers": {{"gcr.io": "absent"}}}}"#,
+            auth("file:1")
+        );
+        let (_home, lookup) = home(&[
+            (".docker/config.json", &text),
+            ("bin/docker-credential-test", HELPER),
+        ]);
+        for (registry, expected) in [
+            ("quay.io", Some("me:pw")),
+            ("docker.io", Some("token it")),
+            ("ghcr.io", Some("file:1")),
+            ("unknown.org", None),
+        ] {
+            let found = look_up(&lookup, registry, "a/b");
+            assert_eq!(found.as_deref(), expected, "{registry}");
+        }
+        for (registry, expected) in [
+            (
+                "gcr.io",
+                "the credential helper 'docker-credential-absent' is not in PATH",
+            ),
+            (
+                "nonsense.org",
+                "the credential helper 'docker-credential-test' failed: its answer is not valid",
+            ),
+            (
+                "locked.org",
+                "the credential helper 'docker-credential-test' failed: the vault is locked",
+            ),
+        ] {
+            let registry = RegistryUrl::parse(registry).unwrap();
+            let error = lookup.credential(&registry, "a/b").unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_general_helper_is_no_obstacle() {
+        let (_home, lookup) = home(&[(".docker/config.json", r#"{"credsStore": "desktop"}"#)]);
+        assert_eq!(look_up(&lookup, "quay.io", "a/b"), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let (home, lookup) = home(&[(".docker/config.json", r#"{"auths": 7}"#)]);
+        let registry = RegistryUrl::parse("quay.io").unwrap();
+        let error = lookup.credential(&registry, "a").unwrap_err().to_string();
+        let path = home.path().join(".docker/config.json");
+        assert!(
+            error.starts_with(&format!(
+                "'{}' is not a valid credentials file: ",
+                path.display()
+            )),
+            "{error}"
+        );
+    }
+}

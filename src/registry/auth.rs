@@ -1,0 +1,365 @@
+//! Answers to a registry's challenges, kept for the requests that follow.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use url::Url;
+
+use crate::oci::{Credential, RegistryUrl, Secret};
+
+use super::RegistryError;
+use super::challenge::Challenge;
+use super::error::{clean, redact};
+use super::token::Token;
+use super::transport::{Request, Response, Transport};
+
+const CLIENT_ID: &str = "udocker";
+
+/// Largest token answer, in bytes. Tokens that list many rights reach some ten thousand.
+const TOKEN_MAX_BYTES: usize = 1 << 20;
+
+/// Why a [`CredentialSource`] failed.
+pub type CredentialSourceError = Box<dyn Error + Send + Sync>;
+
+/// Knows the user's logins. Functions of the same shape do too.
+pub trait CredentialSource: Send + Sync {
+    /// The login for a repository of a registry, or for the registry itself where `repository`
+    /// is empty; `None` where the user has none.
+    ///
+    /// # Errors
+    /// There may be one, but it cannot be read.
+    fn credential(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+    ) -> Result<Option<Credential>, CredentialSourceError>;
+}
+
+impl<F> CredentialSource for F
+where
+    F: Fn(&RegistryUrl, &str) -> Result<Option<Credential>, CredentialSourceError> + Send + Sync,
+{
+    fn credential(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+    ) -> Result<Option<Credential>, CredentialSourceError> {
+        self(registry, repository)
+    }
+}
+
+/// A user without logins.
+pub struct NoCredentials;
+
+impl CredentialSource for NoCredentials {
+    fn credential(
+        &self,
+        _registry: &RegistryUrl,
+        _repository: &str,
+    ) -> Result<Option<Credential>, CredentialSourceError> {
+        Ok(None)
+    }
+}
+
+/// What a request is about, and so which rights it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access<'a> {
+    /// The registry itself.
+    Base,
+    /// Reading a repository.
+    Repository(&'a str),
+    /// Listing the repositories.
+    Catalog,
+}
+
+impl<'a> Access<'a> {
+    /// The repository's name; empty for the registry itself.
+    pub(super) fn repository(self) -> &'a str {
+        match self {
+            Access::Repository(repository) => repository,
+            Access::Base | Access::Catalog => "",
+        }
+    }
+
+    /// The scope as token servers spell it.
+    fn scope(self) -> String {
+        match self {
+            Access::Base => String::new(),
+            Access::Repository(repository) => format!("repository:{repository}:pull"),
+            Access::Catalog => "registry:catalog:*".to_string(),
+        }
+    }
+}
+
+/// Keeps what was granted, per registry and access.
+pub(super) struct Authenticator {
+    source: Box<dyn CredentialSource>,
+    /// By registry and scope.
+    grants: Mutex<HashMap<(RegistryUrl, String), Slot>>,
+}
+
+/// Holds one grant. Its lock is held while the grant is fetched, so that one thread does it.
+type Slot = Arc<Mutex<Option<Grant>>>;
+
+enum Grant {
+    Basic(HeaderValue),
+    Token(Token, HeaderValue),
+}
+
+impl Grant {
+    fn header(&self) -> Option<&HeaderValue> {
+        match self {
+            Grant::Basic(header) => Some(header),
+            Grant::Token(token, header) => token.is_valid(Instant::now()).then_some(header),
+        }
+    }
+}
+
+impl Authenticator {
+    pub(super) fn new(source: impl CredentialSource + 'static) -> Authenticator {
+        Authenticator {
+            source: Box::new(source),
+            grants: Mutex::default(),
+        }
+    }
+
+    /// The header that was granted before and still holds.
+    pub(super) fn current(&self, registry: &RegistryUrl, access: Access) -> Option<HeaderValue> {
+        let grant = self.grant(registry, access);
+        let grant = lock(&grant);
+        grant.as_ref().and_then(Grant::header).cloned()
+    }
+
+    /// Whether the user has a login for this.
+    pub(super) fn has_credential(&self, registry: &RegistryUrl, access: Access) -> bool {
+        matches!(self.credential(registry, access), Ok(Some(_)))
+    }
+
+    /// Whether the last answer was a token.
+    pub(super) fn holds_token(&self, registry: &RegistryUrl, access: Access) -> bool {
+        let grant = self.grant(registry, access);
+        matches!(*lock(&grant), Some(Grant::Token(..)))
+    }
+
+    /// Answers `challenges` and keeps the answer. `rejected` is the header that met them.
+    ///
+    /// Threads that need the same grant at once wait for one of them to get it.
+    pub(super) fn answer(
+        &self,
+        transport: &Transport,
+        registry: &RegistryUrl,
+        access: Access,
+        challenges: &[Challenge],
+        rejected: Option<&HeaderValue>,
+    ) -> Result<(), RegistryError> {
+        let grant = self.grant(registry, access);
+        let mut grant = lock(&grant);
+        let current = grant.as_ref().and_then(Grant::header);
+        if current.is_some() && current != rejected {
+            // Another thread was faster.
+            return Ok(());
+        }
+        *grant = None;
+        let bearer = challenges.iter().find_map(|challenge| match challenge {
+            Challenge::Bearer {
+                realm,
+                service,
+                scope,
+            } => Some(TokenServer {
+                registry,
+                realm,
+                service: service.as_deref(),
+                scope: scope.clone().unwrap_or_else(|| access.scope()),
+            }),
+            Challenge::Basic => None,
+        });
+        let credential = self.credential(registry, access)?;
+        *grant = Some(match (bearer, credential) {
+            (Some(server), credential) => {
+                let token = server.fetch(transport, credential.as_ref())?;
+                let header = secret_header(&format!("Bearer {}", token.value.expose()));
+                Grant::Token(token, header)
+            }
+            (None, Some(credential)) => Grant::Basic(basic_header(&credential)),
+            (None, None) => {
+                return Err(RegistryError::LoginRequired {
+                    registry: registry.clone(),
+                    message: String::new(),
+                });
+            }
+        });
+        Ok(())
+    }
+
+    fn credential(
+        &self,
+        registry: &RegistryUrl,
+        access: Access,
+    ) -> Result<Option<Credential>, RegistryError> {
+        self.source
+            .credential(registry, access.repository())
+            .map_err(|source| RegistryError::Credentials {
+                registry: registry.clone(),
+                source,
+            })
+    }
+
+    fn grant(&self, registry: &RegistryUrl, access: Access) -> Slot {
+        let key = (registry.clone(), access.scope());
+        lock(&self.grants).entry(key).or_default().clone()
+    }
+}
+
+/// A panic elsewhere leaves at worst an old grant behind, which is then renewed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct TokenServer<'a> {
+    registry: &'a RegistryUrl,
+    realm: &'a str,
+    service: Option<&'a str>,
+    scope: String,
+}
+
+impl TokenServer<'_> {
+    fn fetch(
+        &self,
+        transport: &Transport,
+        credential: Option<&Credential>,
+    ) -> Result<Token, RegistryError> {
+        let realm = self.checked_realm(transport)?;
+        let mut response = match credential {
+            Some(Credential::IdentityToken(token)) => {
+                let response = transport.send(&self.refresh_request(realm.clone(), token))?;
+                // Older token servers do not know the OAuth2 way.
+                if matches!(response.status().as_u16(), 404 | 405) {
+                    transport.send(&self.plain_request(realm, credential))?
+                } else {
+                    response
+                }
+            }
+            _ => transport.send(&self.plain_request(realm, credential))?,
+        };
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(response, credential.is_some()));
+        }
+        let body = response.read_all(TOKEN_MAX_BYTES)?;
+        let server_time = response
+            .header("date")
+            .and_then(|date| httpdate::parse_http_date(date).ok());
+        Token::parse(&body, Instant::now(), server_time).map_err(|error| RegistryError::NoToken {
+            realm: response.shown_url(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The registry may send us to any server, but not from https to plain http, where a login
+    /// could be read on the way.
+    fn checked_realm(&self, transport: &Transport) -> Result<Url, RegistryError> {
+        let refuse = |reason| RegistryError::Realm {
+            registry: self.registry.clone(),
+            realm: clean(self.realm),
+            reason,
+        };
+        let realm = Url::parse(self.realm).map_err(|_| refuse("it is not an address"))?;
+        let is_protected = self.registry.as_str().starts_with("https:");
+        match realm.scheme() {
+            "https" => Ok(realm),
+            "http" if !is_protected || transport.options().insecure => Ok(realm),
+            "http" => Err(refuse("it is not protected by TLS, while the registry is")),
+            _ => Err(refuse("it is neither http nor https")),
+        }
+    }
+
+    fn plain_request(&self, mut realm: Url, credential: Option<&Credential>) -> Request {
+        {
+            let mut query = realm.query_pairs_mut();
+            if let Some(service) = self.service {
+                query.append_pair("service", service);
+            }
+            for scope in self.scope.split_whitespace() {
+                query.append_pair("scope", scope);
+            }
+            query.append_pair("client_id", CLIENT_ID);
+            if let Some(Credential::Basic { username, .. }) = credential {
+                query.append_pair("account", username);
+            }
+        }
+        Request {
+            authorization: credential.map(basic_header),
+            ..Request::get(realm)
+        }
+    }
+
+    fn refresh_request(&self, realm: Url, token: &Secret) -> Request {
+        let mut form = vec![
+            ("grant_type", "refresh_token".to_string()),
+            ("service", self.service.unwrap_or_default().to_string()),
+            ("client_id", CLIENT_ID.to_string()),
+            ("refresh_token", token.expose().to_string()),
+        ];
+        if !self.scope.is_empty() {
+            form.push(("scope", self.scope.clone()));
+        }
+        Request {
+            form: Some(form),
+            ..Request::get(realm)
+        }
+    }
+
+    fn refusal(&self, mut response: Response, had_credential: bool) -> RegistryError {
+        let registry = self.registry.clone();
+        match response.status() {
+            StatusCode::UNAUTHORIZED if had_credential => RegistryError::BadCredentials {
+                registry,
+                message: response.explanation(),
+            },
+            // What OAuth2 says about a refresh token that is wrong or has expired.
+            StatusCode::BAD_REQUEST if had_credential => RegistryError::BadCredentials {
+                registry,
+                message: response.explanation(),
+            },
+            StatusCode::UNAUTHORIZED => RegistryError::LoginRequired {
+                registry,
+                message: response.explanation(),
+            },
+            StatusCode::FORBIDDEN => RegistryError::Denied {
+                registry,
+                what: self.scope.clone(),
+                message: response.explanation(),
+            },
+            _ => match response.into_failure() {
+                Err(error) => error,
+                Ok(response) => RegistryError::NoToken {
+                    realm: redact(&response.url),
+                    reason: format!("its status is {}", response.status()),
+                },
+            },
+        }
+    }
+}
+
+/// An identity token goes where a password would, under no name, when nothing better is offered.
+fn basic_header(credential: &Credential) -> HeaderValue {
+    let (username, password) = match credential {
+        Credential::Basic { username, password } => (username.as_str(), password),
+        Credential::IdentityToken(token) => ("", token),
+    };
+    let pair = format!("{username}:{}", password.expose());
+    secret_header(&format!("Basic {}", BASE64.encode(pair)))
+}
+
+fn secret_header(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text)
+        .expect("base64 and tokens checked to be graphic ASCII fit into a header");
+    value.set_sensitive(true);
+    value
+}

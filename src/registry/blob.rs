@@ -1,0 +1,376 @@
+//! Blobs: streamed into a sink, checked on the way, resumed where the connection broke.
+
+use std::io::{self, Read};
+use std::thread;
+
+use reqwest::StatusCode;
+use url::Url;
+
+use crate::oci::{Descriptor, Hasher, RegistryUrl};
+use crate::progress::{Silent, Task};
+
+use super::auth::Access;
+use super::client::at;
+use super::error::redact;
+use super::transport::{Request, Response};
+use super::{BlobFault, Client, RegistryError, Unreachable};
+
+/// What is read from the network at once; large enough to make the calls in between vanish.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// So much progress makes up for a failed try, so that a large blob over a bad line gets through
+/// while a server that sends a byte at a time does not keep us forever.
+const REWARDED_BYTES: u64 = 1 << 20;
+
+/// Where the bytes of a blob go. It need not check them.
+pub trait BlobSink: Send {
+    /// The bytes that are there already, from the blob's beginning; they are hashed and not
+    /// fetched again. Called once, before anything is written.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn existing(&mut self) -> io::Result<Box<dyn Read + '_>>;
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// They cannot be kept.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Forgets all bytes.
+    ///
+    /// # Errors
+    /// That fails.
+    fn restart(&mut self) -> io::Result<()>;
+}
+
+/// Keeps a blob in memory.
+impl BlobSink for Vec<u8> {
+    fn existing(&mut self) -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.as_slice()))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.clear();
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Fetches a blob into `sink`. On success the sink holds exactly the bytes the descriptor
+    /// names.
+    ///
+    /// Bytes that are in the sink already are kept, and only the rest is fetched. A download that
+    /// breaks off goes on where it stopped. Bytes that turn out wrong are fetched once more from
+    /// the beginning. A foreign layer that the registry does not have is fetched from its `urls`,
+    /// without any login.
+    ///
+    /// # Errors
+    /// `Blob` where the bytes are wrong, `Interrupted` where the line does not hold, `Sink` where
+    /// they cannot be kept; else as any request.
+    pub fn fetch_blob(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+        descriptor: &Descriptor,
+        sink: &mut dyn BlobSink,
+        task: &dyn Task,
+    ) -> Result<(), RegistryError> {
+        Download {
+            client: self,
+            registry,
+            repository,
+            descriptor,
+            hasher: Hasher::new(descriptor.digest.algorithm()),
+            received: 0,
+            sink,
+            task,
+        }
+        .run()
+    }
+
+    /// Fetches a blob into memory. The caller has checked that its size is modest.
+    pub(super) fn fetch_small_blob(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let mut bytes = Vec::new();
+        self.fetch_blob(registry, repository, descriptor, &mut bytes, &Silent)?;
+        Ok(bytes)
+    }
+}
+
+struct Download<'a> {
+    client: &'a Client,
+    registry: &'a RegistryUrl,
+    repository: &'a str,
+    descriptor: &'a Descriptor,
+    hasher: Hasher,
+    received: u64,
+    sink: &'a mut dyn BlobSink,
+    task: &'a dyn Task,
+}
+
+/// How one answer ended.
+enum Outcome {
+    /// Its end was reached.
+    Complete,
+    /// The connection broke.
+    Broken { url: String, source: Unreachable },
+    /// The bytes cannot be the blob's.
+    Faulty(BlobFault),
+}
+
+impl Download<'_> {
+    fn run(mut self) -> Result<(), RegistryError> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        self.take_existing(&mut buffer)?;
+        let mut is_second_chance = false;
+        let mut retry = 0;
+        loop {
+            let before = self.received;
+            let outcome = if before > 0 && self.descriptor.size == Some(before) {
+                Outcome::Complete
+            } else {
+                let response = self.open()?;
+                self.receive(response, &mut buffer)?
+            };
+            let fault = match outcome {
+                Outcome::Broken { url, source } => {
+                    if self.received.saturating_sub(before) >= REWARDED_BYTES {
+                        retry = 0;
+                    }
+                    let policy = &self.client.transport.options().retry;
+                    let Some(delay) = policy.delay(retry, None) else {
+                        return Err(RegistryError::Interrupted {
+                            digest: self.descriptor.digest.clone(),
+                            url,
+                            received: self.received,
+                            source,
+                        });
+                    };
+                    thread::sleep(delay);
+                    retry += 1;
+                    continue;
+                }
+                Outcome::Complete => match self.check() {
+                    Ok(()) => return Ok(()),
+                    Err(fault) => fault,
+                },
+                Outcome::Faulty(fault) => fault,
+            };
+            // Whatever is wrong is not kept, so that the next try does not build on it.
+            self.restart()?;
+            if is_second_chance {
+                return Err(RegistryError::Blob {
+                    registry: self.registry.clone(),
+                    digest: self.descriptor.digest.clone(),
+                    fault,
+                });
+            }
+            is_second_chance = true;
+        }
+    }
+
+    /// Hashes what the sink has. More than the blob can hold is thrown away.
+    fn take_existing(&mut self, buffer: &mut [u8]) -> Result<(), RegistryError> {
+        let limit = self.descriptor.size.unwrap_or(u64::MAX);
+        let mut taken = 0;
+        let mut hasher = self.hasher.clone();
+        let outcome = (|| -> io::Result<()> {
+            let mut existing = self.sink.existing()?;
+            while taken <= limit {
+                match existing.read(buffer) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        hasher.update(&buffer[..count]);
+                        taken += count as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })();
+        outcome.map_err(|source| self.sink_error(source))?;
+        if taken > limit {
+            return self.restart();
+        }
+        self.hasher = hasher;
+        self.received = taken;
+        self.task.reset(taken);
+        Ok(())
+    }
+
+    /// Asks for the bytes that are missing.
+    fn open(&self) -> Result<Response, RegistryError> {
+        let access = Access::Repository(self.repository);
+        let path = format!("/v2/{}/blobs/{}", self.repository, self.descriptor.digest);
+        let range_from = (self.received > 0).then_some(self.received);
+        let response = self.client.send(self.registry, access, &|base| Request {
+            range_from,
+            ..Request::get(at(base, &path))
+        })?;
+        match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
+            StatusCode::NOT_FOUND if !self.descriptor.urls.is_empty() => self.open_foreign(),
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
+                registry: self.registry.clone(),
+                what: self.descriptor.digest.to_string(),
+                message: String::new(),
+            }),
+            _ => self.client.expect_success(self.registry, access, response),
+        }
+    }
+
+    fn open_foreign(&self) -> Result<Response, RegistryError> {
+        let mut last_error = RegistryError::NotFound {
+            registry: self.registry.clone(),
+            what: self.descriptor.digest.to_string(),
+            message: String::new(),
+        };
+        for url in &self.descriptor.urls {
+            let Ok(url) = Url::parse(url) else { continue };
+            if !matches!(url.scheme(), "http" | "https") {
+                continue;
+            }
+            let request = Request {
+                range_from: (self.received > 0).then_some(self.received),
+                ..Request::get(url)
+            };
+            let answer = self.client.transport.send(&request);
+            match answer {
+                Ok(response) if response.status() == StatusCode::RANGE_NOT_SATISFIABLE => {
+                    return Ok(response);
+                }
+                answer => match answer.and_then(Response::into_failure) {
+                    Ok(response) => return Ok(response),
+                    Err(error) => last_error = error,
+                },
+            }
+        }
+        Err(last_error)
+    }
+
+    fn receive(
+        &mut self,
+        mut response: Response,
+        buffer: &mut [u8],
+    ) -> Result<Outcome, RegistryError> {
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            // The server's blob ends before what we have of it.
+            return Ok(Outcome::Faulty(BlobFault::TooShort {
+                expected: self.descriptor.size.unwrap_or(self.received + 1),
+                found: self.received,
+            }));
+        }
+        if self.received > 0 && !continues_at(&response, self.received) {
+            self.restart()?;
+            if response.status() == StatusCode::PARTIAL_CONTENT {
+                // Some other part of it, which is of no use.
+                response = self.open()?;
+            }
+        }
+        loop {
+            let count = match response.read(buffer) {
+                Ok(0) => return Ok(Outcome::Complete),
+                Ok(count) => count,
+                Err(source) => {
+                    return Ok(Outcome::Broken {
+                        url: redact(&response.url),
+                        source,
+                    });
+                }
+            };
+            let total = self.received + count as u64;
+            if let Some(expected) = self.descriptor.size
+                && total > expected
+            {
+                return Ok(Outcome::Faulty(BlobFault::TooLong { expected }));
+            }
+            let bytes = &buffer[..count];
+            self.hasher.update(bytes);
+            self.sink
+                .write(bytes)
+                .map_err(|source| self.sink_error(source))?;
+            self.received = total;
+            self.task.advance(count as u64);
+        }
+    }
+
+    fn check(&self) -> Result<(), BlobFault> {
+        if let Some(expected) = self.descriptor.size
+            && self.received != expected
+        {
+            return Err(BlobFault::TooShort {
+                expected,
+                found: self.received,
+            });
+        }
+        let found = self.hasher.clone().finish();
+        if found != self.descriptor.digest {
+            return Err(BlobFault::Digest { found });
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<(), RegistryError> {
+        self.sink
+            .restart()
+            .map_err(|source| self.sink_error(source))?;
+        self.hasher = Hasher::new(self.descriptor.digest.algorithm());
+        self.received = 0;
+        self.task.reset(0);
+        Ok(())
+    }
+
+    fn sink_error(&self, source: io::Error) -> RegistryError {
+        RegistryError::Sink {
+            digest: self.descriptor.digest.clone(),
+            source,
+        }
+    }
+}
+
+/// Whether the answer begins where we stopped. A server that ignores `Range` sends 200 and all.
+fn continues_at(response: &Response, offset: u64) -> bool {
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && response
+            .header("content-range")
+            .and_then(range_start)
+            .is_some_and(|start| start == offset)
+}
+
+/// The first number of `bytes 5-9/10`.
+fn range_start(header: &str) -> Option<u64> {
+    let (unit, rest) = header.trim().split_once(' ')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    rest.split('-').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        for (header, expected) in [
+            ("bytes 5-9/10", Some(5)),
+            ("BYTES 0-1/*", Some(0)),
+            ("bytes */10", None),
+            ("lines 1-2/3", None),
+            ("", None),
+        ] {
+            assert_eq!(range_start(header), expected, "{header}");
+        }
+    }
+}

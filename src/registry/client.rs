@@ -1,0 +1,262 @@
+//! The client as callers see it, and the way every request of it takes.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::WWW_AUTHENTICATE;
+use url::Url;
+
+use crate::oci::RegistryUrl;
+
+use super::auth::{Access, Authenticator, CredentialSource};
+use super::challenge::parse_challenges;
+use super::error::clean;
+use super::retry::is_temporary;
+use super::transport::{Request, Response, Transport};
+use super::{Proxies, RegistryError, RetryPolicy, TrustedCertificates};
+
+/// How to talk to registries.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// Takes any certificate, lets redirects lead to plain http, and tries plain http where a
+    /// registry does not answer by https.
+    pub insecure: bool,
+    /// Which way requests take.
+    pub proxies: Proxies,
+    /// Whom to trust beside the built-in authorities.
+    pub trusted: TrustedCertificates,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long it may be silent while something is expected.
+    pub read_timeout: Duration,
+    /// How the program introduces itself.
+    pub user_agent: String,
+    /// How patiently it tries again.
+    pub retry: RetryPolicy,
+}
+
+impl Default for ClientOptions {
+    fn default() -> ClientOptions {
+        ClientOptions {
+            insecure: false,
+            proxies: Proxies::default(),
+            trusted: TrustedCertificates::default(),
+            connect_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(60),
+            user_agent: concat!("udocker/", env!("CARGO_PKG_VERSION")).to_string(),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// What a registry says to a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginCheck {
+    /// It asked for a login and takes this one.
+    Accepted,
+    /// It did not ask, so it remains unknown whether the login is right.
+    NotAsked,
+}
+
+/// Talks to any number of registries; shared by threads.
+pub struct Client {
+    pub(super) transport: Transport,
+    auth: Authenticator,
+    /// Registries that turned out to speak plain http, under `insecure`.
+    plain: Mutex<HashMap<RegistryUrl, Url>>,
+}
+
+impl Client {
+    /// Makes a client. No connection, and no certificate is read, before the first request.
+    ///
+    /// # Errors
+    /// A proxy that cannot be used.
+    pub fn new(
+        options: ClientOptions,
+        credentials: impl CredentialSource + 'static,
+    ) -> Result<Client, RegistryError> {
+        options.proxies.rules()?;
+        Ok(Client {
+            transport: Transport::new(options),
+            auth: Authenticator::new(credentials),
+            plain: Mutex::default(),
+        })
+    }
+
+    /// Asks the registry whether it takes the user's login.
+    ///
+    /// # Errors
+    /// `BadCredentials` if it does not, `LoginRequired` if there is none.
+    pub fn check_auth(&self, registry: &RegistryUrl) -> Result<LoginCheck, RegistryError> {
+        let path = |base: &Url| Request::get(at(base, "/v2/"));
+        let response = self.send(registry, Access::Base, &path)?;
+        self.expect_success(registry, Access::Base, response)?;
+        Ok(match self.auth.current(registry, Access::Base) {
+            Some(_) => LoginCheck::Accepted,
+            None => LoginCheck::NotAsked,
+        })
+    }
+
+    /// Sends a request with the rights it takes. `prepare` makes it for the registry's address.
+    ///
+    /// # Errors
+    /// Those of the connection, and a challenge that cannot be met. Any other status is left to
+    /// the caller.
+    pub(super) fn send(
+        &self,
+        registry: &RegistryUrl,
+        access: Access,
+        prepare: &dyn Fn(&Url) -> Request,
+    ) -> Result<Response, RegistryError> {
+        let mut is_answered = false;
+        loop {
+            let authorization = self.auth.current(registry, access);
+            let response = self.exchange(registry, &|base| Request {
+                authorization: authorization.clone(),
+                ..prepare(base)
+            })?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            // A content store of somebody else has no say in where logins are sent.
+            if is_answered || !response.is_same_server {
+                return Err(self.unauthorized(registry, access, response));
+            }
+            let offered: Vec<String> = response
+                .headers()
+                .get_all(WWW_AUTHENTICATE)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+                .collect();
+            let challenges = parse_challenges(offered.iter().map(String::as_str));
+            if challenges.is_empty() {
+                return Err(if offered.is_empty() {
+                    self.unauthorized(registry, access, response)
+                } else {
+                    RegistryError::UnsupportedChallenge {
+                        registry: registry.clone(),
+                        offered: clean(&offered.join(", ")),
+                    }
+                });
+            }
+            self.auth.answer(
+                &self.transport,
+                registry,
+                access,
+                &challenges,
+                authorization.as_ref(),
+            )?;
+            is_answered = true;
+        }
+    }
+
+    /// Turns a status that is no success into an error that tells what was asked for.
+    pub(super) fn expect_success(
+        &self,
+        registry: &RegistryUrl,
+        access: Access,
+        mut response: Response,
+    ) -> Result<Response, RegistryError> {
+        match response.status() {
+            StatusCode::FORBIDDEN => Err(RegistryError::Denied {
+                registry: registry.clone(),
+                what: what(access, &response),
+                message: response.explanation(),
+            }),
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
+                registry: registry.clone(),
+                what: what(access, &response),
+                message: response.explanation(),
+            }),
+            _ => response.into_failure(),
+        }
+    }
+
+    fn unauthorized(
+        &self,
+        registry: &RegistryUrl,
+        access: Access,
+        mut response: Response,
+    ) -> RegistryError {
+        let registry = registry.clone();
+        let message = response.explanation();
+        if !self.auth.has_credential(&registry, access) {
+            RegistryError::LoginRequired { registry, message }
+        } else if self.auth.holds_token(&registry, access) {
+            RegistryError::Denied {
+                what: what(access, &response),
+                registry,
+                message,
+            }
+        } else {
+            RegistryError::BadCredentials { registry, message }
+        }
+    }
+
+    /// Sends a request to the registry by https or, where `insecure` allows it and nothing else
+    /// answers, by http.
+    fn exchange(
+        &self,
+        registry: &RegistryUrl,
+        prepare: &dyn Fn(&Url) -> Request,
+    ) -> Result<Response, RegistryError> {
+        let base = Url::parse(registry.as_str()).map_err(|source| RegistryError::Address {
+            registry: registry.clone(),
+            source,
+        })?;
+        if !self.transport.options().insecure || base.scheme() != "https" {
+            return self.transport.send(&prepare(&base));
+        }
+        if let Some(plain) = self.plain_base(registry) {
+            return self.transport.send(&prepare(&plain));
+        }
+        match self.transport.send_once(&prepare(&base)) {
+            Ok(response) if is_temporary(response.status()) => {
+                return self.transport.send(&prepare(&base));
+            }
+            Err(RegistryError::Unreachable { .. }) => {}
+            answer => return answer,
+        }
+        let mut plain = base.clone();
+        // Never fails between http and https.
+        let _ = plain.set_scheme("http");
+        if let Ok(response) = self.transport.send_once(&prepare(&plain))
+            && !is_tls_port_complaint(&response)
+        {
+            let mut known = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(registry.clone(), plain.clone());
+            drop(known);
+            if is_temporary(response.status()) {
+                return self.transport.send(&prepare(&plain));
+            }
+            return Ok(response);
+        }
+        self.transport.send(&prepare(&base))
+    }
+
+    fn plain_base(&self, registry: &RegistryUrl) -> Option<Url> {
+        let known = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(registry).cloned()
+    }
+}
+
+/// Servers that speak TLS answer plain http with 400.
+fn is_tls_port_complaint(response: &Response) -> bool {
+    response.status() == StatusCode::BAD_REQUEST
+}
+
+/// The address of `path` at a registry.
+pub(super) fn at(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(path);
+    url
+}
+
+fn what(access: Access, response: &Response) -> String {
+    match access {
+        Access::Repository(repository) => repository.to_string(),
+        Access::Base | Access::Catalog => clean(response.url.path()),
+    }
+}

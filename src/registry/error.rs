@@ -1,0 +1,510 @@
+//! What can go wrong between this program and a registry.
+//!
+//! Text that came from a server is cleaned of control characters before it gets here, and
+//! addresses are shown without passwords and query strings.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::oci::{Digest, ManifestError, Platform, RegistryUrl, Version};
+
+use super::auth::CredentialSourceError;
+
+/// Longest text of a server that is repeated in a message, in characters.
+const SHOWN_MAX_CHARS: usize = 300;
+
+/// Why a request to a registry failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    /// A proxy that cannot be used.
+    #[error("cannot use the proxy '{proxy}': {reason}")]
+    Proxy {
+        /// The proxy, without user and password.
+        proxy: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The HTTP client cannot be made.
+    #[error("cannot set up the HTTP client: {0}")]
+    Setup(#[source] reqwest::Error),
+    /// The login data cannot be read.
+    #[error("cannot read the credentials for '{registry}': {source}")]
+    Credentials {
+        /// The registry they are for.
+        registry: RegistryUrl,
+        /// Why.
+        source: CredentialSourceError,
+    },
+    /// A registry address that is none.
+    #[error("'{registry}' is not an address: {source}")]
+    Address {
+        /// The registry.
+        registry: RegistryUrl,
+        /// What is wrong with it.
+        source: url::ParseError,
+    },
+    /// No answer.
+    #[error("cannot reach '{url}': {source}")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        source: Unreachable,
+    },
+    /// A redirect that is not followed.
+    #[error("'{url}' sent a redirect that is not followed: {reason}")]
+    Redirect {
+        /// Where it came from.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// 401 without anything this program can answer.
+    #[error("'{registry}' asks for a way to authenticate that is not supported here: '{offered}'")]
+    UnsupportedChallenge {
+        /// The registry.
+        registry: RegistryUrl,
+        /// Its `WWW-Authenticate` headers.
+        offered: String,
+    },
+    /// A token would travel over an unprotected connection, or from nowhere.
+    #[error("the token server '{realm}' that '{registry}' names cannot be used: {reason}")]
+    Realm {
+        /// The registry.
+        registry: RegistryUrl,
+        /// What it named.
+        realm: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The token server answered, but with no token.
+    #[error("the token server '{realm}' sent no token: {reason}")]
+    NoToken {
+        /// Whom we asked.
+        realm: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The registry wants to know who asks.
+    #[error("'{registry}' requires a login{}", detail(.message))]
+    LoginRequired {
+        /// The registry.
+        registry: RegistryUrl,
+        /// What it said; may be empty.
+        message: String,
+    },
+    /// User name, password or token are wrong.
+    #[error("'{registry}' rejects the user name or password{}", detail(.message))]
+    BadCredentials {
+        /// The registry.
+        registry: RegistryUrl,
+        /// What it said; may be empty.
+        message: String,
+    },
+    /// Who asks is known, or need not be, but may not have this.
+    #[error("'{registry}' denies access to '{what}'{}", detail(.message))]
+    Denied {
+        /// The registry.
+        registry: RegistryUrl,
+        /// The repository, or a page of the registry.
+        what: String,
+        /// What it said; may be empty.
+        message: String,
+    },
+    /// The repository or the tag is not there.
+    #[error("'{registry}' has no '{version}' of '{repository}'{}", detail(.message))]
+    NoSuchManifest {
+        /// The registry.
+        registry: RegistryUrl,
+        /// The repository in it.
+        repository: String,
+        /// Tag or digest.
+        version: Version,
+        /// What it said; may be empty.
+        message: String,
+    },
+    /// Something other than an image is not there.
+    #[error("'{registry}' does not have '{what}'{}", detail(.message))]
+    NotFound {
+        /// The registry.
+        registry: RegistryUrl,
+        /// What was asked for.
+        what: String,
+        /// What it said; may be empty.
+        message: String,
+    },
+    /// Too many requests.
+    #[error("'{url}' refuses further requests for now{}", detail(.message))]
+    RateLimited {
+        /// What was asked for.
+        url: String,
+        /// What it said, with limits and waiting time where it told them.
+        message: String,
+    },
+    /// Any other status than success.
+    #[error("'{url}' answered with status {status}{}", detail(.message))]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said; may be empty.
+        message: String,
+    },
+    /// Success, but not what a registry would say.
+    #[error("'{url}' did not answer like a registry: {reason}")]
+    NotARegistry {
+        /// What was asked for.
+        url: String,
+        /// What was found.
+        reason: String,
+    },
+    /// More bytes than such a document may have.
+    #[error("the answer of '{url}' is larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked for.
+        url: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// A manifest that is none.
+    #[error("'{registry}' sent for '{version}' of '{repository}' what cannot be used: {source}")]
+    Manifest {
+        /// The registry.
+        registry: RegistryUrl,
+        /// The repository in it.
+        repository: String,
+        /// Tag or digest.
+        version: Version,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// A manifest whose bytes are not the ones named.
+    #[error("the manifest of '{repository}' does not have the digest {expected} but {found}")]
+    ManifestDigest {
+        /// The repository.
+        repository: String,
+        /// What was asked for or announced.
+        expected: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// No image for the platform.
+    #[error("'{repository}' has no image for {wanted}, only for {}", list(.available))]
+    NoSuchPlatform {
+        /// The repository.
+        repository: String,
+        /// What was asked for.
+        wanted: Platform,
+        /// What there is.
+        available: Vec<String>,
+    },
+    /// Indexes inside indexes, too deep or in a circle.
+    #[error("the index {digest} of '{repository}' is nested too deeply")]
+    IndexTooDeep {
+        /// The repository.
+        repository: String,
+        /// The index that was one too many.
+        digest: Digest,
+    },
+    /// A blob that is not what the manifest says.
+    #[error("blob {digest} from '{registry}' is damaged: {fault}")]
+    Blob {
+        /// The registry.
+        registry: RegistryUrl,
+        /// The blob.
+        digest: Digest,
+        /// How.
+        fault: BlobFault,
+    },
+    /// A blob whose download keeps breaking off.
+    #[error("the download of blob {digest} from '{url}' broke off at {received} bytes: {source}")]
+    Interrupted {
+        /// The blob.
+        digest: Digest,
+        /// Where it came from.
+        url: String,
+        /// How far it got.
+        received: u64,
+        /// Why.
+        source: Unreachable,
+    },
+    /// The bytes cannot be kept.
+    #[error("cannot keep blob {digest}: {source}")]
+    Sink {
+        /// The blob.
+        digest: Digest,
+        /// The sink's answer.
+        source: io::Error,
+    },
+}
+
+impl RegistryError {
+    /// Whether another name for the same image is worth a try: the registry does not have this
+    /// one, or does not tell strangers whether it has it.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::NoSuchManifest { .. }
+                | RegistryError::Denied { .. }
+                | RegistryError::LoginRequired { .. }
+        )
+    }
+}
+
+/// How the bytes of a blob differ from its descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlobFault {
+    /// More bytes than announced.
+    #[error("more than the {expected} bytes that the manifest says")]
+    TooLong {
+        /// What the manifest says.
+        expected: u64,
+    },
+    /// Fewer bytes than announced.
+    #[error("{found} bytes instead of the {expected} that the manifest says")]
+    TooShort {
+        /// What the manifest says.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// Other bytes than announced.
+    #[error("its digest is {found}")]
+    Digest {
+        /// Of what came.
+        found: Digest,
+    },
+}
+
+/// Why no answer, or only a part of one, came.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// Nothing came for as long as one is willing to wait.
+    #[error("no answer within {} seconds", .0.as_secs())]
+    TimedOut(Duration),
+    /// The connection could not be made, or broke.
+    #[error("{}", deepest(.0))]
+    Connection(#[source] reqwest::Error),
+    /// The connection broke while the answer was read.
+    #[error("{}", deepest(.0))]
+    Body(#[source] io::Error),
+}
+
+impl Unreachable {
+    /// How many further tries make sense. A server that is not there or has the wrong certificate
+    /// will hardly change within seconds, while a broken connection means next to nothing.
+    pub(super) fn retries_worthwhile(&self) -> u32 {
+        match self {
+            Unreachable::Connection(error) if is_tls_failure(error) => 0,
+            Unreachable::Connection(error) if error.is_connect() => 2,
+            _ => u32::MAX,
+        }
+    }
+}
+
+fn is_tls_failure(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let is_tls = current
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .is_some_and(|inner| inner.is::<rustls::Error>());
+        if is_tls || current.is::<rustls::Error>() {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
+
+/// One entry of a registry's error document.
+///
+/// Source: OCI distribution-spec v1.1, "Error Codes".
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ApiError {
+    /// `MANIFEST_UNKNOWN`, `DENIED`, `TOOMANYREQUESTS`, …
+    #[serde(default)]
+    pub code: String,
+    /// For people.
+    #[serde(default)]
+    pub message: String,
+    /// Whatever the registry adds.
+    #[serde(default)]
+    pub detail: serde_json::Value,
+}
+
+impl ApiError {
+    /// Reads the error document of a registry or token server; empty where there is none.
+    pub fn parse_all(body: &[u8]) -> Vec<ApiError> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            errors: Vec<ApiError>,
+        }
+        /// Token servers and front ends put one text under one of these names.
+        #[derive(Deserialize)]
+        struct Single {
+            #[serde(alias = "details", alias = "error_description", alias = "error")]
+            message: String,
+        }
+        if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
+            return envelope.errors;
+        }
+        match serde_json::from_slice::<Single>(body) {
+            Ok(single) => vec![ApiError {
+                code: String::new(),
+                message: single.message,
+                detail: serde_json::Value::Null,
+            }],
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.message.as_str(), self.code.as_str()) {
+            ("", code) => f.write_str(&clean(code)),
+            (message, "") => f.write_str(&clean(message)),
+            (message, code) => write!(f, "{} ({})", clean(message), clean(code)),
+        }
+    }
+}
+
+/// What the body of a failed answer says, in one line; empty where it says nothing.
+pub(super) fn explain(body: &[u8]) -> String {
+    let errors = ApiError::parse_all(body);
+    if !errors.is_empty() {
+        let texts: Vec<String> = errors.iter().take(3).map(ApiError::to_string).collect();
+        return texts.join(", ");
+    }
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    if is_web_page(text) {
+        return "the answer is a web page, not a registry's".to_string();
+    }
+    clean(text.lines().next().unwrap_or_default())
+}
+
+/// Whether a text is HTML or XML.
+pub(super) fn is_web_page(text: &str) -> bool {
+    text.trim_start_matches('\u{feff}')
+        .trim_start()
+        .starts_with('<')
+}
+
+/// Takes control characters out of a server's text and shortens it.
+pub(super) fn clean(text: &str) -> String {
+    let mut cleaned: String = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .filter(|c| !c.is_control() && !is_invisible(*c))
+        .take(SHOWN_MAX_CHARS + 1)
+        .collect();
+    if let Some((end, _)) = cleaned.char_indices().nth(SHOWN_MAX_CHARS) {
+        cleaned.truncate(end);
+        cleaned.push('…');
+    }
+    cleaned.trim().to_string()
+}
+
+/// Characters that turn the direction of text or hide in it.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// An address without user, password, query and fragment, which may be secret.
+pub(super) fn redact(url: &Url) -> String {
+    let mut shown = url.clone();
+    // These fail for addresses without a host, which then hold no password either.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_fragment(None);
+    if shown.query().is_some() {
+        shown.set_query(Some("…"));
+    }
+    clean(&shown.to_string().replace("%E2%80%A6", "…"))
+}
+
+fn detail(message: &str) -> String {
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    }
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        "none that it names".to_string()
+    } else {
+        items.join(", ")
+    }
+}
+
+/// The innermost cause; what lies around it repeats the address and says nothing new.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    clean(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_failures_make_one_line() {
+        for (body, expected) in [
+            (
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"9"}}]}"#,
+                "manifest unknown (MANIFEST_UNKNOWN)",
+            ),
+            (
+                r#"{"errors":[{"code":"DENIED"},{"message":"go away"}]}"#,
+                "DENIED, go away",
+            ),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                "incorrect username or password",
+            ),
+            (r#"{"error":"unavailable"}"#, "unavailable"),
+            (
+                "\n<!DOCTYPE html><title>x</title>",
+                "the answer is a web page, not a registry's",
+            ),
+            ("404 page not found\nmore\n", "404 page not found"),
+            ("a\u{1b}[31mred\u{7}\tb", "a[31mred b"),
+            ("", ""),
+            (r#"{"errors":[]}"#, r#"{"errors":[]}"#),
+        ] {
+            assert_eq!(explain(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let text = clean(&"ä".repeat(1000));
+        assert_eq!(text.chars().count(), SHOWN_MAX_CHARS + 1);
+        assert!(text.ends_with("ä…"));
+    }
+
+    #[test]
+    fn addresses_are_shown_without_secrets() {
+        for (url, expected) in [
+            ("https://me:pw@h:1/a?sig=secret#f", "https://h:1/a?…"),
+            ("https://h/v2/", "https://h/v2/"),
+        ] {
+            assert_eq!(redact(&Url::parse(url).unwrap()), expected);
+        }
+    }
+}

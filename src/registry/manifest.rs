@@ -1,0 +1,211 @@
+//! Fetching manifests: raw bytes, and the digest that names them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use crate::oci::{
+    Digest, Hasher, MANIFEST_MAX_BYTES, ManifestError, MediaType, ParsedManifest, RegistryUrl,
+    Version,
+};
+
+use super::auth::Access;
+use super::client::at;
+use super::error::{clean, is_web_page};
+use super::transport::{Request, Response};
+use super::{Client, RegistryError};
+
+/// A manifest or index as the registry sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedManifest {
+    /// What the registry says it is.
+    pub media_type: Option<MediaType>,
+    /// Its digest, checked.
+    pub digest: Digest,
+    /// The document.
+    pub bytes: Vec<u8>,
+}
+
+impl FetchedManifest {
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// It is neither an image manifest nor an index.
+    pub fn parse(&self) -> Result<ParsedManifest, ManifestError> {
+        ParsedManifest::parse(&self.bytes, self.media_type.as_ref())
+    }
+}
+
+impl Client {
+    /// Fetches a manifest or index.
+    ///
+    /// Its digest is computed over the bytes, and checked against the one asked for and the one
+    /// the registry announces.
+    ///
+    /// # Errors
+    /// `NoSuchManifest` where the registry does not have it, `ManifestDigest` where the bytes are
+    /// not the ones meant, and all the ways a connection can fail.
+    pub fn fetch_manifest(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+        version: &Version,
+    ) -> Result<FetchedManifest, RegistryError> {
+        let access = Access::Repository(repository);
+        let path = format!("/v2/{repository}/manifests/{version}");
+        let accept = MediaType::ACCEPTED_MANIFESTS
+            .iter()
+            .map(MediaType::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut response = self.send(registry, access, &|base| Request {
+            accept: Some(accept.clone()),
+            ..Request::get(at(base, &path))
+        })?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(RegistryError::NoSuchManifest {
+                registry: registry.clone(),
+                repository: repository.to_string(),
+                version: version.clone(),
+                message: response.explanation(),
+            });
+        }
+        let mut response = self.expect_success(registry, access, response)?;
+        let bytes = response.read_all(MANIFEST_MAX_BYTES)?;
+        let media_type = response.header("content-type").map(MediaType::parse);
+        refuse_web_page(&response, media_type.as_ref(), &bytes)?;
+        let digest = self.checked_digest(repository, version, &response, &bytes)?;
+        Ok(FetchedManifest {
+            media_type,
+            digest,
+            bytes,
+        })
+    }
+
+    fn checked_digest(
+        &self,
+        repository: &str,
+        version: &Version,
+        response: &Response,
+        bytes: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        let check = |expected: &Digest| {
+            let found = digest_of(bytes, expected);
+            if found == *expected {
+                Ok(())
+            } else {
+                Err(RegistryError::ManifestDigest {
+                    repository: repository.to_string(),
+                    expected: expected.clone(),
+                    found,
+                })
+            }
+        };
+        // An algorithm that cannot be computed here cannot be checked either.
+        let announced: Option<Digest> = response
+            .header("docker-content-digest")
+            .and_then(|text| text.trim().parse().ok());
+        if let Some(announced) = &announced {
+            check(announced)?;
+        }
+        match version {
+            Version::Digest(wanted) => {
+                check(wanted)?;
+                Ok(wanted.clone())
+            }
+            Version::Tag(_) => Ok(announced.unwrap_or_else(|| Digest::of(bytes))),
+        }
+    }
+}
+
+/// Hashes a manifest with the algorithm of `like`.
+///
+/// A signed schema 1 manifest is named by what was signed, not by the document with its
+/// signatures, so where the whole does not have the digest `like`, the payload may.
+fn digest_of(bytes: &[u8], like: &Digest) -> Digest {
+    let hash = |bytes: &[u8]| {
+        let mut hasher = Hasher::new(like.algorithm());
+        hasher.update(bytes);
+        hasher.finish()
+    };
+    let whole = hash(bytes);
+    if whole == *like {
+        return whole;
+    }
+    match signed_payload(bytes).map(|payload| hash(&payload)) {
+        Some(payload) if payload == *like => payload,
+        _ => whole,
+    }
+}
+
+/// Takes the signatures off a schema 1 manifest.
+///
+/// Source: Docker image manifest version 2, schema 1, "Signed Manifests": the payload is the
+/// first `formatLength` bytes of the document followed by `formatTail`.
+fn signed_payload(bytes: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Signed {
+        signatures: Vec<Signature>,
+    }
+    #[derive(Deserialize)]
+    struct Signature {
+        protected: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Protected {
+        format_length: usize,
+        format_tail: String,
+    }
+    let signed: Signed = serde_json::from_slice(bytes).ok()?;
+    let protected = URL_SAFE_NO_PAD
+        .decode(&signed.signatures.first()?.protected)
+        .ok()?;
+    let protected: Protected = serde_json::from_slice(&protected).ok()?;
+    let mut payload = bytes.get(..protected.format_length)?.to_vec();
+    payload.extend(URL_SAFE_NO_PAD.decode(protected.format_tail).ok()?);
+    Some(payload)
+}
+
+/// Captive portals and plain web servers answer 200 with a page.
+fn refuse_web_page(
+    response: &Response,
+    media_type: Option<&MediaType>,
+    bytes: &[u8],
+) -> Result<(), RegistryError> {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]);
+    if is_web_page(&head) {
+        return Err(RegistryError::NotARegistry {
+            url: response.shown_url(),
+            reason: match media_type {
+                Some(media_type) => {
+                    format!("a web page of type '{}'", clean(media_type.as_str()))
+                }
+                None => "a web page".to_string(),
+            },
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signed_schema1_manifest_has_the_digest_of_its_payload() {
+        let payload = b"{\n   \"schemaVersion\": 1\n}";
+        let tail = URL_SAFE_NO_PAD.encode(&payload[payload.len() - 2..]);
+        let protected = URL_SAFE_NO_PAD.encode(format!(
+            r#"{{"formatLength":{},"formatTail":"{tail}"}}"#,
+            payload.len() - 2
+        ));
+        let mut signed = payload[..payload.len() - 2].to_vec();
+        signed.extend(format!(",\"signatures\":[{{\"protected\":\"{protected}\"}}]\n}}").bytes());
+        let expected = Digest::of(payload);
+        assert_eq!(digest_of(&signed, &expected), expected);
+        let other = Digest::of(b"other");
+        assert_eq!(digest_of(&signed, &other), Digest::of(&signed));
+    }
+}

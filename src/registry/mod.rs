@@ -1,0 +1,41 @@
+//! The client of an OCI distribution registry: manifests, blobs, tags and catalogues.
+//!
+//! Blocking and safe to share: threads that fetch layers at once use one [`Client`] and, per
+//! repository, one token. Nothing here knows the local store; bytes go to a [`BlobSink`] and
+//! logins come from a [`CredentialSource`].
+//!
+//! ```text
+//! client   what a caller asks for ──┬─ resolve    index → image for a platform
+//!                                   ├─ blob       streamed, checked, resumed
+//!                                   └─ listing    tags and catalogue, page by page
+//! auth     challenge → login or token, kept until it expires
+//! transport  one HTTP exchange: redirects, retries, TLS, proxies
+//! ```
+//!
+//! Sources: OCI distribution-spec v1.1; the distribution project's token authentication.
+
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod error;
+mod listing;
+mod manifest;
+mod proxy;
+mod redirect;
+mod resolve;
+mod retry;
+mod time;
+mod tls;
+mod token;
+mod transport;
+
+pub use auth::{CredentialSource, CredentialSourceError, NoCredentials};
+pub use blob::BlobSink;
+pub use client::{Client, ClientOptions, LoginCheck};
+pub use error::{ApiError, BlobFault, RegistryError, Unreachable};
+pub use manifest::FetchedManifest;
+pub use proxy::Proxies;
+pub use resolve::ResolvedImage;
+pub use retry::RetryPolicy;
+pub use tls::TrustedCertificates;

@@ -1,0 +1,165 @@
+//! Which proxy a request goes through.
+
+use reqwest::{NoProxy, Proxy};
+
+use super::RegistryError;
+
+const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
+/// The proxies to use. Loopback addresses are nothing special.
+///
+/// Each is `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`, where SCHEME is `http` (the default),
+/// `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the last and `socks4a` leave the look-up
+/// of host names to the proxy.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http://` addresses.
+    pub http: Option<String>,
+    /// For `https://` addresses.
+    pub https: Option<String>,
+    /// Hosts, domains and networks to reach directly, separated by commas; `*` is all.
+    pub except: Option<String>,
+}
+
+impl Proxies {
+    /// One proxy for everything.
+    pub fn all(proxy: &str) -> Proxies {
+        Proxies {
+            http: Some(proxy.to_string()),
+            https: Some(proxy.to_string()),
+            except: None,
+        }
+    }
+
+    /// What the usual variables say: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in
+    /// lower or upper case.
+    ///
+    /// Upper-case `HTTP_PROXY` does not count where `REQUEST_METHOD` is set: in a CGI program it
+    /// is a header of the request, under the control of whoever sent it.
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Proxies {
+        let get = |name: &str| get(name).filter(|value| !value.is_empty());
+        let either = |lower: &str| get(lower).or_else(|| get(&lower.to_ascii_uppercase()));
+        let http = get("http_proxy")
+            .or_else(|| get("HTTP_PROXY").filter(|_| get("REQUEST_METHOD").is_none()));
+        Proxies {
+            http: http.or_else(|| either("all_proxy")),
+            https: either("https_proxy").or_else(|| either("all_proxy")),
+            except: either("no_proxy"),
+        }
+    }
+
+    /// In the form the HTTP library takes them.
+    pub(super) fn rules(&self) -> Result<Vec<Proxy>, RegistryError> {
+        let except = self.except.as_deref().and_then(NoProxy::from_string);
+        let rule = |proxy: &String, kind: fn(String) -> reqwest::Result<Proxy>| {
+            kind(checked_address(proxy)?)
+                .map(|rule| rule.no_proxy(except.clone()))
+                .map_err(|_| bad_proxy(proxy, "it is not an address"))
+        };
+        let http = self.http.iter().map(|proxy| rule(proxy, Proxy::http));
+        let https = self.https.iter().map(|proxy| rule(proxy, Proxy::https));
+        http.chain(https).collect()
+    }
+}
+
+fn checked_address(proxy: &str) -> Result<String, RegistryError> {
+    let address = if proxy.contains("://") {
+        proxy.to_string()
+    } else {
+        format!("http://{proxy}")
+    };
+    let url = url::Url::parse(&address).map_err(|_| bad_proxy(proxy, "it is not an address"))?;
+    if !SCHEMES.contains(&url.scheme()) {
+        return Err(bad_proxy(
+            proxy,
+            "its scheme is none of http, https, socks4, socks4a, socks5, socks5h",
+        ));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(bad_proxy(proxy, "it names no host"));
+    }
+    Ok(address)
+}
+
+/// Leaves out what stands before the `@`, which may be a password.
+fn bad_proxy(proxy: &str, reason: &'static str) -> RegistryError {
+    let shown = match proxy.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => proxy.to_string(),
+    };
+    RegistryError::Proxy {
+        proxy: shown,
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Proxies {
+        Proxies::from_variables(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.to_string())
+        })
+    }
+
+    fn proxies(http: Option<&str>, https: Option<&str>, except: Option<&str>) -> Proxies {
+        Proxies {
+            http: http.map(str::to_string),
+            https: https.map(str::to_string),
+            except: except.map(str::to_string),
+        }
+    }
+
+    #[test]
+    fn variables_are_read_in_the_usual_order() {
+        for (variables, expected) in [
+            (vec![], Proxies::default()),
+            (
+                vec![("http_proxy", "a"), ("HTTP_PROXY", "b")],
+                proxies(Some("a"), None, None),
+            ),
+            (
+                vec![("HTTPS_PROXY", "b"), ("NO_PROXY", "x,y")],
+                proxies(None, Some("b"), Some("x,y")),
+            ),
+            (
+                vec![("ALL_PROXY", "c"), ("https_proxy", "d"), ("http_proxy", "")],
+                proxies(Some("c"), Some("d"), None),
+            ),
+            (
+                vec![("HTTP_PROXY", "evil"), ("REQUEST_METHOD", "GET")],
+                Proxies::default(),
+            ),
+        ] {
+            assert!(from(&variables) == expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn impossible_proxies_are_refused_without_their_password() {
+        for (proxy, shown) in [
+            ("ftp://me:secret@host", "…@host"),
+            ("socks6://host:1", "socks6://host:1"),
+            ("http://", "http://"),
+            ("http://me:sec@ret@host:99999", "…@host:99999"),
+        ] {
+            match Proxies::all(proxy).rules() {
+                Err(RegistryError::Proxy { proxy: text, .. }) => assert_eq!(text, shown),
+                other => panic!("{proxy}: {:?}", other.map(|_| ())),
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_proxy_is_taken() {
+        for scheme in SCHEMES {
+            let proxy = format!("{scheme}://me:secret@host:1080");
+            assert_eq!(Proxies::all(&proxy).rules().map(|r| r.len()).unwrap(), 2);
+        }
+        assert!(Proxies::all("host:3128").rules().is_ok());
+    }
+}

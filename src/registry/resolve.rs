@@ -1,0 +1,259 @@
+//! From a name and a platform to one image.
+
+use std::collections::HashSet;
+
+use crate::oci::{
+    ConfigSource, Digest, ImageConfig, Index, Manifest, MediaType, ParsedManifest, Platform,
+    RegistryUrl, Version,
+};
+
+use super::{Client, FetchedManifest, RegistryError};
+
+/// Indexes inside indexes; no tool makes more than two levels.
+const DEPTH_MAX: usize = 4;
+
+/// How many manifests are fetched in search of a platform.
+const LOOKED_INTO_MAX: usize = 64;
+
+/// Largest image configuration, in bytes.
+const CONFIG_MAX_BYTES: u64 = 8 << 20;
+
+/// An image found at a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedImage {
+    /// The one of the candidates that the registry has.
+    pub repository: String,
+    /// What the tag names: the index, or the manifest itself.
+    pub digest: Digest,
+    /// The manifest of this image.
+    pub manifest_digest: Digest,
+    /// What the registry says the manifest is.
+    pub media_type: Option<MediaType>,
+    /// The manifest as it was sent.
+    pub bytes: Vec<u8>,
+    /// The manifest, read.
+    pub manifest: Manifest,
+    /// What it is for, where an index or a look at its configuration told.
+    pub platform: Option<Platform>,
+}
+
+impl Client {
+    /// Finds the image for `platform`.
+    ///
+    /// `repositories` are names to try in order; the next one is tried where the registry does
+    /// not have, or does not show, the one before. Indexes are followed, nested ones too;
+    /// entries that do not tell their platform are looked into. An image that is in no index is
+    /// taken whatever its platform, which is in its configuration.
+    ///
+    /// # Errors
+    /// `NoSuchPlatform` with what there is instead; else as [`Client::fetch_manifest`].
+    pub fn resolve_image(
+        &self,
+        registry: &RegistryUrl,
+        repositories: &[String],
+        version: &Version,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, RegistryError> {
+        let mut first_error = None;
+        for repository in repositories {
+            match self.fetch_manifest(registry, repository, version) {
+                Ok(fetched) => {
+                    return Search::new(self, registry, repository, platform)
+                        .start(fetched, version);
+                }
+                Err(error) if error.is_absent() => {
+                    first_error.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(
+            first_error.unwrap_or_else(|| RegistryError::NoSuchManifest {
+                registry: registry.clone(),
+                repository: String::new(),
+                version: version.clone(),
+                message: String::new(),
+            }),
+        )
+    }
+}
+
+/// A walk through an index.
+struct Search<'a> {
+    client: &'a Client,
+    registry: &'a RegistryUrl,
+    repository: &'a str,
+    wanted: &'a Platform,
+    seen: HashSet<Digest>,
+    available: Vec<String>,
+    best: Option<(u32, Found)>,
+}
+
+struct Found {
+    fetched: FetchedManifest,
+    manifest: Manifest,
+    platform: Option<Platform>,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        client: &'a Client,
+        registry: &'a RegistryUrl,
+        repository: &'a str,
+        wanted: &'a Platform,
+    ) -> Search<'a> {
+        Search {
+            client,
+            registry,
+            repository,
+            wanted,
+            seen: HashSet::new(),
+            available: Vec::new(),
+            best: None,
+        }
+    }
+
+    fn start(
+        mut self,
+        fetched: FetchedManifest,
+        version: &Version,
+    ) -> Result<ResolvedImage, RegistryError> {
+        let digest = fetched.digest.clone();
+        match self.parse(&fetched, version)? {
+            ParsedManifest::Image(manifest) => {
+                self.best = Some((
+                    0,
+                    Found {
+                        fetched,
+                        manifest,
+                        platform: None,
+                    },
+                ));
+            }
+            ParsedManifest::Index(index) => {
+                self.seen.insert(digest.clone());
+                self.walk(&index, 1)?;
+            }
+        }
+        let repository = self.repository.to_string();
+        let Some((_, found)) = self.best else {
+            self.available.sort();
+            self.available.dedup();
+            return Err(RegistryError::NoSuchPlatform {
+                repository,
+                wanted: self.wanted.clone(),
+                available: self.available,
+            });
+        };
+        Ok(ResolvedImage {
+            repository,
+            digest,
+            manifest_digest: found.fetched.digest,
+            media_type: found.fetched.media_type,
+            bytes: found.fetched.bytes,
+            manifest: found.manifest,
+            platform: found.platform,
+        })
+    }
+
+    fn walk(&mut self, index: &Index, depth: usize) -> Result<(), RegistryError> {
+        self.available.extend(index.platforms());
+        for entry in index.candidates(self.wanted) {
+            let distance = entry
+                .platform
+                .as_ref()
+                .and_then(|platform| self.wanted.distance(platform));
+            // Candidates come best first, so nothing better follows a match; only what does not
+            // tell its platform may still be.
+            let is_beaten = match (&self.best, distance) {
+                (Some((best, _)), Some(distance)) => *best <= distance,
+                (Some((best, _)), None) => *best < u32::MAX,
+                (None, _) => false,
+            };
+            let digest = &entry.descriptor.digest;
+            if is_beaten || self.seen.len() >= LOOKED_INTO_MAX || !self.seen.insert(digest.clone())
+            {
+                continue;
+            }
+            let version = Version::Digest(digest.clone());
+            let mut fetched =
+                self.client
+                    .fetch_manifest(self.registry, self.repository, &version)?;
+            // The index knows better than a server that calls everything octet-stream.
+            if let None | Some(MediaType::Other(_)) = fetched.media_type {
+                fetched.media_type = Some(entry.descriptor.media_type.clone());
+            }
+            match self.parse(&fetched, &version)? {
+                ParsedManifest::Index(_) if depth >= DEPTH_MAX => {
+                    return Err(RegistryError::IndexTooDeep {
+                        repository: self.repository.to_string(),
+                        digest: digest.clone(),
+                    });
+                }
+                ParsedManifest::Index(nested) => self.walk(&nested, depth + 1)?,
+                ParsedManifest::Image(manifest) => {
+                    let platform = match &entry.platform {
+                        Some(platform) => Some(platform.clone()),
+                        None => self.platform_of(&manifest)?,
+                    };
+                    self.consider(fetched, manifest, platform);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn consider(
+        &mut self,
+        fetched: FetchedManifest,
+        manifest: Manifest,
+        platform: Option<Platform>,
+    ) {
+        let distance = match &platform {
+            // Better than nothing: neither the index nor the image says what it is for.
+            None => Some(u32::MAX),
+            Some(platform) => {
+                self.available.push(platform.to_string());
+                self.wanted.distance(platform)
+            }
+        };
+        let Some(distance) = distance else { return };
+        if self.best.as_ref().is_none_or(|(best, _)| distance < *best) {
+            let found = Found {
+                fetched,
+                manifest,
+                platform,
+            };
+            self.best = Some((distance, found));
+        }
+    }
+
+    fn platform_of(&self, manifest: &Manifest) -> Result<Option<Platform>, RegistryError> {
+        let bytes = match &manifest.config {
+            ConfigSource::Inline(text) => text.clone().into_bytes(),
+            ConfigSource::Blob(descriptor) => {
+                if descriptor.size.is_none_or(|size| size > CONFIG_MAX_BYTES) {
+                    return Ok(None);
+                }
+                self.client
+                    .fetch_small_blob(self.registry, self.repository, descriptor)?
+            }
+        };
+        Ok(ImageConfig::parse(&bytes)
+            .ok()
+            .and_then(|config| config.platform))
+    }
+
+    fn parse(
+        &self,
+        fetched: &FetchedManifest,
+        version: &Version,
+    ) -> Result<ParsedManifest, RegistryError> {
+        fetched.parse().map_err(|source| RegistryError::Manifest {
+            registry: self.registry.clone(),
+            repository: self.repository.to_string(),
+            version: version.clone(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! Which servers are trusted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::RegistryError;
+
+/// Certificate authorities trusted beside the built-in ones.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedCertificates {
+    /// A PEM file, as `SSL_CERT_FILE` names it.
+    pub file: Option<PathBuf>,
+    /// A directory of PEM files, as `SSL_CERT_DIR` names it.
+    pub directory: Option<PathBuf>,
+}
+
+/// Returns the TLS settings of all connections.
+///
+/// Trusted are Mozilla's authorities, which are built in so that the program works in a bare
+/// container, and the named ones or, where none are named, those of the system. With `insecure`
+/// every certificate will do.
+pub(super) fn config(
+    trusted: &TrustedCertificates,
+    insecure: bool,
+) -> Result<ClientConfig, RegistryError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| RegistryError::Tls(source.to_string()))?;
+    let mut config = if insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth()
+    } else {
+        builder
+            .with_root_certificates(roots(trusted)?)
+            .with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let is_named = trusted.file.is_some() || trusted.directory.is_some();
+    let found = if is_named {
+        rustls_native_certs::load_certs_from_paths(
+            trusted.file.as_deref(),
+            trusted.directory.as_deref(),
+        )
+    } else {
+        rustls_native_certs::load_native_certs()
+    };
+    // A damaged file among the system's is no reason to stop; one that the user named is.
+    if is_named
+        && found.certs.is_empty()
+        && let Some(error) = found.errors.first()
+    {
+        return Err(RegistryError::Tls(error.to_string()));
+    }
+    roots.add_parsable_certificates(found.certs);
+    Ok(roots)
+}
+
+/// Takes any certificate, for `--insecure`. Signatures are still checked, which costs nothing and
+/// keeps broken servers from passing for working ones.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,334 @@
+//! One HTTP exchange: through proxies and redirects, and again where it may help.
+
+use std::io::{self, Read};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use reqwest::blocking::{Client as HttpClient, Response as HttpResponse};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RANGE};
+use reqwest::{Method, StatusCode, redirect};
+use url::Url;
+
+use super::client::ClientOptions;
+use super::error::{clean, explain, redact};
+use super::redirect::{self as redirects, Redirect};
+use super::retry::{demanded_delay, is_temporary};
+use super::{RegistryError, Unreachable, tls};
+
+const REDIRECTS_MAX: usize = 10;
+
+/// How much of a failed answer is read for its message, in bytes.
+const ERROR_BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// What is asked.
+#[derive(Clone)]
+pub(super) struct Request {
+    /// The address.
+    pub url: Url,
+    /// Accepted media types, best first.
+    pub accept: Option<String>,
+    /// First byte wanted, where not all are.
+    pub range_from: Option<u64>,
+    /// The `Authorization` header. It never travels to another server.
+    pub authorization: Option<HeaderValue>,
+    /// Fields to POST; without them the request is a GET.
+    pub form: Option<Vec<(&'static str, String)>>,
+}
+
+impl Request {
+    /// A plain GET.
+    pub(super) fn get(url: Url) -> Request {
+        Request {
+            url,
+            accept: None,
+            range_from: None,
+            authorization: None,
+            form: None,
+        }
+    }
+}
+
+/// What is answered, with its body still to be read.
+pub(super) struct Response {
+    /// Where the answer came from in the end.
+    pub url: Url,
+    /// Whether that is the server that was asked.
+    pub is_same_server: bool,
+    read_timeout: Duration,
+    inner: HttpResponse,
+}
+
+/// Sends requests. The HTTP client inside is made at the first one.
+pub(super) struct Transport {
+    options: ClientOptions,
+    http: OnceLock<HttpClient>,
+}
+
+impl Transport {
+    pub(super) fn new(options: ClientOptions) -> Transport {
+        Transport {
+            options,
+            http: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn options(&self) -> &ClientOptions {
+        &self.options
+    }
+
+    /// Sends `request` and returns the first answer that is neither a redirect nor temporary.
+    ///
+    /// # Errors
+    /// No answer came, or only temporary failures, for as long as the retry policy allows; or a
+    /// redirect leads nowhere good. Any other status is the caller's to judge.
+    pub(super) fn send(&self, request: &Request) -> Result<Response, RegistryError> {
+        let mut retry = 0;
+        loop {
+            let outcome = self.send_once(request);
+            let demanded = match &outcome {
+                Ok(response) if is_temporary(response.status()) => {
+                    demanded_delay(response.headers(), SystemTime::now())
+                }
+                Err(RegistryError::Unreachable { source, .. })
+                    if retry < source.retries_worthwhile() =>
+                {
+                    None
+                }
+                _ => return outcome,
+            };
+            let Some(delay) = self.options.retry.delay(retry, demanded) else {
+                return outcome?.into_failure();
+            };
+            thread::sleep(delay);
+            retry += 1;
+        }
+    }
+
+    /// As [`Transport::send`], without further tries.
+    pub(super) fn send_once(&self, request: &Request) -> Result<Response, RegistryError> {
+        let mut request = request.clone();
+        let first_url = request.url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let inner = self.exchange(&request)?;
+            let Some(location) = location_of(&inner) else {
+                return Ok(Response {
+                    is_same_server: redirects::is_same_server(&first_url, &request.url),
+                    url: request.url,
+                    read_timeout: self.options.read_timeout,
+                    inner,
+                });
+            };
+            let refuse = |reason| RegistryError::Redirect {
+                url: redact(&request.url),
+                reason,
+            };
+            match redirects::decide(&request.url, &location, self.options.insecure) {
+                Redirect::Refuse(reason) => return Err(refuse(reason)),
+                Redirect::Follow { .. } if request.form.is_some() => {
+                    return Err(refuse("it would carry a login elsewhere"));
+                }
+                Redirect::Follow {
+                    target,
+                    carries_credentials,
+                } => {
+                    request.url = target;
+                    if !carries_credentials {
+                        request.authorization = None;
+                    }
+                }
+            }
+        }
+        Err(RegistryError::Redirect {
+            url: redact(&first_url),
+            reason: "there are too many in a row",
+        })
+    }
+
+    fn exchange(&self, request: &Request) -> Result<HttpResponse, RegistryError> {
+        let method = match request.form {
+            Some(_) => Method::POST,
+            None => Method::GET,
+        };
+        let mut builder = self.http()?.request(method, request.url.clone());
+        if let Some(accept) = &request.accept {
+            builder = builder.header(ACCEPT, accept);
+        }
+        if let Some(from) = request.range_from {
+            builder = builder.header(RANGE, format!("bytes={from}-"));
+        }
+        if let Some(authorization) = &request.authorization {
+            builder = builder.header(AUTHORIZATION, authorization);
+        }
+        if let Some(form) = &request.form {
+            builder = builder.form(form);
+        }
+        builder.send().map_err(|error| RegistryError::Unreachable {
+            url: redact(&request.url),
+            source: if error.is_timeout() {
+                Unreachable::TimedOut(if error.is_connect() {
+                    self.options.connect_timeout
+                } else {
+                    self.options.read_timeout
+                })
+            } else {
+                Unreachable::Connection(error.without_url())
+            },
+        })
+    }
+
+    fn http(&self) -> Result<&HttpClient, RegistryError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let options = &self.options;
+        let mut builder = HttpClient::builder()
+            .user_agent(&options.user_agent)
+            // Redirects are followed here, where it is known what may travel along; and the
+            // environment's proxies are among the options.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(options.connect_timeout)
+            // Counts anew for every piece of a body, so a large blob may take its time.
+            .timeout(options.read_timeout)
+            .tls_backend_preconfigured(tls::config(&options.trusted, options.insecure)?);
+        for rule in options.proxies.rules()? {
+            builder = builder.proxy(rule);
+        }
+        let http = builder.build().map_err(RegistryError::Setup)?;
+        // Two threads at their first request both get here; the second client is dropped.
+        Ok(self.http.get_or_init(|| http))
+    }
+}
+
+impl Response {
+    pub(super) fn status(&self) -> StatusCode {
+        self.inner.status()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    /// A header's text, where it is there and is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers().get(name)?.to_str().ok()
+    }
+
+    /// The address for messages.
+    pub(super) fn shown_url(&self) -> String {
+        redact(&self.url)
+    }
+
+    /// Reads some of the body; 0 is its end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Unreachable> {
+        loop {
+            match self.inner.read(buffer) {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => {
+                    return Err(Unreachable::TimedOut(self.read_timeout));
+                }
+                Err(error) => return Err(Unreachable::Body(error)),
+            }
+        }
+    }
+
+    /// Reads the whole body, which may have at most `limit` bytes.
+    pub(super) fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, RegistryError> {
+        let mut body = Vec::new();
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            let count = self
+                .read(&mut buffer)
+                .map_err(|source| RegistryError::Unreachable {
+                    url: self.shown_url(),
+                    source,
+                })?;
+            if count == 0 {
+                return Ok(body);
+            }
+            if body.len() + count > limit {
+                return Err(RegistryError::TooLarge {
+                    url: self.shown_url(),
+                    limit,
+                });
+            }
+            body.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    /// What a failed answer says, in one line; what cannot be read is left out.
+    pub(super) fn explanation(&mut self) -> String {
+        let mut body = Vec::new();
+        let mut buffer = [0; 16 * 1024];
+        while body.len() < ERROR_BODY_MAX_BYTES {
+            match self.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => body.extend_from_slice(&buffer[..count]),
+            }
+        }
+        explain(&body)
+    }
+
+    /// Turns an answer that is no success into an error.
+    pub(super) fn into_failure(mut self) -> Result<Response, RegistryError> {
+        let status = self.status();
+        if status.is_success() {
+            return Ok(self);
+        }
+        let mut parts = vec![self.explanation()];
+        let url = self.shown_url();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            parts.extend(limits(self.headers()));
+        }
+        parts.retain(|part| !part.is_empty());
+        let message = parts.join(", ");
+        Err(if status == StatusCode::TOO_MANY_REQUESTS {
+            RegistryError::RateLimited { url, message }
+        } else {
+            RegistryError::Status {
+                url,
+                status: status.as_u16(),
+                message,
+            }
+        })
+    }
+}
+
+/// What the headers tell about limits, for the message.
+fn limits(headers: &HeaderMap) -> Vec<String> {
+    const SHOWN: [&str; 6] = [
+        "ratelimit-limit",
+        "ratelimit-remaining",
+        "docker-ratelimit-source",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    ];
+    let mut parts: Vec<String> = SHOWN
+        .iter()
+        .filter_map(|name| {
+            let value = headers.get(*name)?.to_str().ok()?;
+            Some(format!("{name} {}", clean(value)))
+        })
+        .collect();
+    if let Some(delay) = demanded_delay(headers, SystemTime::now()) {
+        parts.push(format!("it says to wait {} seconds", delay.as_secs()));
+    }
+    parts
+}
+
+fn location_of(response: &HttpResponse) -> Option<String> {
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
+        || error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
+            .is_some_and(reqwest::Error::is_timeout)
+}

@@ -1,0 +1,273 @@
+//! Challenges and what is answered to them.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use udocker::oci::{Credential, Secret, Version};
+use udocker::registry::{Client, LoginCheck, RegistryError};
+
+use super::client::{anonymous, descriptor, fetch, options, registry, with_credential, with_login};
+use super::fake_registry::{FakeRegistry, Received, Reply};
+
+const BLOB: &[u8] = b"some bytes";
+
+/// A registry that wants one of `accepted` as a token and names `realm` for it.
+fn guarded(
+    realm: String,
+    service: Option<&'static str>,
+    accepted: &'static [&str],
+) -> FakeRegistry {
+    FakeRegistry::start(move |request| {
+        let token = request
+            .header("authorization")
+            .and_then(|header| header.strip_prefix("Bearer "));
+        if token.is_some_and(|token| accepted.contains(&token)) {
+            return Reply::new(200, BLOB);
+        }
+        let service = service.map_or(String::new(), |service| format!(",service=\"{service}\""));
+        let challenge =
+            format!("Bearer realm=\"{realm}\"{service},scope=\"repository:lab/tool:pull,push\"");
+        Reply::new(401, "").header("WWW-Authenticate", challenge)
+    })
+}
+
+#[test]
+fn one_token_serves_many_threads_and_requests() {
+    let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"token":"t1","expires_in":300}"#));
+    let server = guarded(
+        format!("{}/token", tokens.url()),
+        Some("s, with comma"),
+        &["t1"],
+    );
+    let client = anonymous();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap());
+        }
+    });
+    assert_eq!(
+        tokens.log(),
+        [
+            "GET /token?service=s%2C+with+comma&scope=repository%3Alab%2Ftool%3Apull%2Cpush&client_id=udocker"
+        ]
+    );
+    assert_eq!(tokens.requests()[0].header("authorization"), None);
+}
+
+#[test]
+fn a_missing_service_and_the_other_field_name_are_fine() {
+    let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"access_token":"t1"}"#));
+    let server = guarded(format!("{}/t?x=1", tokens.url()), None, &["t1"]);
+    fetch(
+        &with_login("marie", "curie"),
+        &server.url(),
+        &descriptor(BLOB),
+        b"",
+    )
+    .unwrap();
+    let request = tokens.requests().pop().unwrap();
+    assert_eq!(
+        request.target,
+        "/t?x=1&scope=repository%3Alab%2Ftool%3Apull%2Cpush&client_id=udocker&account=marie"
+    );
+    assert_eq!(
+        request.header("authorization"),
+        Some("Basic bWFyaWU6Y3VyaWU=")
+    );
+}
+
+#[test]
+fn a_token_that_is_no_longer_taken_is_renewed() {
+    let count = AtomicUsize::new(0);
+    let tokens = FakeRegistry::start(move |_| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        Reply::new(200, format!(r#"{{"token":"t{number}"}}"#))
+    });
+    let stale = Mutex::new(false);
+    let realm = tokens.url();
+    let server = FakeRegistry::start(move |request| {
+        let mut stale = stale.lock().unwrap();
+        let accepted = if *stale { "Bearer t1" } else { "Bearer t0" };
+        if request.header("authorization") == Some(accepted) {
+            *stale = true;
+            return Reply::new(200, BLOB);
+        }
+        Reply::new(401, "").header("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
+    });
+    let client = anonymous();
+    fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap();
+    fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap();
+    assert_eq!(tokens.requests().len(), 2);
+    // Where the challenge names no scope, it is the right to read this repository.
+    assert_eq!(
+        tokens.log()[0],
+        "GET /?scope=repository%3Alab%2Ftool%3Apull&client_id=udocker"
+    );
+}
+
+fn identity_token_requests(answer: fn(&Received) -> Reply) -> Vec<Received> {
+    let tokens = FakeRegistry::start(answer);
+    let server = guarded(format!("{}/token", tokens.url()), Some("svc"), &["t1"]);
+    let credential = Credential::IdentityToken(Secret::new("refresh me"));
+    let client = with_credential(options(), credential);
+    fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap();
+    tokens.requests()
+}
+
+#[test]
+fn an_identity_token_is_posted_as_a_refresh_token() {
+    let requests = identity_token_requests(|_| Reply::new(200, r#"{"access_token":"t1"}"#));
+    let [request] = requests.as_slice() else {
+        panic!("{requests:?}")
+    };
+    assert_eq!(
+        (request.method.as_str(), request.target.as_str()),
+        ("POST", "/token")
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&request.body),
+        "grant_type=refresh_token&service=svc&client_id=udocker&refresh_token=refresh+me\
+         &scope=repository%3Alab%2Ftool%3Apull%2Cpush"
+    );
+}
+
+#[test]
+fn a_token_server_without_oauth2_is_asked_the_old_way() {
+    let requests = identity_token_requests(|request| match request.method.as_str() {
+        "POST" => Reply::new(405, ""),
+        _ => Reply::new(200, r#"{"token":"t1"}"#),
+    });
+    let methods: Vec<&str> = requests.iter().map(|r| r.method.as_str()).collect();
+    assert_eq!(methods, ["POST", "GET"]);
+    assert_eq!(
+        requests[1].header("authorization"),
+        Some("Basic OnJlZnJlc2ggbWU=")
+    );
+}
+
+#[test]
+fn refusals_are_told_apart() {
+    for (token_reply, has_login, expected) in [
+        (
+            Reply::new(401, r#"{"details":"incorrect username or password"}"#),
+            true,
+            "'URL' rejects the user name or password: incorrect username or password",
+        ),
+        (Reply::new(401, ""), false, "'URL' requires a login"),
+        (
+            Reply::new(403, "suspended"),
+            true,
+            "'URL' denies access to 'repository:lab/tool:pull,push': suspended",
+        ),
+        (
+            Reply::new(200, r#"{"token":"without rights"}"#),
+            true,
+            "the token server 'REALM/token?…' sent no token: the token holds impossible characters",
+        ),
+        (
+            Reply::new(200, r#"{"token":"powerless"}"#),
+            true,
+            "'URL' denies access to 'lab/tool'",
+        ),
+        (
+            Reply::new(200, r#"{"token":"powerless"}"#),
+            false,
+            "'URL' requires a login",
+        ),
+        (
+            Reply::new(200, "<html>"),
+            false,
+            "the token server 'REALM/token?…' sent no token: the answer is not valid",
+        ),
+        (
+            Reply::new(418, "teapot"),
+            false,
+            "'REALM/token?…' answered with status 418: teapot",
+        ),
+    ] {
+        let tokens = FakeRegistry::start(move |_| token_reply.clone());
+        let server = guarded(format!("{}/token", tokens.url()), None, &["t1"]);
+        let client = if has_login {
+            with_login("marie", "curie")
+        } else {
+            anonymous()
+        };
+        let error = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
+        let text = error.to_string();
+        let text = text
+            .replace(&server.url(), "URL")
+            .replace(&tokens.url(), "REALM");
+        assert_eq!(text, expected);
+    }
+}
+
+#[test]
+fn a_realm_that_cannot_be_used_is_refused() {
+    for (realm, reason) in [
+        ("nowhere", "it is not an address"),
+        ("ftp://h/token", "it is neither http nor https"),
+    ] {
+        let server = guarded(realm.to_string(), None, &[]);
+        let error =
+            fetch(&with_login("a", "b"), &server.url(), &descriptor(BLOB), b"").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the token server '{realm}' that '{}' names cannot be used: {reason}",
+                server.url()
+            )
+        );
+    }
+}
+
+#[test]
+fn a_login_is_checked_without_any_repository() {
+    let server = FakeRegistry::start(|request| match request.header("authorization") {
+        Some("Basic bWFyaWU6Y3VyaWU=") => Reply::new(200, "{}"),
+        _ => Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\""),
+    });
+    let url = registry(&server.url());
+    assert_eq!(
+        with_login("marie", "curie").check_auth(&url).unwrap(),
+        LoginCheck::Accepted
+    );
+    let wrong = with_login("marie", "wrong").check_auth(&url).unwrap_err();
+    assert!(
+        matches!(wrong, RegistryError::BadCredentials { .. }),
+        "{wrong}"
+    );
+    let none = anonymous().check_auth(&url).unwrap_err();
+    assert!(
+        matches!(none, RegistryError::LoginRequired { .. }),
+        "{none}"
+    );
+    let open = FakeRegistry::start(|_| Reply::new(200, "{}"));
+    let check = with_login("marie", "curie").check_auth(&registry(&open.url()));
+    assert_eq!(check.unwrap(), LoginCheck::NotAsked);
+}
+
+#[test]
+fn unreadable_logins_are_reported() {
+    let server = FakeRegistry::start(|_| {
+        Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\"")
+    });
+    let client = Client::new(options(), |_: &udocker::oci::RegistryUrl, _: &str| {
+        Err("the keystore is on fire".into())
+    })
+    .unwrap();
+    let error = client
+        .fetch_manifest(
+            &registry(&server.url()),
+            "a",
+            &Version::Tag("1".to_string()),
+        )
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot read the credentials for '{}': the keystore is on fire",
+            server.url()
+        )
+    );
+}

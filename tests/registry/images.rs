@@ -1,0 +1,247 @@
+//! From references to images: manifests, indexes, platforms, lists.
+
+use serde_json::{Value, json};
+use udocker::oci::{Digest, Platform, Version};
+use udocker::registry::{RegistryError, ResolvedImage};
+
+use super::client::{anonymous, registry};
+use super::fake_registry::{FakeRegistry, Reply};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// The documents of a registry, by tag or digest.
+#[derive(Default, Clone)]
+struct Documents(Vec<(String, String, String)>);
+
+impl Documents {
+    fn add(&mut self, media_type: &str, document: &Value) -> Digest {
+        let text = document.to_string();
+        let digest = Digest::of(text.as_bytes());
+        self.0
+            .push((digest.to_string(), media_type.to_string(), text));
+        digest
+    }
+
+    /// An image that tells its platform in its configuration.
+    fn image(&mut self, platform: Value) -> Digest {
+        let config = self.add("", &platform);
+        let size = platform.to_string().len();
+        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config, "size": size});
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []});
+        self.add(MANIFEST, &manifest)
+    }
+
+    fn index(&mut self, entries: &[Value]) -> Digest {
+        self.add(INDEX, &json!({"schemaVersion": 2, "manifests": entries}))
+    }
+
+    fn tag(mut self, tag: &str, digest: &Digest) -> FakeRegistry {
+        let (_, media_type, text) = self
+            .0
+            .iter()
+            .find(|(name, _, _)| *name == digest.to_string())
+            .unwrap()
+            .clone();
+        self.0.push((tag.to_string(), media_type, text));
+        FakeRegistry::start(move |request| {
+            let mut parts = request.path().rsplit('/');
+            let (name, repository) = (parts.next().unwrap(), parts.nth(1).unwrap());
+            match self.0.iter().find(|(key, _, _)| key == name) {
+                Some((_, media_type, text)) if repository != "absent" => {
+                    Reply::new(200, text.as_str()).header("Content-Type", media_type)
+                }
+                _ => Reply::new(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
+            }
+        })
+    }
+}
+
+fn entry(media_type: &str, digest: &Digest, platform: Option<Value>) -> Value {
+    let mut entry = json!({"mediaType": media_type, "digest": digest, "size": 1});
+    if let Some(platform) = platform {
+        entry["platform"] = platform;
+    }
+    entry
+}
+
+fn os_arch(architecture: &str) -> Value {
+    json!({"os": "linux", "architecture": architecture})
+}
+
+fn resolve(server: &FakeRegistry, platform: &str) -> Result<ResolvedImage, RegistryError> {
+    let platform: Platform = platform.parse().unwrap();
+    let version = Version::Tag("1".to_string());
+    anonymous().resolve_image(
+        &registry(&server.url()),
+        &["tool".to_string()],
+        &version,
+        &platform,
+    )
+}
+
+#[test]
+fn the_image_for_the_platform_is_chosen() {
+    let mut documents = Documents::default();
+    let amd64 = documents.image(os_arch("amd64"));
+    let v6 = documents.image(json!({"os": "linux", "architecture": "arm", "variant": "v6"}));
+    let index = documents.index(&[
+        entry(
+            MANIFEST,
+            &Digest::of(b"attestation"),
+            Some(json!({"os": "unknown", "architecture": "unknown"})),
+        ),
+        entry(
+            MANIFEST,
+            &Digest::of(b"windows"),
+            Some(json!({"os": "windows", "architecture": "amd64"})),
+        ),
+        entry(MANIFEST, &amd64, Some(os_arch("amd64"))),
+        entry(
+            MANIFEST,
+            &v6,
+            Some(json!({"os": "linux", "architecture": "arm", "variant": "v6"})),
+        ),
+    ]);
+    let server = documents.tag("1", &index);
+    let image = resolve(&server, "linux/amd64").unwrap();
+    assert_eq!(
+        (image.digest, image.manifest_digest),
+        (index.clone(), amd64)
+    );
+    assert_eq!(image.platform, Some("linux/amd64".parse().unwrap()));
+    let image = resolve(&server, "linux/arm/v7").unwrap();
+    assert_eq!(image.manifest_digest, v6);
+    assert_eq!(
+        resolve(&server, "linux/s390x").unwrap_err().to_string(),
+        "'tool' has no image for linux/s390x, only for linux/amd64, linux/arm/v6, windows/amd64"
+    );
+}
+
+#[test]
+fn nested_indexes_and_silent_entries_are_looked_into() {
+    let mut documents = Documents::default();
+    let amd64 = documents.image(os_arch("amd64"));
+    let arm64 = documents.image(os_arch("arm64"));
+    let inner = documents.index(&[entry(MANIFEST, &amd64, None), entry(MANIFEST, &arm64, None)]);
+    let outer = documents.index(&[entry(INDEX, &inner, None), entry(INDEX, &inner, None)]);
+    let server = documents.tag("1", &outer);
+    for (platform, expected) in [("linux/arm64", arm64), ("linux/amd64", amd64)] {
+        let image = resolve(&server, platform).unwrap();
+        assert_eq!(image.manifest_digest, expected);
+        assert_eq!(image.platform, Some(platform.parse().unwrap()));
+    }
+    assert_eq!(
+        resolve(&server, "linux/riscv64").unwrap_err().to_string(),
+        "'tool' has no image for linux/riscv64, only for linux/amd64, linux/arm64"
+    );
+}
+
+#[test]
+fn indexes_that_nest_too_deeply_are_refused() {
+    let mut documents = Documents::default();
+    let mut digest = documents.image(os_arch("amd64"));
+    for _ in 0..20 {
+        digest = documents.index(&[entry(INDEX, &digest, None)]);
+    }
+    let server = documents.tag("1", &digest);
+    let error = resolve(&server, "linux/amd64").unwrap_err();
+    assert!(
+        matches!(error, RegistryError::IndexTooDeep { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_next_name_is_tried_where_one_is_absent() {
+    let mut documents = Documents::default();
+    let image = documents.image(os_arch("amd64"));
+    let server = documents.tag("1", &image);
+    let find = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        anonymous().resolve_image(
+            &registry(&server.url()),
+            &names,
+            &Version::Tag("1".to_string()),
+            &"linux/amd64".parse().unwrap(),
+        )
+    };
+    assert_eq!(
+        find(&["absent", "library/tool"]).unwrap().repository,
+        "library/tool"
+    );
+    assert_eq!(
+        find(&["absent", "lab/absent"]).unwrap_err().to_string(),
+        format!(
+            "'{}' has no '1' of 'absent': MANIFEST_UNKNOWN",
+            server.url()
+        )
+    );
+}
+
+#[test]
+fn a_manifest_that_is_not_the_one_named_is_refused() {
+    let real = Digest::of(b"{}");
+    let other = Digest::of(b"other");
+    let server = FakeRegistry::start({
+        let other = other.clone();
+        move |request| match request.path() {
+            "/v2/tool/manifests/lied" => {
+                Reply::new(200, "{}").header("Docker-Content-Digest", &other)
+            }
+            _ => Reply::new(200, "{}"),
+        }
+    });
+    let fetch =
+        |version: Version| anonymous().fetch_manifest(&registry(&server.url()), "tool", &version);
+    for version in [
+        Version::Tag("lied".to_string()),
+        Version::Digest(other.clone()),
+    ] {
+        match fetch(version).unwrap_err() {
+            RegistryError::ManifestDigest {
+                expected, found, ..
+            } => {
+                assert_eq!((expected, found), (other.clone(), real.clone()));
+            }
+            error => panic!("{error}"),
+        }
+    }
+    assert_eq!(fetch(Version::Tag("x".to_string())).unwrap().digest, real);
+}
+
+#[test]
+fn lists_are_followed_page_by_page_but_not_elsewhere() {
+    let elsewhere = FakeRegistry::start(|_| Reply::new(200, r#"{"tags":["stolen"]}"#));
+    let away = format!("<{}/x>; rel=\"next\"", elsewhere.url());
+    let server = FakeRegistry::start(move |request| match request.target.as_str() {
+        "/v2/lab/tool/tags/list?n=1000" => Reply::new(200, r#"{"name":"t","tags":["a","b"]}"#)
+            .header(
+                "Link",
+                "</v2/lab/tool/tags/list?last=b&n=1000>; rel=\"next\"",
+            ),
+        "/v2/lab/tool/tags/list?last=b&n=1000" => {
+            Reply::new(200, r#"{"tags":["c\u001b[1m"]}"#).header("Link", &away)
+        }
+        "/v2/_catalog?n=1000" => Reply::new(200, r#"{"repositories":["r"]}"#)
+            .header("Link", "<_catalog?n=1000>; rel=\"next\""),
+        _ => Reply::new(404, "404 page not found"),
+    });
+    let url = registry(&server.url());
+    assert_eq!(
+        anonymous().tags(&url, "lab/tool").unwrap(),
+        ["a", "b", "c[1m"]
+    );
+    assert!(elsewhere.requests().is_empty());
+    let names = anonymous().catalog(&url).unwrap();
+    assert!(
+        names.len() <= 2,
+        "a page that names itself as the next ends the list"
+    );
+    assert_eq!(
+        anonymous().tags(&url, "lab/none").unwrap_err().to_string(),
+        format!("'{url}' does not have 'lab/none': 404 page not found")
+    );
+}

@@ -1,0 +1,187 @@
+//! The real `docker-registry`: plain, with TLS, with logins, with tokens.
+
+use udocker::oci::{ConfigSource, Credential, Digest, Secret, Version};
+use udocker::progress::Silent;
+use udocker::registry::{
+    Client, ClientOptions, LoginCheck, NoCredentials, RegistryError, TrustedCertificates,
+};
+
+use super::client::{anonymous, options, registry, with_credential, with_login};
+use super::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
+
+const LAYER: &[u8] = b"the only layer";
+
+/// Pulls `lab/tool:1` whole and returns its layer.
+fn pull(client: &Client, server: &RegistryServer) -> Result<Vec<u8>, RegistryError> {
+    let url = registry(&server.url());
+    let image = client.resolve_image(
+        &url,
+        &["lab/tool".to_string()],
+        &Version::Tag("1".to_string()),
+        &"linux/amd64".parse().unwrap(),
+    )?;
+    let mut bytes = Vec::new();
+    if let ConfigSource::Blob(config) = &image.manifest.config {
+        client.fetch_blob(&url, &image.repository, config, &mut Vec::new(), &Silent)?;
+    }
+    for layer in &image.manifest.layers {
+        client.fetch_blob(&url, &image.repository, layer, &mut bytes, &Silent)?;
+    }
+    Ok(bytes)
+}
+
+fn filled() -> RegistryServer {
+    let server = RegistryServer::plain();
+    server.push_image("lab/tool", "1", LAYER);
+    server
+}
+
+#[test]
+fn an_image_is_pulled_and_listed() {
+    let server = filled();
+    server.push_image("lab/tool", "2", b"another");
+    server.push_image("other", "1", LAYER);
+    let client = anonymous();
+    assert_eq!(pull(&client, &server).unwrap(), LAYER);
+    let url = registry(&server.url());
+    let mut tags = client.tags(&url, "lab/tool").unwrap();
+    tags.sort();
+    assert_eq!(tags, ["1", "2"]);
+    assert_eq!(client.catalog(&url).unwrap(), ["lab/tool", "other"]);
+    assert_eq!(client.check_auth(&url).unwrap(), LoginCheck::NotAsked);
+    for (repository, version) in [
+        ("lab/tool", Version::Tag("none".to_string())),
+        ("none", Version::Tag("1".to_string())),
+        ("lab/tool", Version::Digest(Digest::of(b"none"))),
+    ] {
+        let error = client
+            .fetch_manifest(&url, repository, &version)
+            .unwrap_err();
+        assert!(
+            matches!(error, RegistryError::NoSuchManifest { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_download_resumes_at_the_real_registry() {
+    let server = RegistryServer::plain();
+    let layer: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7 % 251) as u8).collect();
+    server.push_blob("lab/tool", &layer);
+    let mut bytes = layer[..1_234_567].to_vec();
+    let descriptor = super::client::descriptor(&layer);
+    anonymous()
+        .fetch_blob(
+            &registry(&server.url()),
+            "lab/tool",
+            &descriptor,
+            &mut bytes,
+            &Silent,
+        )
+        .unwrap();
+    assert!(bytes == layer);
+}
+
+#[test]
+fn tls_needs_an_authority_that_is_trusted() {
+    let server = filled().sibling(Auth::None, true);
+    let trusted = ClientOptions {
+        trusted: TrustedCertificates {
+            file: Some(server.certificates.as_ref().unwrap().ca.clone()),
+            directory: None,
+        },
+        ..options()
+    };
+    let client = Client::new(trusted, NoCredentials).unwrap();
+    assert_eq!(pull(&client, &server).unwrap(), LAYER);
+    let error = pull(&anonymous(), &server).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot reach '{}/v2/lab/tool/manifests/1': invalid peer certificate: UnknownIssuer",
+            server.url()
+        )
+    );
+    let insecure = ClientOptions {
+        insecure: true,
+        ..options()
+    };
+    let client = Client::new(insecure, NoCredentials).unwrap();
+    assert_eq!(pull(&client, &server).unwrap(), LAYER);
+}
+
+#[test]
+fn basic_authentication_takes_the_right_login_only() {
+    let server = filled().sibling(Auth::Basic, false);
+    assert_eq!(
+        pull(&with_login(USERNAME, PASSWORD), &server).unwrap(),
+        LAYER
+    );
+    let error = pull(&with_login(USERNAME, "radium"), &server).unwrap_err();
+    assert!(
+        matches!(error, RegistryError::BadCredentials { .. }),
+        "{error}"
+    );
+    let error = pull(&anonymous(), &server).unwrap_err();
+    assert!(
+        matches!(error, RegistryError::LoginRequired { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn tokens_are_fetched_once_per_repository() {
+    let server = filled().sibling(Auth::Token, false);
+    let client = with_login(USERNAME, PASSWORD);
+    assert_eq!(pull(&client, &server).unwrap(), LAYER);
+    let tokens = server.tokens.as_ref().unwrap();
+    assert_eq!(tokens.requests().len(), 1);
+    let url = registry(&server.url());
+    assert_eq!(client.check_auth(&url).unwrap(), LoginCheck::Accepted);
+    assert_eq!(client.catalog(&url).unwrap(), ["lab/tool"]);
+    assert_eq!(client.tags(&url, "lab/tool").unwrap(), ["1"]);
+    assert_eq!(tokens.requests().len(), 3);
+    let error = pull(&with_login(USERNAME, "radium"), &server).unwrap_err();
+    assert!(
+        matches!(error, RegistryError::BadCredentials { .. }),
+        "{error}"
+    );
+    let error = pull(&anonymous(), &server).unwrap_err();
+    assert!(
+        matches!(error, RegistryError::LoginRequired { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn everything_at_once() {
+    let server = filled().sibling(Auth::Token, true);
+    let options = ClientOptions {
+        trusted: TrustedCertificates {
+            file: Some(server.certificates.as_ref().unwrap().ca.clone()),
+            directory: None,
+        },
+        ..options()
+    };
+    let login = Credential::Basic {
+        username: USERNAME.to_string(),
+        password: Secret::new(PASSWORD),
+    };
+    // Our token server speaks plain http, which a registry with TLS must not name.
+    let error = pull(&with_credential(options.clone(), login.clone()), &server).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("it is not protected by TLS, while the registry is"),
+        "{error}"
+    );
+    let insecure = ClientOptions {
+        insecure: true,
+        ..options
+    };
+    assert_eq!(
+        pull(&with_credential(insecure, login), &server).unwrap(),
+        LAYER
+    );
+}

@@ -1,0 +1,329 @@
+//! Redirects, retries, proxies, timeouts, and servers that are no registries.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use udocker::oci::Version;
+use udocker::registry::{Client, ClientOptions, NoCredentials, Proxies, RegistryError};
+
+use super::client::{anonymous, descriptor, fetch, options, registry, with_login};
+use super::fake_registry::{FakeRegistry, Reply};
+
+const BLOB: &[u8] = b"some bytes";
+
+fn tag(text: &str) -> Version {
+    Version::Tag(text.to_string())
+}
+
+fn manifest_error(client: &Client, url: &str) -> RegistryError {
+    client
+        .fetch_manifest(&registry(url), "lab/tool", &tag("1"))
+        .unwrap_err()
+}
+
+/// Counts requests and answers the first ones with `first`.
+fn at_first(first: Vec<Reply>, then: Reply) -> FakeRegistry {
+    let count = AtomicUsize::new(0);
+    FakeRegistry::start(move |_| {
+        let at = count.fetch_add(1, Ordering::SeqCst);
+        first.get(at).cloned().unwrap_or_else(|| then.clone())
+    })
+}
+
+#[test]
+fn redirects_are_followed_and_take_no_login_to_another_host() {
+    for status in [301, 302, 303, 307, 308] {
+        let store = FakeRegistry::start(|_| Reply::new(200, BLOB));
+        let target = format!("{}/stored?signature=1", store.url());
+        let server = FakeRegistry::start(move |request| {
+            match (request.path(), request.header("authorization")) {
+                (_, None) => Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"r\""),
+                ("/v2/here", _) => Reply::new(status, "").header("Location", &target),
+                _ => Reply::new(status, "").header("Location", "../../../here"),
+            }
+        });
+        let client = with_login("marie", "secret");
+        let bytes = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap();
+        assert_eq!(bytes, BLOB, "{status}");
+        assert_eq!(store.log(), ["GET /stored?signature=1"]);
+        assert_eq!(store.requests()[0].header("authorization"), None);
+        let last = server.requests().pop().unwrap();
+        assert!(
+            last.header("authorization").is_some(),
+            "the same host keeps it"
+        );
+    }
+}
+
+#[test]
+fn a_challenge_from_another_host_gets_no_login() {
+    let store = FakeRegistry::start(|_| {
+        Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"give it to me\"")
+    });
+    let target = store.url();
+    let server = FakeRegistry::start(move |_| Reply::new(302, "").header("Location", &target));
+    let client = with_login("marie", "secret");
+    fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
+    assert!(
+        store
+            .requests()
+            .iter()
+            .all(|r| r.header("authorization").is_none())
+    );
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn redirects_in_a_circle_end() {
+    let server = FakeRegistry::start(|_| Reply::new(302, "").header("Location", "/again"));
+    let error = manifest_error(&anonymous(), &server.url());
+    assert!(
+        error.to_string().ends_with("there are too many in a row"),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 11);
+}
+
+#[test]
+fn temporary_failures_are_retried_and_final_ones_are_not() {
+    for (status, tries) in [
+        (400, 1),
+        (403, 1),
+        (404, 1),
+        (408, 4),
+        (429, 4),
+        (500, 4),
+        (503, 4),
+    ] {
+        let server = FakeRegistry::start(move |_| Reply::new(status, "why\u{7}"));
+        manifest_error(&anonymous(), &server.url());
+        assert_eq!(server.requests().len(), tries, "{status}");
+    }
+}
+
+#[test]
+fn a_request_succeeds_after_temporary_failures() {
+    let first = vec![
+        Reply::new(503, ""),
+        Reply::new(429, "").header("Retry-After", 1),
+    ];
+    let server = at_first(first, Reply::new(200, BLOB));
+    let start = Instant::now();
+    let bytes = fetch(&anonymous(), &server.url(), &descriptor(BLOB), b"").unwrap();
+    assert_eq!(bytes, BLOB);
+    assert!(start.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_limit_that_holds_for_long_is_reported_at_once() {
+    let server = FakeRegistry::start(|_| {
+        let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#;
+        Reply::new(429, body)
+            .header("Retry-After", 3600)
+            .header("ratelimit-limit", "100;w=21600")
+            .header("ratelimit-remaining", "0;w=21600")
+    });
+    let error = manifest_error(&anonymous(), &server.url());
+    let url = server.url();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "'{url}/v2/lab/tool/manifests/1' refuses further requests for now: \
+             slow down (TOOMANYREQUESTS), ratelimit-limit 100;w=21600, \
+             ratelimit-remaining 0;w=21600, it says to wait 3600 seconds"
+        )
+    );
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn nonsense_gets_one_clear_line() {
+    for (reply, expected) in [
+        (
+            Reply::new(200, "<html><body>Welcome</body></html>")
+                .header("Content-Type", "text/html"),
+            "'URL/v2/lab/tool/manifests/1' did not answer like a registry: a web page of type 'text/html'",
+        ),
+        (
+            Reply::new(404, "<html>no</html>"),
+            "'URL' has no '1' of 'lab/tool': the answer is a web page, not a registry's",
+        ),
+        (
+            Reply::new(400, "bad\u{1b}[2J\nrequest"),
+            "'URL/v2/lab/tool/manifests/1' answered with status 400: bad[2J",
+        ),
+        (
+            Reply::new(403, r#"{"errors":[{"code":"DENIED","message":"no\nway"}]}"#),
+            "'URL' denies access to 'lab/tool': no way (DENIED)",
+        ),
+        (Reply::new(401, ""), "'URL' requires a login"),
+        (
+            Reply::new(401, "").header("WWW-Authenticate", "Negotiate"),
+            "'URL' asks for a way to authenticate that is not supported here: 'Negotiate'",
+        ),
+        (
+            Reply::new(200, vec![b' '; (4 << 20) + 1]),
+            "the answer of 'URL/v2/lab/tool/manifests/1' is larger than 4194304 bytes",
+        ),
+        (
+            Reply::new(302, "").header("Location", "gopher://h/"),
+            "'URL/v2/lab/tool/manifests/1' sent a redirect that is not followed: it leads away from http",
+        ),
+    ] {
+        let server = FakeRegistry::start(move |_| reply.clone());
+        let error = manifest_error(&anonymous(), &server.url());
+        assert_eq!(error.to_string().replace(&server.url(), "URL"), expected);
+    }
+}
+
+#[test]
+fn a_server_that_speaks_no_http_or_nothing_is_reported() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let error = manifest_error(&anonymous(), &format!("http://{address}"));
+    let text = error.to_string();
+    assert!(text.starts_with(&format!(
+        "cannot reach 'http://{address}/v2/lab/tool/manifests/1': "
+    )));
+    assert!(text.to_lowercase().contains("connection refused"), "{text}");
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let client = Client::new(
+        ClientOptions {
+            read_timeout: Duration::from_secs(1),
+            retry: udocker::registry::RetryPolicy {
+                retries: 0,
+                ..options().retry
+            },
+            ..options()
+        },
+        NoCredentials,
+    )
+    .unwrap();
+    let error = manifest_error(&client, &url);
+    assert!(
+        error.to_string().ends_with(": no answer within 1 seconds"),
+        "{error}"
+    );
+}
+
+#[test]
+fn silence_in_the_middle_of_a_blob_is_noticed_and_resumed() {
+    let count = AtomicUsize::new(0);
+    let server = FakeRegistry::start(move |request| {
+        let reply = Reply::new(200, BLOB).ranged(request);
+        match count.fetch_add(1, Ordering::SeqCst) {
+            0 => reply.pause(Duration::from_secs(30)),
+            _ => reply,
+        }
+    });
+    let client = Client::new(
+        ClientOptions {
+            read_timeout: Duration::from_millis(500),
+            ..options()
+        },
+        NoCredentials,
+    )
+    .unwrap();
+    let start = Instant::now();
+    assert_eq!(
+        fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap(),
+        BLOB
+    );
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn requests_go_through_the_proxy_unless_excepted() {
+    let proxy = FakeRegistry::start(|_| Reply::new(200, BLOB));
+    let server = FakeRegistry::start(|_| Reply::new(200, BLOB));
+    let client = |except: Option<&str>| {
+        let address = proxy.url().replace("http://", "http://me:pw@");
+        let options = ClientOptions {
+            proxies: Proxies {
+                except: except.map(str::to_string),
+                ..Proxies::all(&address)
+            },
+            ..options()
+        };
+        Client::new(options, NoCredentials).unwrap()
+    };
+    // Loopback is nothing special.
+    fetch(&client(None), &server.url(), &descriptor(BLOB), b"").unwrap();
+    let request = proxy.requests().pop().unwrap();
+    assert!(
+        request.target.starts_with(&server.url()),
+        "{}",
+        request.target
+    );
+    assert_eq!(
+        request.header("proxy-authorization"),
+        Some("Basic bWU6cHc=")
+    );
+    fetch(
+        &client(Some("example.org")),
+        "http://registry.invalid",
+        &descriptor(BLOB),
+        b"",
+    )
+    .unwrap();
+    assert_eq!((proxy.requests().len(), server.requests().len()), (2, 0));
+    fetch(
+        &client(Some("127.0.0.1")),
+        &server.url(),
+        &descriptor(BLOB),
+        b"",
+    )
+    .unwrap();
+    assert_eq!((proxy.requests().len(), server.requests().len()), (2, 1));
+}
+
+#[test]
+fn socks_proxies_are_spoken_to() {
+    for (scheme, expected) in [("socks5h", 5), ("socks5", 5), ("socks4a", 4), ("socks4", 4)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let greeting = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut first = [0];
+            std::io::Read::read_exact(&mut stream, &mut first).unwrap();
+            first[0]
+        });
+        let mut options = options();
+        options.retry.retries = 0;
+        options.proxies = Proxies::all(&format!("{scheme}://me:pw@{address}"));
+        let client = Client::new(options, NoCredentials).unwrap();
+        manifest_error(&client, "http://127.0.0.1:9");
+        assert_eq!(greeting.join().unwrap(), expected, "{scheme}");
+    }
+}
+
+#[test]
+fn an_insecure_registry_may_speak_plain_http() {
+    let server = FakeRegistry::start(|request| match request.path() {
+        path if path.starts_with("/v2/") => Reply::new(200, BLOB),
+        _ => Reply::new(400, ""),
+    });
+    let https = server.url().replace("http://", "https://");
+    let insecure = ClientOptions {
+        insecure: true,
+        ..options()
+    };
+    let client = Client::new(insecure, NoCredentials).unwrap();
+    assert_eq!(
+        fetch(&client, &https, &descriptor(BLOB), b"").unwrap(),
+        BLOB
+    );
+    assert_eq!(
+        fetch(&client, &https, &descriptor(BLOB), b"").unwrap(),
+        BLOB
+    );
+    let error = fetch(&anonymous(), &https, &descriptor(BLOB), b"").unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Unreachable { .. }),
+        "{error}"
+    );
+}
