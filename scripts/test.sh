@@ -13,9 +13,7 @@ scripts/install-packages.sh build demo test
 scripts/install-rust.sh
 
 if [[ $(id -u) == 0 ]]; then
-	id udocker-test >/dev/null 2>&1 ||
-		useradd --system --user-group --create-home --home-dir /var/lib/udocker-test --shell /bin/sh udocker-test
-	install -d --owner udocker-test --group udocker-test /var/lib/udocker-test/tmp
+	scripts/make-test-user.sh
 	# A checkout where that user cannot go, below /root for one, is tested as a copy elsewhere.
 	if ! runuser -u udocker-test -- test -r "$PWD/Cargo.toml"; then
 		copy=/var/lib/udocker-test/checkout
