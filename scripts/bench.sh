@@ -1,0 +1,48 @@
+#!/bin/bash
+# Compares speed and memory with udocker.py 1.3.17 and umoci, side by side in one run, and prints a
+# table with the targets. Numbers mean something on a quiet machine only. First run scripts/test.sh
+# or scripts/make-test-image.sh, which makes the image; the rest is fetched and built here.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+export PATH=$HOME/.cargo/bin:$PATH
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+bench=$target/bench
+mkdir -p "$bench"
+scripts/install-packages.sh build demo test
+vendor-proot/build.sh
+cargo build --release --locked
+scripts/make-test-image.sh "$target/test-images"
+# The system's interpreter, since another user may have to run it.
+[[ -x $bench/venv/bin/udocker ]] || {
+	/usr/bin/python3 -m venv "$bench/venv"
+	"$bench/venv/bin/pip" install --quiet udocker==1.3.17
+}
+
+work=$(mktemp -d)
+chmod 755 "$work"
+trap 'kill "${registry:-}" 2>/dev/null || true; chmod -R u+rwx "$work"; rm -rf "$work"' EXIT
+cat >"$work/registry.yml" <<END
+version: 0.1
+log: {level: info, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $work/registry}}
+http: {addr: "127.0.0.1:0"}
+END
+docker-registry serve "$work/registry.yml" 2>"$work/log" &
+registry=$!
+until grep --quiet 'listening on' "$work/log"; do kill -0 "$registry"; sleep 0.1; done
+address=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$work/log")
+skopeo --insecure-policy copy --quiet --dest-tls-verify=false \
+	"oci:$target/test-images/distro:latest" "docker://$address/lab/distro:1"
+
+runner=()
+if [[ $(id -u) == 0 ]]; then
+	scripts/make-test-user.sh
+	runner=(scripts/as-test-user.sh)
+fi
+"${runner[@]}" /usr/bin/python3 scripts/bench/measure.py \
+	--udocker "$(find "$target" -path '*/release/udocker' -type f -perm -u+x | head -n 1)" \
+	--udocker-py "$bench/venv/bin/udocker" \
+	--proot "$PWD/vendor-proot/build/$(uname -m)/proot" \
+	--layout "$target/test-images/distro" \
+	--registry "http://$address"

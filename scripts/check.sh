@@ -1,0 +1,40 @@
+#!/bin/bash
+# The gates, without installing anything: check.sh [--quick]. A gate whose tool is missing is
+# skipped aloud, and fails where CI is set. --quick leaves out the end-to-end tests and the
+# documentation.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+quick=false; [[ ${1-} != --quick ]] || quick=true
+export RUSTDOCFLAGS="-D warnings ${RUSTDOCFLAGS-}"
+
+# gate TOOL COMMAND…: runs the command where the tool is there.
+gate() {
+	local tool=$1; shift
+	printf '\n==> %s\n' "$*"
+	if command -v "$tool" >/dev/null; then "$@"; return; fi
+	echo "SKIPPED: $tool is not installed; scripts/test.sh installs it"
+	[[ -z ${CI-} ]] || exit 1
+}
+
+gate rustfmt cargo fmt --check
+gate shellcheck scripts/run-shellcheck.sh
+gate cargo-clippy cargo clippy --locked --all-targets -- -D warnings
+gate cargo-deny cargo deny --locked check licenses bans sources
+if gate cargo-deny timeout 120 cargo deny --locked fetch db >/dev/null 2>&1; then
+	gate cargo-deny cargo deny --locked check advisories
+else
+	echo "SKIPPED: advisories, whose database cannot be fetched from here"
+fi
+if ! $quick; then
+	gate cargo cargo doc --locked --no-deps --document-private-items
+	[[ ! -x vendor-proot/test.sh ]] || gate gcc vendor-proot/test.sh
+fi
+
+# Root's tests run as another user, which test.sh prepares.
+if [[ $(id -u) == 0 ]]; then
+	target=$(rustc --version --verbose | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+	export "CARGO_TARGET_${target}_RUNNER=$PWD/scripts/as-test-user.sh"
+fi
+what=(); ! $quick || what=(-E 'not binary(e2e)')
+gate cargo-nextest cargo nextest run --locked --no-fail-fast "${what[@]}"

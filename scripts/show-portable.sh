@@ -1,0 +1,41 @@
+#!/bin/bash
+# Shows that the release executable is one static file that runs on an old and on a new
+# distribution: show-portable.sh CACHEDIR. Debian only (elsewhere it says so); root, for debootstrap
+# and chroot. The two roots are kept in CACHEDIR.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+cache=$(mkdir -p "${1:?usage: $0 CACHEDIR}" && cd "$1" && pwd)
+binary=${UDOCKER_BINARY:-$(find "${CARGO_TARGET_DIR:-target}" -path '*/release/udocker' -type f -perm -u+x | head -n 1)}
+[[ -n $binary ]] || { echo "$0: no release executable; run cargo build --release" >&2; exit 1; }
+
+fail() { echo "$binary: $*" >&2; exit 1; }
+# ldd answers 1 for what is not dynamic, so its words count.
+linked=$(ldd "$binary" 2>&1 || true)
+[[ $linked == *"statically linked"* || $linked == *"not a dynamic executable"* ]] || fail "not static: $linked"
+size=$(stat --format %s "$binary")
+((size < 20000000)) || fail "$size bytes are not under 20 MB"
+[[ -z $(nm --defined-only "$binary" 2>/dev/null) ]] || fail "not stripped"
+echo "$binary: static, stripped, $size bytes"
+
+read -r _ mirror < <(scripts/debian-mirror.sh)
+# shellcheck source=/dev/null
+if [[ $(. /etc/os-release && echo "$ID") != debian ]]; then
+	echo "SKIPPED: the roots of Debian 12 and sid; this machine's archive is another distribution's"
+	exit
+fi
+for suite in bookworm sid; do
+	root=$cache/root-$suite
+	if [[ ! -e $root.done ]]; then
+		echo "debootstrap $suite"
+		rm -rf --one-file-system "$root"
+		debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 || { tail -n 30 "$root.log"; exit 1; }
+		touch "$root.done"
+	fi
+	install "$binary" "$root/usr/local/bin/udocker"
+	version=$(chroot "$root" /usr/local/bin/udocker --version)
+	echo "$suite, $(chroot "$root" ldd --version | head -n 1): $version"
+	# A command that unpacks the engine and writes a repository.
+	chroot "$root" setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/tmp/home sh -c \
+		'mkdir -p /tmp/home && udocker install && udocker images && PROOT_NO_SECCOMP=1 /tmp/home/.udocker/bin/proot-* --version >/dev/null && echo "  its PRoot runs"'
+done

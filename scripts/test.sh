@@ -1,0 +1,50 @@
+#!/bin/bash
+# Installs what the tests need and runs them all; see packages.txt. As root the test binaries run as
+# the user udocker-test, whom this makes. The first run takes a quarter of an hour or so on two
+# processors, mostly compiling and the test images; later ones a few minutes.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+export PATH=$HOME/.cargo/bin:$PATH
+
+say() { printf '\n==> %s\n' "$*"; }
+
+say "Requirements of build and tests (scripts/packages.txt)"
+scripts/install-packages.sh build demo test
+scripts/install-rust.sh
+
+if [[ $(id -u) == 0 ]]; then
+	scripts/make-test-user.sh
+	# A checkout where that user cannot go, below /root for one, is tested as a copy elsewhere.
+	if ! runuser -u udocker-test -- test -r "$PWD/Cargo.toml"; then
+		copy=/var/lib/udocker-test/checkout
+		say "The user udocker-test cannot read $PWD: testing a copy in $copy"
+		mkdir -p "$copy"
+		find "$copy" -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
+		tar --create --exclude=./target . | tar --extract --directory "$copy" --no-same-owner
+		exec "$copy/scripts/test.sh"
+	fi
+fi
+
+scripts/install-tools.sh
+tools=${CARGO_TARGET_DIR:-$PWD/target}/tools/bin
+export PATH=$tools:$PATH
+
+say "PRoot, from its pinned source and our patches"
+vendor-proot/build.sh
+
+export UDOCKER_TEST_IMAGES=${CARGO_TARGET_DIR:-$PWD/target}/test-images
+say "Test images, in the background (log in $UDOCKER_TEST_IMAGES/log)"
+mkdir -p "$UDOCKER_TEST_IMAGES"
+sudo=(); [[ $(id -u) == 0 ]] || sudo=(sudo)
+"${sudo[@]}" scripts/make-test-image.sh "$UDOCKER_TEST_IMAGES" >"$UDOCKER_TEST_IMAGES/log" 2>&1 &
+images=$!
+
+say "Compiling"
+cargo build --release --locked
+cargo test --no-run --locked
+wait "$images" || { tail -n 30 "$UDOCKER_TEST_IMAGES/log"; echo "the test image could not be made"; exit 1; }
+
+say "The executable is portable"
+"${sudo[@]}" scripts/show-portable.sh "$UDOCKER_TEST_IMAGES"
+
+exec scripts/check.sh

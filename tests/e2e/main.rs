@@ -1,0 +1,18 @@
+//! The main job on real input: images of a real distribution from real registries, created and run
+//! by the executable itself. `scripts/test.sh` makes the image and installs the servers.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod create;
+mod interrupts;
+mod prepared;
+mod pull;
+mod registry;
+mod run;
+mod tree;
+mod users;
+mod work;

@@ -1,0 +1,185 @@
+//! What is costly to make and the same for many tests: made once, kept between runs, and shared by
+//! the processes that run tests at the same time.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::registry::{Guard, Registry, Transport, tool};
+use crate::support::image::ImageBuilder;
+use crate::support::requirement::{has_tools, skip};
+use crate::support::sandbox::{Invocation, Sandbox, Workplace, make_removable};
+
+/// Where the distribution image stands in every registry.
+pub const DISTRO: &str = "lab/distro:1";
+/// Where the busybox image stands in every registry.
+pub const BUSYBOX: &str = "lab/busybox:1";
+
+/// A prepared directory; nobody makes it anew while this value lives.
+pub struct Prepared {
+    /// What `build` filled.
+    pub path: PathBuf,
+    _shared: File,
+}
+
+/// Returns the directory `name`, made by `build` unless one with the same `stamp` is there.
+fn prepare(name: &str, stamp: &str, build: impl Fn(&Path)) -> Prepared {
+    let uid = rustix::process::getuid().as_raw();
+    let root = std::env::temp_dir().join(format!("udocker-e2e-{uid}"));
+    fs::create_dir_all(&root).expect("a writable temporary directory");
+    let (path, stamp_path) = (root.join(name), root.join(format!("{name}.stamp")));
+    let is_current = || fs::read_to_string(&stamp_path).is_ok_and(|found| found == stamp);
+    let lock = File::create(root.join(format!("{name}.lock"))).expect("a lock file");
+    loop {
+        flock(&lock, FlockOperation::LockShared).expect("a lock");
+        if is_current() {
+            return Prepared {
+                path,
+                _shared: lock,
+            };
+        }
+        flock(&lock, FlockOperation::Unlock).expect("a lock");
+        flock(&lock, FlockOperation::LockExclusive).expect("a lock");
+        if !is_current() {
+            let _ = fs::remove_file(&stamp_path);
+            make_removable(&path);
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).expect("a writable temporary directory");
+            build(&path);
+            fs::write(&stamp_path, stamp).expect("a writable temporary directory");
+        }
+        flock(&lock, FlockOperation::Unlock).expect("a lock");
+    }
+}
+
+/// The OCI layout of the distribution image and a text that changes when it does.
+fn distro_layout() -> Option<(PathBuf, String)> {
+    let images = std::env::var_os("UDOCKER_TEST_IMAGES").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-images"),
+        PathBuf::from,
+    );
+    match fs::read_to_string(images.join("distro.stamp")) {
+        Ok(stamp) => Some((images.join("distro"), stamp)),
+        Err(_) => {
+            skip("no distribution image; scripts/make-test-image.sh makes it as root");
+            None
+        }
+    }
+}
+
+/// The storage of a registry that holds [`DISTRO`] and [`BUSYBOX`].
+pub fn storage() -> Option<Prepared> {
+    let (layout, stamp) = distro_layout()?;
+    if !has_tools(&["docker-registry", "skopeo", "openssl", "htpasswd"]) {
+        return None;
+    }
+    Some(prepare("registry", &stamp, |path| {
+        let registry = Registry::start(path, Transport::Http, Guard::Open);
+        registry.push(&layout, "latest", DISTRO);
+        let busybox = tempfile::tempdir().expect("a temporary directory");
+        ImageBuilder::busybox().write_layout(busybox.path(), "latest");
+        registry.push(busybox.path(), "latest", BUSYBOX);
+    }))
+}
+
+/// The tree that umoci makes of the distribution image for an unprivileged user.
+pub fn umoci_tree() -> Option<Prepared> {
+    let (layout, stamp) = distro_layout()?;
+    if !has_tools(&["umoci"]) {
+        return None;
+    }
+    let mut tree = prepare("umoci", &stamp, |path| {
+        let image = format!("{}:latest", layout.display());
+        let bundle = path.join("bundle").display().to_string();
+        tool(
+            "umoci",
+            &["unpack", "--rootless", "--image", &image, &bundle],
+        );
+    });
+    tree.path.push("bundle/rootfs");
+    Some(tree)
+}
+
+/// The paths of the device nodes in the layers of the distribution image.
+pub fn distro_devices() -> Vec<PathBuf> {
+    let Some((layout, _)) = distro_layout() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for blob in fs::read_dir(layout.join("blobs/sha256")).expect("a layout") {
+        let file = File::open(blob.expect("an entry").path()).expect("a readable blob");
+        // Blobs that are no layers are no gzip either.
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+        let Ok(entries) = archive.entries() else {
+            continue;
+        };
+        for entry in entries.map_while(Result::ok) {
+            let kind = entry.header().entry_type();
+            if kind.is_block_special() || kind.is_character_special() {
+                found.push(entry.path().expect("a path").into_owned());
+            }
+        }
+    }
+    found
+}
+
+/// A store with the distribution image and a container `distro` made from it. Tests run things in
+/// that container side by side, so they only write to places of their own.
+pub struct Distro {
+    prepared: Prepared,
+}
+
+impl Distro {
+    /// Pulls and creates, the first time, with the program under test.
+    pub fn shared() -> Option<Distro> {
+        let storage = storage()?;
+        let (_, image) = distro_layout()?;
+        let program = fs::metadata(env!("CARGO_BIN_EXE_udocker")).expect("the program");
+        let stamp = format!(
+            "{image} {} {} {}",
+            program.len(),
+            program.mtime(),
+            program.mtime_nsec()
+        );
+        let prepared = prepare("store", &stamp, |path| {
+            let registry = Registry::start(&storage.path, Transport::Http, Guard::Open);
+            let image = registry.reference(DISTRO);
+            let workplace = Sandbox::at(path);
+            workplace.udocker(["pull", &image]).run().succeeds();
+            workplace
+                .udocker(["create", "--name=distro", &image])
+                .run()
+                .succeeds();
+            fs::write(path.join("image"), image).expect("a writable directory");
+        });
+        Some(Distro { prepared })
+    }
+
+    /// The name of the image; its registry is gone.
+    pub fn image(&self) -> String {
+        fs::read_to_string(self.prepared.path.join("image")).expect("written when it was prepared")
+    }
+
+    /// The place it stands in.
+    pub fn workplace(&self) -> Workplace<'_> {
+        Sandbox::at(&self.prepared.path)
+    }
+
+    /// `run` with these options and this command in the container.
+    pub fn run(&self, options: &[&str], command: &[&str]) -> Invocation {
+        let front = ["run", "--nobanner"];
+        let args = front
+            .iter()
+            .chain(options)
+            .chain(&["distro"])
+            .chain(command);
+        self.workplace().udocker(args)
+    }
+
+    /// `run` of a shell command without options.
+    pub fn sh(&self, script: &str) -> Invocation {
+        self.run(&[], &["/bin/sh", "-c", script])
+    }
+}

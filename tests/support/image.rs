@@ -1,0 +1,205 @@
+//! Small images made on the spot, as OCI layouts that skopeo pushes.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use udocker::oci::Digest;
+
+/// How a layer's tar is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// As it is.
+    Plain,
+    /// As one gzip member.
+    Gzip,
+    /// As zstd.
+    Zstd,
+}
+
+/// Collects layers and a configuration.
+pub struct ImageBuilder {
+    layers: Vec<(Vec<u8>, Packing)>,
+    config: Value,
+    platform: (String, String),
+}
+
+impl ImageBuilder {
+    /// An image without layers, for this machine.
+    pub fn new() -> ImageBuilder {
+        let host = udocker::oci::Platform::host();
+        ImageBuilder {
+            layers: Vec::new(),
+            config: json!({"Env": ["PATH=/bin"], "Cmd": ["/bin/sh"]}),
+            platform: (host.os, host.architecture),
+        }
+    }
+
+    /// One layer with Debian's static busybox as all its applets, and what a shell expects.
+    pub fn busybox() -> ImageBuilder {
+        ImageBuilder::new().layer(busybox_layer())
+    }
+
+    /// Adds a layer: the bytes of a tar file. It is stored as gzip.
+    pub fn layer(self, tar: Vec<u8>) -> ImageBuilder {
+        self.packed_layer(tar, Packing::Gzip)
+    }
+
+    /// Adds a layer stored in a certain way.
+    pub fn packed_layer(mut self, tar: Vec<u8>, packing: Packing) -> ImageBuilder {
+        self.layers.push((tar, packing));
+        self
+    }
+
+    /// Replaces the `config` object of the configuration.
+    pub fn config(mut self, config: Value) -> ImageBuilder {
+        self.config = config;
+        self
+    }
+
+    /// Makes the image one for another platform.
+    pub fn platform(mut self, os: &str, architecture: &str) -> ImageBuilder {
+        self.platform = (os.to_string(), architecture.to_string());
+        self
+    }
+
+    /// Writes the image into the OCI layout `directory`, which may exist, under `tag`.
+    pub fn write_layout(&self, directory: &Path, tag: &str) -> PathBuf {
+        let blobs = directory.join("blobs/sha256");
+        fs::create_dir_all(&blobs).expect("a writable place for the layout");
+        let put = |bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            fs::write(blobs.join(digest.hex()), bytes).expect("a writable layout");
+            digest
+        };
+        let mut diff_ids = Vec::new();
+        let mut descriptors = Vec::new();
+        for (tar, packing) in &self.layers {
+            diff_ids.push(Digest::of(tar).to_string());
+            let blob = pack(tar, *packing);
+            let kind = match packing {
+                Packing::Plain => "tar",
+                Packing::Gzip => "tar+gzip",
+                Packing::Zstd => "tar+zstd",
+            };
+            descriptors.push(json!({
+                "mediaType": format!("application/vnd.oci.image.layer.v1.{kind}"),
+                "digest": put(&blob).to_string(),
+                "size": blob.len(),
+            }));
+        }
+        let config = to_bytes(&json!({
+            "os": self.platform.0,
+            "architecture": self.platform.1,
+            "config": self.config,
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        }));
+        let manifest = to_bytes(&json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": put(&config).to_string(),
+                "size": config.len(),
+            },
+            "layers": descriptors,
+        }));
+        let index_path = directory.join("index.json");
+        let mut entries = match fs::read(&index_path) {
+            Ok(bytes) => {
+                serde_json::from_slice::<Value>(&bytes).expect("our own JSON")["manifests"].take()
+            }
+            Err(_) => json!([]),
+        };
+        entries.as_array_mut().expect("our own JSON").push(json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": put(&manifest).to_string(),
+            "size": manifest.len(),
+            "annotations": {"org.opencontainers.image.ref.name": tag},
+        }));
+        fs::write(
+            &index_path,
+            to_bytes(&json!({"schemaVersion": 2, "manifests": entries})),
+        )
+        .expect("a writable layout");
+        fs::write(
+            directory.join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .expect("a writable layout");
+        directory.to_path_buf()
+    }
+}
+
+/// Where Debian's `busybox-static` puts its executable.
+pub const BUSYBOX: &str = "/bin/busybox";
+
+fn busybox_layer() -> Vec<u8> {
+    let binary = fs::read(BUSYBOX).expect("busybox-static; scripts/test.sh installs it");
+    let applets = std::process::Command::new(BUSYBOX)
+        .arg("--list")
+        .output()
+        .expect("busybox runs");
+    let applets = String::from_utf8(applets.stdout).expect("busybox prints ASCII");
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, mode: u32, kind: tar::EntryType, content: &[u8], target: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_mtime(1_600_000_000);
+        header.set_size(content.len() as u64);
+        if target.is_empty() {
+            tar.append_data(&mut header, name, content)
+        } else {
+            tar.append_link(&mut header, name, target)
+        }
+        .expect("writing to memory");
+    };
+    for name in ["bin/", "etc/", "root/", "dev/", "proc/", "sys/", "var/"] {
+        add(name, 0o755, tar::EntryType::Directory, b"", "");
+    }
+    add("tmp/", 0o1777, tar::EntryType::Directory, b"", "");
+    add("bin/busybox", 0o755, tar::EntryType::Regular, &binary, "");
+    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        add(
+            &format!("bin/{applet}"),
+            0o777,
+            tar::EntryType::Symlink,
+            b"",
+            "busybox",
+        );
+    }
+    add(
+        "etc/passwd",
+        0o644,
+        tar::EntryType::Regular,
+        b"root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/sh\n",
+        "",
+    );
+    add(
+        "etc/group",
+        0o644,
+        tar::EntryType::Regular,
+        b"root:x:0:\ndaemon:x:1:\n",
+        "",
+    );
+    tar.into_inner().expect("writing to memory")
+}
+
+fn pack(tar: &[u8], packing: Packing) -> Vec<u8> {
+    match packing {
+        Packing::Plain => tar.to_vec(),
+        Packing::Gzip => {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(tar).expect("writing to memory");
+            encoder.finish().expect("writing to memory")
+        }
+        Packing::Zstd => zstd::encode_all(tar, 1).expect("writing to memory"),
+    }
+}
+
+fn to_bytes(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain JSON")
+}

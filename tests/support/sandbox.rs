@@ -1,0 +1,364 @@
+//! A home and a store of a test's own, and the program run in them.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A directory that holds everything a test touches: a home, a store in it, temporary files.
+///
+/// Nothing of the caller's environment gets in. Dropping it removes it, whatever modes the trees
+/// inside have.
+pub struct Sandbox {
+    root: PathBuf,
+}
+
+impl Sandbox {
+    /// Makes an empty one.
+    pub fn new() -> Sandbox {
+        let root = tempfile::Builder::new()
+            .prefix("udocker-test-")
+            .tempdir()
+            .expect("a temporary directory")
+            .keep();
+        Sandbox::at(&root);
+        Sandbox { root }
+    }
+
+    /// Makes the directories of a sandbox in `root` and returns what runs the program there.
+    /// Unlike a `Sandbox` it stays when it is dropped.
+    pub fn at(root: &Path) -> Workplace<'_> {
+        for directory in ["home", "tmp", "bin"] {
+            fs::create_dir_all(root.join(directory)).expect("a writable temporary directory");
+        }
+        for name in ["udocker", "udocker.py"] {
+            // Another test process may have been faster where the place is shared.
+            let _ = symlink(env!("CARGO_BIN_EXE_udocker"), root.join("bin").join(name));
+        }
+        Workplace { root }
+    }
+
+    fn workplace(&self) -> Workplace<'_> {
+        Workplace { root: &self.root }
+    }
+
+    /// A path inside, for the test's own files.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Writes a file of the test's own and returns its path.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a name inside the sandbox")).expect("a directory");
+        fs::write(&path, content).expect("a writable sandbox");
+        path
+    }
+
+    /// The home directory.
+    pub fn home(&self) -> PathBuf {
+        self.workplace().home()
+    }
+
+    /// The repository, at its default place in the home.
+    pub fn store(&self) -> PathBuf {
+        self.workplace().store()
+    }
+
+    /// The program with these arguments.
+    pub fn udocker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Invocation {
+        self.workplace().udocker(args)
+    }
+
+    /// The names of all files below the store's directories for images, containers and blobs
+    /// that are not whole and published, for asserting that nothing is left behind.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for directory in ["repos", "layers", "containers"] {
+            let listing = fs::read_dir(self.store().join(directory));
+            found.extend(listing.into_iter().flatten().flatten().map(|e| e.path()));
+        }
+        found.extend(
+            fs::read_dir(self.root.join("tmp"))
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path()),
+        );
+        found
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Sandbox {
+        Sandbox::new()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        make_removable(&self.root);
+        if let Err(error) = fs::remove_dir_all(&self.root) {
+            eprintln!("cannot remove '{}': {error}", self.root.display());
+        }
+    }
+}
+
+/// Gives the owner all rights on every directory below, so that the tree can be removed.
+pub fn make_removable(directory: &Path) {
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_removable(&entry.path());
+        }
+    }
+}
+
+/// A place laid out like a sandbox that somebody else owns.
+#[derive(Clone, Copy)]
+pub struct Workplace<'a> {
+    root: &'a Path,
+}
+
+impl Workplace<'_> {
+    /// The home directory.
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// The repository, at its default place in the home.
+    pub fn store(&self) -> PathBuf {
+        self.home().join(".udocker")
+    }
+
+    /// The program with these arguments.
+    pub fn udocker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Invocation {
+        let mut command = Command::new(self.root.join("bin/udocker"));
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.home())
+            .env("TMPDIR", self.root.join("tmp"))
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir(self.root)
+            .stdin(Stdio::null());
+        if rustix::process::geteuid().is_root() {
+            command.env("UDOCKER_ALLOW_ROOT", "1");
+        }
+        Invocation {
+            command,
+            stdin: None,
+        }
+    }
+}
+
+/// The program about to be run.
+#[must_use = "an invocation does nothing until it is run or spawned"]
+pub struct Invocation {
+    command: Command,
+    stdin: Option<Vec<u8>>,
+}
+
+impl Invocation {
+    /// Sets a variable.
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Invocation {
+        self.command.env(key, value);
+        self
+    }
+
+    /// Takes a variable away.
+    pub fn without_env(mut self, key: &str) -> Invocation {
+        self.command.env_remove(key);
+        self
+    }
+
+    /// Calls the program by its other name.
+    pub fn named_udocker_py(mut self) -> Invocation {
+        let program = PathBuf::from(self.command.get_program()).with_file_name("udocker.py");
+        self.rebuild(program.into_os_string(), &[]);
+        self
+    }
+
+    /// Runs the program through another one, as in `unshare -r udocker …`.
+    pub fn through(mut self, wrapper: &[&str]) -> Invocation {
+        let program = self.command.get_program().to_os_string();
+        let mut front: Vec<OsString> = wrapper[1..].iter().map(OsString::from).collect();
+        front.push(program);
+        self.rebuild(wrapper[0].into(), &front);
+        self
+    }
+
+    fn rebuild(&mut self, program: OsString, front: &[OsString]) {
+        let mut command = Command::new(program);
+        command
+            .args(front)
+            .args(self.command.get_args())
+            .env_clear();
+        for (key, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                command.env(key, value);
+            }
+        }
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
+        }
+        command.stdin(Stdio::null());
+        self.command = command;
+    }
+
+    /// Gives the program these bytes to read.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Invocation {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Runs it to its end.
+    #[must_use = "assert something about the run"]
+    pub fn run(mut self) -> Ran {
+        let stdin = self.stdin.take();
+        if stdin.is_some() {
+            self.command.stdin(Stdio::piped());
+        }
+        let description = format!("{:?}", self.command);
+        let mut child = self
+            .command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let writer = stdin.zip(child.stdin.take()).map(|(bytes, mut pipe)| {
+            // The program may rightly end before it has read everything.
+            std::thread::spawn(move || drop(pipe.write_all(&bytes)))
+        });
+        let output = child
+            .wait_with_output()
+            .expect("the program can be awaited");
+        if let Some(writer) = writer {
+            writer.join().expect("the writer does not panic");
+        }
+        Ran {
+            command: description,
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts it in a process group of its own, with its output piped to the test.
+    pub fn spawn(mut self) -> Started {
+        let child = self
+            .command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("the program starts");
+        Started { child }
+    }
+}
+
+/// The program while it runs; dropping it kills its process group.
+pub struct Started {
+    /// The process, for its pipes.
+    pub child: Child,
+}
+
+impl Started {
+    /// Sends a signal to the program alone, not to its group.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("the program still runs");
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("the program can be awaited")
+    }
+
+    /// The program's process id.
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process_group(self.pid(), rustix::process::Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// What a finished run left: status and output. Its assertions show all of it when they fail.
+#[derive(Debug)]
+pub struct Ran {
+    /// The command line, for messages.
+    pub command: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The exit status as a shell shows it, 128+N for a signal.
+    pub fn code(&self) -> i32 {
+        let signal = self.status.signal().unwrap_or(0);
+        self.status.code().unwrap_or(128 + signal)
+    }
+
+    /// Asserts the exit status.
+    #[track_caller]
+    pub fn exits_with(self, code: i32) -> Ran {
+        assert_eq!(self.code(), code, "{self:#?}");
+        self
+    }
+
+    /// Asserts status 0.
+    #[track_caller]
+    pub fn succeeds(self) -> Ran {
+        self.exits_with(0)
+    }
+
+    /// Asserts the whole of standard output, without the last newline.
+    #[track_caller]
+    pub fn prints(self, expected: &str) -> Ran {
+        assert_eq!(self.stdout.trim_end_matches('\n'), expected, "{self:#?}");
+        self
+    }
+
+    /// Asserts that standard error holds one line that begins with `Error: ` and that it has all
+    /// of `parts`, that standard output is empty, and returns that line.
+    #[track_caller]
+    pub fn errs_in_one_line(self, parts: &[&str]) -> String {
+        let errors: Vec<&str> = self
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("Error: "))
+            .collect();
+        let strangers = self
+            .stderr
+            .lines()
+            .filter(|line| {
+                ["Error: ", "Warning: ", "Info: ", "Hint: "]
+                    .iter()
+                    .all(|prefix| !line.starts_with(prefix))
+            })
+            .count();
+        assert_eq!((errors.len(), strangers), (1, 0), "{self:#?}");
+        for part in parts {
+            assert!(errors[0].contains(part), "no {part:?} in {self:#?}");
+        }
+        assert_eq!(self.stdout, "", "{self:#?}");
+        errors[0].to_string()
+    }
+
+    /// Standard output without the last newline.
+    pub fn text(&self) -> &str {
+        self.stdout.trim_end_matches('\n')
+    }
+}
