@@ -17,4 +17,5 @@
 pub mod host;
 pub mod oci;
 pub mod progress;
+pub mod rootfs;
 pub mod stream;
