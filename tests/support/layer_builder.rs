@@ -211,11 +211,6 @@ impl LayerBuilder {
         self.bytes.resize(self.bytes.len() + 1024, 0);
         self.bytes
     }
-
-    /// The archive without an end.
-    pub(crate) fn unfinished(self) -> Vec<u8> {
-        self.bytes
-    }
 }
 
 /// Records of a PAX header; the length of each counts itself.
