@@ -30,4 +30,5 @@ pub mod host;
 pub mod oci;
 pub mod progress;
 pub mod registry;
+pub mod rootfs;
 pub mod stream;

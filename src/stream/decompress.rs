@@ -1,8 +1,9 @@
 //! Decompression by content.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use super::gzip::{self, GzipReader};
+use super::peek::PeekReader;
 
 /// How some bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum Compression {
 }
 
 const BUFFER_BYTES: usize = 128 * 1024;
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+const HEAD_BYTES: usize = 4;
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 impl Compression {
@@ -25,7 +26,7 @@ impl Compression {
         // A skippable zstd frame begins 5?2a4d18; zstd:chunked layers may start with one.
         let is_skippable =
             head.len() >= 4 && head[0] & 0xf0 == 0x50 && head[1..4] == [0x2a, 0x4d, 0x18];
-        if head.starts_with(GZIP_MAGIC) {
+        if head.starts_with(gzip::MAGIC) {
             Compression::Gzip
         } else if head.starts_with(ZSTD_MAGIC) || is_skippable {
             Compression::Zstd
@@ -37,17 +38,145 @@ impl Compression {
 
 /// Returns the decompressed bytes of `source` and how it was compressed.
 ///
+/// Bytes behind the last gzip member are ignored, as `gzip -d` does; they may stay unread.
+///
 /// # Errors
 /// Those of reading the first bytes; later ones come from the returned reader.
 pub fn decompress<'a>(
     source: impl Read + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    let mut source = BufReader::with_capacity(BUFFER_BYTES, source);
-    let compression = Compression::sniff(source.fill_buf()?);
+    let mut source = PeekReader::new(source, BUFFER_BYTES);
+    let compression = Compression::sniff(source.peek(HEAD_BYTES)?);
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::None => Box::new(source),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Compression::Gzip => Box::new(GzipReader::new(source)),
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(source)?),
     };
     Ok((compression, reader))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// Hands out one byte at a time.
+    struct Trickle<'a>(&'a [u8]);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = buffer.len().min(1);
+            self.0.read(&mut buffer[..count])
+        }
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::encode_all(bytes, 1).unwrap()
+    }
+
+    fn skippable(bytes: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x5e, 0x2a, 0x4d, 0x18];
+        frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        frame.extend(bytes);
+        frame
+    }
+
+    fn read_all(source: impl Read + Send) -> io::Result<(Compression, Vec<u8>)> {
+        let (compression, mut reader) = decompress(source)?;
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        Ok((compression, bytes))
+    }
+
+    #[test]
+    fn streams_are_told_apart_by_their_first_bytes() {
+        use Compression::{Gzip, None, Zstd};
+        let cases: [(&str, Vec<u8>, Compression, &[u8]); 11] = [
+            ("empty", vec![], None, b""),
+            ("one byte", vec![0x1f], None, b"\x1f"),
+            ("plain", b"plain text".to_vec(), None, b"plain text"),
+            ("gzip", gzip(b"one"), Gzip, b"one"),
+            ("gzip of nothing", gzip(b""), Gzip, b""),
+            (
+                "two members, the first empty",
+                [gzip(b""), gzip(b"two")].concat(),
+                Gzip,
+                b"two",
+            ),
+            (
+                "members and zeros",
+                [gzip(b"one"), gzip(b"two"), vec![0; 1000]].concat(),
+                Gzip,
+                b"onetwo",
+            ),
+            (
+                "member and one byte of magic",
+                [gzip(b"one"), vec![0x1f]].concat(),
+                Gzip,
+                b"one",
+            ),
+            (
+                "member and text",
+                [gzip(b"one"), b"trailing garbage".to_vec()].concat(),
+                Gzip,
+                b"one",
+            ),
+            (
+                "zstd frames",
+                [zstd(b"one"), zstd(b"two")].concat(),
+                Zstd,
+                b"onetwo",
+            ),
+            (
+                "skippable frames around",
+                [skippable(b"first"), zstd(b"one"), skippable(b"last")].concat(),
+                Zstd,
+                b"one",
+            ),
+        ];
+        for (name, source, compression, bytes) in cases {
+            let expected = (compression, bytes.to_vec());
+            assert_eq!(read_all(&source[..]).unwrap(), expected, "{name}");
+            assert_eq!(
+                read_all(Trickle(&source)).unwrap(),
+                expected,
+                "{name}, byte by byte"
+            );
+        }
+    }
+
+    #[test]
+    fn damaged_streams_are_errors() {
+        let mut flipped = gzip(b"some bytes to be flipped");
+        let last = flipped.len() - 6;
+        flipped[last] ^= 1;
+        let cases = [
+            (
+                "truncated gzip",
+                gzip(b"one two three")[..20].to_vec(),
+                io::ErrorKind::UnexpectedEof,
+            ),
+            (
+                "truncated zstd",
+                zstd(&[7; 5000])[..12].to_vec(),
+                io::ErrorKind::UnexpectedEof,
+            ),
+            ("wrong checksum", flipped, io::ErrorKind::InvalidInput),
+            (
+                "second member truncated",
+                [gzip(b"one"), gzip(b"two")[..12].to_vec()].concat(),
+                io::ErrorKind::UnexpectedEof,
+            ),
+        ];
+        for (name, source, kind) in cases {
+            assert_eq!(read_all(&source[..]).unwrap_err().kind(), kind, "{name}");
+        }
+    }
 }

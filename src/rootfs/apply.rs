@@ -1,0 +1,496 @@
+//! Carries out beneath a directory handle what entries ask for.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directories::{Directories, Directory, Missing};
+use super::entry::{Entry, EntryError, EntryKind, EntryPath, ShownPath};
+use super::error::{Failure, RootfsError};
+use super::plan::{Existing, Plan, Room, plan, room_for};
+use super::remove::{empty_directory, remove_at};
+use super::tar::{ArchiveError, Members, Source, SparseMap};
+use super::writers::{Metadata, NewFile, Writers, create_file, modified_at, set_xattrs, write_all};
+use super::{Limits, Summary};
+
+/// Files up to this size are left to the writers; larger ones are written as they arrive.
+const SMALL_FILE_BYTES: u64 = 512 * 1024;
+
+/// Applies layers to a tree.
+pub(super) struct Applier<'q> {
+    directories: Directories,
+    writers: Writers<'q>,
+    limits: Limits,
+    summary: Summary,
+    /// The mode bits that the umask, or an ACL, takes from new files.
+    mask: u32,
+    /// What the layer being applied made, as hashes of directory and name: a million entries
+    /// fit into memory that way, and with random keys nobody can make two collide.
+    made: HashSet<u64>,
+    /// Device nodes that were left out, of all layers.
+    left_out: HashSet<u64>,
+    hashes: RandomState,
+}
+
+/// Why a layer was given up.
+enum Stop {
+    Archive(ArchiveError),
+    Entry(Vec<u8>, EntryError),
+    Failure(Failure),
+    Limit(u64, &'static str),
+}
+
+impl From<ArchiveError> for Stop {
+    fn from(error: ArchiveError) -> Stop {
+        Stop::Archive(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failure(failure)
+    }
+}
+
+impl Stop {
+    fn in_layer(self, layer: &str) -> RootfsError {
+        let name = layer.to_string();
+        match self {
+            Stop::Archive(source) => RootfsError::Archive {
+                layer: name,
+                source,
+            },
+            Stop::Entry(path, source) => RootfsError::Entry {
+                layer: name,
+                path: ShownPath::from(&path[..]),
+                source,
+            },
+            Stop::Failure(failure) => failure.in_layer(layer),
+            Stop::Limit(limit, what) => RootfsError::Limit {
+                layer: name,
+                limit,
+                what,
+            },
+        }
+    }
+}
+
+impl<'q> Applier<'q> {
+    /// Prepares to work in `root`, an empty directory.
+    pub(super) fn new(
+        root: OwnedFd,
+        writers: Writers<'q>,
+        limits: Limits,
+    ) -> io::Result<Applier<'q>> {
+        Ok(Applier {
+            mask: creation_mask(&root)?,
+            directories: Directories::new(root),
+            writers,
+            limits,
+            summary: Summary::default(),
+            made: HashSet::new(),
+            left_out: HashSet::new(),
+            hashes: RandomState::new(),
+        })
+    }
+
+    /// Applies all layers that arrive.
+    pub(super) fn layers(mut self, source: &mut Source<'_>) -> Result<Summary, RootfsError> {
+        while let Some(name) = source.next_layer() {
+            self.layer(source).map_err(|stop| stop.in_layer(&name))?;
+            self.directories
+                .let_all_go()
+                .map_err(|failure| failure.in_layer(&name))?;
+        }
+        Ok(self.summary)
+    }
+
+    fn layer(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+        self.made.clear();
+        self.directories.next_layer();
+        let mut members = Members::new(source);
+        while let Some(member) = members.next()? {
+            let name = member.path.clone();
+            let entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
+            self.entry(entry, &mut members)?;
+        }
+        self.writers.drain()?;
+        source.drain()?;
+        self.summary.layers += 1;
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: Entry, members: &mut Members<'_, '_>) -> Result<(), Stop> {
+        self.summary.entries += 1;
+        if self.summary.entries > self.limits.max_entries {
+            return Err(Stop::Limit(self.limits.max_entries, "entries"));
+        }
+        if self.directories.is_full() {
+            self.writers.drain()?;
+            self.directories.let_half_go()?;
+        }
+        let (parent, _) = entry.path.split();
+        match plan(&entry.path) {
+            Ok(Plan::Make) if entry.path.is_root() => Ok(self.root(&entry)?),
+            Ok(Plan::Make) => self.make(entry, members),
+            Ok(Plan::Whiteout(name)) => Ok(self.whiteout(parent, name)?),
+            Ok(Plan::Opaque) => Ok(self.opaque(parent)?),
+            Ok(Plan::Ignore) => Ok(()),
+            Err(error) => Err(Stop::Entry(entry.path.as_bytes().to_vec(), error)),
+        }
+    }
+
+    /// Gives the root the metadata of its entry.
+    fn root(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let root = self.parent(b"")?;
+        self.set_directory(&root, entry)
+    }
+
+    fn make(&mut self, entry: Entry, members: &mut Members<'_, '_>) -> Result<(), Stop> {
+        let parent = self.parent(entry.path.split().0)?;
+        let (parent_path, name) = entry.path.split();
+        if let EntryKind::HardLink { target } = &entry.kind {
+            return Ok(self.hard_link(&entry, parent, target)?);
+        }
+        let existing = self.existing(&parent, name)?;
+        let room = room_for(&entry.kind, existing);
+        let parent = self.make_room(parent, parent_path, name, room, existing)?;
+        let key = self.key(parent.inode, name);
+        self.made.insert(key);
+        self.left_out.remove(&key);
+        match &entry.kind {
+            EntryKind::Directory => Ok(self.directory(&entry, &parent, room)?),
+            EntryKind::Symlink { target } => Ok(symlink(&entry, &parent, target)?),
+            EntryKind::Fifo => Ok(self.fifo(&entry, &parent)?),
+            EntryKind::Device => {
+                self.left_out.insert(key);
+                self.summary.skipped_devices += 1;
+                Ok(())
+            }
+            EntryKind::File { stored, sparse } => {
+                let bytes = sparse.as_ref().map_or(*stored, |map| map.size);
+                self.count_bytes(bytes)?;
+                if sparse.is_none() && *stored <= SMALL_FILE_BYTES {
+                    self.small_file(entry, &parent, members)
+                } else {
+                    self.large_file(&entry, &parent, sparse.as_ref(), members)
+                }
+            }
+            // Dealt with above.
+            EntryKind::HardLink { .. } => Ok(()),
+        }
+    }
+
+    fn count_bytes(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.summary.bytes = self.summary.bytes.saturating_add(bytes);
+        match self.limits.max_unpacked_bytes {
+            Some(limit) if self.summary.bytes > limit => Err(Stop::Limit(limit, "bytes")),
+            _ => Ok(()),
+        }
+    }
+
+    fn directory(&mut self, entry: &Entry, parent: &Directory, room: Room) -> Result<(), Failure> {
+        let path = entry.path.as_bytes();
+        let (_, name) = entry.path.split();
+        let is_new = room != Room::Keep;
+        if is_new {
+            rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(entry.mode & 0o777))
+                .map_err(Failure::at("create", path))?;
+        }
+        let directory = self.directories.enter(path, parent, name, is_new)?;
+        self.set_directory(&directory, entry)
+    }
+
+    fn set_directory(&mut self, directory: &Directory, entry: &Entry) -> Result<(), Failure> {
+        let path = entry.path.as_bytes();
+        set_xattrs(directory.fd.as_fd(), &entry.xattrs);
+        // Directories inherit setgid from the one above, so that the mask tells too little.
+        let stat = rustix::fs::fstat(&directory.fd).map_err(Failure::at("read", path))?;
+        if stat.st_mode & 0o7777 != entry.mode {
+            rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(entry.mode))
+                .map_err(Failure::at("set the mode of", path))?;
+        }
+        self.directories.set_mtime(directory, entry.mtime);
+        Ok(())
+    }
+
+    fn metadata(&self, entry: &Entry) -> Metadata {
+        Metadata {
+            mode: entry.mode,
+            needs_chmod: entry.mode & (self.mask | 0o7000) != 0,
+            mtime: entry.mtime,
+            xattrs: entry.xattrs.clone(),
+        }
+    }
+
+    fn small_file(
+        &mut self,
+        entry: Entry,
+        parent: &Directory,
+        members: &mut Members<'_, '_>,
+    ) -> Result<(), Stop> {
+        let mut content = Vec::new();
+        while let Some(slice) = members.content(usize::MAX)? {
+            content.push(slice);
+        }
+        Ok(self.writers.push(NewFile {
+            directory: parent.fd.clone(),
+            metadata: self.metadata(&entry),
+            path: entry.path,
+            content,
+        })?)
+    }
+
+    fn large_file(
+        &mut self,
+        entry: &Entry,
+        parent: &Directory,
+        sparse: Option<&SparseMap>,
+        members: &mut Members<'_, '_>,
+    ) -> Result<(), Stop> {
+        let path = &entry.path;
+        let file = create_file(parent.fd.as_fd(), path, entry.mode)?;
+        match sparse {
+            None => {
+                while let Some(slice) = members.content(usize::MAX)? {
+                    write_all(file.as_fd(), &mut [IoSlice::new(slice.bytes())], path)?;
+                }
+            }
+            Some(map) => {
+                rustix::fs::ftruncate(&file, map.size)
+                    .map_err(Failure::at("set the size of", path.as_bytes()))?;
+                for segment in &map.segments {
+                    let start = rustix::fs::SeekFrom::Start(segment.offset);
+                    rustix::fs::seek(&file, start)
+                        .map_err(Failure::at("write", path.as_bytes()))?;
+                    let mut left = segment.length;
+                    while left > 0 {
+                        let limit = usize::try_from(left).unwrap_or(usize::MAX);
+                        // The map was checked against the size of the content.
+                        let slice = members.content(limit)?.ok_or(ArchiveError::BadSparseMap)?;
+                        left -= slice.bytes().len() as u64;
+                        write_all(file.as_fd(), &mut [IoSlice::new(slice.bytes())], path)?;
+                    }
+                }
+            }
+        }
+        Ok(self.metadata(entry).set(file.as_fd(), path)?)
+    }
+
+    fn fifo(&self, entry: &Entry, parent: &Directory) -> Result<(), Failure> {
+        let path = entry.path.as_bytes();
+        let (_, name) = entry.path.split();
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        rustix::fs::mknodat(&parent.fd, name, FileType::Fifo, mode, 0)
+            .map_err(Failure::at("create", path))?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fifo = rustix::fs::openat(&parent.fd, name, flags, Mode::empty())
+            .map_err(Failure::at("open", path))?;
+        self.metadata(entry).set(fifo.as_fd(), &entry.path)
+    }
+
+    fn hard_link(
+        &mut self,
+        entry: &Entry,
+        parent: Directory,
+        target: &EntryPath,
+    ) -> Result<(), Failure> {
+        let path = entry.path.as_bytes();
+        let (parent_path, name) = entry.path.split();
+        let (target_parent, target_name) = target.split();
+        let missing = || {
+            let target = ShownPath::from(target.as_bytes());
+            let message = format!("there is no '{target}' to link to");
+            Failure::at("create", path)(io::Error::new(io::ErrorKind::NotFound, message))
+        };
+        let Some(directory) = self.directories.find(target_parent, Missing::Leave)? else {
+            return Err(missing());
+        };
+        let target_key = self.key(directory.inode, target_name);
+        if self.made.contains(&target_key) {
+            self.writers.drain()?;
+        }
+        let key = self.key(parent.inode, name);
+        let no_follow = AtFlags::SYMLINK_NOFOLLOW;
+        let target_stat = match rustix::fs::statat(&directory.fd, target_name, no_follow) {
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) if self.left_out.contains(&target_key) => None,
+            Err(Errno::NOENT) => return Err(missing()),
+            Err(error) => return Err(Failure::at("link to", target.as_bytes())(error)),
+        };
+        let existing = self.existing(&parent, name)?;
+        if let Some(target_stat) = &target_stat
+            && existing != Existing::Nothing
+            && let Ok(stat) = rustix::fs::statat(&parent.fd, name, no_follow)
+            && (stat.st_dev, stat.st_ino) == (target_stat.st_dev, target_stat.st_ino)
+        {
+            // It is that link already.
+            self.made.insert(key);
+            return Ok(());
+        }
+        let room = room_for(&entry.kind, existing);
+        let parent = self.make_room(parent, parent_path, name, room, existing)?;
+        self.made.insert(key);
+        if target_stat.is_none() {
+            self.left_out.insert(key);
+            self.summary.skipped_devices += 1;
+            return Ok(());
+        }
+        self.left_out.remove(&key);
+        rustix::fs::linkat(
+            &directory.fd,
+            target_name,
+            &parent.fd,
+            name,
+            AtFlags::empty(),
+        )
+        .map_err(|error| match error {
+            Errno::NOENT => missing(),
+            error => Failure::at("create", path)(error),
+        })
+    }
+
+    fn whiteout(&mut self, parent_path: &[u8], name: &[u8]) -> Result<(), Failure> {
+        let Some(parent) = self.directories.find(parent_path, Missing::Leave)? else {
+            return Ok(());
+        };
+        let key = self.key(parent.inode, name);
+        let is_made = self.made.contains(&key);
+        let existing = self.existing(&parent, name)?;
+        if existing != Existing::Directory {
+            if !is_made && existing != Existing::Nothing {
+                self.make_room(parent, parent_path, name, Room::Unlink, existing)?;
+            }
+            return Ok(());
+        }
+        let parent = self.let_go(parent_path)?;
+        let at = |failure: Failure| below(parent_path, failure);
+        let name = c_name(name).map_err(at)?;
+        let keep = |inode: u64, name: &CStr| self.is_made(inode, name);
+        if is_made {
+            let directory = super::descent::open_directory(parent.fd.as_fd(), &name)
+                .map_err(Failure::at("open", parent_path))?;
+            empty_directory(directory, &keep).map_err(at)?;
+        } else {
+            remove_at(parent.fd.as_fd(), &name, &keep).map_err(at)?;
+        }
+        Ok(())
+    }
+
+    fn opaque(&mut self, path: &[u8]) -> Result<(), Failure> {
+        match self.directories.find(path, Missing::Leave)? {
+            Some(directory) if !directory.is_fresh => {}
+            _ => return Ok(()),
+        }
+        let directory = self.let_go(path)?;
+        let own = super::descent::open_directory(directory.fd.as_fd(), c".")
+            .map_err(Failure::at("open", path))?;
+        let keep = |inode: u64, name: &CStr| self.is_made(inode, name);
+        empty_directory(own, &keep).map_err(|failure| below(path, failure))?;
+        Ok(())
+    }
+
+    /// What has `name` in `parent` now.
+    fn existing(&mut self, parent: &Directory, name: &[u8]) -> Result<Existing, Failure> {
+        if self.made.contains(&self.key(parent.inode, name)) {
+            self.writers.drain()?;
+        } else if parent.is_fresh {
+            return Ok(Existing::Nothing);
+        }
+        match rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => Existing::Directory,
+                FileType::Symlink => Existing::Symlink,
+                _ => Existing::Other,
+            }),
+            Err(Errno::NOENT) => Ok(Existing::Nothing),
+            Err(error) => Err(Failure::at("look up", name)(error)),
+        }
+    }
+
+    /// Removes what is in the way; returns `parent`, which may have been opened again.
+    fn make_room(
+        &mut self,
+        parent: Directory,
+        parent_path: &[u8],
+        name: &[u8],
+        room: Room,
+        existing: Existing,
+    ) -> Result<Directory, Failure> {
+        match room {
+            Room::Free | Room::Keep => return Ok(parent),
+            Room::Unlink => {
+                if existing == Existing::Symlink {
+                    self.directories.forget_links();
+                }
+                rustix::fs::unlinkat(&parent.fd, name, AtFlags::empty())
+                    .map_err(|error| below(parent_path, Failure::at("replace", name)(error)))?;
+                return Ok(parent);
+            }
+            Room::RemoveTree => {}
+        }
+        let parent = self.let_go(parent_path)?;
+        let at = |failure: Failure| below(parent_path, failure);
+        let name = c_name(name).map_err(at)?;
+        remove_at(parent.fd.as_fd(), &name, &|_, _| false).map_err(at)?;
+        Ok(parent)
+    }
+
+    /// Lets go of all directories, since some may be removed, but for the one at `path`.
+    fn let_go(&mut self, path: &[u8]) -> Result<Directory, Failure> {
+        self.writers.drain()?;
+        self.directories.let_all_go()?;
+        self.parent(path)
+    }
+
+    fn parent(&mut self, path: &[u8]) -> Result<Directory, Failure> {
+        self.directories
+            .find(path, Missing::Make)?
+            .ok_or_else(|| Failure::at("open the directory", path)(Errno::NOENT))
+    }
+
+    fn key(&self, directory: u64, name: &[u8]) -> u64 {
+        self.hashes.hash_one((directory, name))
+    }
+
+    fn is_made(&self, directory: u64, name: &CStr) -> bool {
+        self.made.contains(&self.key(directory, name.to_bytes()))
+    }
+}
+
+fn symlink(entry: &Entry, parent: &Directory, target: &[u8]) -> Result<(), Failure> {
+    let path = entry.path.as_bytes();
+    let (_, name) = entry.path.split();
+    rustix::fs::symlinkat(target, &parent.fd, name).map_err(Failure::at("create", path))?;
+    let times = modified_at(entry.mtime);
+    rustix::fs::utimensat(&parent.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(Failure::at("set the time of", path))
+}
+
+/// Adds the directory to the path of a failure.
+fn below(directory: &[u8], mut failure: Failure) -> Failure {
+    if !directory.is_empty() {
+        failure.path = [directory, b"/", &failure.path].concat();
+    }
+    failure
+}
+
+fn c_name(name: &[u8]) -> Result<CString, Failure> {
+    CString::new(name).map_err(|_| Failure::at("open", name)(Errno::INVAL))
+}
+
+/// Finds out which mode bits new files do not get. The umask cannot be read without changing
+/// it for all threads, and says nothing where the directory has a default ACL.
+fn creation_mask(root: &OwnedFd) -> io::Result<u32> {
+    let name = c".udocker-mode-probe";
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let probe = rustix::fs::openat(root, name, flags, Mode::from_raw_mode(0o777))?;
+    let mode = rustix::fs::fstat(&probe)?.st_mode;
+    rustix::fs::unlinkat(root, name, AtFlags::empty())?;
+    Ok(!mode & 0o777)
+}

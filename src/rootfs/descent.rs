@@ -1,0 +1,128 @@
+//! Going down and up a tree of any depth with few file descriptors and no recursion.
+//!
+//! Every step is one name relative to an open directory, never followed if it is a symbolic
+//! link, so that paths may be longer than a system call accepts and nobody who moves things
+//! about meanwhile can lead the way elsewhere. Only the lowest directories are held open; on the
+//! way up, one that was closed is opened again as `..` of the one below, and must be the same.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+/// Directories held open at once.
+const MAX_OPEN: usize = 32;
+
+/// How directories are opened: to be read, and only if they are directories.
+pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// The way from the top of a tree down to one of its directories; `T` is what the caller keeps
+/// for each directory on it.
+pub(super) struct Descent<T> {
+    levels: Vec<Level<T>>,
+}
+
+struct Level<T> {
+    /// Its name in the directory above; empty at the top.
+    name: CString,
+    fd: Option<OwnedFd>,
+    id: (u64, u64),
+    state: T,
+}
+
+impl<T> Descent<T> {
+    /// Starts at `top`.
+    pub(super) fn new(top: OwnedFd, state: T) -> io::Result<Descent<T>> {
+        let id = id_of(&rustix::fs::fstat(&top)?);
+        Ok(Descent {
+            levels: vec![Level {
+                name: CString::default(),
+                fd: Some(top),
+                id,
+                state,
+            }],
+        })
+    }
+
+    /// The directory now reached, and what is kept for it.
+    pub(super) fn here(&mut self) -> (BorrowedFd<'_>, &mut T) {
+        let level = self.levels.last_mut().expect("the top is never left");
+        let fd = level.fd.as_ref().expect("the lowest directory is open");
+        (fd.as_fd(), &mut level.state)
+    }
+
+    /// The number of the directory's inode.
+    pub(super) fn inode(&self) -> u64 {
+        self.levels.last().expect("the top is never left").id.1
+    }
+
+    /// Goes down into `directory`, which is called `name` here.
+    pub(super) fn down(&mut self, name: CString, directory: OwnedFd, state: T) -> io::Result<()> {
+        let id = id_of(&rustix::fs::fstat(&directory)?);
+        if let Some(far) = self.levels.len().checked_sub(MAX_OPEN) {
+            self.levels[far].fd = None;
+        }
+        self.levels.push(Level {
+            name,
+            fd: Some(directory),
+            id,
+            state,
+        });
+        Ok(())
+    }
+
+    /// Goes up, and returns the name of the directory just left and what was kept for it; none
+    /// at the top.
+    pub(super) fn up(&mut self) -> io::Result<Option<(CString, T)>> {
+        if self.levels.len() < 2 {
+            return Ok(None);
+        }
+        let left = self.levels.pop().expect("there are two");
+        let level = self.levels.last_mut().expect("there were two");
+        if level.fd.is_none() {
+            let below = left.fd.as_ref().expect("the lowest directory is open");
+            let fd = rustix::fs::openat(below, c"..", OPEN_DIRECTORY, Mode::empty())?;
+            if id_of(&rustix::fs::fstat(&fd)?) != level.id {
+                return Err(io::Error::other("a directory was moved meanwhile"));
+            }
+            level.fd = Some(fd);
+        }
+        Ok(Some((left.name, left.state)))
+    }
+
+    /// The path from the top to `name` here, for messages.
+    pub(super) fn path_of(&self, name: &CStr) -> Vec<u8> {
+        let mut path = Vec::new();
+        for level in &self.levels[1..] {
+            path.extend_from_slice(level.name.as_bytes());
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.to_bytes());
+        path
+    }
+}
+
+fn id_of(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// Opens the directory `name` in `parent`; where its mode forbids that, its owner gets all
+/// rights first.
+pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let open = || rustix::fs::openat(parent, name, OPEN_DIRECTORY, Mode::empty());
+    match open() {
+        Err(Errno::ACCESS) => {}
+        other => return Ok(other?),
+    }
+    // Changing the mode by name would follow a link that somebody puts there meanwhile.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let by_handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
+    rustix::fs::chmod(by_handle, Mode::RWXU)?;
+    Ok(open()?)
+}

@@ -1,0 +1,339 @@
+//! The directories of the tree that entries are being made in, held open.
+//!
+//! A path out of an archive is resolved as a process inside the root would: symbolic links on the
+//! way count from the root and never lead out of it. This is done here, name by name, each
+//! relative to an open directory and never followed by the kernel. `openat2(RESOLVE_IN_ROOT)`
+//! would do the same in one call, but many systems lack it or forbid it, so that this way has to
+//! be right in any case; and since directories stay open, most entries cost no resolution at all.
+//!
+//! Making something in a directory changes its mtime, so each one that is opened has the time it
+//! had, or that its entry asks for, set when it is let go.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, Stat};
+use rustix::io::Errno;
+
+use super::descent::OPEN_DIRECTORY;
+use super::error::Failure;
+use super::tar::Timestamp;
+use super::writers::modified_at;
+
+/// Directories held open; a soft limit of 1024 descriptors, as is usual, leaves room for more.
+const MAX_OPEN: usize = 256;
+/// As the kernel has it.
+const MAX_SYMLINKS: usize = 40;
+/// What directories get that no entry describes.
+const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// A directory of the tree.
+#[derive(Clone)]
+pub(super) struct Directory {
+    pub(super) fd: Arc<OwnedFd>,
+    /// Together with a name this tells entries apart, whatever links lead to the directory.
+    pub(super) inode: u64,
+    /// Whether the layer being applied made it, so that nothing of lower layers is in it.
+    pub(super) is_fresh: bool,
+}
+
+/// What to do about directories that are not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Make them, also in place of files.
+    Make,
+    /// Have none.
+    Leave,
+}
+
+/// The open directories.
+pub(super) struct Directories {
+    root: Arc<OwnedFd>,
+    /// What paths in the archive lead to.
+    paths: HashMap<Vec<u8>, Known>,
+    open: HashMap<u64, Open>,
+    /// Counts uses, to tell which directories were used last.
+    clock: u64,
+    layer: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    inode: u64,
+    /// Whether a symbolic link is on the way, so that the path may come to mean another one.
+    is_through_link: bool,
+}
+
+struct Open {
+    fd: Arc<OwnedFd>,
+    mtime: Timestamp,
+    made_in_layer: Option<usize>,
+    used: u64,
+}
+
+impl Directories {
+    pub(super) fn new(root: OwnedFd) -> Directories {
+        Directories {
+            root: Arc::new(root),
+            paths: HashMap::new(),
+            open: HashMap::new(),
+            clock: 0,
+            layer: 0,
+        }
+    }
+
+    /// Begins another layer: no directory is fresh any more.
+    pub(super) fn next_layer(&mut self) {
+        self.layer += 1;
+    }
+
+    /// Whether some have to be let go before more are opened.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.len() >= MAX_OPEN
+    }
+
+    /// Lets go of those not used lately. Nothing may be under way in them.
+    pub(super) fn let_half_go(&mut self) -> Result<(), Failure> {
+        let mut uses: Vec<u64> = self.open.values().map(|open| open.used).collect();
+        uses.sort_unstable();
+        let first_kept = uses[uses.len() / 2];
+        self.let_go(|open| open.used < first_kept)
+    }
+
+    /// Lets go of all. Nothing may be under way in them.
+    pub(super) fn let_all_go(&mut self) -> Result<(), Failure> {
+        self.let_go(|_| true)
+    }
+
+    fn let_go(&mut self, is_over: impl Fn(&Open) -> bool) -> Result<(), Failure> {
+        for open in self.open.values().filter(|open| is_over(open)) {
+            rustix::fs::futimens(&open.fd, &modified_at(open.mtime))
+                .map_err(Failure::at("set the time of a directory of", b""))?;
+        }
+        self.open.retain(|_, open| !is_over(open));
+        let open = &self.open;
+        self.paths
+            .retain(|_, known| open.contains_key(&known.inode));
+        Ok(())
+    }
+
+    /// Forgets where paths through symbolic links lead, since one is about to change.
+    pub(super) fn forget_links(&mut self) {
+        self.paths.retain(|_, known| !known.is_through_link);
+    }
+
+    /// Sets the time that a directory has in the end.
+    pub(super) fn set_mtime(&mut self, directory: &Directory, mtime: Timestamp) {
+        if let Some(open) = self.open.get_mut(&directory.inode) {
+            open.mtime = mtime;
+        }
+    }
+
+    /// Opens the directory at `path`, which is relative to the root and has no `..` in it.
+    pub(super) fn find(
+        &mut self,
+        path: &[u8],
+        missing: Missing,
+    ) -> Result<Option<Directory>, Failure> {
+        if let Some(known) = self.paths.get(path).copied() {
+            return Ok(self.reuse(known.inode));
+        }
+        if let Some((fd, is_through_link)) = self.walk_down(path) {
+            return self.keep(path, fd, is_through_link, false).map(Some);
+        }
+        match walk(&self.root, path, missing) {
+            Ok(walked) => self
+                .keep(path, walked.fd, walked.is_through_link, walked.is_new)
+                .map(Some),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if missing == Missing::Leave => {
+                Ok(None)
+            }
+            Err(error) => Err(Failure::at("open the directory", path)(error)),
+        }
+    }
+
+    /// Takes in the directory `name` of `parent`, which `path` leads to.
+    pub(super) fn enter(
+        &mut self,
+        path: &[u8],
+        parent: &Directory,
+        name: &[u8],
+        is_new: bool,
+    ) -> Result<Directory, Failure> {
+        let fd = rustix::fs::openat(&parent.fd, name, OPEN_DIRECTORY, Mode::empty())
+            .map_err(Failure::at("open", path))?;
+        let is_through_link = self
+            .paths
+            .get(parent_of(path))
+            .is_none_or(|known| known.is_through_link);
+        self.keep(path, fd, is_through_link, is_new)
+    }
+
+    fn reuse(&mut self, inode: u64) -> Option<Directory> {
+        self.clock += 1;
+        let open = self.open.get_mut(&inode)?;
+        open.used = self.clock;
+        Some(Directory {
+            fd: Arc::clone(&open.fd),
+            inode,
+            is_fresh: open.made_in_layer == Some(self.layer),
+        })
+    }
+
+    fn keep(
+        &mut self,
+        path: &[u8],
+        fd: OwnedFd,
+        is_through_link: bool,
+        is_new: bool,
+    ) -> Result<Directory, Failure> {
+        let stat = rustix::fs::fstat(&fd).map_err(Failure::at("open", path))?;
+        let inode = stat.st_ino;
+        self.paths.insert(
+            path.to_vec(),
+            Known {
+                inode,
+                is_through_link,
+            },
+        );
+        self.clock += 1;
+        // Where another path led to the same directory, that one knows the time it shall have.
+        let open = self.open.entry(inode).or_insert_with(|| Open {
+            fd: Arc::new(fd),
+            mtime: mtime_of(&stat),
+            made_in_layer: is_new.then_some(self.layer),
+            used: 0,
+        });
+        open.used = self.clock;
+        Ok(Directory {
+            fd: Arc::clone(&open.fd),
+            inode,
+            is_fresh: open.made_in_layer == Some(self.layer),
+        })
+    }
+
+    /// Opens what is below the nearest directory that is open already, if that takes nothing but
+    /// plain steps down.
+    fn walk_down(&self, path: &[u8]) -> Option<(OwnedFd, bool)> {
+        let mut above = path;
+        let (start, is_through_link) = loop {
+            if above.is_empty() {
+                break (&self.root, false);
+            }
+            above = parent_of(above);
+            if let Some(known) = self.paths.get(above)
+                && let Some(open) = self.open.get(&known.inode)
+            {
+                break (&open.fd, known.is_through_link);
+            }
+        };
+        let mut fd = open_step(start.as_fd(), b".").ok()?;
+        for name in components(&path[above.len()..]) {
+            fd = open_step(fd.as_fd(), name).ok()?;
+        }
+        Some((fd, is_through_link))
+    }
+}
+
+/// Where a walk ended.
+struct Walked {
+    fd: OwnedFd,
+    is_through_link: bool,
+    is_new: bool,
+}
+
+/// Goes from the root to `path` as a process inside would.
+fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> rustix::io::Result<Walked> {
+    let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+    // The names that lead here without any link; going up is walking down again from the root,
+    // since what the kernel takes for `..` may have been moved.
+    let mut behind: Vec<Vec<u8>> = Vec::new();
+    let mut links = 0;
+    let mut here = Walked {
+        fd: open_step(root.as_fd(), b".")?,
+        is_through_link: false,
+        is_new: false,
+    };
+    while let Some(name) = ahead.pop() {
+        if name == b".." {
+            behind.pop();
+            here.fd = open_step(root.as_fd(), b".")?;
+            for name in &behind {
+                here.fd = open_step(here.fd.as_fd(), name)?;
+            }
+            continue;
+        }
+        match open_step(here.fd.as_fd(), &name) {
+            Ok(fd) => {
+                here.fd = fd;
+                here.is_new = false;
+                behind.push(name);
+            }
+            Err(Errno::NOENT) if missing == Missing::Make => {
+                here.fd = make_implied(here.fd.as_fd(), &name)?;
+                here.is_new = true;
+                behind.push(name);
+            }
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                match rustix::fs::readlinkat(&here.fd, &name[..], Vec::new()) {
+                    Ok(target) => {
+                        links += 1;
+                        if links > MAX_SYMLINKS {
+                            return Err(Errno::LOOP);
+                        }
+                        here.is_through_link = true;
+                        let target = target.to_bytes();
+                        if target.starts_with(b"/") {
+                            behind.clear();
+                            here.fd = open_step(root.as_fd(), b".")?;
+                        }
+                        ahead.extend(components(target).rev().map(<[u8]>::to_vec));
+                    }
+                    // Not a link: a file of a lower layer, where an upper one has a directory.
+                    Err(Errno::INVAL) if missing == Missing::Make => {
+                        rustix::fs::unlinkat(&here.fd, &name[..], AtFlags::empty())?;
+                        ahead.push(name);
+                    }
+                    Err(Errno::INVAL) => return Err(Errno::NOTDIR),
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(here)
+}
+
+/// Makes a directory that an entry implies; the time of the one above stays as it was.
+fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let stat = rustix::fs::fstat(parent)?;
+    rustix::fs::mkdirat(parent, name, IMPLIED_MODE)?;
+    let fd = open_step(parent, name)?;
+    rustix::fs::fchmod(&fd, IMPLIED_MODE)?;
+    rustix::fs::futimens(parent, &modified_at(mtime_of(&stat)))?;
+    Ok(fd)
+}
+
+fn open_step(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(parent, name, OPEN_DIRECTORY, Mode::empty())
+}
+
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/')
+        .filter(|name| !matches!(*name, b"" | b"."))
+}
+
+fn parent_of(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => &path[..slash],
+        None => &[],
+    }
+}
+
+fn mtime_of(stat: &Stat) -> Timestamp {
+    Timestamp {
+        seconds: stat.st_mtime,
+        nanoseconds: stat.st_mtime_nsec as i64,
+    }
+}

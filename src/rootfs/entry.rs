@@ -1,0 +1,306 @@
+//! A tar entry made safe, or refused.
+//!
+//! Pure: an [`Entry`] that exists names nothing outside the root, whatever the archive said.
+
+use std::fmt;
+
+use super::tar::{Member, MemberKind, SparseMap, Timestamp};
+
+/// The longest path that is taken: far beyond what a single system call accepts, and short
+/// enough to keep many in memory.
+const MAX_PATH_BYTES: usize = 64 * 1024;
+/// The longest name that Linux file systems take.
+const MAX_NAME_BYTES: usize = 255;
+
+/// Why an entry is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// A `..` in its name could lead out of the root.
+    #[error("its name holds '..'")]
+    Escapes,
+    /// The root itself can be nothing but a directory.
+    #[error("its name is that of the root, and it is no directory")]
+    ReplacesRoot,
+    /// A NUL cannot be part of a file name.
+    #[error("its name holds a NUL byte")]
+    HoldsNul,
+    /// The path, or a name in it, is longer than any file system takes.
+    #[error("its name is too long")]
+    TooLong,
+    /// A whiteout of nothing, of `.` or of `..`.
+    #[error("it is a whiteout that names nothing to delete")]
+    EmptyWhiteout,
+    /// A whiteout has nothing below it.
+    #[error("it lies below a whiteout")]
+    BelowWhiteout,
+    /// A link without a target.
+    #[error("it is a link to nothing")]
+    NoTarget,
+}
+
+/// A path relative to the root: without `..`, `.`, empty components, or NULs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EntryPath(Vec<u8>);
+
+impl EntryPath {
+    /// Takes a name as it stands in an archive. Leading slashes mean the root.
+    pub(super) fn new(name: &[u8]) -> Result<EntryPath, EntryError> {
+        if name.len() > MAX_PATH_BYTES {
+            return Err(EntryError::TooLong);
+        }
+        if name.contains(&0) {
+            return Err(EntryError::HoldsNul);
+        }
+        let mut path = Vec::with_capacity(name.len());
+        for component in name.split(|&byte| byte == b'/') {
+            match component {
+                b"" | b"." => continue,
+                b".." => return Err(EntryError::Escapes),
+                _ if component.len() > MAX_NAME_BYTES => return Err(EntryError::TooLong),
+                _ => {}
+            }
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(component);
+        }
+        Ok(EntryPath(path))
+    }
+
+    /// Takes the target of a hard link: `..` goes up, though not beyond the root.
+    fn of_target(name: &[u8]) -> Result<EntryPath, EntryError> {
+        let mut components = Vec::new();
+        for component in name.split(|&byte| byte == b'/') {
+            if component == b".." {
+                components.pop();
+            } else {
+                components.push(component);
+            }
+        }
+        let path = EntryPath::new(&components.join(&b'/'))?;
+        if path.is_root() {
+            return Err(EntryError::NoTarget);
+        }
+        Ok(path)
+    }
+
+    /// Whether this is the root itself.
+    pub(super) fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The path of the directory that holds it, empty for the root, and its name there.
+    pub(super) fn split(&self) -> (&[u8], &[u8]) {
+        match self.0.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (&self.0[..slash], &self.0[slash + 1..]),
+            None => (&[], &self.0),
+        }
+    }
+
+    /// The whole path.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// An entry that can be applied.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) path: EntryPath,
+    pub(super) kind: EntryKind,
+    pub(super) mode: u32,
+    pub(super) mtime: Timestamp,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What an entry is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Directory,
+    /// A regular file with so many bytes of content in the archive.
+    File {
+        stored: u64,
+        sparse: Option<SparseMap>,
+    },
+    /// The target counts from the root.
+    HardLink {
+        target: EntryPath,
+    },
+    /// The target is not interpreted here: it means something to the guest only.
+    Symlink {
+        target: Vec<u8>,
+    },
+    Fifo,
+    Device,
+}
+
+impl Entry {
+    /// Makes a member of an archive safe.
+    pub(super) fn new(member: Member) -> Result<Entry, EntryError> {
+        let path = EntryPath::new(&member.path)?;
+        let kind = match member.kind {
+            MemberKind::Directory => EntryKind::Directory,
+            MemberKind::File { sparse } => EntryKind::File {
+                stored: member.stored,
+                sparse,
+            },
+            MemberKind::HardLink { target } => EntryKind::HardLink {
+                target: EntryPath::of_target(&target)?,
+            },
+            MemberKind::Symlink { target } => EntryKind::Symlink {
+                target: symlink_target(target)?,
+            },
+            MemberKind::Fifo => EntryKind::Fifo,
+            MemberKind::Device => EntryKind::Device,
+        };
+        if path.is_root() && kind != EntryKind::Directory {
+            return Err(EntryError::ReplacesRoot);
+        }
+        // The tree has to stay usable and removable by its owner.
+        let least = match kind {
+            EntryKind::Directory => 0o700,
+            _ => 0o600,
+        };
+        Ok(Entry {
+            path,
+            kind,
+            mode: member.mode & 0o7777 | least,
+            mtime: member.mtime,
+            xattrs: member
+                .xattrs
+                .into_iter()
+                .filter(|(name, _)| name.starts_with(b"user.") && !name.contains(&0))
+                .collect(),
+        })
+    }
+}
+
+fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryError> {
+    match target {
+        target if target.is_empty() => Err(EntryError::NoTarget),
+        target if target.len() > MAX_PATH_BYTES => Err(EntryError::TooLong),
+        target if target.contains(&0) => Err(EntryError::HoldsNul),
+        target => Ok(target),
+    }
+}
+
+/// A name out of an archive, shown so that it can neither break the line nor steer the terminal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ShownPath(Vec<u8>);
+
+impl From<&[u8]> for ShownPath {
+    fn from(path: &[u8]) -> ShownPath {
+        ShownPath(path.to_vec())
+    }
+}
+
+impl fmt::Display for ShownPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_SHOWN: usize = 300;
+        let (shown, rest) = match self.0.len() {
+            ..=MAX_SHOWN => (&self.0[..], ""),
+            _ => (&self.0[..MAX_SHOWN], "…"),
+        };
+        for chunk in shown.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if character.is_control() {
+                    write!(f, "{}", character.escape_default())?;
+                } else {
+                    write!(f, "{character}")?;
+                }
+            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
+        }
+        f.write_str(rest)
+    }
+}
+
+impl fmt::Debug for ShownPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{self}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_taken_from_the_root_or_refused() {
+        let long_name = "n".repeat(255);
+        let too_long_name = "n".repeat(256);
+        let too_long_path = "d/".repeat(MAX_PATH_BYTES / 2 + 1);
+        for (name, expected) in [
+            ("", Ok("")),
+            (".", Ok("")),
+            ("./", Ok("")),
+            ("/", Ok("")),
+            ("a", Ok("a")),
+            ("./a//b/./c/", Ok("a/b/c")),
+            ("///etc/passwd", Ok("etc/passwd")),
+            ("..a/...", Ok("..a/...")),
+            ("a\nb", Ok("a\nb")),
+            (&long_name, Ok(&*long_name)),
+            ("..", Err(EntryError::Escapes)),
+            ("a/../b", Err(EntryError::Escapes)),
+            ("/../etc/passwd", Err(EntryError::Escapes)),
+            ("a/..", Err(EntryError::Escapes)),
+            ("a\0b", Err(EntryError::HoldsNul)),
+            (&too_long_name, Err(EntryError::TooLong)),
+            (&too_long_path, Err(EntryError::TooLong)),
+        ] {
+            let path = EntryPath::new(name.as_bytes());
+            assert_eq!(
+                path.as_ref().map(|path| path.as_bytes()),
+                expected.map(str::as_bytes).as_ref().map(|path| *path),
+                "{name:.40}"
+            );
+        }
+    }
+
+    #[test]
+    fn hard_link_targets_stay_below_the_root() {
+        for (name, expected) in [
+            ("a/b", Ok("a/b")),
+            ("/a/./b", Ok("a/b")),
+            ("a/../b", Ok("b")),
+            ("../../etc/passwd", Ok("etc/passwd")),
+            ("", Err(EntryError::NoTarget)),
+            ("a/..", Err(EntryError::NoTarget)),
+            ("a\0", Err(EntryError::HoldsNul)),
+        ] {
+            let path = EntryPath::of_target(name.as_bytes());
+            let expected = expected.map(|path: &str| EntryPath(path.as_bytes().to_vec()));
+            assert_eq!(path, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn shown_names_hold_no_control_characters() {
+        for (name, expected) in [
+            (&b"plain/\xc3\xa4"[..], "plain/ä"),
+            (b"a\nb\x1b[2J", "a\\nb\\u{1b}[2J"),
+            (b"bad\xff\xfe", "bad\\xff\\xfe"),
+        ] {
+            assert_eq!(ShownPath::from(name).to_string(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leaves_the_root(name in proptest::collection::vec(
+            prop_oneof![Just(b'/'), Just(b'.'), Just(0), any::<u8>()], 0..40)
+        ) {
+            if let Ok(path) = EntryPath::new(&name) {
+                prop_assert!(!path.as_bytes().starts_with(b"/"));
+                prop_assert!(!path.as_bytes().contains(&0));
+                for component in path.as_bytes().split(|&byte| byte == b'/') {
+                    prop_assert!(component != b".." && component != b".");
+                    prop_assert!(path.is_root() || !component.is_empty());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Decompressing and hashing, beside the thread that applies what comes out.
+//!
+//! ```text
+//! source → decompress ──┬─→ Source (parser, writers)
+//!          (feed)       └─→ hash
+//! ```
+//! Both sides share the same chunks. There is a fixed number of them, so that a slow disk slows
+//! the download down instead of filling the memory.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+
+use super::Layer;
+use super::tar::{ArchiveError, Chunk, Piece};
+use crate::oci::{Algorithm, DiffId, Digest, Hasher};
+use crate::progress::{Progress, Task};
+use crate::stream::decompress;
+
+const CHUNK_BYTES: usize = 256 * 1024;
+/// With the chunks' size, this bounds what is under way to 16 MiB.
+const MAX_CHUNKS: usize = 64;
+
+/// Starts feeding `layers` and returns where they arrive. An error of `layers` itself ends the
+/// feed and is left in `failed`.
+pub(super) fn start<'scope, 'env, 'a, I, E>(
+    scope: &'scope Scope<'scope, 'env>,
+    layers: I,
+    failed: &'env Mutex<Option<E>>,
+    progress: &'env dyn Progress,
+) -> Receiver<Piece>
+where
+    I: Iterator<Item = Result<Layer<'a>, E>> + Send + 'scope,
+    E: Send,
+    'a: 'scope,
+{
+    let (pieces, arriving) = channel();
+    let (work, hashing) = channel();
+    scope.spawn(move || hash(&hashing));
+    scope.spawn(move || {
+        let mut feed = Feed::new(pieces, work);
+        for layer in layers {
+            let is_wanted = match layer {
+                Ok(layer) => feed.layer(layer, progress),
+                Err(error) => {
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    false
+                }
+            };
+            if !is_wanted {
+                return;
+            }
+        }
+    });
+    arriving
+}
+
+/// What the hashing thread is to do.
+enum HashWork {
+    Begin(Algorithm),
+    Data(Arc<Chunk>),
+    End(Sender<Digest>),
+}
+
+fn hash(work: &Receiver<HashWork>) {
+    let mut current = None;
+    for step in work {
+        match step {
+            HashWork::Begin(algorithm) => current = Some(Hasher::new(algorithm)),
+            HashWork::Data(chunk) => {
+                if let Some(hasher) = &mut current {
+                    hasher.update(chunk.bytes());
+                }
+            }
+            HashWork::End(answer) => {
+                if let Some(hasher) = current.take() {
+                    // Who asked may have given up.
+                    let _ = answer.send(hasher.finish());
+                }
+            }
+        }
+    }
+}
+
+struct Feed {
+    pieces: Sender<Piece>,
+    hashing: Sender<HashWork>,
+    /// Buffers that came back, and how many more may be made.
+    returned: Receiver<Vec<u8>>,
+    home: Sender<Vec<u8>>,
+    unmade: usize,
+}
+
+impl Feed {
+    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>) -> Feed {
+        let (home, returned) = channel();
+        Feed {
+            pieces,
+            hashing,
+            returned,
+            home,
+            unmade: MAX_CHUNKS,
+        }
+    }
+
+    /// Sends one layer; returns whether more are wanted.
+    fn layer(&mut self, layer: Layer<'_>, progress: &dyn Progress) -> bool {
+        let task = progress.begin(&layer.name, layer.size);
+        if self.pieces.send(Piece::Begin(layer.name)).is_err() {
+            return false;
+        }
+        let source = Counted {
+            source: layer.source,
+            task: &*task,
+        };
+        let result = self.content(source, layer.diff_id);
+        let is_good = result.is_ok();
+        self.pieces.send(Piece::End(result)).is_ok() && is_good
+    }
+
+    fn content(
+        &mut self,
+        source: impl Read + Send,
+        expected: Option<DiffId>,
+    ) -> Result<(), ArchiveError> {
+        let (_, mut reader) = decompress(source).map_err(ArchiveError::Read)?;
+        // The receivers end only when the work as a whole is given up, which the next piece
+        // that is sent will tell.
+        if let Some(DiffId(digest)) = &expected {
+            let _ = self.hashing.send(HashWork::Begin(digest.algorithm()));
+        }
+        loop {
+            let mut bytes = self.buffer();
+            let count = fill(&mut reader, &mut bytes).map_err(ArchiveError::Read)?;
+            if count == 0 {
+                break;
+            }
+            bytes.truncate(count);
+            let chunk = Arc::new(Chunk::new(bytes, self.home.clone()));
+            if expected.is_some() {
+                let _ = self.hashing.send(HashWork::Data(Arc::clone(&chunk)));
+            }
+            if self.pieces.send(Piece::Data(chunk)).is_err() {
+                return Ok(());
+            }
+        }
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let (answer, digest) = channel();
+        let _ = self.hashing.send(HashWork::End(answer));
+        match digest.recv() {
+            Ok(digest) if DiffId(digest.clone()) == expected => Ok(()),
+            Ok(digest) => Err(ArchiveError::WrongContent {
+                expected,
+                actual: DiffId(digest),
+            }),
+            Err(_) => Err(ArchiveError::Read(io::Error::other("hashing stopped"))),
+        }
+    }
+
+    /// A buffer of the full size, as soon as there is one.
+    fn buffer(&mut self) -> Vec<u8> {
+        let mut bytes = match self.returned.try_recv() {
+            Ok(bytes) => bytes,
+            Err(_) if self.unmade > 0 => {
+                self.unmade -= 1;
+                Vec::new()
+            }
+            // Never disconnected: this end holds a sender too.
+            Err(_) => self.returned.recv().unwrap_or_default(),
+        };
+        bytes.resize(CHUNK_BYTES, 0);
+        bytes
+    }
+}
+
+/// Reads until the buffer is full or the source ends.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Tells a task what was read.
+struct Counted<'t, R> {
+    source: R,
+    task: &'t dyn Task,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.task.advance(count as u64);
+        Ok(count)
+    }
+}

@@ -1,0 +1,129 @@
+//! Layers → directory tree.
+//!
+//! [`apply_layers`] unpacks an image's layers one over the other, as the OCI image specification
+//! says, for a user without privilege: every file is the caller's, device nodes are left out, and
+//! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
+//! holds can reach outside the root. [`remove_tree`] removes such a tree, and [`tree_size`]
+//! measures it.
+//!
+//! ```text
+//! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
+//! ```
+//! `entry` and `plan` decide and touch nothing. `apply` acts, with `directories` to find where,
+//! `writers` to write small files beside it, and `remove` to make room.
+//!
+//! Source: OCI image-spec v1.1, "Image Layer Filesystem Changeset".
+
+mod apply;
+mod descent;
+mod directories;
+mod entry;
+mod error;
+mod feed;
+mod plan;
+mod remove;
+mod size;
+mod tar;
+mod writers;
+
+pub use entry::{EntryError, ShownPath};
+pub use error::RootfsError;
+pub use remove::remove_tree;
+pub use size::tree_size;
+pub use tar::ArchiveError;
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::Mode;
+
+use crate::host::fs::FsError;
+use crate::oci::DiffId;
+use crate::progress::Progress;
+use apply::Applier;
+use tar::Source;
+use writers::{Queue, Writers};
+
+/// A layer to be applied.
+pub struct Layer<'a> {
+    /// What messages call it, such as a short digest.
+    pub name: String,
+    /// Its bytes, compressed or not.
+    pub source: Box<dyn Read + Send + 'a>,
+    /// The digest that its uncompressed bytes must have; not checked if there is none.
+    pub diff_id: Option<DiffId>,
+    /// How many bytes `source` has, where that is known, to show progress.
+    pub size: Option<u64>,
+}
+
+/// What an image may take, against layers that unpack to more than anybody has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes in regular files, holes included. None for as much as the disk has room for.
+    pub max_unpacked_bytes: Option<u64>,
+    /// Entries of all layers.
+    pub max_entries: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_unpacked_bytes: None,
+            max_entries: 50_000_000,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Layers applied.
+    pub layers: u64,
+    /// Entries in them, whiteouts included.
+    pub entries: u64,
+    /// Bytes in regular files, those included that later layers replace.
+    pub bytes: u64,
+    /// Device nodes, and links to them, that were left out.
+    pub skipped_devices: u64,
+}
+
+/// Applies `layers`, base first, to `root`, an existing empty directory.
+///
+/// Layers are taken from the iterator one ahead of their turn, on a thread of its own, so that it
+/// may wait for a download. Reads every source to the end of what its compression format has;
+/// checks diff_ids in the same pass. At most about 24 MiB are held in memory, whatever the layers
+/// hold, and 8 to 16 bytes for each entry of a layer.
+///
+/// # Errors
+/// Those of the iterator; a layer that cannot be read, is no archive, or has another content
+/// than its diff_id says; an entry that is refused; a limit; a system call that fails. The tree
+/// is then left as it is, for the caller to remove.
+pub fn apply_layers<'a, I, E>(
+    root: &Path,
+    layers: I,
+    limits: Limits,
+    progress: &dyn Progress,
+) -> Result<Summary, E>
+where
+    I: IntoIterator<Item = Result<Layer<'a>, E>>,
+    I::IntoIter: Send,
+    E: From<RootfsError> + Send,
+{
+    let directory = rustix::fs::open(root, descent::OPEN_DIRECTORY, Mode::empty())
+        .map_err(|error| RootfsError::from(FsError::at("open", root)(error.into())))?;
+    let layers = layers.into_iter();
+    let failed = Mutex::new(None);
+    let queue = Queue::default();
+    let result = std::thread::scope(|scope| {
+        let pieces = feed::start(scope, layers, &failed, progress);
+        let writers = Writers::start(scope, &queue);
+        let applier = Applier::new(directory, writers, limits)
+            .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;
+        applier.layers(&mut Source::new(&pieces))
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(result?),
+    }
+}

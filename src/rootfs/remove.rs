@@ -1,0 +1,297 @@
+//! Removing trees, whatever the modes, depth and names inside.
+
+use std::ffi::{CStr, CString, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Timespec, Timestamps, UTIME_OMIT,
+};
+use rustix::io::Errno;
+
+use super::descent::{Descent, open_directory};
+use super::error::{Failure, RootfsError};
+use crate::host::fs::FsError;
+
+/// Names of subdirectories kept in memory, over all levels. Those beyond are found again later.
+const MAX_PENDING: usize = 16 * 1024;
+const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
+
+/// Removes `path` and, if it is a directory, all that is in it.
+///
+/// Symbolic links are removed, not followed. Directories whose mode forbids it are given `u+rwx`
+/// first. A path that is not there is no error.
+///
+/// # Errors
+/// The system refuses; what was removed until then stays removed.
+pub fn remove_tree(path: &Path) -> Result<(), RootfsError> {
+    let Some(name) = path.file_name() else {
+        return Err(FsError::at("remove", path)(Errno::INVAL.into()).into());
+    };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = match rustix::fs::open(parent, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened.map_err(|error| FsError::at("open", parent)(error.into()))?,
+    };
+    let name = CString::new(name.as_bytes())
+        .map_err(|_| FsError::at("remove", path)(Errno::INVAL.into()))?;
+    remove_at(directory.as_fd(), &name, &|_, _| false).map_err(|failure| {
+        let path = [parent.as_os_str().as_bytes(), b"/", &failure.path].concat();
+        FsError {
+            action: failure.action,
+            path: PathBuf::from(OsString::from_vec(path)),
+            source: failure.source,
+        }
+        .into()
+    })
+}
+
+/// Tells whether the name in the directory with this inode number has to stay.
+pub(super) type Keep<'a> = &'a dyn Fn(u64, &CStr) -> bool;
+
+/// Removes `name` from `parent` with all that is in it, but for what `keep` says and the
+/// directories that lead there. Paths in failures begin with `name`.
+pub(super) fn remove_at(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    keep: Keep<'_>,
+) -> Result<(), Failure> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        // Linux says the first, POSIX the second, of directories.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(failure("remove", name.to_bytes(), error)),
+    }
+    let directory = match open_directory(parent, name) {
+        Ok(directory) => directory,
+        Err(error) => return Err(failure("open", name.to_bytes(), error)),
+    };
+    let has_kept = empty_directory(directory, keep).map_err(|mut failure| {
+        failure.path = [name.to_bytes(), b"/", &failure.path].concat();
+        failure
+    })?;
+    if has_kept {
+        return Ok(());
+    }
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(failure("remove", name.to_bytes(), error)),
+    }
+}
+
+/// Removes all that is in `directory`, but for what `keep` says and the directories that lead
+/// there, and returns whether anything was kept. Directories that stay keep their mtimes.
+pub(super) fn empty_directory(directory: OwnedFd, keep: Keep<'_>) -> Result<bool, Failure> {
+    let start = |error: io::Error| failure("read", b"", error);
+    let level = Level::new(directory.as_fd()).map_err(start)?;
+    let mut sweep = Sweep {
+        descent: Descent::new(directory, level).map_err(start)?,
+        buffer: vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES],
+        pending: 0,
+        keep,
+    };
+    loop {
+        if sweep.go_down()? {
+            continue;
+        }
+        if !sweep.read_on()? {
+            continue;
+        }
+        if let Some(has_kept) = sweep.go_up()? {
+            return Ok(has_kept);
+        }
+    }
+}
+
+/// A removal under way.
+struct Sweep<'k> {
+    descent: Descent<Level>,
+    buffer: Vec<MaybeUninit<u8>>,
+    /// Names in `pending` of all levels.
+    pending: usize,
+    keep: Keep<'k>,
+}
+
+/// What is known of a directory on the way.
+struct Level {
+    /// Subdirectories still to be emptied.
+    pending: Vec<CString>,
+    /// Whether anything was removed since the directory was last read from its beginning.
+    has_removed: bool,
+    /// Whether anything in it has to stay.
+    has_kept: bool,
+    times: Timestamps,
+}
+
+impl Level {
+    fn new(directory: BorrowedFd<'_>) -> io::Result<Level> {
+        let stat = rustix::fs::fstat(directory)?;
+        Ok(Level {
+            pending: Vec::new(),
+            has_removed: false,
+            has_kept: false,
+            times: Timestamps {
+                last_access: Timespec {
+                    tv_sec: 0,
+                    tv_nsec: UTIME_OMIT,
+                },
+                last_modification: Timespec {
+                    tv_sec: stat.st_mtime,
+                    tv_nsec: stat.st_mtime_nsec as _,
+                },
+            },
+        })
+    }
+}
+
+impl Sweep<'_> {
+    /// Goes down into the next subdirectory that is known, if any is.
+    fn go_down(&mut self) -> Result<bool, Failure> {
+        let (directory, level) = self.descent.here();
+        let Some(name) = level.pending.pop() else {
+            return Ok(false);
+        };
+        self.pending -= 1;
+        let opened = open_directory(directory, &name)
+            .and_then(|subdirectory| Ok((Level::new(subdirectory.as_fd())?, subdirectory)));
+        match opened {
+            Ok((level, subdirectory)) => {
+                let path = name.clone();
+                self.descent
+                    .down(name, subdirectory, level)
+                    .map_err(|error| failure("open", path.to_bytes(), error))?;
+            }
+            // Somebody else removes it too.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(failure("open", &self.descent.path_of(&name), error));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads on in the directory, removes what is no directory, and notes what is one. Returns
+    /// whether its end was reached and nothing was noted.
+    fn read_on(&mut self) -> Result<bool, Failure> {
+        let inode = self.descent.inode();
+        let (directory, level) = self.descent.here();
+        let mut failed = None;
+        let mut entries = RawDir::new(directory, &mut self.buffer);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    failed = Some(("read", c".".to_owned(), error));
+                    break;
+                }
+            };
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let is_directory = match entry.file_type() {
+                FileType::Unknown => is_directory(directory, name),
+                file_type => file_type == FileType::Directory,
+            };
+            if is_directory {
+                if self.pending < MAX_PENDING || level.pending.is_empty() {
+                    level.pending.push(name.to_owned());
+                    self.pending += 1;
+                }
+            } else if (self.keep)(inode, name) {
+                level.has_kept = true;
+            } else {
+                match unlink(directory, name, AtFlags::empty()) {
+                    Ok(()) => level.has_removed = true,
+                    Err(error) => {
+                        failed = Some(("remove", name.to_owned(), error));
+                        break;
+                    }
+                }
+            }
+            if entries.is_buffer_empty() && !level.pending.is_empty() {
+                break;
+            }
+        }
+        match failed {
+            Some((action, name, error)) => {
+                Err(failure(action, &self.descent.path_of(&name), error))
+            }
+            None => Ok(level.pending.is_empty()),
+        }
+    }
+
+    /// Leaves a directory that was read to its end. Returns, at the top, whether anything had to
+    /// stay.
+    fn go_up(&mut self) -> Result<Option<bool>, Failure> {
+        let (directory, level) = self.descent.here();
+        if level.has_kept {
+            // File systems may skip entries when others are removed while they are read.
+            if level.has_removed {
+                level.has_removed = false;
+                rustix::fs::seek(directory, SeekFrom::Start(0))
+                    .map_err(|error| failure("read", b"", error))?;
+                return Ok(None);
+            }
+            rustix::fs::futimens(directory, &level.times)
+                .map_err(|error| failure("set the time of", b"", error))?;
+        }
+        let is_top_kept = level.has_kept;
+        let left = match self.descent.up() {
+            Ok(Some(left)) => left,
+            Ok(None) => return Ok(Some(is_top_kept)),
+            Err(error) => return Err(failure("open", &self.descent.path_of(c".."), error)),
+        };
+        let (name, below) = left;
+        let inode = self.descent.inode();
+        let (directory, level) = self.descent.here();
+        if below.has_kept || (self.keep)(inode, &name) {
+            level.has_kept = true;
+            return Ok(None);
+        }
+        match unlink(directory, &name, AtFlags::REMOVEDIR) {
+            Ok(()) => level.has_removed = true,
+            // Something was skipped while it was read, or others were faster to fill it.
+            Err(Errno::NOTEMPTY) if below.has_removed => {
+                level.pending.push(name);
+                self.pending += 1;
+            }
+            Err(error) => {
+                return Err(failure("remove", &self.descent.path_of(&name), error));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Removes a name; where the directory's mode forbids that, its owner gets all rights first.
+fn unlink(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(directory, name, flags) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ACCESS) => {
+            rustix::fs::fchmod(directory, Mode::RWXU)?;
+            rustix::fs::unlinkat(directory, name, flags)
+        }
+        other => other,
+    }
+}
+
+fn is_directory(directory: BorrowedFd<'_>, name: &CStr) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+fn failure(action: &'static str, path: &[u8], error: impl Into<io::Error>) -> Failure {
+    Failure {
+        path: path.to_vec(),
+        action,
+        source: error.into(),
+    }
+}

@@ -1,0 +1,293 @@
+//! Members of an archive: headers put together with all that extends them.
+
+use super::ArchiveError;
+use super::header::{BLOCK, Flag, Header, gnu_sparse_extension, gnu_sparse_fields};
+use super::pax::{Records, decimal};
+use super::source::{Slice, Source};
+use super::sparse::{Segment, SegmentList, SparseMap, segments_in_records};
+
+/// The largest header extension that is read; what names, links and attributes need is far less.
+const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+
+/// A time as the file system keeps it; the nanoseconds count forward from the seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rootfs) struct Timestamp {
+    pub(in crate::rootfs) seconds: i64,
+    pub(in crate::rootfs) nanoseconds: i64,
+}
+
+/// What a member is.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::rootfs) enum MemberKind {
+    File { sparse: Option<SparseMap> },
+    HardLink { target: Vec<u8> },
+    Symlink { target: Vec<u8> },
+    Directory,
+    Fifo,
+    Device,
+}
+
+/// A member as the archive describes it: nothing about it is trusted yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::rootfs) struct Member {
+    pub(in crate::rootfs) path: Vec<u8>,
+    pub(in crate::rootfs) kind: MemberKind,
+    /// Permission, setuid, setgid and sticky bits.
+    pub(in crate::rootfs) mode: u32,
+    pub(in crate::rootfs) mtime: Timestamp,
+    /// Bytes of content that follow.
+    pub(in crate::rootfs) stored: u64,
+    /// Extended attributes, with their full names.
+    pub(in crate::rootfs) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Reads the members of one layer.
+pub(in crate::rootfs) struct Members<'s, 'p> {
+    source: &'s mut Source<'p>,
+    /// Content of the last member that was not read yet.
+    remaining: u64,
+    /// Bytes up to the next block after that.
+    padding: u64,
+}
+
+/// What comes before a member and belongs to it.
+#[derive(Default)]
+struct Extensions {
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+    pax: Option<Records>,
+}
+
+impl Extensions {
+    fn is_empty(&self) -> bool {
+        self.long_name.is_none() && self.long_link.is_none() && self.pax.is_none()
+    }
+}
+
+impl<'s, 'p> Members<'s, 'p> {
+    pub(in crate::rootfs) fn new(source: &'s mut Source<'p>) -> Members<'s, 'p> {
+        Members {
+            source,
+            remaining: 0,
+            padding: 0,
+        }
+    }
+
+    /// Goes on to the next member, skipping what was not read of the last one. An archive may
+    /// end without its two blocks of zeros, as `tar` accepts it.
+    pub(in crate::rootfs) fn next(&mut self) -> Result<Option<Member>, ArchiveError> {
+        let mut extensions = Extensions::default();
+        loop {
+            self.skip_content()?;
+            let Some(block) = self.source.block()? else {
+                return if extensions.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(ArchiveError::Truncated)
+                };
+            };
+            let Some(header) = Header::parse(&block)? else {
+                return match self.source.block()? {
+                    Some(second) if second != [0; BLOCK] => Err(ArchiveError::LoneZeroBlock),
+                    _ => Ok(None),
+                };
+            };
+            self.set_content(header.size);
+            match header.flag {
+                Flag::GnuLongName => extensions.long_name = Some(self.read_name()?),
+                Flag::GnuLongLink => extensions.long_link = Some(self.read_name()?),
+                Flag::Pax => extensions.pax = Some(Records::parse(&self.read_extension()?)?),
+                // Nothing that makes images writes global records with a meaning for files, and
+                // nothing that unpacks them applies any.
+                Flag::PaxGlobal => {}
+                Flag::Other => extensions = Extensions::default(),
+                _ => return self.assemble(header, &block, extensions).map(Some),
+            }
+        }
+    }
+
+    /// Returns the next bytes of the member's content, at most `limit`, or none at its end.
+    pub(in crate::rootfs) fn content(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<Slice>, ArchiveError> {
+        if self.remaining == 0 {
+            return Ok(None);
+        }
+        let limit = limit.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        let slice = self.source.take(limit)?.ok_or(ArchiveError::Truncated)?;
+        self.remaining -= slice.bytes().len() as u64;
+        Ok(Some(slice))
+    }
+
+    fn set_content(&mut self, size: u64) {
+        self.remaining = size;
+        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+    }
+
+    fn skip_content(&mut self) -> Result<(), ArchiveError> {
+        while self.content(usize::MAX)?.is_some() {}
+        // The padding of the last member may be missing.
+        while self.padding > 0 {
+            let Some(slice) = self.source.take(self.padding as usize)? else {
+                break;
+            };
+            self.padding -= slice.bytes().len() as u64;
+        }
+        self.padding = 0;
+        Ok(())
+    }
+
+    fn read_extension(&mut self) -> Result<Vec<u8>, ArchiveError> {
+        if self.remaining > MAX_EXTENSION_BYTES {
+            return Err(ArchiveError::ExtensionTooLarge {
+                bytes: self.remaining,
+                limit: MAX_EXTENSION_BYTES,
+            });
+        }
+        let mut bytes = Vec::new();
+        while let Some(slice) = self.content(usize::MAX)? {
+            bytes.extend_from_slice(slice.bytes());
+        }
+        Ok(bytes)
+    }
+
+    fn read_name(&mut self) -> Result<Vec<u8>, ArchiveError> {
+        let mut name = self.read_extension()?;
+        if let Some(end) = name.iter().position(|&byte| byte == 0) {
+            name.truncate(end);
+        }
+        Ok(name)
+    }
+
+    fn assemble(
+        &mut self,
+        header: Header,
+        block: &[u8; BLOCK],
+        extensions: Extensions,
+    ) -> Result<Member, ArchiveError> {
+        let records = extensions.pax.unwrap_or_default();
+        if matches!(header.flag, Flag::File | Flag::GnuSparse | Flag::Directory)
+            && let Some(size) = records.number("size")?
+        {
+            // Directories carry no data, whatever their records say.
+            if header.flag != Flag::Directory {
+                self.set_content(size);
+            }
+        }
+        let sparse = match header.flag {
+            Flag::GnuSparse => Some(self.read_gnu_map(block)?),
+            Flag::File => self.read_pax_map(&records)?,
+            _ => None,
+        };
+        let path = records
+            .get("GNU.sparse.name")
+            .or_else(|| records.get("path"))
+            .map(<[u8]>::to_vec)
+            .or(extensions.long_name)
+            .unwrap_or(header.path);
+        let target = records
+            .get("linkpath")
+            .map(<[u8]>::to_vec)
+            .or(extensions.long_link)
+            .unwrap_or(header.link);
+        let kind = match header.flag {
+            Flag::HardLink => MemberKind::HardLink { target },
+            Flag::Symlink => MemberKind::Symlink { target },
+            Flag::Directory => MemberKind::Directory,
+            Flag::Fifo => MemberKind::Fifo,
+            Flag::Device => MemberKind::Device,
+            // Formats before ustar mark a directory by its slash only.
+            _ if path.ends_with(b"/") => MemberKind::Directory,
+            _ => MemberKind::File { sparse },
+        };
+        let mtime = records.time("mtime")?.unwrap_or(Timestamp {
+            seconds: header.mtime,
+            nanoseconds: 0,
+        });
+        let xattrs = records
+            .pairs()
+            .filter_map(|(key, value)| {
+                let name = key.strip_prefix(b"SCHILY.xattr.")?;
+                Some((name.to_vec(), value.to_vec()))
+            })
+            .collect();
+        Ok(Member {
+            path,
+            kind,
+            mode: header.mode,
+            mtime,
+            stored: self.remaining,
+            xattrs,
+        })
+    }
+
+    /// The map of an old GNU sparse file, which goes on in blocks behind the header.
+    fn read_gnu_map(&mut self, block: &[u8; BLOCK]) -> Result<SparseMap, ArchiveError> {
+        let (first, mut has_more, size) = gnu_sparse_fields(block)?;
+        let mut list = SegmentList::default();
+        list.extend(first)?;
+        while has_more {
+            let block = self.source.block()?.ok_or(ArchiveError::Truncated)?;
+            let (segments, goes_on) = gnu_sparse_extension(&block)?;
+            list.extend(segments)?;
+            has_more = goes_on;
+        }
+        SparseMap::new(list.into_inner(), size, self.remaining)
+    }
+
+    /// The map of a sparse file in one of the three PAX formats, if it is one.
+    fn read_pax_map(&mut self, records: &Records) -> Result<Option<SparseMap>, ArchiveError> {
+        let size = match records.number("GNU.sparse.realsize")? {
+            Some(size) => Some(size),
+            None => records.number("GNU.sparse.size")?,
+        };
+        let Some(size) = size else { return Ok(None) };
+        let segments = if records.get("GNU.sparse.major") == Some(b"1") {
+            self.read_map_in_content()?
+        } else {
+            segments_in_records(records)?
+        };
+        SparseMap::new(segments, size, self.remaining).map(Some)
+    }
+
+    /// PAX format 1.0: the content begins with decimal numbers, one per line, filled up to a
+    /// whole block: how many segments there are, then offset and length of each.
+    fn read_map_in_content(&mut self) -> Result<Vec<Segment>, ArchiveError> {
+        let mut text = Vec::new();
+        let mut at = 0;
+        let count = self.map_number(&mut text, &mut at)?;
+        let mut list = SegmentList::default();
+        for _ in 0..count {
+            let offset = self.map_number(&mut text, &mut at)?;
+            let length = self.map_number(&mut text, &mut at)?;
+            list.push(Segment { offset, length })?;
+        }
+        Ok(list.into_inner())
+    }
+
+    fn map_number(&mut self, text: &mut Vec<u8>, at: &mut usize) -> Result<u64, ArchiveError> {
+        /// No number that fits has more digits.
+        const MAX_DIGITS: usize = 20;
+        loop {
+            let rest = &text[*at..];
+            if let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                let number = decimal(&rest[..end]).ok_or(ArchiveError::BadSparseMap)?;
+                *at += end + 1;
+                return Ok(number);
+            }
+            if rest.len() > MAX_DIGITS {
+                return Err(ArchiveError::BadSparseMap);
+            }
+            text.drain(..*at);
+            *at = 0;
+            let wanted = text.len() + BLOCK;
+            while text.len() < wanted {
+                let slice = self
+                    .content(wanted - text.len())?
+                    .ok_or(ArchiveError::BadSparseMap)?;
+                text.extend_from_slice(slice.bytes());
+            }
+        }
+    }
+}

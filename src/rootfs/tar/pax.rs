@@ -1,0 +1,161 @@
+//! PAX extended headers: records of the form `LENGTH KEY=VALUE\n`.
+
+use super::ArchiveError;
+use super::member::Timestamp;
+
+/// The records of a header, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Records {
+    /// Reads all records in `bytes`.
+    pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, ArchiveError> {
+        let mut records = Vec::new();
+        // Some writers pad with zeros.
+        while !bytes.is_empty() && bytes[0] != 0 {
+            let blank = position(bytes, b' ')?;
+            let length = decimal(&bytes[..blank])
+                .and_then(|length| usize::try_from(length).ok())
+                .filter(|&length| length > blank + 1 && length <= bytes.len())
+                .ok_or(ArchiveError::BadPax)?;
+            let record = bytes[blank + 1..length]
+                .strip_suffix(b"\n")
+                .ok_or(ArchiveError::BadPax)?;
+            let equals = position(record, b'=')?;
+            records.push((record[..equals].to_vec(), record[equals + 1..].to_vec()));
+            bytes = &bytes[length..];
+        }
+        Ok(Records(records))
+    }
+
+    /// The value that holds for `key`; an empty one means that none does.
+    pub(super) fn get(&self, key: &str) -> Option<&[u8]> {
+        self.pairs()
+            .filter(|(found, _)| *found == key.as_bytes())
+            .map(|(_, value)| value)
+            .last()
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The whole number that holds for `key`.
+    pub(super) fn number(&self, key: &'static str) -> Result<Option<u64>, ArchiveError> {
+        self.get(key)
+            .map(|value| decimal(value).ok_or(ArchiveError::BadNumber { field: key }))
+            .transpose()
+    }
+
+    /// The time that holds for `key`, in seconds with an optional fraction.
+    pub(super) fn time(&self, key: &'static str) -> Result<Option<Timestamp>, ArchiveError> {
+        self.get(key)
+            .map(|value| time(value).ok_or(ArchiveError::BadNumber { field: key }))
+            .transpose()
+    }
+
+    /// All keys with their values, in their order.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+}
+
+fn position(bytes: &[u8], wanted: u8) -> Result<usize, ArchiveError> {
+    bytes
+        .iter()
+        .position(|&byte| byte == wanted)
+        .ok_or(ArchiveError::BadPax)
+}
+
+/// A whole number that fits what file offsets can be.
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|&value| is_plain && i64::try_from(value).is_ok())
+}
+
+fn time(text: &[u8]) -> Option<Timestamp> {
+    let (is_negative, text) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let mut parts = text.splitn(2, |&byte| byte == b'.');
+    let seconds = i64::try_from(decimal(parts.next()?)?).ok()?;
+    let fraction = parts.next().unwrap_or_default();
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // What is finer than a nanosecond is cut off.
+    let nanoseconds = (0..9).fold(0, |value, index| {
+        value * 10 + i64::from(fraction.get(index).map_or(0, |digit| digit - b'0'))
+    });
+    Some(match (is_negative, nanoseconds) {
+        (false, _) => Timestamp {
+            seconds,
+            nanoseconds,
+        },
+        (true, 0) => Timestamp {
+            seconds: -seconds,
+            nanoseconds: 0,
+        },
+        (true, _) => Timestamp {
+            seconds: -seconds - 1,
+            nanoseconds: 1_000_000_000 - nanoseconds,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_read_in_order_and_the_last_one_holds() {
+        let text = b"12 path=a\nb\n13 mtime=1.5\n10 path=c\n9 gone=x\n8 gone=\n\0\0";
+        let records = Records::parse(text).unwrap();
+        assert_eq!(records.get("path"), Some(&b"c"[..]));
+        assert_eq!(records.pairs().next(), Some((&b"path"[..], &b"a\nb"[..])));
+        assert_eq!(records.get("gone"), None);
+    }
+
+    #[test]
+    fn malformed_records_are_refused() {
+        for bytes in [
+            &b"path=a\n"[..],
+            b"99 path=a\n",
+            b"0 path=a\n",
+            b"9 path=ab\n",
+            b"7 patha\n",
+            b"-9 path=a\n",
+            b"3 \n",
+            b"99999999999999999999 a=b\n",
+        ] {
+            assert!(
+                matches!(Records::parse(bytes), Err(ArchiveError::BadPax)),
+                "{}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn times_have_fractions_and_signs() {
+        for (text, expected) in [
+            ("0", Some((0, 0))),
+            ("1350244992.023960108", Some((1_350_244_992, 23_960_108))),
+            ("1.5", Some((1, 500_000_000))),
+            ("1.", Some((1, 0))),
+            ("1.0000000019", Some((1, 1))),
+            ("-1", Some((-1, 0))),
+            ("-1.25", Some((-2, 750_000_000))),
+            ("", None),
+            ("1.x", None),
+            ("1e5", None),
+            ("99999999999999999999", None),
+        ] {
+            let parsed = time(text.as_bytes()).map(|time| (time.seconds, time.nanoseconds));
+            assert_eq!(parsed, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Where the data of a sparse file belongs.
+
+use super::ArchiveError;
+use super::pax::{Records, decimal};
+
+/// Fragments that are read of one sparse file: more than any file in an image has, and few
+/// enough to hold in memory.
+const MAX_SEGMENTS: usize = 1 << 18;
+
+/// A run of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rootfs) struct Segment {
+    pub(in crate::rootfs) offset: u64,
+    pub(in crate::rootfs) length: u64,
+}
+
+/// The runs of data in a file, in order, and its size with all holes.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::rootfs) struct SparseMap {
+    pub(in crate::rootfs) segments: Vec<Segment>,
+    pub(in crate::rootfs) size: u64,
+}
+
+impl SparseMap {
+    /// Checks that the runs are in order, within the file, and as long as the `stored` data.
+    pub(super) fn new(
+        segments: Vec<Segment>,
+        size: u64,
+        stored: u64,
+    ) -> Result<SparseMap, ArchiveError> {
+        let mut end = 0_u64;
+        let mut total = 0_u64;
+        for segment in &segments {
+            if segment.offset < end {
+                return Err(ArchiveError::BadSparseMap);
+            }
+            end = segment
+                .offset
+                .checked_add(segment.length)
+                .filter(|&end| end <= size)
+                .ok_or(ArchiveError::BadSparseMap)?;
+            // Cannot overflow: runs do not overlap, so their total is at most `end`.
+            total += segment.length;
+        }
+        if total != stored || i64::try_from(size).is_err() {
+            return Err(ArchiveError::BadSparseMap);
+        }
+        Ok(SparseMap { segments, size })
+    }
+}
+
+/// A list of segments that refuses to grow without end.
+#[derive(Default)]
+pub(super) struct SegmentList(Vec<Segment>);
+
+impl SegmentList {
+    pub(super) fn push(&mut self, segment: Segment) -> Result<(), ArchiveError> {
+        if self.0.len() >= MAX_SEGMENTS {
+            return Err(ArchiveError::BadSparseMap);
+        }
+        self.0.push(segment);
+        Ok(())
+    }
+
+    pub(super) fn extend(&mut self, segments: Vec<Segment>) -> Result<(), ArchiveError> {
+        segments
+            .into_iter()
+            .try_for_each(|segment| self.push(segment))
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Segment> {
+        self.0
+    }
+}
+
+/// The map of PAX formats 0.0 (one record per number) and 0.1 (all numbers in one record).
+pub(super) fn segments_in_records(records: &Records) -> Result<Vec<Segment>, ArchiveError> {
+    let mut numbers = Vec::new();
+    if let Some(map) = records.get("GNU.sparse.map") {
+        for number in map.split(|&byte| byte == b',') {
+            numbers.push(decimal(number).ok_or(ArchiveError::BadSparseMap)?);
+        }
+    } else {
+        for (key, value) in records.pairs() {
+            let is_offset = match key {
+                b"GNU.sparse.offset" => true,
+                b"GNU.sparse.numbytes" => false,
+                _ => continue,
+            };
+            if is_offset != numbers.len().is_multiple_of(2) {
+                return Err(ArchiveError::BadSparseMap);
+            }
+            numbers.push(decimal(value).ok_or(ArchiveError::BadSparseMap)?);
+        }
+    }
+    if !numbers.len().is_multiple_of(2) {
+        return Err(ArchiveError::BadSparseMap);
+    }
+    let mut list = SegmentList::default();
+    for pair in numbers.chunks_exact(2) {
+        list.push(Segment {
+            offset: pair[0],
+            length: pair[1],
+        })?;
+    }
+    Ok(list.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(pairs: &[(u64, u64)]) -> Vec<Segment> {
+        pairs
+            .iter()
+            .map(|&(offset, length)| Segment { offset, length })
+            .collect()
+    }
+
+    #[test]
+    fn maps_that_contradict_themselves_are_refused() {
+        for (name, pairs, size, stored, is_good) in [
+            ("all hole", &[][..], 10, 0, true),
+            (
+                "two runs and an end mark",
+                &[(0, 2), (5, 3), (10, 0)],
+                10,
+                5,
+                true,
+            ),
+            ("overlapping", &[(0, 6), (5, 3)], 10, 9, false),
+            ("backwards", &[(5, 3), (0, 2)], 10, 5, false),
+            ("beyond the end", &[(8, 3)], 10, 3, false),
+            ("more data than runs", &[(0, 2)], 10, 3, false),
+            ("less data than runs", &[(0, 2)], 10, 1, false),
+            ("offset overflows", &[(u64::MAX, 2)], 10, 2, false),
+            ("size beyond what files can have", &[], u64::MAX, 0, false),
+        ] {
+            assert_eq!(
+                SparseMap::new(segments(pairs), size, stored).is_ok(),
+                is_good,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn records_hold_maps_in_two_ways() {
+        for (text, expected) in [
+            (&["map=0,2,5,3"][..], Some(&[(0, 2), (5, 3)][..])),
+            (&["offset=5", "numbytes=3"], Some(&[(5, 3)])),
+            (&["map=0,2,5"], None),
+            (&["numbytes=3", "offset=5"], None),
+            (&["offset=5"], None),
+        ] {
+            let records: String = text
+                .iter()
+                .map(|record| format!("{} GNU.sparse.{record}\n", record.len() + 15))
+                .collect();
+            let records = Records::parse(records.as_bytes()).unwrap();
+            assert_eq!(
+                segments_in_records(&records).ok(),
+                expected.map(segments),
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Layers that try to reach outside the root: whatever they hold, nothing there changes.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+
+use udocker::rootfs::{RootfsError, Summary, remove_tree};
+
+use crate::layer_builder::{LayerBuilder, TarEntry};
+use crate::tree::{assert_same, read_tree};
+use crate::unpack::{Unpacked, apply_to};
+
+/// Unpacks beside a directory that a layer may try to reach, fails if that changes, and returns
+/// what came of it.
+fn attack(
+    name: &str,
+    layers: impl FnOnce(&str) -> Vec<LayerBuilder>,
+) -> (Unpacked, Result<Summary, RootfsError>) {
+    let unpacked = Unpacked::empty();
+    let outside = unpacked.scratch.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "secret").unwrap();
+    fs::create_dir(outside.join("directory")).unwrap();
+    fs::write(outside.join("directory/file"), "file").unwrap();
+    let before = read_tree(&outside);
+    let links_before = fs::metadata(outside.join("secret")).unwrap().nlink();
+    let layers: Vec<_> = layers(outside.to_str().unwrap())
+        .into_iter()
+        .map(LayerBuilder::finish)
+        .collect();
+    let result = apply_to(&unpacked.root, &layers);
+    assert_same(name, &read_tree(&outside), &before);
+    let links = fs::metadata(outside.join("secret")).unwrap().nlink();
+    assert_eq!(links, links_before, "{name}: linked from inside");
+    let mut beside: Vec<_> = fs::read_dir(unpacked.scratch.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    beside.sort();
+    assert_eq!(beside, ["outside", "root"], "{name}");
+    (unpacked, result)
+}
+
+#[test]
+fn names_that_go_up_are_refused() {
+    for name in [
+        "../outside/secret",
+        "a/../../outside/secret",
+        "/../outside/secret",
+        "./../outside/secret",
+        "..",
+        "a/..",
+        "../.wh.outside",
+    ] {
+        for flag in [b'0', b'1', b'2', b'5', b'6'] {
+            let (_, result) = attack(name, |_| {
+                vec![
+                    LayerBuilder::new()
+                        .file("target", "")
+                        .entry(TarEntry::new(flag, name).link("target")),
+                ]
+            });
+            let message = result.unwrap_err().to_string();
+            assert!(
+                message.ends_with(&format!("entry '{name}' is refused: its name holds '..'")),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn entries_through_links_stay_inside() {
+    for (name, target) in [
+        ("absolute", "OUTSIDE"),
+        ("relative", "../outside"),
+        ("far up", "../../../../../../../../../OUTSIDE"),
+        ("chained", "second"),
+        (
+            "through the process's own directory",
+            "/proc/self/cwd/../outside",
+        ),
+    ] {
+        let link = |outside: &str| {
+            LayerBuilder::new()
+                .symlink("second", "third")
+                .symlink("third", format!("/../..{outside}"))
+                .symlink("link", target.replace("OUTSIDE", outside))
+        };
+        let through = |layer: LayerBuilder| {
+            layer
+                .file("link/secret", "overwritten")
+                .file("link/new", "new")
+                .directory("link/directory")
+                .file("link/directory/file", "overwritten")
+                .hard_link("stolen", "link/secret")
+                .whiteout("link/secret")
+                .symlink("link/directory/link", "x")
+                .entry(TarEntry::new(b'6', "link/pipe"))
+                .opaque("link")
+                .whiteout("link/directory")
+        };
+        let (_, within) = attack(name, |outside| vec![through(link(outside))]);
+        within.unwrap();
+        let (_, across) = attack(name, |outside| {
+            vec![link(outside), through(LayerBuilder::new())]
+        });
+        across.unwrap();
+    }
+}
+
+#[test]
+fn absolute_names_are_taken_from_the_root() {
+    let (unpacked, result) = attack("absolute names", |outside| {
+        vec![
+            LayerBuilder::new()
+                .file(format!("{outside}/secret"), "inside")
+                .file(
+                    format!("//{outside}/directory/../file").replace("/../", "/"),
+                    "inside",
+                ),
+        ]
+    });
+    result.unwrap();
+    let outside = unpacked.scratch.path().join("outside");
+    let inside = unpacked.root.join(outside.strip_prefix("/").unwrap());
+    assert_eq!(fs::read(inside.join("secret")).unwrap(), b"inside");
+}
+
+#[test]
+fn links_are_replaced_and_not_written_through() {
+    let (unpacked, result) = attack("last component", |outside| {
+        vec![
+            LayerBuilder::new()
+                .symlink("file", format!("{outside}/secret"))
+                .symlink("directory", format!("{outside}/directory"))
+                .symlink("linked", format!("{outside}/secret"))
+                .file("file", "mine")
+                .directory("directory")
+                .file("directory/file", "mine")
+                .entry(TarEntry::new(b'0', "large").content(vec![b'x'; 700_000]))
+                .hard_link("linked", "large"),
+            LayerBuilder::new()
+                .symlink("large", format!("{outside}/secret"))
+                .entry(TarEntry::new(b'0', "large").content(vec![b'y'; 700_000])),
+        ]
+    });
+    result.unwrap();
+    assert_eq!(fs::read(unpacked.root.join("file")).unwrap(), b"mine");
+    assert_eq!(fs::read(unpacked.root.join("linked")).unwrap()[0], b'x');
+    assert_eq!(fs::read(unpacked.root.join("large")).unwrap()[0], b'y');
+}
+
+#[test]
+fn hard_links_to_the_host_are_refused() {
+    for target in [
+        "OUTSIDE/secret",
+        "../outside/secret",
+        "../../../OUTSIDE/secret",
+    ] {
+        let (_, result) = attack(target, |outside| {
+            vec![
+                LayerBuilder::new()
+                    .hard_link("mine", target.replace("OUTSIDE", outside))
+                    .file("mine", "overwritten"),
+            ]
+        });
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("to link to"), "{message}");
+    }
+}
+
+#[test]
+fn hard_link_to_a_symlink_links_the_symlink() {
+    let (unpacked, result) = attack("link to link", |outside| {
+        vec![
+            LayerBuilder::new()
+                .symlink("symlink", format!("{outside}/secret"))
+                .hard_link("linked", "symlink")
+                .file("linked", "mine"),
+        ]
+    });
+    result.unwrap();
+    assert_eq!(fs::read(unpacked.root.join("linked")).unwrap(), b"mine");
+    assert!(unpacked.root.join("symlink").is_symlink());
+}
+
+#[test]
+fn whiteouts_of_what_is_no_name_are_refused() {
+    for (name, reason) in [
+        (".wh.", "it is a whiteout that names nothing to delete"),
+        (".wh..", "it is a whiteout that names nothing to delete"),
+        (".wh...", "it is a whiteout that names nothing to delete"),
+        ("a/.wh...", "it is a whiteout that names nothing to delete"),
+        (".wh.../outside", "it lies below a whiteout"),
+        (".wh.a/b", "it lies below a whiteout"),
+    ] {
+        let (_, result) = attack(name, |_| {
+            vec![LayerBuilder::new().directory("a").file(name, "")]
+        });
+        let message = result.unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("layer 'L0' cannot be unpacked: entry '{name}' is refused: {reason}")
+        );
+    }
+}
+
+#[test]
+fn root_stays_a_directory() {
+    for flag in [b'0', b'1', b'2', b'3', b'6'] {
+        for name in [".", "./", "/", ""] {
+            let (unpacked, result) = attack("root", |outside| {
+                vec![LayerBuilder::new().entry(TarEntry::new(flag, name).link(outside))]
+            });
+            // A slash at the end makes an old-style directory of a file.
+            let is_directory = flag == b'0' && name.ends_with('/');
+            assert_eq!(result.is_ok(), is_directory, "{name} {flag}");
+            assert!(unpacked.root.is_dir() && !unpacked.root.is_symlink());
+        }
+    }
+}
+
+#[test]
+fn messages_show_hostile_names_on_one_line() {
+    let (_, result) = attack("escapes", |_| {
+        vec![LayerBuilder::new().file(b"a\n\x1b[2Jb\xff/..", "")]
+    });
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "layer 'L0' cannot be unpacked: entry 'a\\n\\u{1b}[2Jb\\xff/..' is refused: its name holds '..'"
+    );
+}
+
+#[test]
+fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
+    // Deeper than PATH_MAX has room for, and than there are descriptors.
+    const DEPTH: usize = 2500;
+    let mut layer = LayerBuilder::new();
+    let mut path = String::new();
+    for _ in 0..DEPTH {
+        path.push_str("d/");
+        layer = layer.directory(&path);
+    }
+    let layer = layer
+        .file(format!("{path}file"), "deep")
+        .symlink("link", &path[..4000]);
+    let upper = LayerBuilder::new()
+        .file("link/new", "new")
+        .file(format!("{path}{}", "e/".repeat(2500)), "")
+        .whiteout(&format!("{path}file"));
+    let (unpacked, result) = attack("depth", |_| vec![layer, upper]);
+    result.unwrap();
+    remove_tree(&unpacked.root).unwrap();
+    assert!(!unpacked.root.exists());
+}
+
+#[test]
+fn directories_swapped_for_links_meanwhile_lead_nowhere() {
+    let unpacked = Unpacked::empty();
+    let outside = unpacked.scratch.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let root = unpacked.root.clone();
+    let mut layer = LayerBuilder::new().directory("a").directory("a/b");
+    for index in 0..3000 {
+        // Many directories, so that some are let go and opened again.
+        layer = layer
+            .directory(format!("other{index}"))
+            .file(format!("a/b/file{index}"), "x");
+    }
+    let layer = layer.finish();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use std::sync::atomic::Ordering;
+            while !is_done.load(Ordering::Relaxed) {
+                swap(&root, &outside);
+            }
+        });
+        // It may fail, since somebody pulls the ground from under it.
+        let _ = apply_to(&root, std::slice::from_ref(&layer));
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+/// Puts a link out of the root in place of `a/b` for a moment.
+fn swap(root: &Path, outside: &Path) {
+    if fs::rename(root.join("a/b"), root.join("a/away")).is_ok() {
+        let _ = symlink(outside, root.join("a/b"));
+        std::thread::yield_now();
+        let _ = fs::remove_file(root.join("a/b"));
+        let _ = fs::rename(root.join("a/away"), root.join("a/b"));
+    }
+}

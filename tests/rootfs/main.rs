@@ -1,0 +1,19 @@
+//! Unpacking layers: compared with what `umoci` makes of them, and with hostile ones.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test cannot do without is a failure of the test"
+)]
+
+#[path = "../support/layer_builder.rs"]
+mod layer_builder;
+
+mod damaged;
+mod hostile;
+mod limits;
+mod removal;
+mod rules;
+mod tree;
+mod umoci;
+mod unpack;
+mod zoo;

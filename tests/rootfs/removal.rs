@@ -1,0 +1,78 @@
+//! Removing and measuring trees.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use udocker::rootfs::{remove_tree, tree_size};
+
+#[test]
+fn trees_are_removed_whatever_their_modes_and_links_are_not_followed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let outside = scratch.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "stays").unwrap();
+    let tree = scratch.path().join("tree");
+    for (index, mode) in [0o000, 0o100, 0o200, 0o400, 0o500, 0o600, 0o300]
+        .into_iter()
+        .enumerate()
+    {
+        let directory = tree.join(format!("d{index}"));
+        fs::create_dir_all(directory.join("below/deeper")).unwrap();
+        fs::write(directory.join("below/file"), "x").unwrap();
+        symlink(&outside, directory.join("link")).unwrap();
+        symlink("nowhere", directory.join("below/dangling")).unwrap();
+        fs::set_permissions(directory.join("below"), Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(&tree, Permissions::from_mode(0o000)).unwrap();
+    remove_tree(&tree).unwrap();
+    assert!(!tree.exists());
+    assert_eq!(fs::read(outside.join("file")).unwrap(), b"stays");
+
+    symlink(&outside, &tree).unwrap();
+    remove_tree(&tree).unwrap();
+    assert!(!tree.is_symlink());
+    assert!(outside.join("file").exists());
+    remove_tree(&tree).unwrap();
+    remove_tree(&outside.join("file")).unwrap();
+    assert!(!outside.join("file").exists());
+}
+
+#[test]
+fn wide_directories_are_removed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("tree");
+    for index in 0..1200 {
+        fs::create_dir_all(tree.join(format!("directory-{index}/sub"))).unwrap();
+        fs::write(tree.join(format!("file-{index}")), "").unwrap();
+    }
+    remove_tree(&tree).unwrap();
+    assert!(!tree.exists());
+}
+
+#[test]
+fn what_cannot_be_removed_is_named() {
+    let message = remove_tree("/proc/self/fd".as_ref())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.starts_with("cannot remove '/proc/self/fd"),
+        "{message}"
+    );
+    assert!(remove_tree("/".as_ref()).is_err());
+}
+
+#[test]
+fn size_counts_blocks_and_linked_files_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("tree");
+    fs::create_dir_all(tree.join("a/b")).unwrap();
+    let empty = tree_size(&tree).unwrap();
+    fs::write(tree.join("a/b/file"), vec![b'x'; 1 << 20]).unwrap();
+    fs::hard_link(tree.join("a/b/file"), tree.join("linked")).unwrap();
+    let sparse = fs::File::create(tree.join("sparse")).unwrap();
+    sparse.set_len(1 << 30).unwrap();
+    let size = tree_size(&tree).unwrap() - empty;
+    assert!(((1 << 20)..(1 << 20) + 65_536).contains(&size), "{size}");
+    assert!(tree_size(&tree.join("none")).is_err());
+}

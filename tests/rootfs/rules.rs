@@ -1,0 +1,278 @@
+//! Rules for which umoci is no judge: what it refuses, and where it does not follow the
+//! specification.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use crate::layer_builder::{Format, LayerBuilder, TarEntry, seal};
+use crate::tree::{Kind, read_tree};
+use crate::unpack::{apply, unpack};
+
+#[test]
+fn device_nodes_and_links_to_them_are_left_out_and_counted() {
+    let (unpacked, result) = apply(&[
+        LayerBuilder::new()
+            .directory("dev")
+            .file("dev/was-a-file", "x")
+            .entry(TarEntry::new(b'3', "dev/null"))
+            .entry(TarEntry::new(b'4', "dev/sda"))
+            .hard_link("dev/zero", "dev/null")
+            .hard_link("dev/full", "dev/zero")
+            .finish(),
+        LayerBuilder::new()
+            .entry(TarEntry::new(b'3', "dev/was-a-file"))
+            .file("dev/sda", "a file now")
+            .hard_link("linked", "dev/sda")
+            .finish(),
+    ]);
+    let summary = result.unwrap();
+    assert_eq!((summary.layers, summary.skipped_devices), (2, 5));
+    let tree = read_tree(&unpacked.root);
+    let names: Vec<_> = tree.keys().map(String::as_str).collect();
+    assert_eq!(names, [".", "./dev", "./dev/sda", "./linked"]);
+}
+
+#[test]
+fn sparse_files_of_all_formats_have_their_holes() {
+    const SIZE: u64 = 10_000_000;
+    let runs: [(u64, &[u8]); 3] = [(0, b"begin"), (4_096_000, b"middle"), (9_999_997, b"end")];
+    let data: Vec<u8> = runs.iter().flat_map(|(_, run)| run.to_vec()).collect();
+    let mut expected = vec![0; SIZE as usize];
+    for (offset, run) in runs {
+        expected[offset as usize..][..run.len()].copy_from_slice(run);
+    }
+    let numbers: Vec<u64> = runs
+        .iter()
+        .flat_map(|(offset, run)| [*offset, run.len() as u64])
+        .collect();
+    let list = |separator: &str| {
+        numbers
+            .iter()
+            .map(u64::to_string)
+            .collect::<Vec<_>>()
+            .join(separator)
+    };
+
+    let mut gnu = [0; 512];
+    gnu[..3].copy_from_slice(b"gnu");
+    gnu[100..107].copy_from_slice(b"0000644");
+    gnu[124..135].copy_from_slice(format!("{:011o}", data.len()).as_bytes());
+    gnu[136..147].copy_from_slice(b"00000000000");
+    gnu[156] = b'S';
+    gnu[257..265].copy_from_slice(b"ustar  \0");
+    let pair = |index: usize| {
+        format!(
+            "{:011o}\0{:011o}\0",
+            numbers[2 * index],
+            numbers[2 * index + 1]
+        )
+        .into_bytes()
+    };
+    // Two runs in the header, the third in a block behind it.
+    gnu[386..434].copy_from_slice(&[pair(0), pair(1)].concat());
+    gnu[482] = 1;
+    gnu[483..494].copy_from_slice(format!("{SIZE:011o}").as_bytes());
+    seal(&mut gnu);
+    let mut extension = [0; 512];
+    extension[..24].copy_from_slice(&pair(2));
+
+    let size = SIZE.to_string();
+    let mut pax_0_0 = TarEntry::new(b'0', "pax00").pax("GNU.sparse.size", &size);
+    for pair in numbers.chunks(2) {
+        pax_0_0 = pax_0_0
+            .pax("GNU.sparse.offset", pair[0].to_string())
+            .pax("GNU.sparse.numbytes", pair[1].to_string());
+    }
+    let pax_0_1 = TarEntry::new(b'0', "GNUSparseFile.0/pax01")
+        .pax("GNU.sparse.name", "pax01")
+        .pax("GNU.sparse.size", &size)
+        .pax("GNU.sparse.map", list(","));
+    let mut map = format!("{}\n{}\n", runs.len(), list("\n")).into_bytes();
+    map.resize(512, 0);
+    let pax_1_0 = TarEntry::new(b'0', "GNUSparseFile.0/pax10")
+        .pax("GNU.sparse.major", "1")
+        .pax("GNU.sparse.minor", "0")
+        .pax("GNU.sparse.name", "pax10")
+        .pax("GNU.sparse.realsize", &size);
+
+    let unpacked = unpack(&[LayerBuilder::new()
+        .raw(gnu)
+        .raw(extension)
+        .data(&data)
+        .entry(pax_0_0.content(&data))
+        .entry(pax_0_1.content(&data))
+        .entry(pax_1_0.content([map, data.clone()].concat()))
+        .file("after", "still in step")
+        .finish()]);
+    for name in ["gnu", "pax00", "pax01", "pax10"] {
+        let path = unpacked.root.join(name);
+        assert!(fs::read(&path).unwrap() == expected, "{name}");
+        let blocks = fs::metadata(&path).unwrap().blocks();
+        assert!(blocks * 512 < SIZE / 10, "{name} takes {blocks} blocks");
+    }
+    assert_eq!(
+        fs::read(unpacked.root.join("after")).unwrap(),
+        b"still in step"
+    );
+}
+
+#[test]
+fn archives_of_gnu_tar_unpack_as_it_unpacks_them() {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = scratch.path().join("source");
+    fs::create_dir_all(source.join("d".repeat(200)).join("e".repeat(200))).unwrap();
+    fs::write(source.join("d".repeat(200)).join("file"), "content").unwrap();
+    let sparse = fs::File::create(source.join("sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_at(&sparse, b"data", 5_000_000).unwrap();
+    sparse.set_len(20_000_000).unwrap();
+    fs::hard_link(source.join("sparse"), source.join("second")).unwrap();
+    std::os::unix::fs::symlink("s".repeat(500), source.join("link")).unwrap();
+    for options in [
+        &["--format=gnu", "--sparse"][..],
+        &["--format=pax", "--sparse", "--sparse-version=0.0"],
+        &["--format=pax", "--sparse", "--sparse-version=0.1"],
+        &["--format=pax", "--sparse", "--sparse-version=1.0"],
+        &["--format=oldgnu", "--sparse"],
+    ] {
+        let output = Command::new("tar")
+            .args(options)
+            .args(["-c", "-C"])
+            .arg(&source)
+            .arg(".")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{options:?}");
+        let unpacked = unpack(&[output.stdout]);
+        let mut expected = read_tree(&source);
+        if !options[0].contains("pax") {
+            // The GNU formats have whole seconds only.
+            expected.values_mut().for_each(|node| node.mtime.1 = 0);
+        }
+        crate::tree::assert_same(
+            &format!("{options:?}"),
+            &read_tree(&unpacked.root),
+            &expected,
+        );
+    }
+}
+
+#[test]
+fn formats_and_types_that_few_write() {
+    let unpacked = unpack(&[LayerBuilder::new()
+        .entry(TarEntry::new(b'V', "volume label"))
+        .entry(TarEntry::new(b'g', "pax_global_header").content("16 comment=abcd\n"))
+        .entry(TarEntry::new(b'7', "contiguous").content("c"))
+        .entry(
+            TarEntry::new(b'D', "dumpdir/")
+                .format(Format::Gnu)
+                .content("Yfile\0\0"),
+        )
+        .entry(TarEntry::new(b'0', "slashed/"))
+        .entry(TarEntry::new(b'Z', "unknown").content("u"))
+        .file(".wh..wh.plnk/1.2", "aufs")
+        .finish()]);
+    let tree = read_tree(&unpacked.root);
+    let kinds: Vec<_> = tree
+        .iter()
+        .map(|(name, node)| (name.as_str(), node.kind == Kind::Directory))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            (".", true),
+            ("./contiguous", false),
+            ("./dumpdir", true),
+            ("./slashed", true),
+            ("./unknown", false)
+        ]
+    );
+}
+
+#[test]
+fn directories_that_no_entry_describes_are_made() {
+    let unpacked = unpack(&[
+        LayerBuilder::new()
+            .directory("a")
+            .file("a/b/c/file", "x")
+            .file("plain", "in the way")
+            .finish(),
+        LayerBuilder::new().file("plain/file", "y").finish(),
+    ]);
+    let tree = read_tree(&unpacked.root);
+    assert_eq!(tree["./a"].mtime, (1_500_000_000, 0));
+    for implied in ["./a/b", "./a/b/c", "./plain"] {
+        assert_eq!(tree[implied].mode, 0o755, "{implied}");
+    }
+    assert!(unpacked.root.join("plain/file").is_file());
+}
+
+#[test]
+fn user_attributes_are_kept_where_they_can_be() {
+    let unpacked = unpack(&[LayerBuilder::new()
+        .entry(
+            TarEntry::new(b'0', "file")
+                .pax("SCHILY.xattr.user.note", b"\0binary")
+                .pax("SCHILY.xattr.security.capability", "dropped")
+                .pax("SCHILY.xattr.user.", "nameless"),
+        )
+        .finish()]);
+    let file = unpacked.root.join("file");
+    let mut value = [0; 32];
+    match rustix::fs::getxattr(&file, "user.note", &mut value) {
+        Ok(length) => assert_eq!(&value[..length], b"\0binary"),
+        Err(error) => assert_eq!(error, rustix::io::Errno::OPNOTSUPP),
+    }
+    assert!(rustix::fs::getxattr(&file, "security.capability", &mut value).is_err());
+}
+
+#[test]
+fn compressed_layers_are_unpacked_and_checked_in_one_pass() {
+    use std::io::Write;
+    let plain = LayerBuilder::new().file("file", "content").finish();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (first, second) = plain.split_at(700);
+    for (name, bytes) in [
+        ("plain", plain.clone()),
+        (
+            "members",
+            [gzip(first), gzip(second), b"trailing".to_vec()].concat(),
+        ),
+        ("zstd", zstd::encode_all(&plain[..], 1).unwrap()),
+    ] {
+        let unpacked = crate::unpack::Unpacked::empty();
+        let layer = |diff_id| {
+            [Ok::<_, udocker::rootfs::RootfsError>(
+                udocker::rootfs::Layer {
+                    name: "L".to_string(),
+                    source: Box::new(&bytes[..]),
+                    diff_id: Some(udocker::oci::DiffId(diff_id)),
+                    size: None,
+                },
+            )]
+        };
+        let apply = |diff_id| {
+            udocker::rootfs::apply_layers(
+                &unpacked.root,
+                layer(diff_id),
+                udocker::rootfs::Limits::default(),
+                &udocker::progress::Silent,
+            )
+        };
+        apply(udocker::oci::Digest::of(&plain)).unwrap();
+        assert_eq!(
+            fs::read(unpacked.root.join("file")).unwrap(),
+            b"content",
+            "{name}"
+        );
+        let wrong = apply(udocker::oci::Digest::of(b"other")).unwrap_err();
+        assert!(
+            wrong.to_string().contains("has the digest"),
+            "{name}: {wrong}"
+        );
+    }
+}
