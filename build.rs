@@ -75,10 +75,8 @@ fn generate() -> Result<(), String> {
     define("/// Names and texts.\npub static LICENCES: &[(&str, &str)] = &[".to_string())?;
     for name in LICENCES {
         let path = root()?.join(name);
-        if path.exists() {
-            println!("cargo::rerun-if-changed={}", path.display());
-            define(format!("({name:?}, include_str!({path:?})),"))?;
-        }
+        println!("cargo::rerun-if-changed={}", path.display());
+        define(format!("({name:?}, include_str!({path:?})),"))?;
     }
     define("];".to_string())?;
     let out = PathBuf::from(variable("OUT_DIR")?).join("embedded.rs");

@@ -14,21 +14,19 @@
 //! Imports point down, never up or sideways on level 1 (`engine` → `spec` is the one exception);
 //! `tests/architecture.rs` holds that.
 
+pub mod cli;
+pub mod commands;
 pub mod config;
-pub mod host;
-pub mod oci;
-pub mod progress;
-pub mod store;
+pub mod container;
+pub mod credentials;
 pub mod engine;
 pub mod host;
-pub mod oci;
-pub mod progress;
-
-pub mod spec;
-pub mod credentials;
-pub mod host;
+pub mod image;
 pub mod oci;
 pub mod progress;
 pub mod registry;
 pub mod rootfs;
+pub mod spec;
+pub mod store;
 pub mod stream;
+pub mod ui;

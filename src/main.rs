@@ -1,3 +1,7 @@
 //! The `udocker` executable.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(udocker::cli::main(std::env::args_os()))
+}

@@ -20,6 +20,10 @@ pub const UDOCKER_NOSYSCONF: &str = "UDOCKER_NOSYSCONF";
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// Podman's credential file.
 pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// A PEM file of certificate authorities to trust instead of the system's.
+pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// A directory of such files.
+pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 /// The session's directory for run-time files.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// The user's directory for configuration files.

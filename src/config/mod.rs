@@ -8,7 +8,7 @@ mod settings;
 
 pub use env_vars::Environment;
 pub use layer::{ConfigError, Origin};
-pub use settings::{Http, Overrides, Paths, Settings};
+pub use settings::{Entry, Http, Overrides, Paths, Settings};
 
 /// What Python, shells and people write for yes.
 fn is_true(text: &str) -> bool {

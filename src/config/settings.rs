@@ -60,6 +60,19 @@ pub struct Http {
     pub agent: Option<String>,
 }
 
+/// One key of the resolved configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The key.
+    pub key: &'static str,
+    /// Its value.
+    pub value: &'a str,
+    /// Where that came from.
+    pub origin: &'a Origin,
+    /// Whether this program acts on it, or only udocker.py does.
+    pub has_effect: bool,
+}
+
 /// The resolved configuration, with the origin of every value.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -76,6 +89,8 @@ pub struct Settings {
     pub default_execmode: Option<String>,
     /// Another PRoot than the embedded one.
     pub proot_executable: Option<PathBuf>,
+    /// How much is said, in udocker.py's numbers: 0 errors, 1 results, 2 warnings, 3 notes, 5 all.
+    pub verbose_level: i32,
     /// What to tell the user about the files, such as an unknown key.
     pub warnings: Vec<String>,
 }
@@ -144,10 +159,13 @@ impl Settings {
     }
 
     /// Every key with its value and origin, in the order of names.
-    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str, &Origin)> {
-        self.values
-            .iter()
-            .map(|(key, (value, origin))| (*key, value.as_str(), origin))
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.values.iter().map(|(key, (value, origin))| Entry {
+            key,
+            value,
+            origin,
+            has_effect: keys::find(key).is_some_and(|key| key.used),
+        })
     }
 }
 
@@ -296,6 +314,10 @@ impl Table {
             proot_executable: self
                 .path("use_proot_executable")
                 .filter(|path| path.as_os_str() != "UDOCKER"),
+            verbose_level: self
+                .text("verbose_level")
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| self.bad_value("verbose_level", "expected a number"))?,
             values: std::mem::take(&mut self.values),
             warnings: std::mem::take(&mut self.warnings),
             paths,
@@ -370,8 +392,8 @@ mod tests {
         assert_eq!(settings.paths.tmp, Path::new("/scratch"));
         assert!(settings.http.insecure);
         let origin = |key| {
-            let entry = settings.entries().find(|(name, _, _)| *name == key);
-            entry.map(|(_, _, origin)| origin.clone())
+            let entry = settings.entries().find(|entry| entry.key == key);
+            entry.map(|entry| entry.origin.clone())
         };
         assert_eq!(origin("topdir"), Some(Origin::Flag("--repo")));
         assert_eq!(

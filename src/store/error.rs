@@ -56,14 +56,6 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
-    /// Bytes that are not what they are called.
-    #[error("the content of blob {expected} is {found}")]
-    Digest {
-        /// The name.
-        expected: Digest,
-        /// The hash of the bytes.
-        found: Digest,
-    },
     /// Another process removed a blob just before it was used.
     #[error("blob {0} has just been removed by another process")]
     BlobVanished(Digest),

@@ -29,7 +29,7 @@ use crate::oci::{
 };
 
 /// Largest image configuration read, in bytes.
-const CONFIG_MAX_BYTES: u64 = 32 << 20;
+pub const CONFIG_MAX_BYTES: u64 = 32 << 20;
 
 /// Directories nest as deep as a repository name has components.
 const DEPTH_MAX: usize = 64;

@@ -30,7 +30,7 @@ pub use containers::{
     Container, ContainerId, ContainerName, NameError, RootState, StagedContainer,
 };
 pub use error::StoreError;
-pub use images::{Form, Image, ImageContent, LayerFile};
+pub use images::{CONFIG_MAX_BYTES, Form, Image, ImageContent, LayerFile};
 pub use layout::Layout;
 pub use lock::Lock;
 

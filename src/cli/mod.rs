@@ -1,0 +1,144 @@
+//! The program as a shell sees it: general options, dispatch, exit status.
+
+mod report;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use crate::commands::{Command, CommandError, Context, Outcome};
+use crate::config::{Environment, Overrides, Settings, env_vars};
+use crate::host::facts;
+use crate::ui::{Printer, Verbosity};
+
+/// Pulls, keeps and runs Docker and OCI containers without root, daemon or administrator
+#[derive(Debug, Parser)]
+#[command(
+    name = "udocker",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Examples:
+  udocker pull ubuntu:24.04
+  udocker create --name=work ubuntu:24.04
+  udocker run -v /data work sort /data/table
+  udocker run --rm busybox echo hello
+
+`udocker help COMMAND` shows the options of a command."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Args)]
+struct GlobalArgs {
+    /// Show the version
+    #[arg(short = 'V', long)]
+    version: bool,
+    /// Tell what happens inside
+    #[arg(short = 'D', long, global = true, action = ArgAction::SetTrue)]
+    debug: bool,
+    /// Print errors and results only
+    #[arg(short = 'q', long, global = true, action = ArgAction::SetTrue)]
+    quiet: bool,
+    /// Accept any certificate of a registry, and plain http
+    #[arg(long, global = true, action = ArgAction::SetTrue)]
+    insecure: bool,
+    /// Use the repository in DIR instead of ~/.udocker
+    #[arg(long, global = true, value_name = "DIR")]
+    repo: Option<PathBuf>,
+    /// Read a further configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Allow running as root
+    #[arg(long, global = true, action = ArgAction::SetTrue)]
+    allow_root: bool,
+}
+
+/// Runs the program and returns its exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => return report::parse_error(&error),
+    };
+    let printer = Printer::new(cli.global.verbosity());
+    match run(&cli, &printer) {
+        Ok(status) => status,
+        Err(error) => {
+            error.report(&printer);
+            error.status()
+        }
+    }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn run(cli: &Cli, printer: &Printer) -> Outcome {
+    if cli.global.version {
+        return crate::commands::version::print(printer);
+    }
+    let Some(command) = &cli.command else {
+        printer.write_out(&Cli::command().render_help().to_string())?;
+        return Ok(crate::commands::DONE);
+    };
+    let environment = Environment::of_process();
+    let may_be_root = cli.global.allow_root || environment.is_true(env_vars::UDOCKER_ALLOW_ROOT);
+    if facts::is_root() && !may_be_root && !command.is_harmless() {
+        return Err(CommandError::failed(
+            "running as root is refused: emulated root on top of real root protects nothing",
+        )
+        .with_hint("run as another user, or allow it with `--allow-root`"));
+    }
+    let overrides = Overrides {
+        top: cli.global.repo.clone(),
+        file: cli.global.config.clone(),
+        insecure: cli.global.insecure,
+    };
+    let settings = Settings::resolve(&environment, &overrides)?;
+    let printer = match cli.global.verbosity() {
+        Verbosity::Normal => Printer::new(verbosity_of_level(settings.verbose_level)),
+        asked => Printer::new(asked),
+    };
+    for warning in &settings.warnings {
+        printer.warning(warning);
+    }
+    command.run(&Context::new(settings, environment, printer))
+}
+
+/// What udocker.py's levels come to here, where warnings and notes go together.
+fn verbosity_of_level(level: i32) -> Verbosity {
+    match level {
+        ..2 => Verbosity::Quiet,
+        2..5 => Verbosity::Normal,
+        5.. => Verbosity::Debug,
+    }
+}
+
+impl GlobalArgs {
+    fn verbosity(&self) -> Verbosity {
+        if self.debug {
+            Verbosity::Debug
+        } else if self.quiet {
+            Verbosity::Quiet
+        } else {
+            Verbosity::Normal
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,45 @@
+//! Errors of the command line's own syntax.
+
+use clap::error::ErrorKind;
+
+use crate::commands::CommandError;
+use crate::ui::{Printer, Verbosity};
+
+/// Exit status of help that was asked for.
+const DONE: u8 = 0;
+
+/// Shows help, or what is wrong with the command line in one line, and returns the exit status.
+pub(super) fn parse_error(error: &clap::Error) -> u8 {
+    let printer = Printer::new(Verbosity::Normal);
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone does not need the rest.
+            let _ = printer.write_out(&error.to_string());
+            DONE
+        }
+        _ => {
+            let error = usage_error(&error.to_string());
+            error.report(&printer);
+            error.status()
+        }
+    }
+}
+
+/// Makes clap's paragraph one line, and its advice a hint.
+fn usage_error(text: &str) -> CommandError {
+    let paragraph = text.split("\n\n").next().unwrap_or(text);
+    let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+    let message: Vec<&str> = paragraph.split_whitespace().collect();
+    let error = CommandError::usage(message.join(" "));
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "));
+    let usage = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Usage: "));
+    match (tip, usage) {
+        (Some(tip), _) => error.with_hint(tip),
+        (None, Some(usage)) => error.with_hint(format!("usage: {usage}")),
+        (None, None) => error.with_hint("see `udocker help`"),
+    }
+}

@@ -1,0 +1,91 @@
+//! What every command is given.
+
+use super::CommandError;
+use crate::config::{Environment, Settings, env_vars};
+use crate::credentials::{Lookup, Sources};
+use crate::oci::RegistryUrl;
+use crate::registry::{Client, ClientOptions, Proxies, TrustedCertificates};
+use crate::store::{Layout, Store};
+use crate::ui::{Printer, TerminalProgress};
+
+/// Settings, environment, terminal and repository, made once in `cli`.
+#[derive(Debug)]
+pub struct Context {
+    /// The resolved configuration.
+    pub settings: Settings,
+    /// The environment the program was started with.
+    pub environment: Environment,
+    /// The terminal.
+    pub printer: Printer,
+    /// The repository.
+    pub store: Store,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(settings: Settings, environment: Environment, printer: Printer) -> Context {
+        let paths = &settings.paths;
+        let store = Store::open(Layout {
+            top: paths.top.clone(),
+            bin: paths.bin.clone(),
+            lib: paths.lib.clone(),
+            doc: paths.doc.clone(),
+            repos: paths.repos.clone(),
+            layers: paths.layers.clone(),
+            containers: paths.containers.clone(),
+        });
+        Context {
+            settings,
+            environment,
+            printer,
+            store,
+        }
+    }
+
+    /// A client for registries, with the user's logins. It connects when first used.
+    ///
+    /// # Errors
+    /// `proxy`, or the configured one, cannot be used.
+    pub fn registry_client(&self, proxy: Option<&str>) -> Result<Client, CommandError> {
+        let http = &self.settings.http;
+        let variable = |name: &str| self.environment.text(name);
+        let proxies = match proxy.or(http.proxy.as_deref()) {
+            Some(proxy) => Proxies::all(proxy),
+            None => Proxies::from_variables(variable),
+        };
+        let defaults = ClientOptions::default();
+        let options = ClientOptions {
+            insecure: http.insecure,
+            proxies,
+            trusted: TrustedCertificates {
+                file: self.environment.path(env_vars::SSL_CERT_FILE),
+                directory: self.environment.path(env_vars::SSL_CERT_DIR),
+            },
+            connect_timeout: http.connect_timeout,
+            read_timeout: http.read_timeout,
+            user_agent: http.agent.clone().unwrap_or(defaults.user_agent),
+            retry: defaults.retry,
+        };
+        let lookup = self.credentials();
+        let credentials = move |registry: &RegistryUrl, repository: &str| {
+            lookup.credential(registry, repository).map_err(Into::into)
+        };
+        Client::new(options, credentials).map_err(CommandError::from)
+    }
+
+    /// The user's logins.
+    pub fn credentials(&self) -> Lookup {
+        let paths = &self.settings.paths;
+        let variable = |name: &str| self.environment.get(name).map(ToOwned::to_owned);
+        Lookup::new(Sources::usual(
+            paths.keystore.clone(),
+            &paths.home,
+            variable,
+        ))
+    }
+
+    /// Progress on stderr.
+    pub fn progress(&self) -> TerminalProgress<'_> {
+        TerminalProgress::new(&self.printer)
+    }
+}

@@ -1,0 +1,190 @@
+//! What a command says when it fails, and the advice that goes with it.
+
+use std::fmt::Display;
+use std::io;
+
+use crate::config::ConfigError;
+use crate::container::ContainerError;
+use crate::image::ImageError;
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+use crate::ui::Printer;
+
+/// Why a command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line makes no sense.
+    Usage,
+    /// The operation failed.
+    Failed,
+    /// The container could not be started; the status `run` gives then.
+    Start(u8),
+    /// Whoever read stdout has gone; nothing is to be said.
+    BrokenPipe,
+}
+
+/// A failure, ready to be shown.
+#[derive(Debug)]
+pub struct CommandError {
+    kind: Kind,
+    message: String,
+    hints: Vec<String>,
+}
+
+impl CommandError {
+    /// An operation that failed.
+    pub fn failed(message: impl Display) -> CommandError {
+        CommandError::new(Kind::Failed, message)
+    }
+
+    /// A command line that makes no sense.
+    pub fn usage(message: impl Display) -> CommandError {
+        CommandError::new(Kind::Usage, message)
+    }
+
+    /// A container that could not be started.
+    pub fn start(status: u8, message: impl Display) -> CommandError {
+        CommandError::new(Kind::Start(status), message)
+    }
+
+    fn new(kind: Kind, message: impl Display) -> CommandError {
+        CommandError {
+            kind,
+            message: message.to_string(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Adds advice that the user can act on.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> CommandError {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Says what the user was doing: `cannot pull 'x'`.
+    #[must_use]
+    pub fn while_doing(mut self, action: impl Display) -> CommandError {
+        self.message = format!("{action}: {}", self.message);
+        self
+    }
+
+    /// Makes it a failure to start a container.
+    #[must_use]
+    pub fn at_start(mut self) -> CommandError {
+        if self.kind == Kind::Failed {
+            self.kind = Kind::Start(crate::commands::run::CANNOT_START);
+        }
+        self
+    }
+
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        match self.kind {
+            Kind::Usage => 2,
+            Kind::Failed => 1,
+            Kind::Start(status) => status,
+            // What a shell reports for a program ended by SIGPIPE.
+            Kind::BrokenPipe => 141,
+        }
+    }
+
+    /// Says what failed, and what the user can do.
+    pub fn report(&self, printer: &Printer) {
+        if self.kind == Kind::BrokenPipe {
+            return;
+        }
+        printer.error(&self.message);
+        for hint in &self.hints {
+            printer.hint(hint);
+        }
+    }
+}
+
+impl From<io::Error> for CommandError {
+    /// An error of writing results to stdout.
+    fn from(error: io::Error) -> CommandError {
+        let kind = match error.kind() {
+            io::ErrorKind::BrokenPipe => Kind::BrokenPipe,
+            _ => Kind::Failed,
+        };
+        CommandError::new(kind, format!("cannot write to standard output: {error}"))
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> CommandError {
+        let hint = match &error {
+            ConfigError::NoHome => Some("set HOME, or name a directory with `--repo=DIR`"),
+            _ => None,
+        };
+        let failed = CommandError::failed(error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> CommandError {
+        let hint = match &error {
+            StoreError::NoImage(image) => Some(format!("get it with `udocker pull {image}`")),
+            StoreError::NoContainer(_) => Some("list containers with `udocker ps`".to_string()),
+            StoreError::NoName(_) => Some("list names with `udocker ps`".to_string()),
+            StoreError::Protected(name) => {
+                Some(format!("allow it with `udocker unprotect {name}`"))
+            }
+            StoreError::DamagedImage { image, .. } | StoreError::DamagedManifest { image, .. } => {
+                Some(format!("fetch what is missing with `udocker pull {image}`"))
+            }
+            _ if error.is_read_only() => {
+                Some("name a repository you can write with `--repo=DIR` or UDOCKER_DIR".to_string())
+            }
+            _ => None,
+        };
+        let failed = CommandError::failed(error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<RegistryError> for CommandError {
+    fn from(error: RegistryError) -> CommandError {
+        let hint = match &error {
+            RegistryError::LoginRequired { registry, .. }
+            | RegistryError::BadCredentials { registry, .. } => {
+                Some(format!("log in with `udocker login --registry={registry}`"))
+            }
+            _ => None,
+        };
+        let failed = CommandError::failed(error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<ImageError> for CommandError {
+    fn from(error: ImageError) -> CommandError {
+        match error {
+            ImageError::Registry(error) => error.into(),
+            ImageError::Store(error) => error.into(),
+            ImageError::Platform { .. } => CommandError::failed(error)
+                .with_hint("take it nevertheless with `--platform=OS/ARCH`"),
+            ImageError::Config { .. } => CommandError::failed(error),
+        }
+    }
+}
+
+impl From<ContainerError> for CommandError {
+    fn from(error: ContainerError) -> CommandError {
+        match error {
+            ContainerError::Store(error) => error.into(),
+            ContainerError::Rootfs(_) | ContainerError::Fs(_) => CommandError::failed(error),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `udocker images`
+
+use std::fs;
+
+use super::{Context, DONE, Outcome};
+use crate::store::Image;
+
+const MIB: u64 = 1 << 20;
+
+/// Each line is `REPOSITORY:TAG` and `P` for a protected image, `.` for any other.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show where each image is, and its layers with their sizes
+    #[arg(short = 'l')]
+    long: bool,
+    /// Show the platform of each image
+    #[arg(short = 'p')]
+    platform: bool,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    no_trunc: bool,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    all: bool,
+}
+
+/// Lists images.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    if !context.printer.is_quiet() {
+        context.printer.out("REPOSITORY")?;
+    }
+    for image in context.store.images() {
+        context.printer.out(line(&image, args.platform))?;
+        if args.long {
+            context
+                .printer
+                .out(format_args!(" {}", image.directory.display()))?;
+            for link in image.links()? {
+                let size = fs::metadata(image.directory.join(&link)).map_or(0, |meta| meta.len());
+                context
+                    .printer
+                    .out(layer_line(&link.to_string_lossy(), size))?;
+            }
+        }
+    }
+    Ok(DONE)
+}
+
+fn line(image: &Image, with_platform: bool) -> String {
+    let mark = if image.is_protected() { 'P' } else { '.' };
+    if !with_platform {
+        return format!("{}    {mark}", image.name);
+    }
+    let platform = image.content().map_or_else(
+        |_| "unknown/unknown".to_string(),
+        |content| content.config.platform_text(),
+    );
+    format!("{platform:<18.18} {mark} {}", image.name)
+}
+
+fn layer_line(name: &str, size_bytes: u64) -> String {
+    // A layer of a few kilobytes is still not nothing.
+    let size = (size_bytes / MIB).max(u64::from(size_bytes > 0));
+    format!("    /{name} ({size} MB)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_listed_as_udocker_py_does() {
+        assert_eq!(
+            layer_line("sha256:ab", 3 * MIB + 5),
+            "    /sha256:ab (3 MB)"
+        );
+        assert_eq!(layer_line("x.layer", 10), "    /x.layer (1 MB)");
+        assert_eq!(layer_line("x.json", 0), "    /x.json (0 MB)");
+    }
+}

@@ -1,0 +1,41 @@
+//! `udocker install`
+
+use super::{CommandError, Context, DONE, Outcome};
+use crate::engine::proot;
+use crate::host::fs::write_atomic;
+use crate::rootfs::remove_tree;
+
+/// Every other command unpacks the engine by itself when it needs it. This one does it ahead,
+/// for instance on a login node whose home directory the compute nodes share.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Replace what is there; implied where it differs
+    #[arg(long)]
+    force: bool,
+    /// Remove the directories for executables and libraries first
+    #[arg(long)]
+    purge: bool,
+}
+
+/// Unpacks the engine, and the licence texts into the directory for documentation.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let paths = &context.settings.paths;
+    if args.purge {
+        for directory in [&paths.bin, &paths.lib] {
+            if directory.is_dir() {
+                remove_tree(directory).map_err(CommandError::failed)?;
+            }
+        }
+    }
+    context.store.ensure()?;
+    // What is there is compared with what is embedded, so there is nothing to force.
+    let engine = proot::install(&paths.bin).map_err(CommandError::failed)?;
+    for (name, text) in proot::licences() {
+        let path = paths.doc.join(name.replace('/', "-"));
+        write_atomic(&path, text.as_bytes(), 0o644).map_err(CommandError::failed)?;
+    }
+    context
+        .printer
+        .info(format_args!("engine ready: {}", engine.display()));
+    Ok(DONE)
+}

@@ -1,0 +1,26 @@
+//! `udocker mkrepo`
+
+use std::path::PathBuf;
+
+use super::{CommandError, Context, DONE, Outcome};
+use crate::store::{Layout, Store};
+
+/// Use it afterwards with `udocker --repo=DIR …` or `UDOCKER_DIR=DIR`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A directory that does not exist yet
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+/// Makes an empty repository.
+pub(super) fn run(args: &Args, _context: &Context) -> Outcome {
+    if args.directory.symlink_metadata().is_ok() {
+        return Err(CommandError::failed(format_args!(
+            "cannot make a repository at '{}': it exists already",
+            args.directory.display()
+        )));
+    }
+    Store::open(Layout::below(&args.directory)).ensure()?;
+    Ok(DONE)
+}

@@ -1,0 +1,124 @@
+//! One file per subcommand: its options, its help, its steps, its output.
+
+mod context;
+pub mod create;
+mod error;
+pub mod help;
+pub mod images;
+pub mod inspect;
+pub mod install;
+pub mod mkrepo;
+pub mod name;
+pub mod protect;
+pub mod ps;
+pub mod pull;
+pub mod rm;
+pub mod rmi;
+pub mod rmname;
+pub mod run;
+pub mod showconf;
+pub mod verify;
+pub mod version;
+
+use clap::Subcommand;
+
+pub use context::Context;
+pub use error::{CommandError, Kind};
+
+/// What a command gives: an exit status, or a failure to report.
+pub type Outcome = Result<u8, CommandError>;
+
+/// Exit status of success.
+pub const DONE: u8 = 0;
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Pull an image from a registry
+    Pull(pull::Args),
+    /// List the images in the local repository
+    Images(images::Args),
+    /// Create a container from an image
+    Create(create::Args),
+    /// List the containers in the local repository
+    Ps(ps::Args),
+    /// Run a container
+    Run(Box<run::Args>),
+    /// Show the metadata of an image or container
+    Inspect(inspect::Args),
+    /// Check that an image is whole
+    Verify(verify::Args),
+    /// Remove containers
+    Rm(rm::Args),
+    /// Remove images
+    Rmi(rmi::Args),
+    /// Give a container a name
+    Name(name::Args),
+    /// Take a name away from a container
+    Rmname(rmname::Args),
+    /// Protect an image or container against removal
+    Protect(protect::Args),
+    /// Allow the removal of a protected image or container
+    Unprotect(protect::Args),
+    /// Make an empty repository in a new directory
+    Mkrepo(mkrepo::Args),
+    /// Unpack the engine ahead of its first use
+    Install(install::Args),
+    /// Show the configuration, and where each value comes from
+    Showconf(showconf::Args),
+    /// Show the version
+    Version(version::Args),
+    /// Show help
+    Help(help::Args),
+}
+
+impl Command {
+    /// Whether it may run as root without being asked to: it touches nothing.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Command::Version(_) | Command::Help(_))
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What is to be reported.
+    pub fn run(&self, context: &Context) -> Outcome {
+        match self {
+            Command::Pull(args) => pull::run(args, context),
+            Command::Images(args) => images::run(args, context),
+            Command::Create(args) => create::run(args, context),
+            Command::Ps(args) => ps::run(args, context),
+            Command::Run(args) => run::run(args, context),
+            Command::Inspect(args) => inspect::run(args, context),
+            Command::Verify(args) => verify::run(args, context),
+            Command::Rm(args) => rm::run(args, context),
+            Command::Rmi(args) => rmi::run(args, context),
+            Command::Name(args) => name::run(args, context),
+            Command::Rmname(args) => rmname::run(args, context),
+            Command::Protect(args) => protect::run(args, context, true),
+            Command::Unprotect(args) => protect::run(args, context, false),
+            Command::Mkrepo(args) => mkrepo::run(args, context),
+            Command::Install(args) => install::run(args, context),
+            Command::Showconf(args) => showconf::run(args, context),
+            Command::Version(args) => version::run(args, context),
+            Command::Help(args) => help::run(args, context),
+        }
+    }
+}
+
+/// Does the same to several things: goes on after a failure, and fails at the end.
+fn each(
+    items: &[String],
+    context: &Context,
+    action: impl Fn(&str) -> Result<(), CommandError>,
+) -> Outcome {
+    let mut last = Ok(DONE);
+    for item in items {
+        if let Err(error) = action(item)
+            && let Err(earlier) = std::mem::replace(&mut last, Err(error))
+        {
+            earlier.report(&context.printer);
+        }
+    }
+    last
+}

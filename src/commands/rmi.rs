@@ -1,0 +1,28 @@
+//! `udocker rmi`
+
+use super::{CommandError, Context, Outcome};
+
+/// Layers that other images share stay. Containers made from the image are independent of it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Accepted for compatibility
+    #[arg(short = 'f', long)]
+    force: bool,
+    /// Images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+/// Removes images.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    super::each(&args.images, context, |text| remove(text, context))
+}
+
+fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
+    let image = context.store.image(text)?;
+    context
+        .printer
+        .info(format_args!("deleting image: {}", image.name));
+    context.store.remove_image(&image)?;
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! `udocker rmname`
+
+use super::{Context, DONE, Outcome};
+use crate::store::{ContainerName, StoreError};
+
+/// The container itself stays.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The name to take away
+    name: String,
+}
+
+/// Takes a name away from a container.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let name: ContainerName = args.name.parse().map_err(StoreError::from)?;
+    context.store.remove_name(&name)?;
+    Ok(DONE)
+}

@@ -1,0 +1,296 @@
+//! `udocker run`
+
+mod options;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub use options::{Pull, WishArgs};
+
+use super::pull::SourceArgs;
+use super::{CommandError, Context, Outcome};
+use crate::container::{self, CreateOptions, RunTarget};
+use crate::engine::{self, EngineOptions, HostView};
+use crate::host::facts::{Caller, Machine};
+use crate::spec::{ExecMode, HostFacts, RunRequest, RunSpec, SpecError, plan_run};
+use crate::store::{Container, ContainerName, StoreError};
+
+/// Exit status of a container that could not be started.
+pub(super) const CANNOT_START: u8 = 125;
+
+/// Runs a command in a container. Given an image, it first makes a new container of it.
+///
+/// Options end at the container's or image's name; what follows is the command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker run mycontainer
+  udocker run -v /data:/mnt -w /mnt mycontainer ./analyse table.csv
+  udocker run --rm -e THREADS=4 ubuntu:24.04 sh -c 'echo $THREADS'
+  udocker run --name=work --pull=reuse ubuntu:24.04 bash
+
+Exit status: that of the command, 128+N when signal N ended it, 127 when the command is not found,
+126 when it cannot be executed, 125 when the container could not be started.")]
+pub struct Args {
+    /// Remove the container afterwards, unless it is protected
+    #[arg(long)]
+    rm: bool,
+    /// Name of the new container
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// When to pull: missing, never, always, or reuse the container of --name if there is one
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "missing",
+        hide_default_value = true
+    )]
+    pull: Pull,
+    /// Run the root tree at DIR, outside any repository
+    #[arg(long, value_name = "DIR")]
+    location: Option<PathBuf>,
+    /// Print no start banner
+    #[arg(long)]
+    nobanner: bool,
+    #[command(flatten)]
+    wishes: WishArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// A container's id or name, or an image; then the command and its arguments
+    #[arg(
+        value_name = "CONTAINER|IMAGE [COMMAND [ARGUMENT",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    words: Vec<OsString>,
+}
+
+/// Runs a container to its end.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let mut request = args.wishes.request().map_err(CommandError::at_start)?;
+    if let Some(root) = &args.location {
+        return run_location(args, &mut request, root.clone(), context);
+    }
+    let Some((target, command)) = args.words.split_first() else {
+        return Err(CommandError::usage("no container or image is named")
+            .with_hint("usage: udocker run [OPTIONS] CONTAINER|IMAGE [COMMAND…]"));
+    };
+    request.arguments = command.to_vec();
+    let target = target.to_str().ok_or_else(|| {
+        CommandError::failed(format_args!(
+            "'{}' is neither a container nor an image",
+            target.to_string_lossy()
+        ))
+    })?;
+    let container = find_or_create(args, target, context)?;
+    let status = run_container(args, &request, &container, context);
+    if args.rm && !container.is_protected() {
+        container::remove(&context.store, &container)?;
+    }
+    status
+}
+
+fn run_container(
+    args: &Args,
+    request: &RunRequest,
+    container: &Container,
+    context: &Context,
+) -> Outcome {
+    let mode = effective_mode(container, context)?;
+    let run_target = RunTarget::of_container(container, mode, &context.settings.paths.tmp)
+        .map_err(|error| CommandError::from(error).at_start())?;
+    let spec = plan(request, &run_target, context).map_err(start_error)?;
+    start(args, &spec, &run_target, context)
+}
+
+/// Runs a tree outside the repository. udocker.py takes the first word for the name of a
+/// container and ignores it; here it is ignored only where it is no command and another follows.
+fn run_location(
+    args: &Args,
+    request: &mut RunRequest,
+    root: PathBuf,
+    context: &Context,
+) -> Outcome {
+    let mode = default_mode(context)?;
+    let run_target = RunTarget::of_location(&root, mode, &context.settings.paths.tmp)
+        .map_err(|error| CommandError::from(error).at_start())?;
+    request.arguments = args.words.clone();
+    let spec = match plan(request, &run_target, context) {
+        Err(SpecError::Command(error)) if error.is_not_found() && args.words.len() > 1 => {
+            request.arguments.remove(0);
+            plan(request, &run_target, context)
+        }
+        planned => planned,
+    }
+    .map_err(start_error)?;
+    start(args, &spec, &run_target, context)
+}
+
+fn plan(request: &RunRequest, target: &RunTarget, context: &Context) -> Result<RunSpec, SpecError> {
+    let home = context.environment.text(crate::config::env_vars::HOME);
+    let own = |text: &std::ffi::OsStr| text.to_os_string();
+    let host = HostFacts {
+        caller: Caller::look_up(home.as_deref()),
+        machine: Machine::look_up(),
+        environment: context
+            .environment
+            .iter()
+            .map(|(k, v)| (own(k), own(v)))
+            .collect(),
+    };
+    plan_run(request, &host, &target.facts, &HostView)
+}
+
+fn start_error(error: SpecError) -> CommandError {
+    CommandError::start(error.exit_status(), error)
+}
+
+fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> Outcome {
+    for warning in &spec.warnings {
+        context.printer.warning(warning);
+    }
+    if !args.nobanner {
+        let program = spec.argv.program().to_string_lossy();
+        context.printer.banner(&banner(&target.facts.id, &program));
+    }
+    context.printer.debug(format_args!("{spec:?}"));
+    let outcome = engine::run(spec, &engine_options(context))
+        .map_err(|error| CommandError::start(error.exit_status(), error))?;
+    Ok(outcome.exit_status())
+}
+
+fn engine_options(context: &Context) -> EngineOptions {
+    use crate::config::env_vars::{PROOT_NO_SECCOMP, PROOT_TMP_DIR, XDG_RUNTIME_DIR};
+    let environment = &context.environment;
+    let paths = &context.settings.paths;
+    EngineOptions {
+        bin_dir: paths.bin.clone(),
+        fallback_dirs: environment
+            .path(XDG_RUNTIME_DIR)
+            .into_iter()
+            .chain([paths.tmp.clone(), PathBuf::from("/dev/shm")])
+            .collect(),
+        tmp_dir: environment
+            .path(PROOT_TMP_DIR)
+            .unwrap_or_else(|| paths.tmp.clone()),
+        other_proot: context.settings.proot_executable.clone(),
+        no_seccomp: environment.get(PROOT_NO_SECCOMP).is_some(),
+    }
+}
+
+/// The box that udocker.py prints.
+fn banner(id: &str, program: &str) -> String {
+    let program = program.rsplit('/').next().unwrap_or(program);
+    let line = "*".repeat(78);
+    let title = format!("STARTING {id}");
+    format!(
+        " \n {line} \n *{:76}* \n *{title:^76}* \n *{:76}* \n {line} \n executing: {program}\n",
+        "", ""
+    )
+}
+
+/// The container to run: one that is there, else a new one of an image.
+fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Container, CommandError> {
+    let store = &context.store;
+    let name: Option<ContainerName> = args
+        .name
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| CommandError::from(StoreError::from(error)))?;
+    if let (Pull::Reuse, Some(name)) = (args.pull, &name)
+        && let Ok(container) = store.container(name.as_str())
+    {
+        return Ok(container);
+    }
+    if let Some(name) = &name
+        && store.has_name(name)
+    {
+        return Err(StoreError::NameTaken(name.to_string()).into());
+    }
+    if let Ok(mut container) = store.container(target) {
+        if let Some(name) = &name {
+            store.add_name(&container.id, name)?;
+            container.names.push(name.to_string());
+        }
+        return Ok(container);
+    }
+    let image = match (args.pull, store.image(target)) {
+        (Pull::Always, _) => super::pull::pull(target, &args.source, context)?,
+        (_, Ok(image)) => image,
+        (Pull::Never, Err(error)) => return Err(error.into()),
+        (Pull::Missing | Pull::Reuse, Err(_)) => super::pull::pull(target, &args.source, context)?,
+    };
+    let options = CreateOptions { name: name.clone() };
+    let mut container = container::create(store, &image, &options, &context.progress())?;
+    container.names.extend(name.map(|name| name.to_string()));
+    Ok(container)
+}
+
+/// The mode shown by `ps -m` and `setup`.
+pub(super) fn mode_of(container: &Container, context: &Context) -> String {
+    container
+        .execmode()
+        .or_else(|| context.settings.default_execmode.clone())
+        .unwrap_or_else(|| ExecMode::default().to_string())
+}
+
+/// The mode a container is run in.
+fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, CommandError> {
+    let Some(text) = container.execmode() else {
+        return default_mode(context);
+    };
+    let mode: ExecMode = text
+        .parse()
+        .map_err(|error| CommandError::start(CANNOT_START, error))?;
+    if mode.changes_the_tree() {
+        return Err(CommandError::start(
+            CANNOT_START,
+            format_args!(
+                "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
+                container.id
+            ),
+        )
+        .with_hint(format!(
+            "undo that with `setup --execmode=P1 {}` of udocker.py",
+            container.id
+        )));
+    }
+    Ok(available(mode, context))
+}
+
+fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
+    let mode = match &context.settings.default_execmode {
+        None => return Ok(ExecMode::default()),
+        Some(text) => text
+            .parse()
+            .map_err(|error| CommandError::start(CANNOT_START, error))?,
+    };
+    Ok(available(mode, context))
+}
+
+/// The nearest mode there is an engine for.
+fn available(mode: ExecMode, context: &Context) -> ExecMode {
+    if matches!(mode, ExecMode::P1 | ExecMode::P2) {
+        return mode;
+    }
+    context.printer.warning(format_args!(
+        "execution mode {mode} is not available, {} is used instead",
+        ExecMode::default()
+    ));
+    ExecMode::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_is_udocker_pys() {
+        let text = banner("0123", "/bin/sh");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], format!(" {} ", "*".repeat(78)));
+        assert_eq!(lines[3].len(), 80);
+        assert!(lines[3].contains(" STARTING 0123 "));
+        assert_eq!(lines[6], " executing: sh");
+    }
+}

@@ -1,0 +1,188 @@
+//! The options of `udocker run` that say how the container is to be run.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::commands::CommandError;
+use crate::host::fs::read_limited;
+use crate::spec::{Accounts, EnvWish, RunRequest, UserWish, Volume, VolumeError, parse_entrypoint};
+
+const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
+
+/// When to pull an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Pull {
+    /// If it is not here.
+    Missing,
+    /// Not at all.
+    Never,
+    /// Whether it is here or not.
+    Always,
+    /// If the container of `--name` is not here, nor the image.
+    Reuse,
+}
+
+/// How to run the container.
+#[derive(Debug, clap::Args)]
+pub struct WishArgs {
+    /// Working directory inside; it has to be there
+    #[arg(short = 'w', long, value_name = "DIR")]
+    workdir: Option<OsString>,
+    /// User inside: a name, or numbers shown as given; root by default
+    #[arg(short = 'u', long, value_name = "NAME|UID[:GID]")]
+    user: Option<String>,
+    /// Bind a file or directory of the host
+    #[arg(short = 'v', long = "volume", value_name = "HOST[:CONTAINER[:ro|rw]]")]
+    volumes: Vec<OsString>,
+    /// Leave out one of the default bindings
+    #[arg(long, value_name = "DIR")]
+    novol: Vec<String>,
+    /// Set a variable; a name alone takes the host's value
+    #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
+    /// Read variables from a file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Pass the host's environment
+    #[arg(long)]
+    hostenv: bool,
+    /// Use the host's passwd and group
+    #[arg(long)]
+    hostauth: bool,
+    /// Use the container's passwd and group untouched
+    #[arg(long)]
+    containerauth: bool,
+    /// Bind the user's home directory
+    #[arg(long)]
+    bindhome: bool,
+    /// Leave out the default bindings: /dev /proc /sys /etc/resolv.conf /etc/host.conf /lib/modules
+    #[arg(long)]
+    nosysdirs: bool,
+    /// Ignore the image's configuration
+    #[arg(long)]
+    nometa: bool,
+    /// Bind what direct rendering needs
+    #[arg(long)]
+    dri: bool,
+    /// CPUs to stay on, as in 0,2-3
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Replace the image's entrypoint; empty removes it
+    #[arg(long, value_name = "COMMAND")]
+    entrypoint: Option<OsString>,
+    /// Kernel release to show
+    #[arg(long, value_name = "RELEASE")]
+    kernel: Option<String>,
+    /// Map a port of the container to one of the host
+    #[arg(short = 'p', long = "publish", value_name = "HOST:CONTAINER")]
+    publish: Vec<String>,
+    /// Map all ports of the container to free ones of the host
+    #[arg(short = 'P', long, alias = "netcoop")]
+    publish_all: bool,
+    /// Pass a device
+    #[arg(long = "device", value_name = "/dev/…")]
+    devices: Vec<OsString>,
+    #[command(flatten)]
+    ignored: IgnoredArgs,
+}
+
+/// What callers pass and what changes nothing here.
+#[derive(Debug, clap::Args)]
+struct IgnoredArgs {
+    /// Accepted: standard input always reaches the container
+    #[arg(short = 'i', long, hide = true)]
+    interactive: bool,
+    /// Accepted: a terminal is passed on where there is one
+    #[arg(short = 't', long, hide = true)]
+    tty: bool,
+    /// Accepted
+    #[arg(short = 'a', hide = true)]
+    attach: bool,
+    /// Accepted: the host's resolver is used
+    #[arg(long, hide = true)]
+    dns: Vec<String>,
+    /// Accepted: the host's resolver is used
+    #[arg(long, hide = true)]
+    dns_search: Vec<String>,
+    /// Accepted
+    #[arg(long, hide = true)]
+    volumes_from: Vec<String>,
+    /// Accepted: /dev/shm is the host's
+    #[arg(long, hide = true)]
+    shm_size: Option<String>,
+    /// Accepted: the host's devices are all there
+    #[arg(long, hide = true)]
+    gpus: Option<String>,
+}
+
+impl WishArgs {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// One of them makes no sense, or a file of variables cannot be read.
+    pub(super) fn request(&self) -> Result<RunRequest, CommandError> {
+        type Parse = fn(&OsStr) -> Result<Volume, VolumeError>;
+        let parse_all = |texts: &[OsString], parse: Parse| {
+            let parsed = texts.iter().map(|text| parse(text));
+            parsed
+                .collect::<Result<Vec<Volume>, _>>()
+                .map_err(CommandError::failed)
+        };
+        Ok(RunRequest {
+            arguments: Vec::new(),
+            entrypoint: self.entrypoint.as_deref().map(parse_entrypoint),
+            workdir: self.workdir.clone(),
+            user: self
+                .user
+                .as_deref()
+                .map(UserWish::parse)
+                .transpose()
+                .map_err(CommandError::failed)?,
+            accounts: match (self.containerauth, self.hostauth) {
+                (true, _) => Accounts::Container,
+                (false, true) => Accounts::Host,
+                (false, false) => Accounts::Completed,
+            },
+            env: self.env_wishes()?,
+            pass_host_env: self.hostenv,
+            volumes: parse_all(&self.volumes, Volume::parse)?,
+            devices: parse_all(&self.devices, Volume::parse_device)?,
+            leave_out: self.novol.clone(),
+            no_system_directories: self.nosysdirs,
+            bind_home: self.bindhome,
+            dri: self.dri,
+            ignore_image: self.nometa,
+            ports: self
+                .publish
+                .iter()
+                .map(|text| text.parse().map_err(CommandError::failed))
+                .collect::<Result<_, _>>()?,
+            publish_all: self.publish_all,
+            cpus: self
+                .cpuset_cpus
+                .as_deref()
+                .filter(|list| !list.is_empty())
+                .map(str::parse)
+                .transpose()
+                .map_err(CommandError::failed)?,
+            kernel: self.kernel.clone(),
+        })
+    }
+
+    fn env_wishes(&self) -> Result<Vec<EnvWish>, CommandError> {
+        let mut wishes = Vec::new();
+        for file in &self.env_file {
+            let bytes = read_limited(file, ENV_FILE_MAX_BYTES).map_err(CommandError::failed)?;
+            let from_file = EnvWish::parse_file(&bytes).map_err(|error| {
+                CommandError::failed(error).while_doing(format_args!("'{}'", file.display()))
+            })?;
+            wishes.extend(from_file);
+        }
+        for text in &self.env {
+            wishes.push(EnvWish::parse(text).map_err(CommandError::failed)?);
+        }
+        Ok(wishes)
+    }
+}

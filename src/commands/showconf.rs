@@ -1,0 +1,25 @@
+//! `udocker showconf`
+
+use super::{Context, DONE, Outcome};
+
+/// Prints one `key = value` a line, and behind it the file, variable or option that set it.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Shows the configuration.
+pub(super) fn run(_args: &Args, context: &Context) -> Outcome {
+    for entry in context.settings.entries() {
+        let note = if entry.has_effect {
+            ""
+        } else {
+            "; for udocker.py only"
+        };
+        // A value of several lines stays on one.
+        let value = entry.value.replace('\n', " ");
+        context.printer.out(format_args!(
+            "{} = {value}  # {}{note}",
+            entry.key, entry.origin
+        ))?;
+    }
+    Ok(DONE)
+}

@@ -1,0 +1,31 @@
+//! Removing containers, and what killed processes left of them.
+
+use super::ContainerError;
+use crate::rootfs::remove_tree;
+use crate::store::{Container, StagedContainer, Store};
+
+/// Removes a container with its names. It leaves the listing at once; what a kill leaves of it
+/// is swept away later.
+///
+/// # Errors
+/// It is protected, or the file system refuses.
+pub fn remove(store: &Store, container: &Container) -> Result<(), ContainerError> {
+    let retired = store.retire_container(container)?;
+    discard(&retired)?;
+    sweep(store)
+}
+
+/// Removes what killed processes left half made or half removed.
+///
+/// # Errors
+/// The file system refuses.
+pub fn sweep(store: &Store) -> Result<(), ContainerError> {
+    for leftover in store.abandoned_containers() {
+        discard(&leftover)?;
+    }
+    Ok(())
+}
+
+pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {
+    Ok(remove_tree(staged.path())?)
+}

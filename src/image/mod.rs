@@ -1,0 +1,9 @@
+//! Workflows on images: what `udocker pull`, `verify` and their like do, without the terminal.
+
+mod error;
+mod pull;
+mod verify;
+
+pub use error::ImageError;
+pub use pull::{PullRequest, pull};
+pub use verify::{VerifyReport, verify};

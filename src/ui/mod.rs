@@ -1,0 +1,12 @@
+//! The only writer to the terminal.
+//!
+//! stdout carries results and nothing else; everything else goes to stderr, one line each, in the
+//! words udocker's users know: `Error:`, `Warning:`, `Info:`, `Hint:`.
+
+mod json;
+mod printer;
+mod progress;
+
+pub use json::pretty_json;
+pub use printer::{Printer, Verbosity};
+pub use progress::TerminalProgress;

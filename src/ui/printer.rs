@@ -1,0 +1,102 @@
+//! Lines on stdout and stderr.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+/// How much is said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Notes, warnings and progress too.
+    Normal,
+    /// What happens inside as well.
+    Debug,
+}
+
+/// Writes results to stdout and messages to stderr.
+#[derive(Clone, Debug)]
+pub struct Printer {
+    verbosity: Verbosity,
+}
+
+impl Printer {
+    /// A printer that says as much as `verbosity`.
+    pub fn new(verbosity: Verbosity) -> Printer {
+        Printer { verbosity }
+    }
+
+    /// How much is said.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Whether anything but errors is said.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
+    /// Whether moving progress bars make sense.
+    pub fn shows_bars(&self) -> bool {
+        !self.is_quiet() && io::stderr().is_terminal()
+    }
+
+    /// Prints one line of a result.
+    ///
+    /// # Errors
+    /// stdout is closed or full.
+    pub fn out(&self, line: impl Display) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{line}")?;
+        stdout.flush()
+    }
+
+    /// Prints a result as it is.
+    ///
+    /// # Errors
+    /// stdout is closed or full.
+    pub fn write_out(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    }
+
+    /// Says what failed.
+    pub fn error(&self, message: impl Display) {
+        self.say(Verbosity::Quiet, "Error", message);
+    }
+
+    /// Says what the user can do about an error.
+    pub fn hint(&self, message: impl Display) {
+        self.say(Verbosity::Quiet, "Hint", message);
+    }
+
+    /// Says what the user should know and can change.
+    pub fn warning(&self, message: impl Display) {
+        self.say(Verbosity::Normal, "Warning", message);
+    }
+
+    /// Says what happens.
+    pub fn info(&self, message: impl Display) {
+        self.say(Verbosity::Normal, "Info", message);
+    }
+
+    /// Says what happens inside.
+    pub fn debug(&self, message: impl Display) {
+        self.say(Verbosity::Debug, "Debug", message);
+    }
+
+    /// Prints text on stderr as it is, such as the banner of `run`.
+    pub fn banner(&self, text: &str) {
+        if self.verbosity >= Verbosity::Normal {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+
+    fn say(&self, least: Verbosity, kind: &str, message: impl Display) {
+        if self.verbosity >= least {
+            // Nobody is left to be told that stderr is closed.
+            let _ = writeln!(io::stderr().lock(), "{kind}: {message}");
+        }
+    }
+}
