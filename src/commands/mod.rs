@@ -3,7 +3,6 @@
 mod context;
 pub mod create;
 mod error;
-pub mod help;
 pub mod images;
 pub mod inspect;
 pub mod install;
@@ -68,14 +67,12 @@ pub enum Command {
     Showconf(showconf::Args),
     /// Show the version
     Version(version::Args),
-    /// Show help
-    Help(help::Args),
 }
 
 impl Command {
     /// Whether it may run as root without being asked to: it touches nothing.
     pub fn is_harmless(&self) -> bool {
-        matches!(self, Command::Version(_) | Command::Help(_))
+        matches!(self, Command::Version(_))
     }
 
     /// Runs it.
@@ -101,7 +98,6 @@ impl Command {
             Command::Install(args) => install::run(args, context),
             Command::Showconf(args) => showconf::run(args, context),
             Command::Version(args) => version::run(args, context),
-            Command::Help(args) => help::run(args, context),
         }
     }
 }

@@ -55,13 +55,12 @@ pub struct Args {
     wishes: WishArgs,
     #[command(flatten)]
     source: SourceArgs,
-    /// A container's id or name, or an image; then the command and its arguments
-    #[arg(
-        value_name = "CONTAINER|IMAGE [COMMAND [ARGUMENT",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    words: Vec<OsString>,
+    /// A container's id or name, or an image
+    #[arg(value_name = "CONTAINER|IMAGE")]
+    target: Option<OsString>,
+    /// The command to run instead of the image's own, and its arguments
+    #[arg(value_name = "COMMAND", allow_hyphen_values = true)]
+    command: Vec<OsString>,
 }
 
 /// Runs a container to its end.
@@ -70,11 +69,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if let Some(root) = &args.location {
         return run_location(args, &mut request, root.clone(), context);
     }
-    let Some((target, command)) = args.words.split_first() else {
+    let Some(target) = &args.target else {
         return Err(CommandError::usage("no container or image is named")
             .with_hint("usage: udocker run [OPTIONS] CONTAINER|IMAGE [COMMAND…]"));
     };
-    request.arguments = command.to_vec();
+    request.arguments = args.command.clone();
     let target = target.to_str().ok_or_else(|| {
         CommandError::failed(format_args!(
             "'{}' is neither a container nor an image",
@@ -113,9 +112,9 @@ fn run_location(
     let mode = default_mode(context)?;
     let run_target = RunTarget::of_location(&root, mode, &context.settings.paths.tmp)
         .map_err(|error| CommandError::from(error).at_start())?;
-    request.arguments = args.words.clone();
+    request.arguments = args.target.iter().chain(&args.command).cloned().collect();
     let spec = match plan(request, &run_target, context) {
-        Err(SpecError::Command(error)) if error.is_not_found() && args.words.len() > 1 => {
+        Err(SpecError::Command(error)) if error.is_not_found() && !args.command.is_empty() => {
             request.arguments.remove(0);
             plan(request, &run_target, context)
         }
