@@ -184,6 +184,7 @@ impl From<ContainerError> for CommandError {
     fn from(error: ContainerError) -> CommandError {
         match error {
             ContainerError::Store(error) => error.into(),
+            ContainerError::Image(error) => error.into(),
             ContainerError::Rootfs(_) | ContainerError::Fs(_) => CommandError::failed(error),
         }
     }

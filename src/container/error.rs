@@ -1,6 +1,7 @@
 //! What can go wrong with a container.
 
 use crate::host::fs::FsError;
+use crate::image::ImageError;
 use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 
@@ -13,6 +14,9 @@ pub enum ContainerError {
     /// The layers, or the tree made of them.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// The image it is to be made of.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The file system, elsewhere.
     #[error(transparent)]
     Fs(#[from] FsError),

@@ -5,7 +5,7 @@ mod error;
 mod remove;
 mod run;
 
-pub use create::{CreateOptions, create};
+pub use create::{CreateOptions, create, pull_and_create};
 pub use error::ContainerError;
 pub use remove::{remove, sweep};
 pub use run::RunTarget;

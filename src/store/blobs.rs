@@ -9,7 +9,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::retry_on_intr;
@@ -126,6 +126,11 @@ impl StagedBlob {
         self.len == 0
     }
 
+    /// The file the bytes are in until they are published.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads what an earlier try has left, from the beginning.
     ///
     /// # Errors
@@ -175,7 +180,6 @@ impl Write for StagedBlob {
 mod tests {
     use super::*;
     use crate::store::Store;
-    use std::path::Path;
 
     fn store(directory: &Path) -> Store {
         let store = Store::open(Layout::below(directory));

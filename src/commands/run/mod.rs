@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 pub use options::{Pull, WishArgs};
 
-use super::pull::SourceArgs;
+use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
 use crate::container::{self, CreateOptions, RunTarget};
 use crate::engine::{self, EngineOptions, HostView};
@@ -213,16 +213,20 @@ fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Contai
         }
         return Ok(container);
     }
-    let image = match (args.pull, store.image(target)) {
-        (Pull::Always, _) => super::pull::pull(target, &args.source, context)?,
-        (_, Ok(image)) => image,
-        (Pull::Never, Err(error)) => return Err(error.into()),
-        (Pull::Missing | Pull::Reuse, Err(_)) => super::pull::pull(target, &args.source, context)?,
-    };
-    let options = CreateOptions { name: name.clone() };
-    let mut container = container::create(store, &image, &options, &context.progress())?;
-    container.names.extend(name.map(|name| name.to_string()));
-    Ok(container)
+    let options = CreateOptions { name };
+    let progress = context.progress();
+    match (args.pull, store.image(target)) {
+        (Pull::Missing | Pull::Never | Pull::Reuse, Ok(image)) => {
+            Ok(container::create(store, &image, &options, &progress)?)
+        }
+        (Pull::Never, Err(error)) => Err(error.into()),
+        (Pull::Always, _) | (Pull::Missing | Pull::Reuse, Err(_)) => {
+            let source = ImageSource::parse(target, &args.source, context)?;
+            let request = source.request();
+            container::pull_and_create(store, &source.client, &request, &options, &progress)
+                .map_err(|error| cannot_pull(target, error))
+        }
+    }
 }
 
 /// The mode shown by `ps -m` and `setup`.
