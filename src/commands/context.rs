@@ -84,6 +84,14 @@ impl Context {
         ))
     }
 
+    /// The error for a name that is neither a container's nor an image's.
+    pub fn unknown_target(&self, text: &str) -> CommandError {
+        CommandError::failed(format_args!(
+            "there is neither a container nor an image '{text}' here"
+        ))
+        .with_hint("list them with `udocker ps` and `udocker images`")
+    }
+
     /// Progress on stderr.
     pub fn progress(&self) -> TerminalProgress<'_> {
         TerminalProgress::new(&self.printer)

@@ -14,10 +14,11 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context, protected: bool) -> Outcome {
     match context.store.container(&args.target) {
         Ok(container) => container.set_protected(protected)?,
-        Err(_) => context
-            .store
-            .image(&args.target)?
-            .set_protected(protected)?,
+        Err(_) => {
+            let image = context.store.image(&args.target);
+            let image = image.map_err(|_| context.unknown_target(&args.target))?;
+            image.set_protected(protected)?;
+        }
     }
     Ok(DONE)
 }

@@ -453,6 +453,10 @@ fn list(items: &[String]) -> String {
 fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
+        // Beneath this the resolver speaks of its queries.
+        if cause.to_string() == "dns error" {
+            return "the name of the host cannot be resolved".to_string();
+        }
         cause = source;
     }
     clean(&cause.to_string())
