@@ -5,7 +5,9 @@
  * probe look PATH SOCKET: tries every call that finds PATH, an executable, or SOCKET; the same
  *     output.
  * probe threads: changes directory and executes a program in threads.
- * probe exit: does nothing, for the above.
+ * probe memory: executes itself from a memory file.
+ * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
+ * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -362,6 +366,55 @@ static void look_calls(const char *path, const char *socket)
 	report("rename", rename(path, path));
 }
 
+/* Receives datagrams at @path.  */
+static void receive(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	char byte;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (bind(fd, (void *) &address, sizeof(address)) < 0)
+		exit(1);
+	while (recv(fd, &byte, 1, 0) == 1)
+		;
+}
+
+/* Connects to its own socket at @path, and shows the names of both ends.  */
+static void connect_socket(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int server = socket(AF_UNIX, SOCK_STREAM, 0);
+	int client = socket(AF_UNIX, SOCK_STREAM, 0);
+	socklen_t size = sizeof(address);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (   bind(server, (void *) &address, size) < 0
+	    || listen(server, 1) < 0
+	    || connect(client, (void *) &address, size) < 0)
+		exit(1);
+	memset(&address, 0, sizeof(address));
+	getsockname(server, (void *) &address, &size);
+	printf("%s ", address.sun_path);
+	size = sizeof(address);
+	memset(&address, 0, sizeof(address));
+	getpeername(client, (void *) &address, &size);
+	printf("%s\n", address.sun_path);
+}
+
+/* Executes a copy of itself that has no name and is closed on exec.  */
+static void memory(void)
+{
+	char *const argv[] = { "probe", "echo", "from memory", NULL };
+	int from = open("/proc/self/exe", O_RDONLY);
+	int to = memfd_create("copy", MFD_CLOEXEC);
+
+	while (sendfile(to, from, NULL, 1 << 20) > 0)
+		;
+	fexecve(to, argv, environ);
+	exit(1);
+}
+
 static void *move(void *path)
 {
 	return chdir(path) < 0 ? NULL : sbrk(65536);
@@ -395,6 +448,18 @@ int main(int argc, char *argv[])
 		return 0;
 	if (argc == 2 && strcmp(argv[1], "threads") == 0)
 		threads();
+	if (argc == 2 && strcmp(argv[1], "memory") == 0)
+		memory();
+	if (argc == 3 && strcmp(argv[1], "echo") == 0) {
+		puts(argv[2]);
+		return 0;
+	}
+	if (argc == 3 && strcmp(argv[1], "receive") == 0)
+		receive(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "socket") == 0) {
+		connect_socket(argv[2]);
+		return 0;
+	}
 	if (argc == 3 && strcmp(argv[1], "write") == 0) {
 		snprintf(base, sizeof(base), "%s", argv[2]);
 		write_calls();
