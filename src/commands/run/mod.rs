@@ -144,15 +144,19 @@ fn start_error(error: SpecError) -> CommandError {
 }
 
 fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> Outcome {
+    let options = engine_options(context);
     for warning in &spec.warnings {
         context.printer.warning(warning);
+    }
+    for shortcoming in engine::shortcomings(spec, &options) {
+        context.printer.warning(shortcoming);
     }
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();
         context.printer.banner(&banner(&target.facts.id, &program));
     }
     context.printer.debug(format_args!("{spec:?}"));
-    let outcome = engine::run(spec, &engine_options(context))
+    let outcome = engine::run(spec, &options)
         .map_err(|error| CommandError::start(error.exit_status(), error))?;
     Ok(outcome.exit_status())
 }
