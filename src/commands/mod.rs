@@ -6,6 +6,8 @@ mod error;
 pub mod images;
 pub mod inspect;
 pub mod install;
+pub mod login;
+pub mod logout;
 pub mod mkrepo;
 pub mod name;
 pub mod protect;
@@ -59,6 +61,10 @@ pub enum Command {
     Protect(protect::Args),
     /// Allow the removal of a protected image or container
     Unprotect(protect::Args),
+    /// Log in to a registry
+    Login(login::Args),
+    /// Forget logins to registries
+    Logout(logout::Args),
     /// Make an empty repository in a new directory
     Mkrepo(mkrepo::Args),
     /// Unpack the engine ahead of its first use
@@ -94,6 +100,8 @@ impl Command {
             Command::Rmname(args) => rmname::run(args, context),
             Command::Protect(args) => protect::run(args, context, true),
             Command::Unprotect(args) => protect::run(args, context, false),
+            Command::Login(args) => login::run(args, context),
+            Command::Logout(args) => logout::run(args, context),
             Command::Mkrepo(args) => mkrepo::run(args, context),
             Command::Install(args) => install::run(args, context),
             Command::Showconf(args) => showconf::run(args, context),

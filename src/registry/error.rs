@@ -247,6 +247,16 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether the registry, or the token server it names, turned the user's login down.
+    pub fn is_rejection(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::BadCredentials { .. }
+                | RegistryError::LoginRequired { .. }
+                | RegistryError::Denied { .. }
+        )
+    }
+
     /// Whether another name for the same image is worth a try: the registry does not have this
     /// one, or does not tell strangers whether it has it.
     pub(super) fn is_absent(&self) -> bool {
