@@ -158,6 +158,10 @@ impl From<RegistryError> for CommandError {
             | RegistryError::BadCredentials { registry, .. } => {
                 Some(format!("log in with `udocker login --registry={registry}`"))
             }
+            RegistryError::NoSearch { .. } => Some(
+                "list the tags of a repository with `udocker search --list-tags REPOSITORY`"
+                    .to_string(),
+            ),
             _ => None,
         };
         let failed = CommandError::failed(error);

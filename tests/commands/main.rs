@@ -18,3 +18,5 @@ mod support;
 mod tls;
 
 mod login;
+mod manifest;
+mod search;
