@@ -189,7 +189,7 @@ impl From<ContainerError> for CommandError {
         match error {
             ContainerError::Store(error) => error.into(),
             ContainerError::Image(error) => error.into(),
-            ContainerError::Rootfs(_) | ContainerError::Fs(_) => CommandError::failed(error),
+            other => CommandError::failed(other),
         }
     }
 }

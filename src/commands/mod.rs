@@ -19,6 +19,7 @@ pub mod rmi;
 pub mod rmname;
 pub mod run;
 pub mod search;
+pub mod setup;
 pub mod showconf;
 pub mod verify;
 pub mod version;
@@ -67,6 +68,8 @@ pub enum Command {
     Unprotect(protect::Args),
     /// Show an image's manifest at its registry
     Manifest(manifest::Args),
+    /// Change how a container is run
+    Setup(setup::Args),
     /// Log in to a registry
     Login(login::Args),
     /// Forget logins to registries
@@ -108,6 +111,7 @@ impl Command {
             Command::Protect(args) => protect::run(args, context, true),
             Command::Unprotect(args) => protect::run(args, context, false),
             Command::Manifest(args) => manifest::run(args, context),
+            Command::Setup(args) => setup::run(args, context),
             Command::Login(args) => login::run(args, context),
             Command::Logout(args) => logout::run(args, context),
             Command::Mkrepo(args) => mkrepo::run(args, context),

@@ -20,3 +20,4 @@ mod tls;
 mod login;
 mod manifest;
 mod search;
+mod setup;
