@@ -3,9 +3,8 @@
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::pull::SourceArgs;
+use super::pull::{ImageSource, SourceArgs};
 use super::{CommandError, Context, DONE, Outcome};
-use crate::oci::{Platform, Reference};
 use crate::ui::pretty_json;
 
 /// Prints what the registry holds under an image's name, as JSON: an index where there is one,
@@ -33,17 +32,17 @@ enum Action {
 /// Shows a manifest or index.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let Action::Inspect = args.action;
-    let reference: Reference = args.image.parse().map_err(CommandError::failed)?;
-    let default = context.registry(args.source.registry.as_deref())?;
-    let registry = reference.registry(&default);
-    let repositories = reference.remote_repositories(&default);
+    let source = ImageSource::parse(&args.image, &args.source, context)?;
+    let (reference, default) = (&source.reference, &source.default_registry);
+    let registry = reference.registry(default);
+    let repositories = reference.remote_repositories(default);
     let version = reference.version();
-    let client = context.registry_client(args.source.httpproxy.as_deref())?;
+    let client = &source.client;
     let bytes = match &args.source.platform {
-        Some(text) => {
-            let platform: Platform = text.parse().map_err(CommandError::usage)?;
-            let image = client.resolve_image(&registry, &repositories, &version, &platform)?;
-            image.bytes
+        Some(_) => {
+            client
+                .resolve_image(&registry, &repositories, &version, &source.platform)?
+                .bytes
         }
         None => {
             let (_, fetched) = client.find_manifest(&registry, &repositories, &version)?;
