@@ -246,23 +246,27 @@ fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, 
     let Some(text) = container.execmode() else {
         return default_mode(context);
     };
+    refuse_changed_tree(container).map_err(CommandError::at_start)?;
     let mode: ExecMode = text
         .parse()
         .map_err(|error| CommandError::start(CANNOT_START, error))?;
-    if mode.changes_the_tree() {
-        return Err(CommandError::start(
-            CANNOT_START,
-            format_args!(
-                "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
-                container.id
-            ),
-        )
+    Ok(available(mode, context))
+}
+
+/// Fails where udocker.py has changed the container's files for one of its modes F.
+pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandError> {
+    let mode = container.execmode().and_then(|text| text.parse().ok());
+    match mode.filter(|mode: &ExecMode| mode.changes_the_tree()) {
+        None => Ok(()),
+        Some(mode) => Err(CommandError::failed(format_args!(
+            "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
+            container.id
+        ))
         .with_hint(format!(
             "undo that with `setup --execmode=P1 {}` of udocker.py",
             container.id
-        )));
+        ))),
     }
-    Ok(available(mode, context))
 }
 
 fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
@@ -276,7 +280,7 @@ fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
 }
 
 /// The nearest mode there is an engine for.
-fn available(mode: ExecMode, context: &Context) -> ExecMode {
+pub(super) fn available(mode: ExecMode, context: &Context) -> ExecMode {
     if matches!(mode, ExecMode::P1 | ExecMode::P2) {
         return mode;
     }
