@@ -17,6 +17,8 @@ mod support;
 #[path = "../support/tls.rs"]
 mod tls;
 
+mod container;
+mod docker;
 mod login;
 mod manifest;
 mod search;

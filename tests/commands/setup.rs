@@ -2,21 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::container;
 use crate::support::sandbox::Sandbox;
-
-/// A container `one` without content, and its directory.
-fn container(sandbox: &Sandbox) -> PathBuf {
-    let containers = sandbox.store().join("containers");
-    let directory = containers.join("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f0");
-    fs::create_dir_all(directory.join("ROOT/usr/lib/x86_64-linux-gnu")).unwrap();
-    fs::create_dir_all(directory.join("ROOT/etc")).unwrap();
-    fs::write(directory.join("container.json"), "{}").unwrap();
-    fs::write(directory.join("imagerepo.name"), "lab/tool:1").unwrap();
-    symlink(directory.file_name().unwrap(), containers.join("one")).unwrap();
-    directory
-}
 
 fn mode_file(directory: &Path) -> Option<String> {
     fs::read_to_string(directory.join("execmode")).ok()
@@ -25,7 +14,7 @@ fn mode_file(directory: &Path) -> Option<String> {
 #[test]
 fn the_mode_is_set_and_shown() {
     let sandbox = Sandbox::new();
-    let directory = container(&sandbox);
+    let directory = container::empty(&sandbox);
     let shows = |mode: &str| {
         let expected = format!("execmode: {mode}\nnvidiamode: False");
         sandbox
@@ -58,7 +47,7 @@ fn the_mode_is_set_and_shown() {
 #[test]
 fn what_cannot_be_set_up_stays_as_it_is() {
     let sandbox = Sandbox::new();
-    let directory = container(&sandbox);
+    let directory = container::empty(&sandbox);
     let setup = |option: &str, name: &str| sandbox.udocker(["setup", option, name]).run();
     setup("--execmode=X9", "one")
         .exits_with(2)
@@ -82,7 +71,7 @@ fn what_cannot_be_set_up_stays_as_it_is() {
 #[test]
 fn fixperm_gives_the_owner_everything() {
     let sandbox = Sandbox::new();
-    let directory = container(&sandbox);
+    let directory = container::empty(&sandbox);
     let root = directory.join("ROOT");
     let outside = sandbox.write("outside", "");
     symlink(&outside, root.join("etc/link")).unwrap();
@@ -108,7 +97,7 @@ fn fixperm_gives_the_owner_everything() {
 #[test]
 fn purge_takes_back_what_the_modes_r_left() {
     let sandbox = Sandbox::new();
-    let directory = container(&sandbox);
+    let directory = container::empty(&sandbox);
     let root = directory.join("ROOT");
     for path in [
         ".bind_orig_files",
@@ -149,7 +138,7 @@ fn purge_takes_back_what_the_modes_r_left() {
 #[test]
 fn the_nvidia_driver_is_copied_from_the_host() {
     let sandbox = Sandbox::new();
-    let directory = container(&sandbox);
+    let directory = container::empty(&sandbox);
     let libraries = directory.join("ROOT/usr/lib/x86_64-linux-gnu");
     let setup = |path: &Path, options: &[&str]| {
         let arguments = ["setup", "--nvidia"].iter().chain(options).chain(&["one"]);

@@ -1,10 +1,12 @@
 //! `udocker run`
 
+mod docker;
 mod options;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use docker::DockerArgs;
 pub use options::{Pull, WishArgs};
 
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
@@ -20,7 +22,9 @@ pub(super) const CANNOT_START: u8 = 125;
 
 /// Runs a command in a container. Given an image, it first makes a new container of it.
 ///
-/// Options end at the container's or image's name; what follows is the command.
+/// Options end at the container's or image's name; what follows is the command. Docker's other
+/// options are accepted too: --mount, --tmpfs, --add-host, --cidfile, -i and -t do what they say,
+/// the rest has no effect or is refused, with the reason.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker run mycontainer
@@ -54,6 +58,8 @@ pub struct Args {
     #[command(flatten)]
     wishes: WishArgs,
     #[command(flatten)]
+    docker: DockerArgs,
+    #[command(flatten)]
     source: SourceArgs,
     /// A container's id or name, or an image
     #[arg(value_name = "CONTAINER|IMAGE")]
@@ -66,6 +72,9 @@ pub struct Args {
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let mut request = args.wishes.request().map_err(CommandError::at_start)?;
+    let docker = args.docker.apply(&mut request, context);
+    // What it holds is there until the run is over.
+    let _scratch = docker.map_err(CommandError::at_start)?;
     if let Some(root) = &args.location {
         return run_location(args, &mut request, root.clone(), context);
     }
@@ -81,6 +90,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         ))
     })?;
     let container = find_or_create(args, target, context)?;
+    args.docker
+        .write_cidfile(&container)
+        .map_err(CommandError::at_start)?;
     let status = run_container(args, &request, &container, context);
     if args.rm && !container.is_protected() {
         container::remove(&context.store, &container)?;
