@@ -2,7 +2,7 @@
 
 use udocker::rootfs::Limits;
 
-use crate::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::{Unpacked, apply_limited};
 
 #[test]
