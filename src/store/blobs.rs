@@ -165,8 +165,16 @@ impl StagedBlob {
 }
 
 impl Write for StagedBlob {
+    /// Where the disk is full, what is there so far is removed: it would keep the disk full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all_at(bytes, self.len)?;
+        if let Err(error) = self.file.write_all_at(bytes, self.len) {
+            use io::ErrorKind::{QuotaExceeded, StorageFull};
+            if matches!(error.kind(), StorageFull | QuotaExceeded) {
+                // The error that matters is the first one.
+                let _ = fs::remove_file(&self.path);
+            }
+            return Err(error);
+        }
         self.len += bytes.len() as u64;
         Ok(bytes.len())
     }

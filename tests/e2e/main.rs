@@ -7,11 +7,11 @@
 mod support;
 
 mod bad_input;
+mod commands;
 mod create;
 mod interrupts;
 mod prepared;
 mod pull;
-mod registry;
 mod run;
 mod tree;
 mod users;

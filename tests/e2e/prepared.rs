@@ -4,11 +4,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::registry::{Guard, Registry, Transport, tool};
 use crate::support::image::ImageBuilder;
+use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::requirement::{has_tools, skip};
 use crate::support::sandbox::{Invocation, Sandbox, Workplace, make_removable};
 
@@ -72,15 +73,15 @@ fn distro_layout() -> Option<(PathBuf, String)> {
 /// The storage of a registry that holds [`DISTRO`] and [`BUSYBOX`].
 pub fn storage() -> Option<Prepared> {
     let (layout, stamp) = distro_layout()?;
-    if !has_tools(&["docker-registry", "skopeo", "openssl", "htpasswd"]) {
+    if !has_tools(&["docker-registry", "skopeo", "htpasswd"]) {
         return None;
     }
     Some(prepare("registry", &stamp, |path| {
-        let registry = Registry::start(path, Transport::Http, Guard::Open);
-        registry.push(&layout, "latest", DISTRO);
+        let registry = RegistryServer::over(path, Auth::None, false);
+        registry.push_layout(&layout, "latest", DISTRO);
         let busybox = tempfile::tempdir().expect("a temporary directory");
         ImageBuilder::busybox().write_layout(busybox.path(), "latest");
-        registry.push(busybox.path(), "latest", BUSYBOX);
+        registry.push_layout(busybox.path(), "latest", BUSYBOX);
     }))
 }
 
@@ -91,12 +92,13 @@ pub fn umoci_tree() -> Option<Prepared> {
         return None;
     }
     let mut tree = prepare("umoci", &stamp, |path| {
-        let image = format!("{}:latest", layout.display());
-        let bundle = path.join("bundle").display().to_string();
-        tool(
-            "umoci",
-            &["unpack", "--rootless", "--image", &image, &bundle],
-        );
+        let unpacked = Command::new("umoci")
+            .args(["unpack", "--rootless", "--image"])
+            .arg(format!("{}:latest", layout.display()))
+            .arg(path.join("bundle"))
+            .output()
+            .expect("umoci is installed");
+        assert!(unpacked.status.success(), "umoci: {unpacked:?}");
     });
     tree.path.push("bundle/rootfs");
     Some(tree)
@@ -144,7 +146,7 @@ impl Distro {
             program.mtime_nsec()
         );
         let prepared = prepare("store", &stamp, |path| {
-            let registry = Registry::start(&storage.path, Transport::Http, Guard::Open);
+            let registry = RegistryServer::over(&storage.path, Auth::None, false);
             let image = registry.reference(DISTRO);
             let workplace = Sandbox::at(path);
             workplace.udocker(["pull", &image]).run().succeeds();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use udocker::rootfs::Limits;
 
-use crate::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::{Unpacked, apply_limited, apply_to};
 
 #[test]

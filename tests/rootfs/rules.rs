@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::layer_builder::{Format, LayerBuilder, TarEntry, seal};
+use crate::support::layer_builder::{Format, LayerBuilder, TarEntry, seal};
 use crate::tree::{Kind, read_tree};
 use crate::unpack::{apply, unpack};
 

@@ -14,10 +14,10 @@ fn volumes_show_host_files() {
     fs::write(sandbox.host("single"), "alone\n").unwrap();
     let data = format!("volume={}:/data", sandbox.host("data").display());
     let single = format!("volume={}:/data/made/s", sandbox.host("single").display());
-    let odd = format!("volume={}:/odd:name!", sandbox.host("data").display());
+    let odd = format!("volume={}:/odd:name!/data", sandbox.host("data").display());
     let same = format!("volume={}", sandbox.host("data").display());
     let script = format!(
-        "cat /data/file /data/made/s /odd:name!/file {}/file; ls /data/made; echo new >/data/deep/n",
+        "cat /data/file /data/made/s /odd:name!/data/file {}/file; ls /data/made; echo new >/data/deep/n",
         sandbox.host("data").display()
     );
     assert_eq!(
