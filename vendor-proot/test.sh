@@ -1,8 +1,9 @@
 #!/bin/bash
-# Checks how build/ARCH/proot behaves as a process, in a rootfs made of busybox.
+# Checks build/ARCH/proot in a rootfs made of busybox and tests/probe.c.
 #
 # vendor-proot/test.sh [NAME...] runs tests/NAME.sh, or all of them, once with seccomp and once
-# without. Needs a static busybox (BUSYBOX=FILE, or busybox-static installed); any user will do.
+# without. Needs a static busybox (BUSYBOX=FILE, or busybox-static installed) and gcc; any user
+# will do.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 engine=$here/build/$(uname -m)
@@ -14,6 +15,7 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 mkdir -p "$root"/{bin,dev,etc,proc,tmp} "$work/empty"
 cp "$busybox" "$root/bin/busybox"
+"${CC:-gcc}" -O1 -static -pthread -o "$root/bin/probe" "$here/tests/probe.c" || exit 2
 for name in sh sleep true cat env kill echo ls; do ln -s busybox "$root/bin/$name"; done
 export PATH=/bin:/usr/bin PROOT_LOADER=$engine/loader PROOT_LOADER_32=$engine/loader-m32
 export PROOT_TMP_DIR=$work/empty

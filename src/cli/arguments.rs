@@ -68,7 +68,7 @@ fn option(command: &Command, is_meant: impl Fn(&Arg) -> bool) -> Option<&Arg> {
 }
 
 fn takes_value(arg: &Arg) -> bool {
-    arg.get_action().takes_values()
+    arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
 
 fn is_long(arg: &Arg, name: &[u8]) -> bool {
@@ -100,6 +100,8 @@ mod tests {
             ("run -q --repo /r c x", "run -q --repo /r c -- x"),
             ("--repo /r -q run c x", "--repo /r -q run c -- x"),
             ("run --netcoop c x", "run --netcoop c -- x"),
+            ("run -it --init c x", "run -it --init c -- x"),
+            ("run --gpus all -m 1g c x", "run --gpus all -m 1g c -- x"),
             ("run -- c x", "run -- c x"),
             ("run", "run"),
             ("run --rm", "run --rm"),

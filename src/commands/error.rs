@@ -158,6 +158,10 @@ impl From<RegistryError> for CommandError {
             | RegistryError::BadCredentials { registry, .. } => {
                 Some(format!("log in with `udocker login --registry={registry}`"))
             }
+            RegistryError::NoSearch { .. } => Some(
+                "list the tags of a repository with `udocker search --list-tags REPOSITORY`"
+                    .to_string(),
+            ),
             _ => None,
         };
         let failed = CommandError::failed(error);
@@ -185,7 +189,7 @@ impl From<ContainerError> for CommandError {
         match error {
             ContainerError::Store(error) => error.into(),
             ContainerError::Image(error) => error.into(),
-            ContainerError::Rootfs(_) | ContainerError::Fs(_) => CommandError::failed(error),
+            other => CommandError::failed(other),
         }
     }
 }

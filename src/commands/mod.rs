@@ -6,6 +6,9 @@ mod error;
 pub mod images;
 pub mod inspect;
 pub mod install;
+pub mod login;
+pub mod logout;
+pub mod manifest;
 pub mod mkrepo;
 pub mod name;
 pub mod protect;
@@ -15,6 +18,8 @@ pub mod rm;
 pub mod rmi;
 pub mod rmname;
 pub mod run;
+pub mod search;
+pub mod setup;
 pub mod showconf;
 pub mod verify;
 pub mod version;
@@ -33,6 +38,8 @@ pub const DONE: u8 = 0;
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Search a registry
+    Search(search::Args),
     /// Pull an image from a registry
     Pull(pull::Args),
     /// List the images in the local repository
@@ -59,6 +66,14 @@ pub enum Command {
     Protect(protect::Args),
     /// Allow the removal of a protected image or container
     Unprotect(protect::Args),
+    /// Show an image's manifest at its registry
+    Manifest(manifest::Args),
+    /// Change how a container is run
+    Setup(setup::Args),
+    /// Log in to a registry
+    Login(login::Args),
+    /// Forget logins to registries
+    Logout(logout::Args),
     /// Make an empty repository in a new directory
     Mkrepo(mkrepo::Args),
     /// Unpack the engine ahead of its first use
@@ -81,6 +96,7 @@ impl Command {
     /// What is to be reported.
     pub fn run(&self, context: &Context) -> Outcome {
         match self {
+            Command::Search(args) => search::run(args, context),
             Command::Pull(args) => pull::run(args, context),
             Command::Images(args) => images::run(args, context),
             Command::Create(args) => create::run(args, context),
@@ -94,6 +110,10 @@ impl Command {
             Command::Rmname(args) => rmname::run(args, context),
             Command::Protect(args) => protect::run(args, context, true),
             Command::Unprotect(args) => protect::run(args, context, false),
+            Command::Manifest(args) => manifest::run(args, context),
+            Command::Setup(args) => setup::run(args, context),
+            Command::Login(args) => login::run(args, context),
+            Command::Logout(args) => logout::run(args, context),
             Command::Mkrepo(args) => mkrepo::run(args, context),
             Command::Install(args) => install::run(args, context),
             Command::Showconf(args) => showconf::run(args, context),

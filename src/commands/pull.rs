@@ -89,10 +89,7 @@ impl ImageSource {
                 Some(text) => text.parse().map_err(CommandError::usage)?,
                 None => Platform::host(),
             },
-            default_registry: match &args.registry {
-                Some(url) => RegistryUrl::parse(url).map_err(CommandError::usage)?,
-                None => context.settings.default_registry.clone(),
-            },
+            default_registry: context.registry(args.registry.as_deref())?,
             client: context.registry_client(args.httpproxy.as_deref())?,
         })
     }

@@ -158,6 +158,13 @@ impl Settings {
         table.into_settings(environment, home.unwrap_or_else(|| top.clone()), top)
     }
 
+    /// Whether somebody set another index than Docker Hub's.
+    pub fn index_is_replaced(&self) -> bool {
+        self.values
+            .get("dockerio_index_url")
+            .is_some_and(|(_, origin)| *origin != Origin::Default)
+    }
+
     /// Every key with its value and origin, in the order of names.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.values.iter().map(|(key, (value, origin))| Entry {

@@ -1,5 +1,7 @@
 //! What can go wrong with a container.
 
+use std::path::PathBuf;
+
 use crate::host::fs::FsError;
 use crate::image::ImageError;
 use crate::rootfs::RootfsError;
@@ -17,6 +19,15 @@ pub enum ContainerError {
     /// The image it is to be made of.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The host has no NVIDIA driver.
+    #[error("this machine has no NVIDIA libraries")]
+    NoNvidia,
+    /// NVIDIA files are in the container already.
+    #[error("the container has NVIDIA files already: '{}'", .0.display())]
+    NvidiaPresent(PathBuf),
+    /// The container keeps its libraries elsewhere.
+    #[error("the container has no directory for NVIDIA libraries, such as /usr/lib64")]
+    NoLibraryDirectory,
     /// The file system, elsewhere.
     #[error(transparent)]
     Fs(#[from] FsError),

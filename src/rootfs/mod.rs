@@ -3,8 +3,8 @@
 //! [`apply_layers`] unpacks an image's layers one over the other, as the OCI image specification
 //! says, for a user without privilege: every file is the caller's, device nodes are left out, and
 //! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
-//! holds can reach outside the root. [`remove_tree`] removes such a tree, and [`tree_size`]
-//! measures it.
+//! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`]
+//! measures it, and [`make_accessible`] mends its modes.
 //!
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
@@ -14,6 +14,7 @@
 //!
 //! Source: OCI image-spec v1.1, "Image Layer Filesystem Changeset".
 
+mod access;
 mod apply;
 mod descent;
 mod directories;
@@ -26,6 +27,7 @@ mod size;
 mod tar;
 mod writers;
 
+pub use access::make_accessible;
 pub use entry::{EntryError, ShownPath};
 pub use error::RootfsError;
 pub use remove::remove_tree;

@@ -275,12 +275,6 @@ pub(super) fn plan_binds(
             plan.warnings.push(Warning::NotAVolume(name.clone()));
         }
     }
-    if wanted
-        .iter()
-        .any(|volume| volume.access == Access::ReadOnly)
-    {
-        plan.warnings.push(Warning::ReadOnlyNotEnforced);
-    }
     // Stable, so that of two equal targets the later one stays later.
     wanted.sort_by_key(|volume| volume.target.depth());
     for volume in wanted {
@@ -493,15 +487,5 @@ mod tests {
             };
             assert_eq!(plan_binds(&wishes, &root, &host()).is_ok(), fine, "{text}");
         }
-    }
-
-    #[test]
-    fn read_only_is_warned_of_once() {
-        let volumes = [volume("/data:/x:ro"), volume("/data/deep:/y:ro")];
-        let plan = plan(&Wishes {
-            volumes: &volumes,
-            ..Wishes::default()
-        });
-        assert_eq!(plan.warnings, [Warning::ReadOnlyNotEnforced]);
     }
 }

@@ -31,6 +31,28 @@ fn volumes_show_host_files() {
 }
 
 #[test]
+fn read_only_volumes_resist_every_way_to_write() {
+    let sandbox = Sandbox::new();
+    // A path with a colon is none of PRoot's business any more.
+    fs::create_dir_all(sandbox.host("da:ta/rw")).unwrap();
+    fs::write(sandbox.host("da:ta/file"), "content\n").unwrap();
+    let read_only = format!("volume={}:/d:ro", sandbox.host("da:ta").display());
+    let writable = format!("volume={}:/d/rw", sandbox.host("da:ta/rw").display());
+    let script = "cat /d/file; echo x >/d/file; echo x >/d/new; mv /d/file /d/other; \
+                  touch /d/file; ln -s /d /tmp/link; echo x >/tmp/link/file; \
+                  cd /d && echo x >file; echo fine >rw/file && cat /d/rw/file /d/file";
+    for mode in ["mode=P1", "mode=P2"] {
+        assert_eq!(
+            sandbox.output(&[mode, &read_only, &writable], script),
+            "content\nfine\ncontent\n",
+            "{mode}"
+        );
+    }
+    let names: Vec<_> = fs::read_dir(sandbox.host("da:ta")).unwrap().collect();
+    assert_eq!(names.len(), 2);
+}
+
+#[test]
 fn the_environment_is_the_containers_own() {
     let sandbox = Sandbox::new();
     let shown = sandbox.output(&["env=A= b  c "], "env");

@@ -1,10 +1,12 @@
 //! `udocker run`
 
+mod docker;
 mod options;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use docker::DockerArgs;
 pub use options::{Pull, WishArgs};
 
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
@@ -20,7 +22,9 @@ pub(super) const CANNOT_START: u8 = 125;
 
 /// Runs a command in a container. Given an image, it first makes a new container of it.
 ///
-/// Options end at the container's or image's name; what follows is the command.
+/// Options end at the container's or image's name; what follows is the command. Docker's other
+/// options are accepted too: --mount, --tmpfs, --add-host, --cidfile, -i and -t do what they say,
+/// the rest has no effect or is refused, with the reason.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker run mycontainer
@@ -54,6 +58,8 @@ pub struct Args {
     #[command(flatten)]
     wishes: WishArgs,
     #[command(flatten)]
+    docker: DockerArgs,
+    #[command(flatten)]
     source: SourceArgs,
     /// A container's id or name, or an image
     #[arg(value_name = "CONTAINER|IMAGE")]
@@ -66,6 +72,9 @@ pub struct Args {
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let mut request = args.wishes.request().map_err(CommandError::at_start)?;
+    let docker = args.docker.apply(&mut request, context);
+    // What it holds is there until the run is over.
+    let _scratch = docker.map_err(CommandError::at_start)?;
     if let Some(root) = &args.location {
         return run_location(args, &mut request, root.clone(), context);
     }
@@ -81,6 +90,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         ))
     })?;
     let container = find_or_create(args, target, context)?;
+    args.docker
+        .write_cidfile(&container)
+        .map_err(CommandError::at_start)?;
     let status = run_container(args, &request, &container, context);
     if args.rm && !container.is_protected() {
         container::remove(&context.store, &container)?;
@@ -144,15 +156,19 @@ fn start_error(error: SpecError) -> CommandError {
 }
 
 fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> Outcome {
+    let options = engine_options(context);
     for warning in &spec.warnings {
         context.printer.warning(warning);
+    }
+    for shortcoming in engine::shortcomings(spec, &options) {
+        context.printer.warning(shortcoming);
     }
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();
         context.printer.banner(&banner(&target.facts.id, &program));
     }
     context.printer.debug(format_args!("{spec:?}"));
-    let outcome = engine::run(spec, &engine_options(context))
+    let outcome = engine::run(spec, &options)
         .map_err(|error| CommandError::start(error.exit_status(), error))?;
     Ok(outcome.exit_status())
 }
@@ -242,23 +258,27 @@ fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, 
     let Some(text) = container.execmode() else {
         return default_mode(context);
     };
+    refuse_changed_tree(container).map_err(CommandError::at_start)?;
     let mode: ExecMode = text
         .parse()
         .map_err(|error| CommandError::start(CANNOT_START, error))?;
-    if mode.changes_the_tree() {
-        return Err(CommandError::start(
-            CANNOT_START,
-            format_args!(
-                "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
-                container.id
-            ),
-        )
+    Ok(available(mode, context))
+}
+
+/// Fails where udocker.py has changed the container's files for one of its modes F.
+pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandError> {
+    let mode = container.execmode().and_then(|text| text.parse().ok());
+    match mode.filter(|mode: &ExecMode| mode.changes_the_tree()) {
+        None => Ok(()),
+        Some(mode) => Err(CommandError::failed(format_args!(
+            "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
+            container.id
+        ))
         .with_hint(format!(
             "undo that with `setup --execmode=P1 {}` of udocker.py",
             container.id
-        )));
+        ))),
     }
-    Ok(available(mode, context))
 }
 
 fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
@@ -272,7 +292,7 @@ fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
 }
 
 /// The nearest mode there is an engine for.
-fn available(mode: ExecMode, context: &Context) -> ExecMode {
+pub(super) fn available(mode: ExecMode, context: &Context) -> ExecMode {
     if matches!(mode, ExecMode::P1 | ExecMode::P2) {
         return mode;
     }
