@@ -22,7 +22,7 @@ pub const BUSYBOX: &str = "lab/busybox:1";
 pub struct Prepared {
     /// What `build` filled.
     pub path: PathBuf,
-    _shared: File,
+    _users: File,
 }
 
 /// Returns the directory `name`, made by `build` unless one with the same `stamp` is there.
@@ -32,26 +32,32 @@ fn prepare(name: &str, stamp: &str, build: impl Fn(&Path)) -> Prepared {
     fs::create_dir_all(&root).expect("a writable temporary directory");
     let (path, stamp_path) = (root.join(name), root.join(format!("{name}.stamp")));
     let is_current = || fs::read_to_string(&stamp_path).is_ok_and(|found| found == stamp);
-    let lock = File::create(root.join(format!("{name}.lock"))).expect("a lock file");
+    let open = |ending: &str| {
+        File::create(root.join(format!("{name}.{ending}"))).expect("a writable temporary directory")
+    };
+    // Two locks, so that who waits to build need not wait for those who use what another built.
+    let (users, builders) = (open("users"), open("builders"));
     loop {
-        flock(&lock, FlockOperation::LockShared).expect("a lock");
+        flock(&users, FlockOperation::LockShared).expect("a lock");
         if is_current() {
             return Prepared {
                 path,
-                _shared: lock,
+                _users: users,
             };
         }
-        flock(&lock, FlockOperation::Unlock).expect("a lock");
-        flock(&lock, FlockOperation::LockExclusive).expect("a lock");
+        flock(&users, FlockOperation::Unlock).expect("a lock");
+        flock(&builders, FlockOperation::LockExclusive).expect("a lock");
         if !is_current() {
+            flock(&users, FlockOperation::LockExclusive).expect("a lock");
             let _ = fs::remove_file(&stamp_path);
             make_removable(&path);
             let _ = fs::remove_dir_all(&path);
             fs::create_dir_all(&path).expect("a writable temporary directory");
             build(&path);
             fs::write(&stamp_path, stamp).expect("a writable temporary directory");
+            flock(&users, FlockOperation::Unlock).expect("a lock");
         }
-        flock(&lock, FlockOperation::Unlock).expect("a lock");
+        flock(&builders, FlockOperation::Unlock).expect("a lock");
     }
 }
 
