@@ -17,6 +17,7 @@ mod support;
 #[path = "../support/tls.rs"]
 mod tls;
 
+mod config;
 mod container;
 mod docker;
 mod login;
