@@ -16,7 +16,7 @@ root=$work/root
 mkdir -p "$root"/{bin,dev,etc,proc,tmp} "$work/empty"
 cp "$busybox" "$root/bin/busybox"
 "${CC:-gcc}" -O1 -static -pthread -o "$root/bin/probe" "$here/tests/probe.c" || exit 2
-for name in sh sleep true cat env kill echo ls; do ln -s busybox "$root/bin/$name"; done
+for name in sh sleep true cat env kill echo ls rm; do ln -s busybox "$root/bin/$name"; done
 export PATH=/bin:/usr/bin PROOT_LOADER=$engine/loader PROOT_LOADER_32=$engine/loader-m32
 export PROOT_TMP_DIR=$work/empty
 passed=0 failed=0 mode=
