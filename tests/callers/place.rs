@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::registry_server::RegistryServer;
 use crate::support::image::ImageBuilder;
+use crate::support::registry_server::RegistryServer;
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Ran, Sandbox};
 
