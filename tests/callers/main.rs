@@ -7,14 +7,8 @@
     reason = "a test binary has no readers of its documentation, and may panic anywhere"
 )]
 
-#[path = "../support/fake_registry.rs"]
-mod fake_registry;
-#[path = "../support/registry_server.rs"]
-mod registry_server;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/tls.rs"]
-mod tls;
 
 mod place;
 mod scripts;
