@@ -35,6 +35,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "General options")]
 struct GlobalArgs {
     /// Show the version
     #[arg(short = 'V', long)]

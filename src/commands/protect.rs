@@ -4,6 +4,9 @@ use super::{Context, DONE, Outcome};
 
 /// A protected container or image is not removed by `rm`, `rmi` or `run --rm`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker protect work
+  udocker unprotect work")]
 pub struct Args {
     /// A container's id or name, or an image
     #[arg(value_name = "CONTAINER|IMAGE")]

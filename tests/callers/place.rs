@@ -1,7 +1,6 @@
 //! A user with udocker in PATH, and a default registry on loopback.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::image::ImageBuilder;
 use crate::support::registry_server::RegistryServer;
@@ -34,19 +33,7 @@ impl Place {
 
     /// Puts the image of an OCI layout into the registry.
     pub fn push(&self, layout: &Path, name: &str) {
-        let status = Command::new("skopeo")
-            .args([
-                "--insecure-policy",
-                "copy",
-                "--quiet",
-                "--dest-tls-verify=false",
-            ])
-            .arg(format!("oci:{}:latest", layout.display()))
-            .arg(format!("docker://{}/{name}", self.registry.host()))
-            .env("TMPDIR", self.sandbox.path("tmp"))
-            .status()
-            .unwrap();
-        assert!(status.success());
+        let _ = self.registry.push_layout(layout, "latest", name);
     }
 
     /// Runs a script of bash, which ends at the first command that fails.

@@ -22,15 +22,16 @@ pub(super) const CANNOT_START: u8 = 125;
 
 /// Runs a command in a container. Given an image, it first makes a new container of it.
 ///
-/// Options end at the container's or image's name; what follows is the command. Docker's other
-/// options are accepted too: --mount, --tmpfs, --add-host, --cidfile, -i and -t do what they say,
-/// the rest has no effect or is refused, with the reason.
+/// Options end at the container's or image's name; what follows is the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker run mycontainer
   udocker run -v /data:/mnt -w /mnt mycontainer ./analyse table.csv
   udocker run --rm -e THREADS=4 ubuntu:24.04 sh -c 'echo $THREADS'
   udocker run --name=work --pull=reuse ubuntu:24.04 bash
+
+Docker's other options are accepted too: --mount, --tmpfs, --add-host, --cidfile, --init, -i and -t
+do what they say there; the rest says that it has no effect, or is refused with the reason.
 
 Exit status: that of the command, 128+N when signal N ended it, 127 when the command is not found,
 126 when it cannot be executed, 125 when the container could not be started.")]
