@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
+use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Sandbox};
 

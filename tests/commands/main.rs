@@ -8,15 +8,10 @@
     reason = "a test binary has no readers of its documentation, and may panic anywhere"
 )]
 
-#[path = "../support/fake_registry.rs"]
-mod fake_registry;
-#[path = "../support/registry_server.rs"]
-mod registry_server;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/tls.rs"]
-mod tls;
 
+mod config;
 mod container;
 mod docker;
 mod login;

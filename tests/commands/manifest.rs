@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::registry_server::RegistryServer;
+use crate::support::registry_server::RegistryServer;
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 

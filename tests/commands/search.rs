@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::fake_registry::{FakeRegistry, Received, Reply};
-use crate::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
+use crate::support::fake_registry::{FakeRegistry, Received, Reply};
+use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 

@@ -315,7 +315,7 @@ fn progress_counts_the_bytes_of_every_layer() {
     struct Counter(Arc<AtomicU64>);
     impl Progress for Counter {
         fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Task> {
-            assert_eq!((label, total), ("L0", Some(1_001_984)));
+            assert_eq!((label, total), ("unpacking L0", Some(1_001_984)));
             Box::new(Counter(Arc::clone(&self.0)))
         }
         fn note(&self, _message: &str) {}

@@ -7,6 +7,7 @@
  * probe threads: changes directory and executes a program in threads.
  * probe memory: executes itself from a memory file.
  * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
+ * probe owner, probe vectors PATH: see there.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
@@ -17,8 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -415,6 +418,37 @@ static void memory(void)
 	exit(1);
 }
 
+/* A file belongs to the effective user, even if the saved one is root.  */
+static int owner(void)
+{
+	struct stat stat_;
+
+	return setresuid(-1, 77, -1) < 0
+		|| setresuid(77, -1, -1) < 0
+		|| stat("/bin", &stat_) < 0
+		|| stat_.st_uid != 77;
+}
+
+/* The program, not PRoot's loader, is what AT_EXECFN and PR_GET_AUXV tell about.  */
+static int vectors(const char *path)
+{
+	unsigned long copy[256] = { 0 };
+	int i, size;
+
+	if (strcmp((char *) getauxval(AT_EXECFN), path) != 0)
+		return 1;
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return 2;
+	size = prctl(0x41555856 /* PR_GET_AUXV */, copy, sizeof(copy), 0, 0);
+	if (size < 0 && errno == EINVAL)
+		return 0; /* an older kernel */
+	for (i = 0; copy[i] != AT_NULL && i * sizeof(copy[0]) < (size_t) size; i += 2) {
+		if (copy[i] != AT_HWCAP && copy[i + 1] != getauxval(copy[i]))
+			return 3;
+	}
+	return i == 0 ? 4 : 0;
+}
+
 static void *move(void *path)
 {
 	return chdir(path) < 0 ? NULL : sbrk(65536);
@@ -454,6 +488,10 @@ int main(int argc, char *argv[])
 		puts(argv[2]);
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "owner") == 0)
+		return owner();
+	if (argc == 3 && strcmp(argv[1], "vectors") == 0)
+		return vectors(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "receive") == 0)
 		receive(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "socket") == 0) {

@@ -22,3 +22,17 @@ status 'without permissions' 0 guest -0 sh -c 'cd /tmp && busybox mkdir -m 0 d &
     busybox chmod 555 d && echo z >d/g && busybox mkdir -p d/e && busybox chmod 111 d/e && busybox touch d/e/f && busybox rm -r d'
 status 'the rest of the mode is as wished' 0 guest -0 sh -c 'cd /tmp && echo x >f && busybox chmod 4051 f && [ "$(busybox stat -c %a f)" = 4651 ] && busybox mkdir -m 1077 d && [ "$(busybox stat -c %a d)" = 1777 ]'
 status 'others choose their own mode' 0 guest sh -c 'cd /tmp && echo x >o && busybox chmod 040 o && [ "$(busybox stat -c %a o)" = 40 ]'
+
+mkdir -p "$root"/jail/{bin,proc,sub/deep}
+cp "$root/bin/busybox" "$root/jail/bin"
+ln -sf busybox "$root/jail/bin/sh"
+echo inner >"$root/jail/file"
+status 'chroot' 0 guest -0 -b /proc:/jail/proc busybox chroot /jail /bin/sh -c '[ "$(busybox pwd)" = / ] && [ "$(busybox cat /../file)" = inner ] && [ -d /proc/self ] &&
+    [ ! -e /jail ] && [ "$(busybox readlink /proc/self/exe)" = /bin/busybox ] && cd /sub && busybox chroot . /bin/busybox true; [ $? = 127 ]'
+status 'chroot to the current folder' 0 guest -0 -w /jail sh -c 'busybox chroot . /bin/sh -c "[ -e /file ]" && [ -e /jail/file ]'
+status 'chroot to a file' 1 guest -0 busybox chroot /bin/busybox true
+status 'chroot needs root' 1 guest -i 1234:1234 busybox chroot /jail /bin/sh
+status 'a read-only bind in a chroot' 0 guest -0 --bind-ro "$work/shared" /jail/sub busybox chroot /jail /bin/sh -c 'cd /sub && ! echo x >new && echo x >/new'
+status 'a device' 0 guest -0 sh -c 'cd /tmp && busybox mknod -m 622 device c 1 3 && [ -e device ] && busybox chmod 600 device && ! busybox mknod device c 1 3 && rm device'
+status 'changing the real user only' 0 guest -0 probe owner
+rm -r "$root/jail"

@@ -188,7 +188,7 @@ fn engine_options(context: &Context) -> EngineOptions {
             .path(PROOT_TMP_DIR)
             .unwrap_or_else(|| paths.tmp.clone()),
         other_proot: context.settings.proot_executable.clone(),
-        no_seccomp: environment.get(PROOT_NO_SECCOMP).is_some(),
+        no_seccomp: context.settings.no_seccomp || environment.get(PROOT_NO_SECCOMP).is_some(),
     }
 }
 

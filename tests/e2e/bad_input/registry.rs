@@ -240,7 +240,7 @@ fn a_registry_that_is_busy_for_a_moment_is_asked_again() {
     let served = Served::new();
     let busy = AtomicUsize::new(0);
     let registry = FakeRegistry::start(move |request| {
-        if busy.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if busy.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             Reply::new(429, "").header("Retry-After", "1")
         } else {
             served.reply(request)
