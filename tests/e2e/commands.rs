@@ -215,24 +215,9 @@ fn help_is_there_for_every_command() {
     let all = output(&sandbox, &["help"]);
     assert_eq!(output(&sandbox, &[]), all);
     assert_eq!(output(&sandbox, &["--help"]), all);
-    for command in [
-        "pull",
-        "images",
-        "create",
-        "ps",
-        "run",
-        "inspect",
-        "verify",
-        "rm",
-        "rmi",
-        "name",
-        "rmname",
-        "protect",
-        "unprotect",
-        "mkrepo",
-        "install",
-        "version",
-    ] {
+    let commands = "pull images create ps run inspect verify rm rmi name rmname protect unprotect \
+        mkrepo install version search manifest setup login logout showconf";
+    for command in commands.split_whitespace() {
         assert!(all.contains(&format!("\n  {command} ")), "{command}: {all}");
         let help = output(&sandbox, &["help", command]);
         assert!(help.contains("Usage: udocker"), "{help}");

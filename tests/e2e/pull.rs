@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::prepared::{BUSYBOX, DISTRO, storage};
 use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
+use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 
 /// Pulls the image with these variables set and asserts that it is there and whole.
@@ -153,4 +154,25 @@ fn progress_is_told_in_lines_where_no_terminal_is_and_not_at_all_when_quiet() {
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     let quiet = sandbox.udocker(["-q", "create", &image]).run().succeeds();
     assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn progress_is_drawn_on_a_terminal() {
+    let Some(storage) = storage() else { return };
+    if !has_tools(&["script"]) {
+        return;
+    }
+    let registry = RegistryServer::over(&storage.path, Auth::None, false);
+    let image = registry.reference(DISTRO);
+    let sandbox = Sandbox::new();
+    let in_terminal = r#"exec script --quiet --return --command "$0 $*" /dev/null"#;
+    let drawn = sandbox
+        .udocker(["pull", &image])
+        .env("TERM", "xterm")
+        .through(&["sh", "-c", in_terminal])
+        .run()
+        .succeeds();
+    // Lines are drawn over, which takes control sequences.
+    assert!(drawn.stdout.contains('\x1b'), "{drawn:#?}");
+    assert!(drawn.stdout.contains("downloading"), "{drawn:#?}");
 }
