@@ -27,25 +27,40 @@ pub fn create(
     options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    if let Some(name) = &options.name
+    // Opened at once, so that an image removed meanwhile still serves.
+    let content = image.content()?;
+    let layers = open_layers(&content)?;
+    build(store, options.name.as_ref(), |staged| {
+        fill(staged, image, &content, layers, progress)
+    })
+}
+
+/// Makes a container: lets `fill` make what is in it, then publishes it under its id and `name`.
+///
+/// # Errors
+/// The name is taken; `fill` fails. Nothing is left then.
+pub(super) fn build(
+    store: &Store,
+    name: Option<&ContainerName>,
+    fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
+) -> Result<Container, ContainerError> {
+    if let Some(name) = name
         && store.has_name(name)
     {
         return Err(StoreError::NameTaken(name.to_string()).into());
     }
     store.ensure()?;
     super::sweep(store)?;
-    // Opened at once, so that an image removed meanwhile still serves.
-    let content = image.content()?;
-    let layers = open_layers(&content)?;
     let staged = store.stage_container()?;
-    if let Err(error) = fill(&staged, image, &content, layers, progress) {
+    if let Err(error) = fill(&staged) {
         discard(&staged)?;
         return Err(error);
     }
     let container = store.publish_container(staged)?;
-    if let Some(name) = &options.name
+    if let Some(name) = name
         && let Err(error) = store.add_name(&container.id, name)
     {
+        container.set_protected(false)?;
         super::remove(store, &container)?;
         return Err(error.into());
     }

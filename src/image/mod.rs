@@ -1,9 +1,17 @@
 //! Workflows on images: what `udocker pull`, `verify` and their like do, without the terminal.
 
 mod error;
+mod import;
+mod load;
+mod name;
 mod pull;
+mod save;
 mod verify;
 
 pub use error::ImageError;
+pub use import::{ImportSource, import, imported_config};
+pub use load::{LoadSource, load};
+pub use name::{NewName, NewNameError};
 pub use pull::{PullRequest, pull};
+pub use save::save;
 pub use verify::{VerifyReport, verify};

@@ -9,3 +9,4 @@
 pub mod image;
 pub mod requirement;
 pub mod sandbox;
+pub mod udocker_py;
