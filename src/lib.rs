@@ -8,12 +8,13 @@
 //! | 4 | `cli` | the program as a shell sees it |
 //! | 3 | `commands`, `ui`, `config` | one file per subcommand; the terminal; settings |
 //! | 2 | `image`, `container` | workflows |
-//! | 1 | `registry`, `credentials`, `store`, `rootfs`, `spec`, `engine` | one job each, unaware of each other |
+//! | 1 | `registry`, `credentials`, `store`, `archive`, `rootfs`, `spec`, `engine` | one job each, unaware of each other |
 //! | 0 | `oci`, `stream`, `host`, `progress` | vocabulary and the operating system |
 //!
 //! Imports point down, never up or sideways on level 1 (`engine` → `spec` is the one exception);
 //! `tests/architecture.rs` holds that.
 
+pub mod archive;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -3,6 +3,8 @@
 //! The core reports through [`Progress`]; who shows it, and whether at all, is the caller's
 //! business. [`Silent`] shows nothing.
 
+use std::io::{self, Read};
+
 /// Receives reports on several pieces of work at once.
 pub trait Progress: Sync {
     /// Begins a piece of work. `total` is in bytes, where it is known.
@@ -19,6 +21,27 @@ pub trait Task: Send + Sync {
 
     /// Starts the count again at `bytes`, after a resumed or repeated download.
     fn reset(&self, bytes: u64);
+}
+
+/// Tells a task what is read through it.
+pub struct Counted<'t, R> {
+    source: R,
+    task: &'t dyn Task,
+}
+
+impl<'t, R> Counted<'t, R> {
+    /// Wraps `source`.
+    pub fn new(source: R, task: &'t dyn Task) -> Counted<'t, R> {
+        Counted { source, task }
+    }
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.task.advance(count as u64);
+        Ok(count)
+    }
 }
 
 /// Shows nothing.

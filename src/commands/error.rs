@@ -3,10 +3,12 @@
 use std::fmt::Display;
 use std::io;
 
+use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::container::ContainerError;
 use crate::image::ImageError;
 use crate::registry::RegistryError;
+use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 use crate::ui::Printer;
 
@@ -45,6 +47,15 @@ impl CommandError {
     /// A container that could not be started.
     pub fn start(status: u8, message: impl Display) -> CommandError {
         CommandError::new(Kind::Start(status), message)
+    }
+
+    /// An archive that could not be written.
+    pub fn output(error: io::Error) -> CommandError {
+        let kind = match error.kind() {
+            io::ErrorKind::BrokenPipe => Kind::BrokenPipe,
+            _ => Kind::Failed,
+        };
+        CommandError::new(kind, format_args!("cannot write the archive: {error}"))
     }
 
     fn new(kind: Kind, message: impl Display) -> CommandError {
@@ -130,6 +141,9 @@ impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> CommandError {
         let hint = match &error {
             StoreError::NoImage(image) => Some(format!("get it with `udocker pull {image}`")),
+            StoreError::ImageExists(image) => Some(format!(
+                "choose another name, or remove it with `udocker rmi {image}`"
+            )),
             StoreError::NoContainer(_) => Some("list containers with `udocker ps`".to_string()),
             StoreError::NoName(_) => Some("list names with `udocker ps`".to_string()),
             StoreError::Protected(name) => {
@@ -179,7 +193,12 @@ impl From<ImageError> for CommandError {
             ImageError::Store(error) => error.into(),
             ImageError::Platform { .. } => CommandError::failed(error)
                 .with_hint("take it nevertheless with `--platform=OS/ARCH`"),
-            ImageError::Config { .. } => CommandError::failed(error),
+            ImageError::Archive(ArchiveError::Write(error)) => CommandError::output(error),
+            ImageError::Archive(ArchiveError::NoImages) => CommandError::failed(error)
+                .with_hint("a root file system is brought in with `udocker import`"),
+            ImageError::OneNameForMany { .. } => CommandError::failed(error)
+                .with_hint("leave the tag out, so that each image keeps its own"),
+            _ => CommandError::failed(error),
         }
     }
 }
@@ -189,7 +208,12 @@ impl From<ContainerError> for CommandError {
         match error {
             ContainerError::Store(error) => error.into(),
             ContainerError::Image(error) => error.into(),
-            other => CommandError::failed(other),
+            ContainerError::Rootfs(RootfsError::Output(error)) => CommandError::output(error),
+            ContainerError::Tied { ref container, .. } => {
+                let hint = format!("undo it with `udocker.py setup --execmode=P1 {container}`");
+                CommandError::failed(error).with_hint(hint)
+            }
+            _ => CommandError::failed(error),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! One file per subcommand: its options, its help, its steps, its output.
 
+pub mod clone;
 mod context;
 pub mod create;
 mod error;
+pub mod export;
 pub mod images;
+pub mod import;
 pub mod inspect;
 pub mod install;
+pub mod load;
 pub mod login;
 pub mod logout;
 pub mod manifest;
@@ -14,13 +18,17 @@ pub mod name;
 pub mod protect;
 pub mod ps;
 pub mod pull;
+pub mod rename;
 pub mod rm;
 pub mod rmi;
 pub mod rmname;
 pub mod run;
+pub mod save;
 pub mod search;
 pub mod setup;
 pub mod showconf;
+mod streams;
+pub mod tag;
 pub mod verify;
 pub mod version;
 
@@ -54,6 +62,20 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Check that an image is whole
     Verify(verify::Args),
+    /// Load images from an archive
+    Load(load::Args),
+    /// Save images to an archive
+    Save(save::Args),
+    /// Import a root file system as an image or container
+    Import(import::Args),
+    /// Export a container's root file system as an archive
+    Export(export::Args),
+    /// Copy a container
+    Clone(clone::Args),
+    /// Give an image a further name
+    Tag(tag::Args),
+    /// Replace a container's name
+    Rename(rename::Args),
     /// Remove containers
     Rm(rm::Args),
     /// Remove images
@@ -104,6 +126,13 @@ impl Command {
             Command::Run(args) => run::run(args, context),
             Command::Inspect(args) => inspect::run(args, context),
             Command::Verify(args) => verify::run(args, context),
+            Command::Load(args) => load::run(args, context),
+            Command::Save(args) => save::run(args, context),
+            Command::Import(args) => import::run(args, context),
+            Command::Export(args) => export::run(args, context),
+            Command::Clone(args) => clone::run(args, context),
+            Command::Tag(args) => tag::run(args, context),
+            Command::Rename(args) => rename::run(args, context),
             Command::Rm(args) => rm::run(args, context),
             Command::Rmi(args) => rmi::run(args, context),
             Command::Name(args) => name::run(args, context),

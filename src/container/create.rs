@@ -30,12 +30,26 @@ pub fn create(
     options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    begin(store, options)?;
     // Opened at once, so that an image removed meanwhile still serves.
     let content = image.content()?;
     let layers = open_layers(&content)?.into_iter().map(Ok);
-    let staged = stage(store, &image.name, &content.config_bytes, layers, progress)?;
-    publish(store, staged, options)
+    build(store, options.name.as_ref(), |staged| {
+        fill(staged, &image.name, &content.config_bytes, layers, progress)
+    })
+}
+
+/// Makes a container: lets `fill` make what is in it, then publishes it under its id and `name`.
+///
+/// # Errors
+/// The name is taken; `fill` fails. Nothing is left then.
+pub(super) fn build(
+    store: &Store,
+    name: Option<&ContainerName>,
+    fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
+) -> Result<Container, ContainerError> {
+    begin(store, name)?;
+    let staged = stage(store, fill)?;
+    publish(store, staged, name)
 }
 
 /// Pulls an image and creates a container of it at the same time: layers are unpacked while they
@@ -50,7 +64,8 @@ pub fn pull_and_create(
     options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    begin(store, options)?;
+    let name = options.name.as_ref();
+    begin(store, name)?;
     let arrivals = Arrivals::default();
     let (pulled, unpacked) = std::thread::scope(|scope| {
         let unpacking =
@@ -62,7 +77,7 @@ pub fn pull_and_create(
         }
     });
     match (pulled, unpacked) {
-        (Ok(_), Some(Ok(staged))) => publish(store, staged, options),
+        (Ok(_), Some(Ok(staged))) => publish(store, staged, name),
         // What arrived first may have been wrong, and old images cannot be unpacked early: now
         // that the image is here, it tells.
         (Ok(image), _) => create(store, &image, options, progress),
@@ -75,8 +90,8 @@ pub fn pull_and_create(
     }
 }
 
-fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
-    if let Some(name) = &options.name
+fn begin(store: &Store, name: Option<&ContainerName>) -> Result<(), ContainerError> {
+    if let Some(name) = name
         && store.has_name(name)
     {
         return Err(StoreError::NameTaken(name.to_string()).into());
@@ -112,7 +127,10 @@ fn unpack_arrivals(
         })
     });
     let name = request.reference.local_name();
-    stage(store, &name, &config_bytes, layers, progress).map(Some)
+    stage(store, |staged| {
+        fill(staged, &name, &config_bytes, layers, progress)
+    })
+    .map(Some)
 }
 
 fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
@@ -139,17 +157,12 @@ fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
 }
 
 /// Makes a whole container outside the listing; nothing is left of one that fails.
-fn stage<'a>(
+fn stage(
     store: &Store,
-    image: &LocalName,
-    config: &[u8],
-    layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
-    progress: &dyn Progress,
+    fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
 ) -> Result<StagedContainer, ContainerError> {
     let staged = store.stage_container()?;
-    let filled = rootfs::apply_layers(&staged.root(), layers, Limits::default(), progress)
-        .and_then(|_| Ok(staged.write_metadata(config, &image.to_string())?));
-    match filled {
+    match fill(&staged) {
         Ok(()) => Ok(staged),
         Err(error) => {
             discard(&staged)?;
@@ -158,13 +171,25 @@ fn stage<'a>(
     }
 }
 
+fn fill<'a>(
+    staged: &StagedContainer,
+    image: &LocalName,
+    config: &[u8],
+    layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
+    progress: &dyn Progress,
+) -> Result<(), ContainerError> {
+    rootfs::apply_layers(&staged.root(), layers, Limits::default(), progress)?;
+    staged.write_metadata(config, &image.to_string())?;
+    Ok(())
+}
+
 fn publish(
     store: &Store,
     staged: StagedContainer,
-    options: &CreateOptions,
+    name: Option<&ContainerName>,
 ) -> Result<Container, ContainerError> {
     let mut container = store.publish_container(staged)?;
-    let Some(name) = &options.name else {
+    let Some(name) = name else {
         return Ok(container);
     };
     match store.add_name(&container.id, name) {
@@ -173,6 +198,8 @@ fn publish(
             Ok(container)
         }
         Err(error) => {
+            // A clone may have come with the protection of its original.
+            container.set_protected(false)?;
             super::remove(store, &container)?;
             Err(error.into())
         }

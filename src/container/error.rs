@@ -28,6 +28,22 @@ pub enum ContainerError {
     /// The container keeps its libraries elsewhere.
     #[error("the container has no directory for NVIDIA libraries, such as /usr/lib64")]
     NoLibraryDirectory,
+    /// A container that only works where it is.
+    #[error(
+        "container '{container}' is set up for mode {mode}, which ties its files to their place"
+    )]
+    Tied {
+        /// Its id.
+        container: String,
+        /// The mode.
+        mode: String,
+    },
+    /// An archive that is no exported container.
+    #[error("it is no container exported with `--clone`: {0}")]
+    NoClone(String),
+    /// An archive without a single file.
+    #[error("it holds no files: it is no tar archive, or an empty one")]
+    NothingInside,
     /// The file system, elsewhere.
     #[error(transparent)]
     Fs(#[from] FsError),

@@ -2,4 +2,5 @@
 
 pub mod facts;
 pub mod fs;
+pub mod new_file;
 pub mod process;

@@ -2,10 +2,18 @@
 
 mod arrivals;
 mod error;
+mod import;
+mod load;
+mod name;
 mod pull;
+mod save;
 mod verify;
 
 pub use arrivals::{Arrivals, ArrivingBlob, ArrivingContent};
 pub use error::ImageError;
+pub use import::{ImportSource, import, imported_config};
+pub use load::{LoadSource, load};
+pub use name::{NewName, NewNameError};
 pub use pull::{PullRequest, pull};
+pub use save::save;
 pub use verify::{VerifyReport, verify};

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::ImageError;
 use crate::host::fs::FsError;
 use crate::oci::{Algorithm, Digest};
-use crate::progress::{Progress, Task};
+use crate::progress::{Counted, Progress, Task};
 use crate::store::{Image, LayerFile, StoreError};
 use crate::stream::{HashingReader, decompress};
 
@@ -109,7 +109,7 @@ fn digests(layer: &LayerFile, task: &dyn Task) -> Result<(Digest, Digest), Store
         .as_ref()
         .map_or(Algorithm::Sha256, |diff_id| diff_id.0.algorithm());
     let file = File::open(&layer.path).map_err(at)?;
-    let counted = Counted { file, task };
+    let counted = Counted::new(file, task);
     let mut stored = HashingReader::new(counted, stored_algorithm);
     let unpacked = {
         let (_, plain) = decompress(&mut stored).map_err(at)?;
@@ -120,17 +120,4 @@ fn digests(layer: &LayerFile, task: &dyn Task) -> Result<(Digest, Digest), Store
     };
     let (stored, _) = stored.finish().map_err(at)?;
     Ok((stored, unpacked))
-}
-
-struct Counted<'a> {
-    file: File,
-    task: &'a dyn Task,
-}
-
-impl io::Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.task.advance(count as u64);
-        Ok(count)
-    }
 }

@@ -10,8 +10,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directories::{Directories, Directory, Missing};
-use super::entry::{Entry, EntryError, EntryKind, EntryPath, ShownPath};
-use super::error::{Failure, RootfsError};
+use super::entry::{Entry, EntryKind, EntryPath, ShownPath};
+use super::error::{Failure, RootfsError, Stop};
 use super::plan::{Existing, Plan, Room, plan, room_for};
 use super::remove::{empty_directory, remove_at};
 use super::tar::{ArchiveError, Members, Source, SparseMap};
@@ -35,49 +35,6 @@ pub(super) struct Applier<'q> {
     /// Device nodes that were left out, of all layers.
     left_out: HashSet<u64>,
     hashes: RandomState,
-}
-
-/// Why a layer was given up.
-enum Stop {
-    Archive(ArchiveError),
-    Entry(Vec<u8>, EntryError),
-    Failure(Failure),
-    Limit(u64, &'static str),
-}
-
-impl From<ArchiveError> for Stop {
-    fn from(error: ArchiveError) -> Stop {
-        Stop::Archive(error)
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop::Failure(failure)
-    }
-}
-
-impl Stop {
-    fn in_layer(self, layer: &str) -> RootfsError {
-        let name = layer.to_string();
-        match self {
-            Stop::Archive(source) => RootfsError::Archive {
-                layer: name,
-                source,
-            },
-            Stop::Entry(path, source) => RootfsError::Entry {
-                layer: name,
-                path: ShownPath::from(&path[..]),
-                source,
-            },
-            Stop::Failure(failure) => failure.in_layer(layer),
-            Stop::Limit(limit, what) => RootfsError::Limit {
-                layer: name,
-                limit,
-                what,
-            },
-        }
-    }
 }
 
 impl<'q> Applier<'q> {

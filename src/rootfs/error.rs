@@ -1,6 +1,9 @@
 //! What can go wrong.
 
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use super::entry::{EntryError, ShownPath};
 use super::tar::ArchiveError;
@@ -49,6 +52,9 @@ pub enum RootfsError {
         /// What it counts.
         what: &'static str,
     },
+    /// The archive that is being written.
+    #[error("cannot write the archive: {0}")]
+    Output(#[source] io::Error),
     /// A tree on the host.
     #[error(transparent)]
     Tree(#[from] FsError),
@@ -75,12 +81,65 @@ impl Failure {
         }
     }
 
+    /// The same, of a tree on the host; the path counts from `root`.
+    pub(super) fn below(self, root: &Path) -> RootfsError {
+        let path = [root.as_os_str().as_bytes(), b"/", &self.path].concat();
+        RootfsError::Tree(FsError {
+            action: self.action,
+            path: PathBuf::from(OsString::from_vec(path)),
+            source: self.source,
+        })
+    }
+
     pub(super) fn in_layer(self, layer: &str) -> RootfsError {
         RootfsError::Apply {
             layer: layer.to_string(),
             path: ShownPath::from(&self.path[..]),
             action: self.action,
             source: self.source,
+        }
+    }
+}
+
+/// Why a layer was given up.
+pub(super) enum Stop {
+    Archive(ArchiveError),
+    Entry(Vec<u8>, EntryError),
+    Failure(Failure),
+    Limit(u64, &'static str),
+}
+
+impl From<ArchiveError> for Stop {
+    fn from(error: ArchiveError) -> Stop {
+        Stop::Archive(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failure(failure)
+    }
+}
+
+impl Stop {
+    pub(super) fn in_layer(self, layer: &str) -> RootfsError {
+        let name = layer.to_string();
+        match self {
+            Stop::Archive(source) => RootfsError::Archive {
+                layer: name,
+                source,
+            },
+            Stop::Entry(path, source) => RootfsError::Entry {
+                layer: name,
+                path: ShownPath::from(&path[..]),
+                source,
+            },
+            Stop::Failure(failure) => failure.in_layer(layer),
+            Stop::Limit(limit, what) => RootfsError::Limit {
+                layer: name,
+                limit,
+                what,
+            },
         }
     }
 }

@@ -15,7 +15,7 @@ use std::thread::Scope;
 use super::Layer;
 use super::tar::{ArchiveError, Chunk, Piece};
 use crate::oci::{Algorithm, DiffId, Digest, Hasher};
-use crate::progress::{Progress, Task};
+use crate::progress::{Counted, Progress};
 use crate::stream::decompress;
 
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -23,11 +23,13 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const MAX_CHUNKS: usize = 64;
 
 /// Starts feeding `layers` and returns where they arrive. An error of `layers` itself ends the
-/// feed and is left in `failed`.
+/// feed and is left in `failed`. Layers whose diff_id is not known are hashed with `unknown`, if
+/// that is given.
 pub(super) fn start<'scope, 'env, 'a, I, E>(
     scope: &'scope Scope<'scope, 'env>,
     layers: I,
     failed: &'env Mutex<Option<E>>,
+    unknown: Option<Algorithm>,
     progress: &'env dyn Progress,
 ) -> Receiver<Piece>
 where
@@ -39,7 +41,7 @@ where
     let (work, hashing) = channel();
     scope.spawn(move || hash(&hashing));
     scope.spawn(move || {
-        let mut feed = Feed::new(pieces, work);
+        let mut feed = Feed::new(pieces, work, unknown);
         for layer in layers {
             let is_wanted = match layer {
                 Ok(layer) => feed.layer(layer, progress),
@@ -90,10 +92,11 @@ struct Feed {
     returned: Receiver<Vec<u8>>,
     home: Sender<Vec<u8>>,
     unmade: usize,
+    unknown: Option<Algorithm>,
 }
 
 impl Feed {
-    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>) -> Feed {
+    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>, unknown: Option<Algorithm>) -> Feed {
         let (home, returned) = channel();
         Feed {
             pieces,
@@ -101,6 +104,7 @@ impl Feed {
             returned,
             home,
             unmade: MAX_CHUNKS,
+            unknown,
         }
     }
 
@@ -111,10 +115,7 @@ impl Feed {
         if self.pieces.send(Piece::Begin(layer.name)).is_err() {
             return false;
         }
-        let source = Counted {
-            source: layer.source,
-            task: &*task,
-        };
+        let source = Counted::new(layer.source, &*task);
         let result = self.content(source, layer.diff_id);
         let is_good = result.is_ok();
         self.pieces.send(Piece::End(result)).is_ok() && is_good
@@ -124,12 +125,16 @@ impl Feed {
         &mut self,
         source: impl Read + Send,
         expected: Option<DiffId>,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Option<DiffId>, ArchiveError> {
         let (_, mut reader) = decompress(source).map_err(ArchiveError::Read)?;
         // The receivers end only when the work as a whole is given up, which the next piece
         // that is sent will tell.
-        if let Some(DiffId(digest)) = &expected {
-            let _ = self.hashing.send(HashWork::Begin(digest.algorithm()));
+        let algorithm = match &expected {
+            Some(DiffId(digest)) => Some(digest.algorithm()),
+            None => self.unknown,
+        };
+        if let Some(algorithm) = algorithm {
+            let _ = self.hashing.send(HashWork::Begin(algorithm));
         }
         loop {
             let mut bytes = self.buffer();
@@ -139,25 +144,27 @@ impl Feed {
             }
             bytes.truncate(count);
             let chunk = Arc::new(Chunk::new(bytes, self.home.clone()));
-            if expected.is_some() {
+            if algorithm.is_some() {
                 let _ = self.hashing.send(HashWork::Data(Arc::clone(&chunk)));
             }
             if self.pieces.send(Piece::Data(chunk)).is_err() {
-                return Ok(());
+                return Ok(None);
             }
         }
-        let Some(expected) = expected else {
-            return Ok(());
-        };
+        if algorithm.is_none() {
+            return Ok(None);
+        }
         let (answer, digest) = channel();
         let _ = self.hashing.send(HashWork::End(answer));
-        match digest.recv() {
-            Ok(digest) if DiffId(digest.clone()) == expected => Ok(()),
-            Ok(digest) => Err(ArchiveError::WrongContent {
-                expected,
-                actual: DiffId(digest),
-            }),
-            Err(_) => Err(ArchiveError::Read(io::Error::other("hashing stopped"))),
+        let Ok(digest) = digest.recv() else {
+            return Err(ArchiveError::Read(io::Error::other("hashing stopped")));
+        };
+        let actual = DiffId(digest);
+        match expected {
+            Some(expected) if expected != actual => {
+                Err(ArchiveError::WrongContent { expected, actual })
+            }
+            _ => Ok(Some(actual)),
         }
     }
 
@@ -189,18 +196,4 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
-}
-
-/// Tells a task what was read.
-struct Counted<'t, R> {
-    source: R,
-    task: &'t dyn Task,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(buffer)?;
-        self.task.advance(count as u64);
-        Ok(count)
-    }
 }

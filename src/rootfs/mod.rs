@@ -3,8 +3,9 @@
 //! [`apply_layers`] unpacks an image's layers one over the other, as the OCI image specification
 //! says, for a user without privilege: every file is the caller's, device nodes are left out, and
 //! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
-//! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`]
-//! measures it, and [`make_accessible`] mends its modes.
+//! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`] measures
+//! it, [`make_accessible`] mends its modes, [`pack_tree`] makes an archive of it, [`copy_tree`] a
+//! copy. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
 //!
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
@@ -16,20 +17,27 @@
 
 mod access;
 mod apply;
+mod check;
+mod copy;
 mod descent;
 mod directories;
 mod entry;
 mod error;
 mod feed;
+mod pack;
 mod plan;
 mod remove;
 mod size;
 mod tar;
+mod walk;
 mod writers;
 
 pub use access::make_accessible;
+pub use check::{Checked, check_layer};
+pub use copy::copy_tree;
 pub use entry::{EntryError, ShownPath};
 pub use error::RootfsError;
+pub use pack::pack_tree;
 pub use remove::remove_tree;
 pub use size::tree_size;
 pub use tar::ArchiveError;
@@ -118,7 +126,7 @@ where
     let failed = Mutex::new(None);
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
-        let pieces = feed::start(scope, layers, &failed, progress);
+        let pieces = feed::start(scope, layers, &failed, None, progress);
         let writers = Writers::start(scope, &queue);
         let applier = Applier::new(directory, writers, limits)
             .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;

@@ -1,11 +1,11 @@
 //! Removing trees, whatever the modes, depth and names inside.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Timespec, Timestamps, UTIME_OMIT,
@@ -42,15 +42,7 @@ pub fn remove_tree(path: &Path) -> Result<(), RootfsError> {
     };
     let name = CString::new(name.as_bytes())
         .map_err(|_| FsError::at("remove", path)(Errno::INVAL.into()))?;
-    remove_at(directory.as_fd(), &name, &|_, _| false).map_err(|failure| {
-        let path = [parent.as_os_str().as_bytes(), b"/", &failure.path].concat();
-        FsError {
-            action: failure.action,
-            path: PathBuf::from(OsString::from_vec(path)),
-            source: failure.source,
-        }
-        .into()
-    })
+    remove_at(directory.as_fd(), &name, &|_, _| false).map_err(|failure| failure.below(parent))
 }
 
 /// Tells whether the name in the directory with this inode number has to stay.

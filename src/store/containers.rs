@@ -275,6 +275,24 @@ impl Store {
         Ok(host_fs::remove_file(&link)?)
     }
 
+    /// Replaces a name of a container by another one. For a moment it has both.
+    ///
+    /// # Errors
+    /// `StoreError::NoName`, `StoreError::NameTaken`; nothing has changed then.
+    pub fn rename_container(
+        &self,
+        old: &ContainerName,
+        new: &ContainerName,
+    ) -> Result<(), StoreError> {
+        let link = self.layout.containers.join(old.as_str());
+        let id = link_target(&link)
+            .and_then(|target| ContainerId::parse(&target))
+            .filter(|id| self.layout.container(id).is_dir())
+            .ok_or_else(|| StoreError::NoName(old.to_string()))?;
+        self.add_name(&id, new)?;
+        Ok(host_fs::remove_file(&link)?)
+    }
+
     /// Begins a container: an empty ROOT in the staging folder.
     ///
     /// # Errors
@@ -539,6 +557,28 @@ mod tests {
         ));
         store.remove_name(&name("a")).unwrap();
         assert_eq!(store.container("b").unwrap().names, ["b"]);
+    }
+
+    #[test]
+    fn a_name_is_replaced_or_nothing_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let id = create(&store).id;
+        store.add_name(&id, &name("old")).unwrap();
+        store.add_name(&create(&store).id, &name("other")).unwrap();
+        let rename = |old, new| store.rename_container(&name(old), &name(new));
+        assert!(matches!(
+            rename("old", "other"),
+            Err(StoreError::NameTaken(_))
+        ));
+        assert!(matches!(
+            rename("old", "old"),
+            Err(StoreError::NameTaken(_))
+        ));
+        assert!(matches!(rename("x", "y"), Err(StoreError::NoName(_))));
+        assert_eq!(store.container("old").unwrap().id, id);
+        rename("old", "new").unwrap();
+        assert_eq!(store.container("new").unwrap().names, ["new"]);
     }
 
     #[test]

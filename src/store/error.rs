@@ -15,6 +15,9 @@ pub enum StoreError {
     /// No such image.
     #[error("there is no image '{0}' here")]
     NoImage(String),
+    /// An image name that is in use.
+    #[error("there is an image '{0}' already")]
+    ImageExists(String),
     /// No such container.
     #[error("there is no container '{0}' here")]
     NoContainer(String),

@@ -97,12 +97,17 @@ impl Store {
         names.extend(LocalName::parse_lenient(text));
         names
             .into_iter()
-            .map(|name| Image {
-                directory: self.layout.image(&name),
-                name,
-            })
+            .map(|name| self.image_at(&name))
             .find(Image::exists)
             .ok_or_else(|| StoreError::NoImage(text.to_string()))
+    }
+
+    /// The image that has this name, or would have it.
+    pub(super) fn image_at(&self, name: &LocalName) -> Image {
+        Image {
+            directory: self.layout.image(name),
+            name: name.clone(),
+        }
     }
 
     /// Publishes a pulled image under `name`, replacing what is there.
@@ -119,14 +124,21 @@ impl Store {
         manifest: &[u8],
         blobs: &[Digest],
     ) -> Result<Image, StoreError> {
-        let image = Image {
-            directory: self.layout.image(name),
-            name: name.clone(),
-        };
         let _lock = Lock::exclusive(&self.layout.images_lock())?;
         if let Some(missing) = blobs.iter().find(|blob| !self.blobs().contains(blob)) {
             return Err(StoreError::BlobVanished(missing.clone()));
         }
+        self.write_image(name, manifest, blobs)
+    }
+
+    /// Writes an image whose blobs are there, under the lock.
+    pub(super) fn write_image(
+        &self,
+        name: &LocalName,
+        manifest: &[u8],
+        blobs: &[Digest],
+    ) -> Result<Image, StoreError> {
+        let image = self.image_at(name);
         host_fs::create_dir_all(&image.directory)?;
         for blob in blobs {
             image.link(blob.to_string().as_ref(), &self.layout.blob(blob))?;
@@ -164,6 +176,11 @@ impl Store {
         if image.is_protected() {
             return Err(StoreError::Protected(image.name.to_string()));
         }
+        self.erase_image(image)
+    }
+
+    /// Removes an image, or what there is of it, under the lock.
+    pub(super) fn erase_image(&self, image: &Image) -> Result<(), StoreError> {
         let links = image.links()?;
         // Without TAG it is no image any more, whatever happens next.
         host_fs::remove_file(&image.directory.join("TAG"))?;
@@ -240,11 +257,12 @@ fn collect(repos: &Path, directory: &Path, depth: usize, images: &mut Vec<Image>
 }
 
 impl Image {
-    fn exists(&self) -> bool {
+    /// Whether it is there.
+    pub(super) fn exists(&self) -> bool {
         self.directory.join("TAG").is_file()
     }
 
-    fn tag_line(&self, repos: &Path) -> String {
+    pub(super) fn tag_line(&self, repos: &Path) -> String {
         let repository = repos.join(&self.name.repository);
         format!("{}:{}", repository.display(), self.name.tag)
     }

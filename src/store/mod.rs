@@ -5,7 +5,7 @@
 //! ├── repos/<repository>/<tag>/     an image, once it holds a file TAG (see `images`)
 //! ├── layers/<digest>               blobs: layers and configurations (see `blobs`)
 //! │   ├── .lock                     held while images and blobs are published or removed
-//! │   └── .staging/                 blobs on their way, resumed by the next pull
+//! │   └── .staging/                 blobs on their way, resumed by the next pull; and of archives (see `intake`)
 //! ├── containers/<id>/              a container (see `containers`)
 //! │   └── <name> -> <id>            its names
 //! ├── .containers.staging/          containers on their way in or out
@@ -21,8 +21,10 @@ mod blobs;
 mod containers;
 mod error;
 mod images;
+mod intake;
 mod layout;
 mod lock;
+mod new_images;
 mod staging;
 
 pub use blobs::{Blobs, StagedBlob, Staging};
@@ -31,8 +33,10 @@ pub use containers::{
 };
 pub use error::StoreError;
 pub use images::{CONFIG_MAX_BYTES, Form, Image, ImageContent, LayerFile};
+pub use intake::Intake;
 pub use layout::Layout;
 pub use lock::Lock;
+pub use new_images::{NewBlob, NewImage};
 
 use crate::host::fs;
 

@@ -1,6 +1,6 @@
 //! Hashing what is read.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use crate::oci::{Algorithm, Digest, Hasher};
 
@@ -37,5 +37,28 @@ impl<R: Read> Read for HashingReader<R> {
         self.hasher.update(&buffer[..count]);
         self.bytes += count as u64;
         Ok(count)
+    }
+}
+
+const COPY_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Copies `source` to its end into `target`, and returns digest and number of the bytes.
+///
+/// # Errors
+/// Those of both sides.
+pub fn copy_hashed(
+    source: &mut impl Read,
+    target: &mut impl Write,
+    algorithm: Algorithm,
+) -> io::Result<(Digest, u64)> {
+    let mut source = HashingReader::new(source, algorithm);
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return source.finish(),
+            Ok(count) => target.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }

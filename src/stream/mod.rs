@@ -1,9 +1,12 @@
-//! Byte streams on their way: hashed while they pass, decompressed by what they are.
+//! Byte streams on their way: hashed while they pass, decompressed by what they are, put
+//! into archives.
 
 mod decompress;
 mod gzip;
 mod hashing;
 mod peek;
+mod tar_writer;
 
 pub use decompress::{Compression, decompress};
-pub use hashing::HashingReader;
+pub use hashing::{HashingReader, copy_hashed};
+pub use tar_writer::{Run, TarAttributes, TarKind, TarWriter};

@@ -1,7 +1,9 @@
 //! Lines on stdout and stderr.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +71,18 @@ impl Printer {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         stdout.flush()
+    }
+
+    /// stdout as a file, for results that are no text. None if it is a terminal.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn binary_out(&self) -> io::Result<Option<File>> {
+        let stdout = io::stdout();
+        if stdout.is_terminal() {
+            return Ok(None);
+        }
+        Ok(Some(File::from(stdout.as_fd().try_clone_to_owned()?)))
     }
 
     /// Says what failed.

@@ -15,3 +15,4 @@ pub mod registry_server;
 pub mod requirement;
 pub mod sandbox;
 pub mod tls;
+pub mod udocker_py;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::ArchiveError;
 use super::header::BLOCK;
+use crate::oci::DiffId;
 
 /// Decompressed bytes. The buffer goes back to where it came from when the last user is done,
 /// which is what bounds the memory of all that is under way.
@@ -57,8 +58,9 @@ pub(in crate::rootfs) enum Piece {
     Begin(String),
     /// Its next bytes.
     Data(Arc<Chunk>),
-    /// It ended and was what it should be, or could not be read or was not.
-    End(Result<(), ArchiveError>),
+    /// It ended and was what it should be, with the digest if one was made; or it could not be
+    /// read or was not.
+    End(Result<Option<DiffId>, ArchiveError>),
 }
 
 /// The bytes of one layer after the other.
@@ -67,6 +69,7 @@ pub(in crate::rootfs) struct Source<'a> {
     chunk: Option<Arc<Chunk>>,
     at: usize,
     has_ended: bool,
+    diff_id: Option<DiffId>,
 }
 
 impl<'a> Source<'a> {
@@ -76,6 +79,7 @@ impl<'a> Source<'a> {
             chunk: None,
             at: 0,
             has_ended: true,
+            diff_id: None,
         }
     }
 
@@ -90,6 +94,11 @@ impl<'a> Source<'a> {
             // The sender is gone: no more layers, or it gave up.
             _ => None,
         }
+    }
+
+    /// The digest of the layer that ended last, if one was made.
+    pub(in crate::rootfs) fn diff_id(&mut self) -> Option<DiffId> {
+        self.diff_id.take()
     }
 
     /// Reads what is left of the layer; what the sender found out about it comes with its end.
@@ -123,7 +132,7 @@ impl<'a> Source<'a> {
                 }
                 Ok(Piece::End(result)) => {
                     self.has_ended = true;
-                    result?;
+                    self.diff_id = result?;
                 }
                 // The sender never leaves a layer without an end, unless it panicked.
                 Ok(Piece::Begin(_)) | Err(_) => return Err(ArchiveError::Truncated),

@@ -1,0 +1,224 @@
+//! What an archive holds, by path.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+
+use super::error::ArchiveError;
+use crate::host::fs::read_limited;
+use crate::oci::{Digest, MANIFEST_MAX_BYTES};
+
+/// Most members that are read: images have a few per layer.
+const MEMBERS_MAX: usize = 1 << 17;
+
+/// Links that are followed one after the other.
+const HOPS_MAX: usize = 16;
+
+/// A file of an archive, kept in a file of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its path in the archive.
+    pub name: String,
+    /// Where it is kept.
+    pub path: PathBuf,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
+}
+
+/// Everything in an archive that can be part of an image.
+#[derive(Debug, Default)]
+pub struct Contents {
+    members: BTreeMap<String, Member>,
+}
+
+#[derive(Debug)]
+enum Member {
+    File(Part),
+    /// A link, symbolic or hard, to another path in the archive; none if it leads out of it.
+    Link(Option<String>),
+}
+
+impl Contents {
+    /// Adds a file. As with `tar`, the last one of a name holds.
+    pub(super) fn add_file(&mut self, part: Part) -> Result<(), ArchiveError> {
+        self.add(part.name.clone(), Member::File(part))
+    }
+
+    /// Adds a symbolic link, whose target counts from the directory it is in.
+    pub(super) fn add_symlink(&mut self, path: String, target: &str) -> Result<(), ArchiveError> {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        // An absolute target means the host's files.
+        let target = (!target.starts_with('/'))
+            .then(|| inside(&format!("{directory}/{target}")))
+            .flatten();
+        self.add(path, Member::Link(target))
+    }
+
+    /// Adds a hard link, whose target counts from the top.
+    pub(super) fn add_hard_link(&mut self, path: String, target: &str) -> Result<(), ArchiveError> {
+        self.add(path, Member::Link(inside(target)))
+    }
+
+    fn add(&mut self, path: String, member: Member) -> Result<(), ArchiveError> {
+        self.members.insert(path, member);
+        if self.members.len() > MEMBERS_MAX {
+            return Err(ArchiveError::TooManyMembers(MEMBERS_MAX));
+        }
+        Ok(())
+    }
+
+    /// Whether there is something at this path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.members.contains_key(path)
+    }
+
+    /// Finds a file, through links, and compares its content with the digest that its name says.
+    pub(super) fn part(&self, path: &str) -> Result<&Part, ArchiveError> {
+        let shown = || path.escape_debug().to_string();
+        let mut current = inside(path).ok_or_else(|| ArchiveError::Escapes(shown()))?;
+        for _ in 0..HOPS_MAX {
+            match self.members.get(&current) {
+                None => return Err(ArchiveError::Missing(shown())),
+                Some(Member::Link(None)) => break,
+                Some(Member::Link(Some(target))) => current.clone_from(target),
+                Some(Member::File(part)) => {
+                    let is_right =
+                        digest_in_name(&part.name).is_none_or(|said| said == part.digest);
+                    return is_right
+                        .then_some(part)
+                        .ok_or_else(|| ArchiveError::WrongDigest {
+                            path: shown(),
+                            found: part.digest.clone(),
+                        });
+                }
+            }
+        }
+        Err(ArchiveError::BadLink(shown()))
+    }
+
+    /// Reads a document.
+    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, ArchiveError> {
+        let part = self.part(path)?;
+        let limit = MANIFEST_MAX_BYTES as u64;
+        if part.size > limit {
+            return Err(ArchiveError::TooLarge {
+                path: path.escape_debug().to_string(),
+                limit,
+            });
+        }
+        Ok(read_limited(&part.path, limit)?)
+    }
+
+    /// Reads a JSON document.
+    pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ArchiveError> {
+        serde_json::from_slice(&self.bytes(path)?).map_err(|source| ArchiveError::Document {
+            path: path.escape_debug().to_string(),
+            source,
+        })
+    }
+}
+
+/// A path without `.` and empty components, and with `..` carried out; none if it leads out of
+/// the archive. A leading slash means its top.
+pub(super) fn inside(path: &str) -> Option<String> {
+    let mut components = Vec::new();
+    for component in path.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => {
+                components.pop()?;
+            }
+            _ => components.push(component),
+        }
+    }
+    Some(components.join("/"))
+}
+
+/// The digest that a file of this path has to have: `blobs/sha256/<hex>`, or `<hex>.json` at the
+/// top.
+pub(super) fn digest_in_name(path: &str) -> Option<Digest> {
+    let components: Vec<&str> = path.split('/').collect();
+    match components[..] {
+        ["blobs", algorithm, hex] => format!("{algorithm}:{hex}").parse().ok(),
+        [name] => format!("sha256:{}", name.strip_suffix(".json")?)
+            .parse()
+            .ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside() {
+        for (path, expected) in [
+            ("a/b", Some("a/b")),
+            ("./a//b/.", Some("a/b")),
+            ("/a", Some("a")),
+            ("a/../b", Some("b")),
+            ("..", None),
+            ("a/../../b", None),
+            ("", Some("")),
+        ] {
+            assert_eq!(inside(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_say_digests() {
+        let hex = Digest::of(b"").hex().to_string();
+        for (path, says) in [
+            (format!("blobs/sha256/{hex}"), true),
+            (format!("{hex}.json"), true),
+            (format!("{hex}/layer.tar"), false),
+            (format!("x/{hex}.json"), false),
+            ("blobs/sha256/x".to_string(), false),
+            ("manifest.json".to_string(), false),
+        ] {
+            assert_eq!(digest_in_name(&path).is_some(), says, "{path}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_within_the_archive_only() {
+        let part = Part {
+            name: "a/layer.tar".to_string(),
+            path: PathBuf::new(),
+            digest: Digest::of(b""),
+            size: 0,
+        };
+        let mut contents = Contents::default();
+        contents.add_file(part.clone()).unwrap();
+        for (path, target) in [
+            ("b/layer.tar", "../a/layer.tar"),
+            ("c/layer.tar", "../b/layer.tar"),
+            ("out", "../etc/passwd"),
+            ("absolute", "/a/layer.tar"),
+            ("round", "round"),
+            ("dangling", "nothing"),
+        ] {
+            contents.add_symlink(path.to_string(), target).unwrap();
+        }
+        contents
+            .add_hard_link("d".to_string(), "./c/layer.tar")
+            .unwrap();
+        for path in ["a/layer.tar", "b/layer.tar", "./c/layer.tar", "d"] {
+            assert_eq!(contents.part(path).unwrap(), &part, "{path}");
+        }
+        for (path, expected) in [
+            ("out", "leads nowhere"),
+            ("absolute", "leads nowhere"),
+            ("round", "leads nowhere"),
+            ("dangling", "lacks 'dangling'"),
+            ("../a/layer.tar", "leads out"),
+        ] {
+            let error = contents.part(path).unwrap_err().to_string();
+            assert!(error.contains(expected), "{path}: {error}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! OCI layouts.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::ArchivedImage;
+use super::contents::{Contents, Part};
+use super::error::ArchiveError;
+use crate::oci::{ConfigSource, Descriptor, Digest, Manifest, ParsedManifest, Platform};
+
+/// Indexes within indexes that are looked into.
+const DEPTH_MAX: usize = 4;
+
+/// Where `containerd` and Docker put the whole name, and where OCI has the tag.
+const NAME_ANNOTATIONS: [&str; 2] = [
+    "io.containerd.image.name",
+    "org.opencontainers.image.ref.name",
+];
+
+#[derive(Deserialize)]
+struct TopIndex {
+    #[serde(default)]
+    manifests: Vec<TopEntry>,
+}
+
+#[derive(Deserialize)]
+struct TopEntry {
+    #[serde(flatten)]
+    descriptor: Descriptor,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// Finds the images that `index.json` lists: each entry is one. An entry that is an index itself
+/// is one image for several platforms. An image under several names comes once.
+pub(super) fn images(
+    contents: &Contents,
+    platform: &Platform,
+) -> Result<Vec<ArchivedImage>, ArchiveError> {
+    let index: TopIndex = contents.json("index.json")?;
+    let mut found: Vec<ArchivedImage> = Vec::new();
+    for entry in index.manifests {
+        let annotations = entry.annotations.unwrap_or_default();
+        // A statement about an image, which BuildKit puts beside it.
+        if annotations.contains_key("vnd.docker.reference.type") {
+            continue;
+        }
+        let name = NAME_ANNOTATIONS
+            .iter()
+            .find_map(|key| annotations.get(*key))
+            .cloned();
+        let image = image(contents, &entry.descriptor.digest, platform)?;
+        match found
+            .iter_mut()
+            .find(|other| other.manifest == image.manifest)
+        {
+            Some(same) => same.names.extend(name),
+            None => found.push(ArchivedImage {
+                names: name.into_iter().collect(),
+                ..image
+            }),
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the image at `digest`, which may be an index.
+fn image(
+    contents: &Contents,
+    digest: &Digest,
+    platform: &Platform,
+) -> Result<ArchivedImage, ArchiveError> {
+    let mut digest = digest.clone();
+    for _ in 0..DEPTH_MAX {
+        let path = blob_path(&digest);
+        let parsed = ParsedManifest::parse(&contents.bytes(&path)?, None).map_err(|source| {
+            ArchiveError::Manifest {
+                path: path.clone(),
+                source,
+            }
+        })?;
+        match parsed {
+            ParsedManifest::Image(manifest) => return assemble(contents, &path, manifest),
+            ParsedManifest::Index(index) => {
+                // A layout may hold some of an index's platforms only.
+                let best = index
+                    .candidates(platform)
+                    .into_iter()
+                    .map(|entry| &entry.descriptor.digest)
+                    .find(|digest| contents.has(&blob_path(digest)));
+                digest = best
+                    .ok_or_else(|| ArchiveError::NoPlatform {
+                        path,
+                        wanted: platform.to_string(),
+                    })?
+                    .clone();
+            }
+        }
+    }
+    Err(ArchiveError::Circle(blob_path(&digest)))
+}
+
+fn assemble(
+    contents: &Contents,
+    path: &str,
+    manifest: Manifest,
+) -> Result<ArchivedImage, ArchiveError> {
+    let ConfigSource::Blob(config) = manifest.config else {
+        return Err(ArchiveError::Missing("a configuration".to_string()));
+    };
+    let blob = |descriptor: &Descriptor| -> Result<Part, ArchiveError> {
+        contents.part(&blob_path(&descriptor.digest)).cloned()
+    };
+    Ok(ArchivedImage {
+        names: Vec::new(),
+        config: blob(&config)?,
+        layers: manifest.layers.iter().map(blob).collect::<Result<_, _>>()?,
+        manifest: Some(contents.part(path)?.clone()),
+    })
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::path::Path;
+
+    /// A layout in the making.
+    struct Layout<'d> {
+        directory: &'d Path,
+        contents: Contents,
+    }
+
+    impl Layout<'_> {
+        /// Adds a file, and describes it as an index or manifest does.
+        fn add(&mut self, name: Option<&str>, bytes: &[u8]) -> Value {
+            let digest = Digest::of(bytes);
+            let name = name.map_or_else(|| blob_path(&digest), str::to_string);
+            let path = self.directory.join(digest.hex());
+            std::fs::write(&path, bytes).unwrap();
+            let part = Part {
+                name,
+                path,
+                size: bytes.len() as u64,
+                digest: digest.clone(),
+            };
+            self.contents.add_file(part).unwrap();
+            json!({"digest": digest, "size": bytes.len()})
+        }
+
+        fn add_image(&mut self, architecture: &str) -> Value {
+            let config = self.add(
+                None,
+                json!({"architecture": architecture}).to_string().as_bytes(),
+            );
+            let layer = self.add(None, b"layer");
+            let manifest = json!({"config": config, "layers": [layer]});
+            let mut entry = self.add(None, manifest.to_string().as_bytes());
+            entry["platform"] = json!({"os": "linux", "architecture": architecture});
+            entry
+        }
+
+        fn images(&mut self, entries: &[Value]) -> Result<Vec<ArchivedImage>, ArchiveError> {
+            let index = json!({"manifests": entries});
+            self.add(Some("index.json"), index.to_string().as_bytes());
+            images(&self.contents, &"linux/arm64".parse().unwrap())
+        }
+    }
+
+    fn layout(directory: &tempfile::TempDir) -> Layout<'_> {
+        Layout {
+            directory: directory.path(),
+            contents: Contents::default(),
+        }
+    }
+
+    fn architecture(image: &ArchivedImage) -> String {
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(&image.config.path).unwrap()).unwrap();
+        config["architecture"].as_str().unwrap().to_string()
+    }
+
+    #[test]
+    fn an_index_inside_is_one_image_for_the_platform_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut layout = layout(&directory);
+        let manifests = [layout.add_image("amd64"), layout.add_image("arm64")];
+        let inner = json!({"manifests": manifests});
+        let mut entry = layout.add(None, inner.to_string().as_bytes());
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+        let found = layout.images(&[entry]).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].names, ["v1"]);
+        assert_eq!(architecture(&found[0]), "arm64");
+
+        let only_amd64 = json!({"manifests": [manifests[0]]});
+        let entry = layout.add(None, only_amd64.to_string().as_bytes());
+        assert!(matches!(
+            layout.images(&[entry]),
+            Err(ArchiveError::NoPlatform { .. })
+        ));
+    }
+
+    #[test]
+    fn names_are_taken_where_they_are_whole_and_statements_are_no_images() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut layout = layout(&directory);
+        let mut whole = layout.add_image("arm64");
+        whole["annotations"] = json!({
+            "io.containerd.image.name": "docker.io/lab/tool:1",
+            "org.opencontainers.image.ref.name": "1",
+        });
+        let mut second = whole.clone();
+        second["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
+        let mut statement = whole.clone();
+        statement["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+        let found = layout.images(&[whole, second, statement]).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].names, ["docker.io/lab/tool:1", "latest"]);
+    }
+
+    #[test]
+    fn an_index_that_holds_itself_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut layout = layout(&directory);
+        let mut entry = layout.add(None, br#"{"manifests":[]}"#);
+        for _ in 0..=DEPTH_MAX {
+            let index = json!({"manifests": [entry]});
+            entry = layout.add(None, index.to_string().as_bytes());
+        }
+        assert!(matches!(
+            layout.images(&[entry]),
+            Err(ArchiveError::Circle(_))
+        ));
+    }
+}

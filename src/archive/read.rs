@@ -1,0 +1,149 @@
+//! Everything out of an archive, into files of the caller's.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use tar::EntryType;
+
+use super::contents::{Contents, Part, digest_in_name, inside};
+use super::error::ArchiveError;
+use crate::host::fs::FsError;
+use crate::oci::{Algorithm, Digest};
+use crate::stream::{copy_hashed, decompress};
+
+/// Directories that a layout has above its blobs.
+const DEPTH_MAX: usize = 4;
+
+/// Reads a tar archive, compressed or not, to its end. `new_file` gives new empty files for its
+/// content, and where they are.
+///
+/// # Errors
+/// Those of `new_file`; the archive cannot be read, or has a path that leads out of it.
+pub fn read_tar<E: From<ArchiveError>>(
+    source: impl Read + Send,
+    mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
+) -> Result<Contents, E> {
+    let (_, plain) = decompress(source).map_err(ArchiveError::Read)?;
+    let mut archive = tar::Archive::new(plain);
+    let mut contents = Contents::default();
+    for entry in archive.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
+        let path = path_of(&entry.path_bytes())?;
+        match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous => {
+                let (place, mut file) = new_file()?;
+                let declared = entry.size();
+                let part = take(&path, place, &mut entry, &mut file)?;
+                if part.size < declared {
+                    let name = path.escape_debug().to_string();
+                    return Err(ArchiveError::Truncated(name).into());
+                }
+                contents.add_file(part)?;
+            }
+            EntryType::Symlink | EntryType::Link => {
+                let target = entry.link_name_bytes().unwrap_or_default();
+                let target = String::from_utf8_lossy(&target).into_owned();
+                if entry.header().entry_type() == EntryType::Symlink {
+                    contents.add_symlink(path, &target)?;
+                } else {
+                    contents.add_hard_link(path, &target)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    // What compression has at its end is checked too.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(ArchiveError::Read)?;
+    Ok(contents)
+}
+
+/// The `tar` crate's own complaints are of kind `Other`, and quote what they complain about; all
+/// other kinds come from below it.
+fn unreadable(error: io::Error) -> ArchiveError {
+    match error.kind() {
+        io::ErrorKind::Other => ArchiveError::NotTar,
+        _ => ArchiveError::Read(error),
+    }
+}
+
+/// The path of a member. One that leads out is refused, though nothing would be written there:
+/// whoever made it meant no good.
+fn path_of(bytes: &[u8]) -> Result<String, ArchiveError> {
+    let text = String::from_utf8_lossy(bytes);
+    let has_dots = text.split('/').any(|component| component == "..");
+    if has_dots || text.starts_with('/') {
+        return Err(ArchiveError::Escapes(text.escape_debug().to_string()));
+    }
+    Ok(inside(&text).unwrap_or_default())
+}
+
+/// Reads an unpacked archive, such as an OCI layout, without following symbolic links. `new_file`
+/// gives new empty files for copies, and where they are.
+///
+/// # Errors
+/// Those of `new_file`; something cannot be read.
+pub fn read_directory<E: From<ArchiveError>>(
+    directory: &Path,
+    mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
+) -> Result<Contents, E> {
+    let mut contents = Contents::default();
+    let mut pending = vec![(directory.to_path_buf(), String::new())];
+    while let Some((directory, prefix)) = pending.pop() {
+        let at = |error| ArchiveError::from(FsError::at("list", &directory)(error));
+        for entry in fs::read_dir(&directory).map_err(at)? {
+            let at = |error| ArchiveError::from(FsError::at("list", &directory)(error));
+            let entry = entry.map_err(at)?;
+            let kind = entry.file_type().map_err(at)?;
+            let place = entry.path();
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if kind.is_dir() && name.split('/').count() < DEPTH_MAX {
+                pending.push((place, format!("{name}/")));
+            } else if kind.is_symlink() {
+                let at = FsError::at("read link", &place);
+                let target = fs::read_link(&place)
+                    .map_err(at)
+                    .map_err(ArchiveError::from)?;
+                contents.add_symlink(name, &target.to_string_lossy())?;
+            } else if kind.is_file() {
+                let mut source = open(&place).map_err(ArchiveError::from)?;
+                let (copy, mut file) = new_file()?;
+                contents.add_file(take(&name, copy, &mut source, &mut file)?)?;
+            }
+        }
+    }
+    Ok(contents)
+}
+
+fn open(path: &Path) -> Result<File, FsError> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(path)
+        .map_err(FsError::at("open", path))
+}
+
+/// Copies a file of the archive to its place.
+fn take(
+    name: &str,
+    place: PathBuf,
+    source: &mut impl Read,
+    file: &mut File,
+) -> Result<Part, ArchiveError> {
+    let algorithm =
+        digest_in_name(name).map_or(Algorithm::Sha256, |digest| Digest::algorithm(&digest));
+    let (digest, size) = copy_hashed(source, file, algorithm).map_err(|error| {
+        ArchiveError::Read(io::Error::new(
+            error.kind(),
+            format!("'{}': {error}", name.escape_debug()),
+        ))
+    })?;
+    Ok(Part {
+        name: name.to_string(),
+        path: place,
+        digest,
+        size,
+    })
+}

@@ -1,0 +1,121 @@
+//! `udocker import`
+
+use super::streams::{Place, size_of};
+use super::{CommandError, Context, DONE, Outcome};
+use crate::container;
+use crate::image::{self, ImportSource, NewName};
+use crate::oci::Platform;
+use crate::rootfs::Layer;
+use crate::store::{Container, ContainerName, StoreError};
+
+/// What a container imported without an image name is said to be made from; udocker.py's word.
+const UNKNOWN_IMAGE: &str = "IMPORTED:unknown";
+
+/// The archive holds a directory tree, as `docker export` and `udocker export` write it, and may
+/// be compressed with gzip or zstd. With `--tocontainer` or `--clone` the id of the new container
+/// is printed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker import rootfs.tar.gz lab/base:1
+  docker export work | udocker import - lab/work
+  udocker import --tocontainer --name=work rootfs.tar
+  udocker import --clone --name=copy exported.tar")]
+pub struct Args {
+    /// Move the archive into the repository instead of copying it
+    #[arg(long)]
+    mv: bool,
+    /// Make a container of it, and no image
+    #[arg(long, conflicts_with = "clone")]
+    tocontainer: bool,
+    /// Make a container of what `export --clone` wrote
+    #[arg(long)]
+    clone: bool,
+    /// A name for the container
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Platform of what is inside, as in linux/arm64/v8, instead of this machine's
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    /// The archive, or `-` for standard input
+    #[arg(value_name = "TAR|-")]
+    archive: Place,
+    /// A name for the image
+    image: Option<String>,
+}
+
+/// Imports a root file system.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let label = match &args.archive {
+        Place::Standard => "standard input".to_string(),
+        Place::Path(path) => path.display().to_string(),
+    };
+    let explain = |error: CommandError| error.while_doing(format_args!("cannot import '{label}'"));
+    if args.clone || args.tocontainer {
+        let container = to_container(args, context, &explain)?;
+        context.printer.out(container.id)?;
+        return Ok(DONE);
+    }
+    if args.name.is_some() {
+        return Err(CommandError::usage(
+            "`--name` is for `--tocontainer` and `--clone`",
+        ));
+    }
+    let Some(image) = &args.image else {
+        return Err(CommandError::usage("a name for the image is missing")
+            .with_hint("usage: udocker import TAR|- IMAGE"));
+    };
+    let name: NewName = image.parse().map_err(CommandError::failed)?;
+    let source = match &args.archive {
+        Place::Path(path) if args.mv => ImportSource::Moved(path.clone()),
+        place => {
+            let (file, label) = place.open()?;
+            ImportSource::Stream(Box::new(file), label)
+        }
+    };
+    let store = &context.store;
+    let platform = platform(args)?;
+    let image = image::import(store, source, &name.local(), &platform, &context.progress())
+        .map_err(|error| explain(error.into()))?;
+    context
+        .printer
+        .info(format_args!("imported image: {}", image.name));
+    Ok(DONE)
+}
+
+fn to_container(
+    args: &Args,
+    context: &Context,
+    explain: &dyn Fn(CommandError) -> CommandError,
+) -> Result<Container, CommandError> {
+    let name: Option<ContainerName> = args
+        .name
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(StoreError::from)?;
+    let image = args.image.as_deref().unwrap_or(UNKNOWN_IMAGE);
+    let image: NewName = image.parse().map_err(CommandError::failed)?;
+    let platform = platform(args)?;
+    let (file, label) = args.archive.open()?;
+    let archive = Layer {
+        name: label,
+        size: size_of(&file),
+        source: Box::new(file),
+        diff_id: None,
+    };
+    let (store, progress) = (&context.store, context.progress());
+    let imported = if args.clone {
+        container::import_clone(store, archive, name.as_ref(), &progress)
+    } else {
+        let image = image.local();
+        container::import_tree(store, archive, &image, &platform, name.as_ref(), &progress)
+    };
+    imported.map_err(|error| explain(error.into()))
+}
+
+fn platform(args: &Args) -> Result<Platform, CommandError> {
+    match &args.platform {
+        Some(text) => text.parse().map_err(CommandError::usage),
+        None => Ok(Platform::host()),
+    }
+}

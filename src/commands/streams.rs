@@ -1,0 +1,92 @@
+//! Archives named on the command line: files, or `-` for stdin and stdout.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::BufWriter;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::{CommandError, Context};
+use crate::host::fs::FsError;
+use crate::host::new_file::NewFile;
+
+/// Collects headers and small files, so that they do not cost a system call each.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Where an archive is, or goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `-`
+    Standard,
+    /// A path.
+    Path(PathBuf),
+}
+
+impl FromStr for Place {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Place, Infallible> {
+        Ok(match text {
+            "-" => Place::Standard,
+            path => Place::Path(PathBuf::from(path)),
+        })
+    }
+}
+
+impl Place {
+    /// Opens it for reading, and says what messages call it.
+    pub(super) fn open(&self) -> Result<(File, String), CommandError> {
+        match self {
+            Place::Path(path) => {
+                let file = File::open(path).map_err(FsError::at("open", path));
+                let file = file.map_err(CommandError::failed)?;
+                let label = path.file_name().unwrap_or(path.as_os_str());
+                Ok((file, label.to_string_lossy().escape_debug().to_string()))
+            }
+            Place::Standard => {
+                let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+                let stdin = stdin.map_err(|error| {
+                    CommandError::failed(format_args!("cannot read standard input: {error}"))
+                })?;
+                Ok((File::from(stdin), "standard input".to_string()))
+            }
+        }
+    }
+
+    /// Lets `write` write an archive to it. A file appears once it is whole; one that is there
+    /// is replaced only if `replace` is set.
+    pub(super) fn write(
+        &self,
+        context: &Context,
+        replace: bool,
+        write: impl FnOnce(BufWriter<&File>) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        match self {
+            Place::Standard => {
+                let stdout = context.printer.binary_out()?.ok_or_else(|| {
+                    CommandError::usage("an archive is not written to a terminal")
+                        .with_hint("name a file with `-o FILE`, or redirect the output")
+                })?;
+                write(BufWriter::with_capacity(BUFFER_BYTES, &stdout))
+            }
+            Place::Path(path) => {
+                if !replace && path.symlink_metadata().is_ok() {
+                    return Err(CommandError::failed(format_args!(
+                        "there is a file '{}' already",
+                        path.display()
+                    )));
+                }
+                let file = NewFile::create(path).map_err(CommandError::failed)?;
+                write(BufWriter::with_capacity(BUFFER_BYTES, file.file()))?;
+                file.publish(replace).map_err(CommandError::failed)
+            }
+        }
+    }
+}
+
+/// How many bytes there are to read, where that is known beforehand: not of a pipe.
+pub(super) fn size_of(file: &File) -> Option<u64> {
+    let meta = file.metadata().ok()?;
+    meta.is_file().then_some(meta.len())
+}

@@ -1,0 +1,29 @@
+//! Cloning: from a container to one just like it.
+
+use super::ContainerError;
+use super::create::build;
+use crate::rootfs::copy_tree;
+use crate::store::{Container, ContainerName, Store};
+
+/// Makes a copy of a container, with all that it has beside its root.
+///
+/// # Errors
+/// The name is taken; something cannot be read; the disk is full. Nothing is left then. A
+/// container that udocker.py has tied to its place is refused.
+pub fn clone(
+    store: &Store,
+    source: &Container,
+    name: Option<&ContainerName>,
+) -> Result<Container, ContainerError> {
+    // In the Fakechroot modes files inside hold the container's own path.
+    if let Some(mode) = source.execmode().filter(|mode| mode.starts_with('F')) {
+        return Err(ContainerError::Tied {
+            container: source.id.to_string(),
+            mode,
+        });
+    }
+    source.config_bytes()?;
+    build(store, name, |staged| {
+        Ok(copy_tree(&source.directory, staged.path())?)
+    })
+}

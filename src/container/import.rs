@@ -1,0 +1,103 @@
+//! Importing: from an archive to a container, without an image.
+
+use std::fs;
+use std::path::Path;
+
+use super::ContainerError;
+use super::create::build;
+use crate::host::fs::FsError;
+use crate::image::imported_config;
+use crate::oci::{ImageConfig, LocalName, Platform};
+use crate::progress::Progress;
+use crate::rootfs::{self, Layer, Limits, Summary};
+use crate::store::{Container, ContainerName, Store};
+
+/// What a container cannot be without.
+const CONFIG: &str = "container.json";
+
+/// Makes a container of an archive of a root file system. `image` is what it is said to be made
+/// from.
+///
+/// # Errors
+/// The archive is none, or holds what is refused; the name is taken. Nothing is left then.
+pub fn import_tree(
+    store: &Store,
+    archive: Layer<'_>,
+    image: &LocalName,
+    platform: &Platform,
+    name: Option<&ContainerName>,
+    progress: &dyn Progress,
+) -> Result<Container, ContainerError> {
+    build(store, name, |staged| {
+        let summary = unpack(&staged.root(), archive, progress)?;
+        if summary.entries == 0 {
+            return Err(ContainerError::NothingInside);
+        }
+        let config = imported_config(platform, None);
+        staged.write_metadata(&config, &image.to_string())?;
+        Ok(())
+    })
+}
+
+/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's.
+///
+/// # Errors
+/// The archive is none, or not of a container; the name is taken. Nothing is left then.
+pub fn import_clone(
+    store: &Store,
+    archive: Layer<'_>,
+    name: Option<&ContainerName>,
+    progress: &dyn Progress,
+) -> Result<Container, ContainerError> {
+    build(store, name, |staged| {
+        let directory = staged.path();
+        unpack(directory, archive, progress)?;
+        check_clone(directory)
+    })
+}
+
+fn unpack(
+    directory: &Path,
+    archive: Layer<'_>,
+    progress: &dyn Progress,
+) -> Result<Summary, ContainerError> {
+    let layers = std::iter::once(Ok::<_, ContainerError>(archive));
+    rootfs::apply_layers(directory, layers, Limits::default(), progress)
+}
+
+/// Refuses what is no container: parts that are missing, and links in place of parts, which
+/// would lead to files of this host.
+fn check_clone(directory: &Path) -> Result<(), ContainerError> {
+    let at = || FsError::at("list", directory);
+    for entry in fs::read_dir(directory).map_err(at())? {
+        let entry = entry.map_err(at())?;
+        let kind = entry.file_type().map_err(at())?;
+        let name = entry.file_name();
+        let is_right = match name.to_str() {
+            Some("ROOT") => kind.is_dir(),
+            _ => kind.is_dir() || kind.is_file(),
+        };
+        if !is_right {
+            let name = name.to_string_lossy().escape_debug().to_string();
+            return Err(ContainerError::NoClone(format!(
+                "'{name}' is of a wrong kind"
+            )));
+        }
+    }
+    let path = directory.join(CONFIG);
+    if !path.is_file() {
+        return Err(ContainerError::NoClone(format!("it lacks '{CONFIG}'")));
+    }
+    let bytes = crate::host::fs::read_limited(&path, crate::store::CONFIG_MAX_BYTES)?;
+    ImageConfig::parse(&bytes).map_err(|error| {
+        ContainerError::NoClone(format!("its '{CONFIG}' is not valid: {error}"))
+    })?;
+    let is_empty = fs::read_dir(directory.join("ROOT"))
+        .map_err(at())?
+        .next()
+        .is_none();
+    if is_empty {
+        return Err(ContainerError::NoClone("its 'ROOT' is empty".to_string()));
+    }
+    Ok(())
+}

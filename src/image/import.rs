@@ -1,0 +1,118 @@
+//! Importing: from an archive of a root file system to an image of one layer.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::ImageError;
+use super::load::{check_tar, keep, manifest_of};
+use crate::archive::Part;
+use crate::host::fs::FsError;
+use crate::oci::{Algorithm, DiffId, LocalName, Platform};
+use crate::progress::Progress;
+use crate::store::{Image, Intake, NewBlob, NewImage, Store};
+use crate::stream::copy_hashed;
+
+/// Where the archive comes from.
+pub enum ImportSource {
+    /// Bytes, and what messages call them.
+    Stream(Box<dyn Read + Send>, String),
+    /// A file that is moved into the store, where the file system can do that, and else is
+    /// copied and removed.
+    Moved(PathBuf),
+}
+
+/// Imports an archive, compressed or not, as the image `name`.
+///
+/// # Errors
+/// It is no tar archive, or holds what could not be unpacked; the name stands for another image
+/// already. Nothing has changed then.
+pub fn import(
+    store: &Store,
+    source: ImportSource,
+    name: &LocalName,
+    platform: &Platform,
+    progress: &dyn Progress,
+) -> Result<Image, ImageError> {
+    let mut intake = store.intake()?;
+    let (layer, moved) = match source {
+        ImportSource::Stream(mut stream, label) => (take(&mut stream, label, &mut intake)?, None),
+        // Moving a link, or a directory's idea of a file, would move something else.
+        ImportSource::Moved(path) if is_plain_file(&path) => (examine(&path)?, Some(path)),
+        ImportSource::Moved(path) => {
+            let mut file = File::open(&path).map_err(FsError::at("open", &path))?;
+            let label = path.display().to_string();
+            (take(&mut file, label, &mut intake)?, Some(path))
+        }
+    };
+    let (diff_id, entries) = check_tar(&layer, progress)?;
+    if entries == 0 {
+        return Err(ImageError::NothingInside(layer.name));
+    }
+    let config = keep(&imported_config(platform, Some(&diff_id)), &mut intake)?;
+    let new = NewImage {
+        name: name.clone(),
+        manifest: manifest_of(&config, std::slice::from_ref(&layer))?,
+        blobs: [config, layer]
+            .into_iter()
+            .map(|part| NewBlob {
+                digest: part.digest,
+                source: part.path,
+            })
+            .collect(),
+    };
+    store.publish_new(&[new])?;
+    if let Some(path) = moved {
+        crate::host::fs::remove_file(&path)?;
+    }
+    Ok(store.image(&name.to_string())?)
+}
+
+fn is_plain_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+/// Copies a stream into the intake.
+fn take(source: &mut impl Read, label: String, intake: &mut Intake) -> Result<Part, ImageError> {
+    let (path, mut file) = intake.file()?;
+    let (digest, size) = copy_hashed(source, &mut file, Algorithm::Sha256)
+        .map_err(FsError::at("copy", Path::new(&label)))?;
+    Ok(Part {
+        name: label,
+        path,
+        digest,
+        size,
+    })
+}
+
+/// Hashes a file where it is.
+fn examine(path: &Path) -> Result<Part, ImageError> {
+    let hash = || copy_hashed(&mut File::open(path)?, &mut io::sink(), Algorithm::Sha256);
+    let (digest, size) = hash().map_err(FsError::at("read", path))?;
+    Ok(Part {
+        name: path.display().to_string(),
+        path: path.to_path_buf(),
+        digest,
+        size,
+    })
+}
+
+/// The configuration of what was imported: all that is known is what it is for. The time is left
+/// out, so that the same archive makes the same image each time.
+pub fn imported_config(platform: &Platform, diff_id: Option<&DiffId>) -> Vec<u8> {
+    let mut config = json!({
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "comment": "imported by udocker",
+        "config": {},
+    });
+    if !platform.variant.is_empty() {
+        config["variant"] = Value::from(platform.variant.as_str());
+    }
+    if let Some(diff_id) = diff_id {
+        config["rootfs"] = json!({"type": "layers", "diff_ids": [diff_id]});
+    }
+    config.to_string().into_bytes()
+}

@@ -1,0 +1,409 @@
+//! Loading: from an archive into the store.
+//!
+//! Everything is stored in form v2, with real digests: those of the archive's own blobs where it
+//! is an OCI layout, with its manifest byte by byte; else those that are made while the layers
+//! are read, with a manifest made from them. udocker.py reads that form as well as the form v1
+//! that its own `load` makes, and unlike v1 it can be verified, and shares its layers with images
+//! that are pulled.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{ImageError, NewName};
+use crate::archive::{self, ArchivedImage, Contents, Part};
+use crate::host::fs::{FsError, read_limited};
+use crate::oci::{Algorithm, DiffId, Digest, ImageConfig, LocalName, MANIFEST_MAX_BYTES, Platform};
+use crate::progress::{Counted, Progress};
+use crate::rootfs::{self, Layer};
+use crate::store::{CONFIG_MAX_BYTES, Image, Intake, NewBlob, NewImage, Store, StoreError};
+use crate::stream::Compression;
+
+/// Where an archive comes from.
+pub enum LoadSource {
+    /// A tar archive, compressed or not, and how many bytes it has, where that is known.
+    Stream(Box<dyn Read + Send>, Option<u64>),
+    /// An unpacked one.
+    Directory(PathBuf),
+}
+
+/// Loads all images of an archive; with `name` under that name instead of their own. Returns the
+/// images, one for each name.
+///
+/// # Errors
+/// The archive cannot be read, is damaged or contradicts itself; a name stands for another image
+/// already. Nothing is left then.
+pub fn load(
+    store: &Store,
+    source: LoadSource,
+    name: Option<&NewName>,
+    progress: &dyn Progress,
+) -> Result<Vec<Image>, ImageError> {
+    let mut intake = store.intake()?;
+    let contents = read(source, &mut intake, progress)?;
+    let images = archive::images(&contents, &Platform::host())?;
+    let names = all_names(&images, name)?;
+    let mut layers = Layers {
+        known: BTreeMap::new(),
+        progress,
+    };
+    let mut new = Vec::new();
+    for (image, names) in images.iter().zip(names) {
+        let (manifest, blobs) = prepare(image, &mut layers, &mut intake)?;
+        new.extend(names.into_iter().map(|name| NewImage {
+            name,
+            manifest: manifest.clone(),
+            blobs: blobs.clone(),
+        }));
+    }
+    Ok(store.publish_new(&new)?)
+}
+
+fn read(
+    source: LoadSource,
+    intake: &mut Intake,
+    progress: &dyn Progress,
+) -> Result<Contents, ImageError> {
+    let new_file = || Ok::<_, ImageError>(intake.file()?);
+    match source {
+        LoadSource::Stream(stream, size) => {
+            let task = progress.begin("reading the archive", size);
+            archive::read_tar(Counted::new(stream, &*task), new_file)
+        }
+        LoadSource::Directory(directory) => archive::read_directory(&directory, new_file),
+    }
+}
+
+/// The names of each image.
+fn all_names(
+    images: &[ArchivedImage],
+    wanted: Option<&NewName>,
+) -> Result<Vec<Vec<LocalName>>, ImageError> {
+    if let Some(name) = wanted
+        && name.tag.is_some()
+        && images.len() > 1
+    {
+        return Err(ImageError::OneNameForMany {
+            name: name.local().to_string(),
+            count: images.len(),
+        });
+    }
+    let mut all: Vec<Vec<LocalName>> = Vec::new();
+    for image in images {
+        let names = names_of(image, wanted)?;
+        if let Some(twice) = names
+            .iter()
+            .find(|name| all.iter().flatten().any(|n| n == *name))
+        {
+            return Err(ImageError::NameTwice(twice.to_string()));
+        }
+        all.push(names);
+    }
+    Ok(all)
+}
+
+/// The names of one image: those it has in the archive, with another repository if one is wanted.
+/// One without a repository is called after its configuration, so that it is the same each time.
+fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<LocalName>, ImageError> {
+    if let Some(name) = wanted
+        && name.tag.is_some()
+    {
+        return Ok(vec![name.local()]);
+    }
+    let fallback = || format!("loaded/{}", image.config.digest.short());
+    let wanted = wanted.map(|name| name.repository.clone());
+    let mut names: Vec<LocalName> = Vec::new();
+    for text in &image.names {
+        // A word alone is the tag in an OCI layout.
+        let (own, tag) = if text.contains([':', '/']) {
+            let name: NewName = text.parse()?;
+            (Some(name.repository.clone()), name.local().tag)
+        } else {
+            let name: NewName = format!("x:{text}").parse()?;
+            (None, name.local().tag)
+        };
+        let name = LocalName {
+            repository: wanted.clone().or(own).unwrap_or_else(fallback),
+            tag,
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        let unnamed = NewName {
+            repository: wanted.unwrap_or_else(fallback),
+            tag: None,
+        };
+        names.push(unnamed.local());
+    }
+    Ok(names)
+}
+
+/// Checks an image and makes what is to be published of it: the manifest, and the blobs.
+fn prepare(
+    image: &ArchivedImage,
+    layers: &mut Layers<'_>,
+    intake: &mut Intake,
+) -> Result<(Vec<u8>, Vec<NewBlob>), ImageError> {
+    let config_bytes = read_limited(&image.config.path, CONFIG_MAX_BYTES)?;
+    let config = ImageConfig::parse(&config_bytes).map_err(|source| ImageError::Config {
+        digest: image.config.digest.clone(),
+        source,
+    })?;
+    let found = image
+        .layers
+        .iter()
+        .map(|part| layers.check(part))
+        .collect::<Result<Vec<DiffId>, _>>()?;
+    let mut config_part = image.config.clone();
+    if check_diff_ids(&config, &image.layers, &found)? == DiffIds::OfCompressed {
+        let bytes = with_diff_ids(&config_bytes, &found).map_err(|source| ImageError::Config {
+            digest: image.config.digest.clone(),
+            source,
+        })?;
+        config_part = keep(&bytes, intake)?;
+    }
+    let manifest = match &image.manifest {
+        Some(part) => read_limited(&part.path, MANIFEST_MAX_BYTES as u64)?,
+        None => manifest_of(&config_part, &image.layers)?,
+    };
+    let mut blobs: Vec<NewBlob> = Vec::new();
+    for part in std::iter::once(&config_part).chain(&image.layers) {
+        if blobs.iter().all(|blob| blob.digest != part.digest) {
+            blobs.push(NewBlob {
+                digest: part.digest.clone(),
+                source: part.path.clone(),
+            });
+        }
+    }
+    Ok((manifest, blobs))
+}
+
+/// What the diff_ids of a configuration turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+enum DiffIds {
+    /// Right, or not there, as in images of before 2016.
+    Right,
+    /// Digests of the compressed layers: udocker.py's `import` writes them.
+    OfCompressed,
+}
+
+/// Compares what the configuration says about the layers with what they are.
+fn check_diff_ids(
+    config: &ImageConfig,
+    layers: &[Part],
+    found: &[DiffId],
+) -> Result<DiffIds, ImageError> {
+    let said = &config.diff_ids;
+    if said.is_empty() || said == found {
+        return Ok(DiffIds::Right);
+    }
+    if said.len() != found.len() {
+        return Err(ImageError::LayerCount {
+            said: said.len(),
+            found: found.len(),
+        });
+    }
+    for ((said, found), part) in said.iter().zip(found).zip(layers) {
+        if said != found && said.0 != part.digest {
+            return Err(ImageError::WrongLayer {
+                name: part.name.escape_debug().to_string(),
+                said: said.clone(),
+                found: found.clone(),
+            });
+        }
+    }
+    Ok(DiffIds::OfCompressed)
+}
+
+/// Replaces the diff_ids in a configuration.
+pub(super) fn with_diff_ids(
+    config: &[u8],
+    diff_ids: &[DiffId],
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut document: serde_json::Map<String, Value> = serde_json::from_slice(config)?;
+    let rootfs = json!({"type": "layers", "diff_ids": diff_ids});
+    document.insert("rootfs".to_string(), rootfs);
+    serde_json::to_vec(&document)
+}
+
+/// Puts bytes into a file of the intake.
+pub(super) fn keep(bytes: &[u8], intake: &mut Intake) -> Result<Part, StoreError> {
+    let (path, mut file) = intake.file()?;
+    file.write_all(bytes).map_err(FsError::at("write", &path))?;
+    Ok(Part {
+        name: String::new(),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        path,
+    })
+}
+
+/// The manifest of an image whose archive has none.
+///
+/// Source: OCI image-spec v1.1, "Image Manifest".
+pub(super) fn manifest_of(config: &Part, layers: &[Part]) -> Result<Vec<u8>, ImageError> {
+    let describe = |part: &Part, media_type: &str| {
+        json!({
+            "mediaType": format!("application/vnd.oci.image.{media_type}"),
+            "digest": part.digest,
+            "size": part.size,
+        })
+    };
+    let layers = layers
+        .iter()
+        .map(|part| {
+            let media_type = match compression_of(&part.path)? {
+                Compression::None => "layer.v1.tar",
+                Compression::Gzip => "layer.v1.tar+gzip",
+                Compression::Zstd => "layer.v1.tar+zstd",
+            };
+            Ok(describe(part, media_type))
+        })
+        .collect::<Result<Vec<Value>, FsError>>()?;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": describe(config, "config.v1+json"),
+        "layers": layers,
+    });
+    Ok(manifest.to_string().into_bytes())
+}
+
+fn compression_of(path: &Path) -> Result<Compression, FsError> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        File::open(path)?.take(4).read_to_end(&mut head)?;
+        Ok(head)
+    };
+    let head = read().map_err(FsError::at("read", path))?;
+    Ok(Compression::sniff(&head))
+}
+
+/// Reads layers, each content once.
+struct Layers<'p> {
+    known: BTreeMap<Digest, DiffId>,
+    progress: &'p dyn Progress,
+}
+
+impl Layers<'_> {
+    fn check(&mut self, part: &Part) -> Result<DiffId, ImageError> {
+        if let Some(known) = self.known.get(&part.digest) {
+            return Ok(known.clone());
+        }
+        let (diff_id, _) = check_tar(part, self.progress)?;
+        self.known.insert(part.digest.clone(), diff_id.clone());
+        Ok(diff_id)
+    }
+}
+
+/// Reads a layer to its end and refuses what could not be unpacked. Returns the digest of its
+/// uncompressed bytes, and the number of its entries.
+pub(super) fn check_tar(part: &Part, progress: &dyn Progress) -> Result<(DiffId, u64), ImageError> {
+    // A layer that is not compressed has been hashed already.
+    let is_plain = compression_of(&part.path)? == Compression::None
+        && part.digest.algorithm() == Algorithm::Sha256;
+    let file = File::open(&part.path).map_err(FsError::at("open", &part.path))?;
+    let layer = Layer {
+        name: part.name.escape_debug().to_string(),
+        source: Box::new(file),
+        diff_id: None,
+        size: Some(part.size),
+    };
+    let algorithm = (!is_plain).then_some(Algorithm::Sha256);
+    let checked = rootfs::check_layer(layer, algorithm, progress)?;
+    let diff_id = checked
+        .diff_id
+        .unwrap_or_else(|| DiffId(part.digest.clone()));
+    Ok((diff_id, checked.entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(names: &[&str]) -> ArchivedImage {
+        ArchivedImage {
+            names: names.iter().map(|name| name.to_string()).collect(),
+            config: part(b"config"),
+            layers: Vec::new(),
+            manifest: None,
+        }
+    }
+
+    fn part(content: &[u8]) -> Part {
+        Part {
+            name: "x".to_string(),
+            path: PathBuf::new(),
+            digest: Digest::of(content),
+            size: 0,
+        }
+    }
+
+    #[test]
+    fn images_are_called_what_the_archive_or_the_user_says() {
+        let loaded = format!("loaded/{}", Digest::of(b"config").short());
+        let tagged = format!("{loaded}:v1");
+        let latest = format!("{loaded}:latest");
+        for (names, wanted, expected) in [
+            (&["a:1"][..], None, &["a:1"][..]),
+            (&["a:1", "b:2"], None, &["a:1", "b:2"]),
+            (&["docker.io/library/a:1"], None, &["a:1"]),
+            (&["v1"], None, &[&tagged]),
+            (&[], None, &[&latest]),
+            (&["a:1", "b:2"], Some("new"), &["new:1", "new:2"]),
+            (&["a:1", "b:1"], Some("new"), &["new:1"]),
+            (&["a:1", "b:2"], Some("new:3"), &["new:3"]),
+            (&["v1"], Some("q.io/x"), &["q.io/x:v1"]),
+            (&[], Some("new"), &["new:latest"]),
+        ] {
+            let wanted: Option<NewName> = wanted.map(|text| text.parse().unwrap());
+            let found = names_of(&image(names), wanted.as_ref()).unwrap();
+            let found: Vec<String> = found.iter().map(LocalName::to_string).collect();
+            assert_eq!(found, expected, "{names:?} {wanted:?}");
+        }
+        for name in ["../x:1", "a/../../b:1", "a:b\n", "x:", "..", "a b"] {
+            assert!(names_of(&image(&[name]), None).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_name_is_not_for_two_images() {
+        let images = [image(&["a:1"]), image(&["a:1"])];
+        assert!(matches!(
+            all_names(&images, None),
+            Err(ImageError::NameTwice(_))
+        ));
+        let name: NewName = "b:1".parse().unwrap();
+        assert!(matches!(
+            all_names(&images, Some(&name)),
+            Err(ImageError::OneNameForMany { count: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn layers_are_compared_with_what_the_configuration_says() {
+        let config = |ids: &[&[u8]]| ImageConfig {
+            diff_ids: ids.iter().map(|id| DiffId(Digest::of(id))).collect(),
+            ..ImageConfig::default()
+        };
+        let layers = [part(b"compressed")];
+        let found = [DiffId(Digest::of(b"plain"))];
+        let check = |ids: &[&[u8]]| check_diff_ids(&config(ids), &layers, &found);
+        assert_eq!(check(&[]).unwrap(), DiffIds::Right);
+        assert_eq!(check(&[b"plain"]).unwrap(), DiffIds::Right);
+        assert_eq!(check(&[b"compressed"]).unwrap(), DiffIds::OfCompressed);
+        assert!(matches!(
+            check(&[b"other"]),
+            Err(ImageError::WrongLayer { .. })
+        ));
+        assert!(matches!(
+            check(&[b"plain", b"plain"]),
+            Err(ImageError::LayerCount { said: 2, found: 1 })
+        ));
+    }
+}

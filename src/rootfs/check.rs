@@ -1,0 +1,64 @@
+//! Reading a layer without unpacking it.
+
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use super::entry::Entry;
+use super::error::{RootfsError, Stop};
+use super::plan::plan;
+use super::tar::{Members, Source};
+use super::{Layer, Limits, feed};
+use crate::oci::{Algorithm, DiffId};
+use crate::progress::Progress;
+
+/// What a layer holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The digest of its uncompressed bytes, if one was asked for.
+    pub diff_id: Option<DiffId>,
+    /// How many entries it has.
+    pub entries: u64,
+}
+
+/// Reads a layer to its end, and refuses what [`super::apply_layers`] would refuse in it. Where
+/// the layer has no diff_id to be compared with, one is made with `algorithm`, if that is given.
+///
+/// # Errors
+/// The layer cannot be read, is no archive, or holds an entry that is refused.
+pub fn check_layer(
+    layer: Layer<'_>,
+    algorithm: Option<Algorithm>,
+    progress: &dyn Progress,
+) -> Result<Checked, RootfsError> {
+    let name = layer.name.clone();
+    let failed = Mutex::new(None::<Infallible>);
+    std::thread::scope(|scope| {
+        let layers = std::iter::once(Ok(layer));
+        let pieces = feed::start(scope, layers, &failed, algorithm, progress);
+        let mut source = Source::new(&pieces);
+        source.next_layer();
+        read_through(&mut source).map_err(|stop| stop.in_layer(&name))
+    })
+}
+
+fn read_through(source: &mut Source<'_>) -> Result<Checked, Stop> {
+    let limit = Limits::default().max_entries;
+    let mut entries = 0;
+    let mut members = Members::new(source);
+    while let Some(member) = members.next()? {
+        let name = member.path.clone();
+        let entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
+        if let Err(error) = plan(&entry.path) {
+            return Err(Stop::Entry(entry.path.as_bytes().to_vec(), error));
+        }
+        entries += 1;
+        if entries > limit {
+            return Err(Stop::Limit(limit, "entries"));
+        }
+    }
+    source.drain()?;
+    Ok(Checked {
+        diff_id: source.diff_id(),
+        entries,
+    })
+}

@@ -1,0 +1,192 @@
+//! Going through a tree from top to bottom, without changing it.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
+use rustix::io::Errno;
+
+use super::descent::{Descent, OPEN_DIRECTORY};
+use super::error::Failure;
+use crate::stream::Run;
+
+const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
+
+/// Runs of data in a sparse file that are kept apart; a file with more is taken as a whole.
+const RUNS_MAX: usize = 1 << 16;
+
+/// Something in a tree.
+pub(super) struct Found<'a> {
+    /// The directory that holds it.
+    pub(super) parent: BorrowedFd<'a>,
+    /// Its name there.
+    pub(super) name: &'a CStr,
+    /// Its path from the top.
+    pub(super) path: &'a [u8],
+    /// What it is.
+    pub(super) stat: Stat,
+}
+
+/// What is done on the way.
+pub(super) trait Visitor {
+    /// Why it may be given up.
+    type Error: From<Failure>;
+    /// A directory, before what is in it.
+    fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Self::Error>;
+    /// Anything else.
+    fn leaf(&mut self, found: &Found<'_>) -> Result<(), Self::Error>;
+    /// The directory entered last and not left yet, after what is in it.
+    fn leave(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Shows everything below `top`, but not `top` itself, to `visitor`: in the order of names, and
+/// not across mount points.
+pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::Error> {
+    let at_top = |error: io::Error| Failure::at("read", b"")(error);
+    let device = rustix::fs::fstat(&top)
+        .map_err(|error| at_top(error.into()))?
+        .st_dev;
+    let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
+    let names = names_in(top.as_fd(), &mut buffer).map_err(at_top)?;
+    let mut descent = Descent::new(top, names).map_err(at_top)?;
+    loop {
+        let (_, names) = descent.here();
+        let Some(name) = names.pop() else {
+            match descent
+                .up()
+                .map_err(|error| Failure::at("read", b"..")(error))?
+            {
+                Some(_) => visitor.leave()?,
+                None => return Ok(()),
+            }
+            continue;
+        };
+        let path = descent.path_of(&name);
+        let (parent, _) = descent.here();
+        let stat = match rustix::fs::statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // Whatever runs in the tree may remove things meanwhile.
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(Failure::at("examine", &path)(error).into()),
+        };
+        let found = Found {
+            parent,
+            name: &name,
+            path: &path,
+            stat,
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            visitor.leaf(&found)?;
+            continue;
+        }
+        let directory = open_to_read(&found, OPEN_DIRECTORY).map_err(Failure::at("open", &path))?;
+        visitor.enter(&found, directory.as_fd())?;
+        let names = if stat.st_dev == device {
+            names_in(directory.as_fd(), &mut buffer).map_err(Failure::at("read", &path))?
+        } else {
+            Vec::new()
+        };
+        descent
+            .down(name, directory, names)
+            .map_err(Failure::at("open", &path))?;
+    }
+}
+
+/// The names in a directory, the last one first.
+fn names_in(directory: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    let mut entries = RawDir::new(directory, buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+/// Opens a file or directory for reading, also where its mode keeps its owner out: for the
+/// moment of opening it is lifted.
+pub(super) fn open_to_read(found: &Found<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let open = || rustix::fs::openat(found.parent, found.name, flags, Mode::empty());
+    match open() {
+        Err(Errno::ACCESS) => {}
+        other => return Ok(other?),
+    }
+    let handle_flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(found.parent, found.name, handle_flags, Mode::empty())?;
+    let by_handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let mode = Mode::from_raw_mode(found.stat.st_mode & 0o7777);
+    rustix::fs::chmod(&by_handle, mode | Mode::RUSR | Mode::XUSR)?;
+    let opened = open();
+    rustix::fs::chmod(&by_handle, mode)?;
+    Ok(opened?)
+}
+
+/// Where the data of a file with holes is; none if it has no holes.
+pub(super) fn runs_of(file: BorrowedFd<'_>, stat: &Stat) -> io::Result<Option<Vec<Run>>> {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let on_disk = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+    if on_disk >= size {
+        return Ok(None);
+    }
+    let mut runs = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // Nothing but a hole from here to the end.
+            Err(Errno::NXIO) => break,
+            // A file system that cannot tell; all of it is data then.
+            Err(Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
+        if end <= start || runs.len() >= RUNS_MAX {
+            return Ok(None);
+        }
+        runs.push((start, end - start));
+        at = end;
+    }
+    rustix::fs::seek(file, SeekFrom::Start(0))?;
+    if runs == [(0, size)] {
+        return Ok(None);
+    }
+    // An empty run at the end is how archives say where the file ends.
+    if runs
+        .last()
+        .is_none_or(|(offset, length)| offset + length < size)
+    {
+        runs.push((size, 0));
+    }
+    Ok(Some(runs))
+}
+
+/// The extended attributes that a user can set, with their full names. A file system without any
+/// has none.
+pub(super) fn xattrs_of(file: BorrowedFd<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut names = Vec::<u8>::with_capacity(0);
+    match rustix::fs::flistxattr(file, &mut [0_u8; 0]) {
+        Ok(0) | Err(_) => return Vec::new(),
+        Ok(length) => names.resize(length, 0),
+    }
+    let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else {
+        return Vec::new();
+    };
+    names[..length]
+        .split(|&byte| byte == 0)
+        .filter(|name| name.starts_with(b"user."))
+        .filter_map(|name| {
+            let length = rustix::fs::fgetxattr(file, name, &mut [0_u8; 0]).ok()?;
+            let mut value = vec![0; length];
+            let length = rustix::fs::fgetxattr(file, name, &mut value[..]).ok()?;
+            value.truncate(length);
+            Some((name.to_vec(), value))
+        })
+        .collect()
+}

@@ -1,0 +1,92 @@
+//! Files on their way into the store whose digest is not known before they are read.
+//!
+//! They lie in a directory of their own in the blobs' staging folder, so that publishing one is a
+//! rename. What is not published goes when the holder does; what a killed process left is swept
+//! away by the next one that takes something in.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use super::Store;
+use super::error::StoreError;
+use super::staging::{self, Slot};
+use crate::host::fs::{self as host_fs, FsError};
+
+/// Takes files in, until it is dropped.
+#[derive(Debug)]
+pub struct Intake {
+    slot: Slot,
+    files: u64,
+}
+
+impl Store {
+    /// Begins to take files in.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn intake(&self) -> Result<Intake, StoreError> {
+        self.ensure()?;
+        let staging = self.layout.blob_staging();
+        for leftover in staging::abandoned(&staging) {
+            std::fs::remove_dir_all(leftover.path())
+                .map_err(FsError::at("remove", leftover.path()))?;
+        }
+        let slot = Slot::take(&staging, &uuid::Uuid::new_v4().to_string())?;
+        host_fs::create_dir_all(slot.path())?;
+        Ok(Intake { slot, files: 0 })
+    }
+}
+
+impl Intake {
+    /// Makes a new empty file, to be written and read, and returns where it is.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn file(&mut self) -> Result<(PathBuf, File), StoreError> {
+        let path = self.slot.path().join(self.files.to_string());
+        self.files += 1;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(FsError::at("create", &path))?;
+        Ok((path, file))
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept away later.
+        let _ = std::fs::remove_dir_all(self.slot.path());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Layout;
+
+    #[test]
+    fn what_is_not_published_goes_with_the_holder_or_after_a_kill() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(Layout::below(directory.path()));
+        let mut intake = store.intake().unwrap();
+        let (path, _) = intake.file().unwrap();
+        // Somebody else's intake stays while he is at work.
+        let mut other = store.intake().unwrap();
+        let (left, _) = other.file().unwrap();
+        assert!(path.exists() && left.exists());
+        drop(intake);
+        assert!(!path.exists() && left.exists());
+
+        // Killed: the lock is gone, the files are not.
+        let staging = left.parent().unwrap().with_extension("lock");
+        assert!(staging.exists());
+        let killed = left.parent().unwrap().with_file_name("killed");
+        std::fs::create_dir(&killed).unwrap();
+        std::fs::write(killed.with_extension("lock"), "").unwrap();
+        store.intake().unwrap();
+        assert!(!killed.exists() && left.exists());
+    }
+}

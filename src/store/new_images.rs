@@ -1,0 +1,276 @@
+//! Images that are new to the store: from archives, and as further names of others.
+//!
+//! Unlike a pull, these never replace an image. All images of one call appear, or none does.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use super::error::StoreError;
+use super::images::Image;
+use super::{Lock, Store};
+use crate::host::fs::{self as host_fs, FsError, read_limited, write_atomic};
+use crate::oci::{Digest, LocalName, MANIFEST_MAX_BYTES};
+
+/// An image about to be published in form v2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewImage {
+    /// Its name.
+    pub name: LocalName,
+    /// Its manifest.
+    pub manifest: Vec<u8>,
+    /// What the manifest refers to.
+    pub blobs: Vec<NewBlob>,
+}
+
+/// A file that is to become a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBlob {
+    /// The digest of its content.
+    pub digest: Digest,
+    /// Where it is: in an intake, or anywhere else. It is moved from there.
+    pub source: PathBuf,
+}
+
+impl Store {
+    /// Publishes images with their blobs. An image that is there already with the same manifest
+    /// counts as published.
+    ///
+    /// # Errors
+    /// `StoreError::ImageExists` if a name stands for something else; what the file system says.
+    /// Nothing has changed then, and all files are where they were.
+    pub fn publish_new(&self, images: &[NewImage]) -> Result<Vec<Image>, StoreError> {
+        let _lock = Lock::exclusive(&self.layout.images_lock())?;
+        let mut missing = Vec::new();
+        for new in images {
+            let image = self.image_at(&new.name);
+            if !image.exists() {
+                missing.push(new);
+            } else if !has_manifest(&image, &new.manifest) {
+                return Err(StoreError::ImageExists(new.name.to_string()));
+            }
+        }
+        let mut moved = Vec::new();
+        let result = self.write_all(&missing, &mut moved);
+        if result.is_err() {
+            // The first error is the one to be told. Files go back before an image that is erased
+            // takes them with it.
+            for blob in moved {
+                let _ = fs::rename(self.layout.blob(&blob.digest), &blob.source);
+            }
+            for new in &missing {
+                let image = self.image_at(&new.name);
+                if image.directory.is_dir() {
+                    let _ = self.erase_image(&image);
+                }
+            }
+        }
+        result?;
+        Ok(images.iter().map(|new| self.image_at(&new.name)).collect())
+    }
+
+    fn write_all<'n>(
+        &self,
+        images: &[&'n NewImage],
+        moved: &mut Vec<&'n NewBlob>,
+    ) -> Result<(), StoreError> {
+        for blob in images.iter().flat_map(|new| &new.blobs) {
+            if !self.blobs().contains(&blob.digest) {
+                self.bring_in(blob)?;
+                moved.push(blob);
+            }
+        }
+        for new in images {
+            let digests: Vec<Digest> = new.blobs.iter().map(|blob| blob.digest.clone()).collect();
+            self.write_image(&new.name, &new.manifest, &digests)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file its name as a blob; from another file system it is copied, and stays.
+    fn bring_in(&self, blob: &NewBlob) -> Result<(), StoreError> {
+        let target = self.layout.blob(&blob.digest);
+        let file = File::open(&blob.source).map_err(FsError::at("open", &blob.source))?;
+        file.sync_data()
+            .map_err(FsError::at("sync", &blob.source))?;
+        match fs::rename(&blob.source, &target) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let mut intake = self.intake()?;
+                let (path, mut copy) = intake.file()?;
+                io::copy(&mut &file, &mut copy).map_err(FsError::at("copy", &blob.source))?;
+                copy.sync_data().map_err(FsError::at("sync", &path))?;
+                Ok(host_fs::rename(&path, &target)?)
+            }
+            result => Ok(result.map_err(FsError::at("rename to", &target))?),
+        }
+    }
+
+    /// Gives an image a further name.
+    ///
+    /// # Errors
+    /// `StoreError::Protected` if the image is protected, as udocker.py has it;
+    /// `StoreError::ImageExists` if the name is taken; what the file system says. Nothing has
+    /// changed then.
+    pub fn tag_image(&self, source: &Image, name: &LocalName) -> Result<Image, StoreError> {
+        let _lock = Lock::exclusive(&self.layout.images_lock())?;
+        if source.is_protected() {
+            return Err(StoreError::Protected(source.name.to_string()));
+        }
+        let image = self.image_at(name);
+        if image.exists() {
+            return Err(StoreError::ImageExists(name.to_string()));
+        }
+        if !source.exists() {
+            return Err(StoreError::NoImage(source.name.to_string()));
+        }
+        let result = self.copy_image(source, &image);
+        if result.is_err() && image.directory.is_dir() {
+            // The first error is the one to be told.
+            let _ = self.erase_image(&image);
+        }
+        result?;
+        Ok(image)
+    }
+
+    fn copy_image(&self, source: &Image, image: &Image) -> Result<(), StoreError> {
+        host_fs::create_dir_all(&image.directory)?;
+        for link in source.links()? {
+            let path = source.directory.join(&link);
+            let target = fs::read_link(&path).map_err(FsError::at("read link", &path))?;
+            let blob = target.file_name().unwrap_or_default();
+            image.link(link.as_ref(), &self.layout.layers.join(blob))?;
+        }
+        for entry in ["manifest", "ancestry", "container.json", "v1", "v2"] {
+            let path = source.directory.join(entry);
+            if path.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+                let bytes = read_limited(&path, MANIFEST_MAX_BYTES as u64)?;
+                write_atomic(&image.directory.join(entry), &bytes, 0o644)?;
+            }
+        }
+        let tag_line = image.tag_line(&self.layout.repos);
+        write_atomic(&image.directory.join("TAG"), tag_line.as_bytes(), 0o644)?;
+        Ok(())
+    }
+}
+
+fn has_manifest(image: &Image, manifest: &[u8]) -> bool {
+    let path = image.directory.join("manifest");
+    read_limited(&path, MANIFEST_MAX_BYTES as u64).is_ok_and(|bytes| bytes == manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Reference;
+    use crate::store::Layout;
+    use std::path::Path;
+
+    fn store(directory: &Path) -> Store {
+        let store = Store::open(Layout::below(&directory.join("top")));
+        store.ensure().unwrap();
+        store
+    }
+
+    fn name(text: &str) -> LocalName {
+        text.parse::<Reference>().unwrap().local_name()
+    }
+
+    fn image(directory: &Path, text: &str, contents: &[&str]) -> NewImage {
+        let blobs: Vec<NewBlob> = contents
+            .iter()
+            .map(|content| {
+                let source = directory.join(content);
+                fs::write(&source, content).unwrap();
+                NewBlob {
+                    digest: Digest::of(content.as_bytes()),
+                    source,
+                }
+            })
+            .collect();
+        let describe = |blob: &NewBlob| serde_json::json!({"digest": blob.digest, "size": 1});
+        let manifest = serde_json::json!({
+            "config": describe(&blobs[0]),
+            "layers": blobs[1..].iter().map(describe).collect::<Vec<_>>(),
+        });
+        NewImage {
+            name: name(text),
+            manifest: manifest.to_string().into_bytes(),
+            blobs,
+        }
+    }
+
+    fn is_untouched(store: &Store) -> bool {
+        let count = |path: &Path| fs::read_dir(path).unwrap().count();
+        // The lock file stays.
+        count(&store.layout().repos) == 0 && count(&store.layout().layers) == 1
+    }
+
+    #[test]
+    fn all_images_appear_or_none_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let good = image(directory.path(), "good", &["{}", "layer"]);
+        let mut bad = image(directory.path(), "bad", &["{} ", "other"]);
+        bad.blobs[1].source = directory.path().join("missing");
+        assert!(store.publish_new(&[good.clone(), bad]).is_err());
+        assert!(is_untouched(&store));
+        // A file where the second image needs a directory, found once the first one is written.
+        let obstacle = store.layout().repos.join("x");
+        fs::write(&obstacle, "").unwrap();
+        let bad = image(directory.path(), "x/bad", &["{} ", "other"]);
+        assert!(store.publish_new(&[good.clone(), bad]).is_err());
+        fs::remove_file(obstacle).unwrap();
+        assert!(is_untouched(&store));
+        assert!(good.blobs.iter().all(|blob| blob.source.exists()));
+
+        store.publish_new(std::slice::from_ref(&good)).unwrap();
+        assert_eq!(
+            store.image("good").unwrap().content().unwrap().layers.len(),
+            1
+        );
+        // The same once more is no news; something else of this name is refused.
+        store.publish_new(std::slice::from_ref(&good)).unwrap();
+        let other = image(directory.path(), "good", &["{}", "another"]);
+        assert!(matches!(
+            store.publish_new(&[other]),
+            Err(StoreError::ImageExists(_))
+        ));
+    }
+
+    #[test]
+    fn a_tag_shares_the_blobs_and_survives_its_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        store
+            .publish_new(&[image(directory.path(), "a/b:1", &["{}", "layer"])])
+            .unwrap();
+        let source = store.image("a/b:1").unwrap();
+        let tagged = store.tag_image(&source, &name("quay.io/x/y/z:2")).unwrap();
+        assert!(matches!(
+            store.tag_image(&source, &tagged.name),
+            Err(StoreError::ImageExists(_))
+        ));
+        store.remove_image(&source).unwrap();
+        let layers = tagged.content().unwrap().layers;
+        assert_eq!(fs::read_to_string(&layers[0].path).unwrap(), "layer");
+    }
+
+    #[test]
+    fn a_tag_that_fails_leaves_no_trace() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        store
+            .publish_new(&[image(directory.path(), "a:1", &["{}", "layer"])])
+            .unwrap();
+        let source = store.image("a:1").unwrap();
+        // A file where the new name needs a directory.
+        fs::write(store.layout().repos.join("taken"), "").unwrap();
+        assert!(store.tag_image(&source, &name("taken/x:1")).is_err());
+        source.set_protected(true).unwrap();
+        assert!(matches!(
+            store.tag_image(&source, &name("b:1")),
+            Err(StoreError::Protected(_))
+        ));
+        assert_eq!(store.images(), [source]);
+    }
+}

@@ -1,0 +1,220 @@
+//! Archives and repositories go to udocker.py and come back.
+
+use std::fs;
+
+use crate::archives::{file_in_container, file_in_image, layer, root_of, two_layers};
+use crate::export::zoo;
+use crate::support::sandbox::Sandbox;
+use crate::support::udocker_py::UdockerPy;
+use crate::tree;
+
+fn with_image() -> Sandbox {
+    let sandbox = Sandbox::new();
+    two_layers().write_layout(&sandbox.path("layout"), "v1");
+    sandbox
+        .udocker(["load", "-i", "layout", "lab/a"])
+        .run()
+        .succeeds();
+    sandbox
+}
+
+#[test]
+fn udocker_py_works_with_images_that_ours_loaded_imported_and_tagged() {
+    let Some(python) = UdockerPy::find() else {
+        return;
+    };
+    let sandbox = with_image();
+    sandbox
+        .udocker(["tag", "lab/a:v1", "lab/tagged:1"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["import", "-", "lab/imported:1"])
+        .stdin(layer("base", "from below"))
+        .run()
+        .succeeds();
+    let images = python.run(&sandbox, &["images"]).succeeds();
+    for image in ["lab/a:v1", "lab/tagged:1", "lab/imported:1"] {
+        assert!(images.stdout.contains(image), "{images:#?}");
+        python.run(&sandbox, &["verify", image]).succeeds();
+        python.run(&sandbox, &["inspect", image]).succeeds();
+        let id = python.run(&sandbox, &["create", image]).succeeds();
+        assert_eq!(
+            file_in_container(&sandbox, id.text(), "etc/base"),
+            "from below"
+        );
+    }
+    python.run(&sandbox, &["rmi", "lab/a:v1"]).succeeds();
+    assert_eq!(
+        file_in_image(&sandbox, "lab/tagged:1", "etc/top"),
+        "from above"
+    );
+}
+
+#[test]
+fn udocker_py_loads_what_ours_saves() {
+    let Some(python) = UdockerPy::find() else {
+        return;
+    };
+    let sandbox = with_image();
+    sandbox
+        .udocker(["save", "-o", "saved.tar", "lab/a:v1"])
+        .run()
+        .succeeds();
+    let other = Sandbox::new();
+    let file = sandbox.path("saved.tar");
+    python
+        .run(&other, &["load", "-i", file.to_str().unwrap()])
+        .succeeds();
+    // In its form v1: by its program and by ours.
+    let id = python.run(&other, &["create", "lab/a:v1"]).succeeds();
+    for container in [
+        id.text(),
+        other
+            .udocker(["create", "lab/a:v1"])
+            .run()
+            .succeeds()
+            .text(),
+    ] {
+        assert_eq!(
+            file_in_container(&other, container, "etc/base"),
+            "from below"
+        );
+        assert_eq!(
+            file_in_container(&other, container, "etc/top"),
+            "from above"
+        );
+    }
+    // And back again, saved by each of them.
+    other
+        .udocker(["save", "-o", "ours.tar", "lab/a:v1"])
+        .run()
+        .succeeds();
+    python
+        .run(&other, &["save", "-o", "theirs.tar", "lab/a:v1"])
+        .succeeds();
+    for archive in ["ours.tar", "theirs.tar"] {
+        let third = Sandbox::new();
+        let file = other.path(archive);
+        third
+            .udocker(["load", "-i", file.to_str().unwrap()])
+            .run()
+            .succeeds()
+            .prints("lab/a:v1");
+        assert_eq!(
+            file_in_image(&third, "lab/a:v1", "etc/top"),
+            "from above",
+            "{archive}"
+        );
+    }
+}
+
+#[test]
+fn ours_works_with_what_udocker_py_imported() {
+    let Some(python) = UdockerPy::find() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let tree = zstd::encode_all(&layer("base", "from below")[..], 1).unwrap();
+    sandbox.write("tree.tar", tree);
+    python
+        .run(&sandbox, &["import", "tree.tar", "lab/py:1"])
+        .succeeds();
+    assert_eq!(
+        file_in_image(&sandbox, "lab/py:1", "etc/base"),
+        "from below"
+    );
+    sandbox
+        .udocker(["tag", "lab/py:1", "lab/tagged:1"])
+        .run()
+        .succeeds();
+    // It notes the digest of the compressed file where that of the tar belongs.
+    python
+        .run(&sandbox, &["save", "-o", "theirs.tar", "lab/py:1"])
+        .succeeds();
+    sandbox
+        .udocker(["save", "-o", "ours.tar", "lab/tagged:1"])
+        .run()
+        .succeeds();
+    for (archive, image) in [("theirs.tar", "lab/py:1"), ("ours.tar", "lab/tagged:1")] {
+        let other = Sandbox::new();
+        let file = sandbox.path(archive);
+        other
+            .udocker(["load", "-i", file.to_str().unwrap()])
+            .run()
+            .succeeds()
+            .prints(image);
+        assert_eq!(file_in_image(&other, image, "etc/base"), "from below");
+        other.udocker(["verify", image]).run().succeeds();
+    }
+    python.run(&sandbox, &["rmi", "lab/py:1"]).succeeds();
+    assert_eq!(
+        file_in_image(&sandbox, "lab/tagged:1", "etc/base"),
+        "from below"
+    );
+}
+
+#[test]
+fn exported_and_cloned_containers_go_both_ways() {
+    let Some(python) = UdockerPy::find() else {
+        return;
+    };
+    let sandbox = zoo();
+    // udocker.py's tar cannot make pipes or old times into anything else, so all is compared.
+    let expected = tree::read(&root_of(&sandbox, "zoo"));
+    let assert_zoo = |container: &str| {
+        let found = tree::read(&root_of(&sandbox, container));
+        let differences: Vec<String> = tree::differences(&expected, &found)
+            .into_iter()
+            // It takes set-id bits and the like away, and the top's time is its own.
+            .filter(|difference| !difference.contains("mode") && !difference.starts_with(':'))
+            .collect();
+        assert!(
+            differences.is_empty(),
+            "{container}: {}",
+            differences.join("\n")
+        );
+    };
+    sandbox
+        .udocker(["export", "--clone", "-o", "ours.tar", "zoo"])
+        .run()
+        .succeeds();
+    python
+        .run(
+            &sandbox,
+            &["import", "--clone", "--name=py-of-ours", "ours.tar"],
+        )
+        .succeeds();
+    assert_zoo("py-of-ours");
+    python
+        .run(&sandbox, &["export", "--clone", "-o", "theirs.tar", "zoo"])
+        .succeeds();
+    sandbox
+        .udocker(["import", "--clone", "--name=ours-of-py", "theirs.tar"])
+        .run()
+        .succeeds();
+    assert_zoo("ours-of-py");
+    python
+        .run(&sandbox, &["clone", "--name=py-clone", "zoo"])
+        .succeeds();
+    sandbox
+        .udocker(["clone", "--name=clone-of-py", "py-clone"])
+        .run()
+        .succeeds();
+    assert_zoo("clone-of-py");
+    python
+        .run(&sandbox, &["rename", "clone-of-py", "renamed"])
+        .succeeds();
+    sandbox
+        .udocker(["rename", "renamed", "again"])
+        .run()
+        .succeeds();
+    let ps = python.run(&sandbox, &["ps"]).succeeds();
+    assert!(ps.stdout.contains("['again']"), "{ps:#?}");
+    assert!(
+        fs::read_dir(sandbox.store().join("containers"))
+            .unwrap()
+            .count()
+            >= 9
+    );
+}

@@ -1,0 +1,218 @@
+//! `import`: a root file system as an image or a container.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+
+use crate::archives::{file_in_container, file_in_image, layer, store_state};
+use crate::support::sandbox::Sandbox;
+
+fn tree() -> Vec<u8> {
+    layer("file", "imported")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn an_archive_becomes_an_image_compressed_or_not_from_a_file_or_standard_input() {
+    for (name, bytes) in [
+        ("plain", tree()),
+        ("gzip", gzip(&tree())),
+        ("zstd", zstd::encode_all(&tree()[..], 1).unwrap()),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write("tree.tar", &bytes);
+        sandbox
+            .udocker(["import", "tree.tar", "lab/file:1"])
+            .run()
+            .succeeds()
+            .prints("");
+        sandbox
+            .udocker(["import", "-", "lab/stdin"])
+            .stdin(bytes)
+            .run()
+            .succeeds()
+            .prints("");
+        assert!(sandbox.path("tree.tar").exists());
+        for image in ["lab/file:1", "lab/stdin:latest"] {
+            assert_eq!(
+                file_in_image(&sandbox, image, "etc/file"),
+                "imported",
+                "{name}"
+            );
+            sandbox.udocker(["verify", image]).run().succeeds();
+        }
+    }
+}
+
+#[test]
+fn a_moved_archive_is_the_layer_itself() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("tree.tar", tree());
+    let inode = fs::metadata(&file).unwrap().ino();
+    sandbox
+        .udocker(["import", "--mv", "tree.tar", "lab/x"])
+        .run()
+        .succeeds();
+    assert!(!file.exists());
+    let layers = fs::read_dir(sandbox.store().join("layers"))
+        .unwrap()
+        .flatten();
+    assert!(
+        layers
+            .map(|entry| entry.metadata().unwrap().ino())
+            .any(|found| found == inode)
+    );
+    assert_eq!(file_in_image(&sandbox, "lab/x", "etc/file"), "imported");
+
+    // A link is not what it points to.
+    let file = sandbox.write("other.tar", layer("file", "behind a link"));
+    std::os::unix::fs::symlink("other.tar", sandbox.path("link.tar")).unwrap();
+    sandbox
+        .udocker(["import", "--mv", "link.tar", "lab/y"])
+        .run()
+        .succeeds();
+    assert!(file.exists() && !sandbox.path("link.tar").is_symlink());
+    assert_eq!(
+        file_in_image(&sandbox, "lab/y", "etc/file"),
+        "behind a link"
+    );
+}
+
+#[test]
+fn a_moved_archive_stays_where_it_is_when_the_import_fails() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .udocker(["import", "-", "lab/x"])
+        .stdin(tree())
+        .run()
+        .succeeds();
+    let other = sandbox.write("other.tar", layer("file", "changed"));
+    let text = sandbox.write("text", "no archive at all\n".repeat(100));
+    for file in ["other.tar", "text"] {
+        sandbox
+            .udocker(["import", "--mv", file, "lab/x"])
+            .run()
+            .exits_with(1);
+    }
+    assert!(other.exists() && text.exists());
+}
+
+#[test]
+fn the_platform_is_noted() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .udocker(["import", "--platform=linux/arm64/v8", "-", "lab/x"])
+        .stdin(tree())
+        .run()
+        .succeeds();
+    let images = sandbox.udocker(["images", "-p"]).run().succeeds();
+    assert!(images.stdout.contains("linux/arm64"), "{images:#?}");
+    sandbox
+        .udocker(["import", "--platform=a/b/c/d", "-", "lab/y"])
+        .stdin(tree())
+        .run()
+        .exits_with(2);
+}
+
+#[test]
+fn an_archive_becomes_a_container_and_no_image() {
+    let sandbox = Sandbox::new();
+    let made = sandbox
+        .udocker(["import", "--tocontainer", "--name=work", "-"])
+        .stdin(tree())
+        .run()
+        .succeeds();
+    assert_eq!(made.text().len(), 36, "{made:#?}");
+    assert_eq!(file_in_container(&sandbox, "work", "etc/file"), "imported");
+    let ps = sandbox.udocker(["ps"]).run().succeeds();
+    assert!(
+        ps.stdout.contains("['work']") && ps.stdout.contains("IMPORTED:unknown"),
+        "{ps:#?}"
+    );
+    sandbox
+        .udocker(["import", "--tocontainer", "-", "lab/named:1"])
+        .stdin(gzip(&tree()))
+        .run()
+        .succeeds();
+    let ps = sandbox.udocker(["ps"]).run().succeeds();
+    assert!(ps.stdout.contains("lab/named:1"), "{ps:#?}");
+    sandbox
+        .udocker(["images"])
+        .run()
+        .succeeds()
+        .prints("REPOSITORY");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line_and_leaves_no_trace() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .udocker(["import", "--tocontainer", "--name=work", "-"])
+        .stdin(tree())
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["import", "-", "lab/x"])
+        .stdin(tree())
+        .run()
+        .succeeds();
+    let text = "no archive at all\n".repeat(100).into_bytes();
+    let cut = tree()[..1028].to_vec();
+    let cut_gzip = gzip(&tree())[..100].to_vec();
+    let before = store_state(&sandbox);
+    for (args, input, code, part) in [
+        (&["-", "lab/new"][..], text.clone(), 1, "no tar archive"),
+        (&["-", "lab/new"], Vec::new(), 1, "holds no files"),
+        (&["-", "lab/new"], vec![0; 10240], 1, "holds no files"),
+        (&["-", "lab/new"], cut.clone(), 1, "ends in the middle"),
+        (&["-", "lab/new"], cut_gzip, 1, "cannot read it"),
+        (&["--tocontainer", "-"], text.clone(), 1, "no tar archive"),
+        (&["--tocontainer", "-"], Vec::new(), 1, "holds no files"),
+        (&["--tocontainer", "-"], cut, 1, "ends in the middle"),
+        (
+            &["--tocontainer", "--name=work", "-"],
+            tree(),
+            1,
+            "the name 'work' is taken",
+        ),
+        (
+            &["--tocontainer", "--name=a/b", "-"],
+            tree(),
+            1,
+            "names may not have",
+        ),
+        (&["--clone", "-"], tree(), 1, "no container exported"),
+        (&["--clone", "-"], text, 1, "no tar archive"),
+        (
+            &["-", "lab/x"],
+            layer("file", "changed"),
+            1,
+            "an image 'lab/x:latest' already",
+        ),
+        (&["-", "../x"], tree(), 1, "image reference '../x'"),
+        (&["-", "/etc/x"], tree(), 1, "invalid repository name"),
+        (&["-", "a\u{1b}[2J"], tree(), 1, "control character"),
+        (&["-", &"a".repeat(300)], tree(), 1, "longer than"),
+        (&["-"], tree(), 2, "a name for the image is missing"),
+        (
+            &["missing.tar", "lab/new"],
+            Vec::new(),
+            1,
+            "cannot open 'missing.tar'",
+        ),
+    ] {
+        let args = ["import"].iter().chain(args);
+        sandbox
+            .udocker(args)
+            .stdin(input)
+            .run()
+            .exits_with(code)
+            .errs_in_one_line(&[part]);
+        assert_eq!(store_state(&sandbox), before, "{part}");
+    }
+}

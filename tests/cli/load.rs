@@ -1,0 +1,272 @@
+//! `load`: every form of archive, however it is packed.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::archives::{DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers};
+use crate::support::layer_builder::LayerBuilder;
+use crate::support::requirement::has_tools;
+use crate::support::sandbox::Sandbox;
+
+fn archive() -> DockerArchive {
+    DockerArchive::new(
+        "lab/tool:1",
+        &[layer("base", "from below"), layer("top", "from above")],
+    )
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_docker_archive_is_loaded_however_it_is_packed() {
+    let tar = archive().finish();
+    let packed_inside = {
+        let mut inside = archive();
+        inside.layers = vec![
+            gzip(&inside.layers[0]),
+            zstd::encode_all(&inside.layers[1][..], 1).unwrap(),
+        ];
+        inside.finish()
+    };
+    for (name, bytes) in [
+        ("plain", tar.clone()),
+        ("gzip", gzip(&tar)),
+        ("zstd", zstd::encode_all(&tar[..], 1).unwrap()),
+        ("layers packed", packed_inside),
+    ] {
+        let sandbox = Sandbox::new();
+        let file = sandbox.write("image.tar", bytes);
+        sandbox
+            .udocker(["load", "-i", file.to_str().unwrap()])
+            .run()
+            .succeeds()
+            .prints("lab/tool:1");
+        sandbox.udocker(["verify", "lab/tool:1"]).run().succeeds();
+        assert_eq!(
+            file_in_image(&sandbox, "lab/tool:1", "etc/base"),
+            "from below",
+            "{name}"
+        );
+        assert_eq!(
+            file_in_image(&sandbox, "lab/tool:1", "etc/top"),
+            "from above",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn standard_input_is_the_default_and_a_dash_means_it() {
+    for args in [
+        &["load"][..],
+        &["load", "-"],
+        &["load", "-i", "-"],
+        &["load", "--input=-"],
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox
+            .udocker(args)
+            .stdin(archive().finish())
+            .run()
+            .succeeds()
+            .prints("lab/tool:1");
+    }
+}
+
+#[test]
+fn a_new_name_replaces_the_repository_or_the_whole_name() {
+    for (name, expected) in [("other", "other:1"), ("quay.io/x/y:z", "quay.io/x/y:z")] {
+        let sandbox = Sandbox::new();
+        sandbox
+            .udocker(["load", "-", name])
+            .stdin(archive().finish())
+            .run()
+            .succeeds()
+            .prints(expected);
+        sandbox
+            .udocker(["inspect", "lab/tool:1"])
+            .run()
+            .exits_with(1);
+    }
+}
+
+#[test]
+fn all_images_of_an_archive_are_loaded() {
+    let mut two = archive();
+    let first = two.manifest[0].clone();
+    two.manifest = json!([first, {
+        "Config": first["Config"],
+        "RepoTags": ["lab/second:1", "lab/second:2"],
+        "Layers": first["Layers"],
+    }]);
+    let sandbox = Sandbox::new();
+    sandbox
+        .udocker(["load"])
+        .stdin(two.finish())
+        .run()
+        .succeeds()
+        .prints("lab/tool:1\nlab/second:1\nlab/second:2");
+    assert_eq!(
+        file_in_image(&sandbox, "lab/second:2", "etc/top"),
+        "from above"
+    );
+}
+
+#[test]
+fn the_legacy_form_is_loaded_with_symlinked_layers() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .udocker(["load"])
+        .stdin(legacy_archive())
+        .run()
+        .succeeds()
+        .prints("lab/old:1\nlab/old:2");
+    for (image, command) in [("lab/old:1", "old"), ("lab/old:2", "linked")] {
+        assert_eq!(file_in_image(&sandbox, image, "etc/top"), "from above");
+        let shown = sandbox.udocker(["inspect", image]).run().succeeds();
+        assert!(shown.stdout.contains(command), "{shown:#?}");
+    }
+}
+
+#[test]
+fn an_oci_layout_is_loaded_as_directory_and_as_tar_with_its_own_digests() {
+    let sandbox = Sandbox::new();
+    let layout = two_layers().write_layout(&sandbox.path("layout"), "v1");
+    let index = std::fs::read_to_string(layout.join("index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let manifest = layout.join("blobs").join(digest.replace(':', "/"));
+
+    sandbox
+        .udocker(["load", "-i", "layout", "lab/layout"])
+        .run()
+        .succeeds()
+        .prints("lab/layout:v1");
+    tool(
+        "tar",
+        &[
+            "-C",
+            layout.to_str().unwrap(),
+            "-cf",
+            sandbox.path("o.tar").to_str().unwrap(),
+            ".",
+        ],
+    );
+    sandbox
+        .udocker(["load", "-i", "o.tar", "lab/tar"])
+        .run()
+        .succeeds()
+        .prints("lab/tar:v1");
+    for name in ["layout", "tar"] {
+        let stored = sandbox
+            .store()
+            .join("repos/lab")
+            .join(name)
+            .join("v1/manifest");
+        assert_eq!(
+            std::fs::read(stored).unwrap(),
+            std::fs::read(&manifest).unwrap()
+        );
+        assert_eq!(
+            file_in_image(&sandbox, &format!("lab/{name}:v1"), "etc/top"),
+            "from above"
+        );
+    }
+}
+
+#[test]
+fn an_image_without_a_name_is_called_the_same_each_time() {
+    let mut unnamed = archive();
+    unnamed.manifest[0]["RepoTags"] = json!(null);
+    let sandbox = Sandbox::new();
+    let first = sandbox
+        .udocker(["load"])
+        .stdin(unnamed.finish())
+        .run()
+        .succeeds();
+    assert!(first.text().starts_with("loaded/"), "{first:#?}");
+    let again = sandbox
+        .udocker(["load"])
+        .stdin(unnamed.finish())
+        .run()
+        .succeeds();
+    assert_eq!(first.stdout, again.stdout);
+}
+
+#[test]
+fn loading_the_same_again_is_done_and_something_else_is_refused() {
+    let sandbox = Sandbox::new();
+    for _ in 0..2 {
+        sandbox
+            .udocker(["load"])
+            .stdin(archive().finish())
+            .run()
+            .succeeds()
+            .prints("lab/tool:1");
+    }
+    let other = DockerArchive::new("lab/tool:1", &[layer("base", "changed")]);
+    sandbox
+        .udocker(["load"])
+        .stdin(other.finish())
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&["there is an image 'lab/tool:1' already"]);
+    assert_eq!(
+        file_in_image(&sandbox, "lab/tool:1", "etc/base"),
+        "from below"
+    );
+}
+
+#[test]
+fn what_skopeo_writes_is_loaded() {
+    if !has_tools(&["skopeo"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let layout = two_layers().write_layout(&sandbox.path("layout"), "v1");
+    let source = format!("oci:{}:v1", layout.display());
+    for (kind, file, name) in [
+        ("docker-archive", "d.tar", "lab/docker:1"),
+        ("oci-archive", "o.tar", "lab/oci:1"),
+    ] {
+        let target = format!("{kind}:{}:{name}", sandbox.path(file).display());
+        tool("skopeo", &["copy", "--quiet", &source, &target]);
+        sandbox
+            .udocker(["load", "-i", file])
+            .run()
+            .succeeds()
+            .prints(name);
+        assert_eq!(file_in_image(&sandbox, name, "etc/top"), "from above");
+    }
+}
+
+#[test]
+fn quiet_prints_the_names_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox
+        .udocker(["-q", "load"])
+        .stdin(archive().finish())
+        .run()
+        .succeeds()
+        .prints("lab/tool:1");
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn a_root_file_system_is_pointed_to_import() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox
+        .udocker(["load"])
+        .stdin(LayerBuilder::new().file("etc/passwd", "x").finish())
+        .run()
+        .exits_with(1);
+    assert!(
+        ran.stderr
+            .contains("Hint: a root file system is brought in with `udocker import`")
+    );
+}
