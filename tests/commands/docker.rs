@@ -114,9 +114,14 @@ fn mounts_show_the_host_or_nothing_yet() {
         .succeeds()
         .prints("content");
     let read_only = format!("--mount={bind},readonly");
-    run(&sandbox, &[&read_only], "cat /in/a,b")
-        .succeeds()
-        .prints("content");
+    run(
+        &sandbox,
+        &[&read_only],
+        "cat /in/a,b; echo more 2>/dev/null > /in/a,b || echo; ls /in",
+    )
+    .succeeds()
+    .prints("content\na,b");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content");
 
     let options = [
         "--tmpfs",
