@@ -71,7 +71,7 @@ impl fmt::Display for Shortcoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Shortcoming::ReadOnlyNotEnforced => {
-                f.write_str("read-only volumes stay writable: this PRoot cannot enforce `:ro`")
+                f.write_str("what is to be read-only stays writable: this PRoot cannot enforce it")
             }
         }
     }
@@ -81,7 +81,8 @@ impl fmt::Display for Shortcoming {
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
     let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
     let enforced = proot::Features::of(options).own_bind_options;
-    if !enforced && spec.binds.iter().any(is_read_only) {
+    let is_wanted = spec.root_access == Access::ReadOnly || spec.binds.iter().any(is_read_only);
+    if is_wanted && !enforced {
         vec![Shortcoming::ReadOnlyNotEnforced]
     } else {
         Vec::new()

@@ -50,6 +50,8 @@ pub struct RunRequest {
     pub pass_host_env: bool,
     /// `-v`.
     pub volumes: Vec<Volume>,
+    /// Whether the root tree may be written; `--read-only`.
+    pub root_access: Access,
     /// `--device`.
     pub devices: Vec<Volume>,
     /// `--novol`, as given.
@@ -108,6 +110,8 @@ pub struct RunSpec {
     pub mode: ExecMode,
     /// The root tree.
     pub root: HostPath,
+    /// Whether it may be written, binds apart.
+    pub root_access: Access,
     /// The command, known to be executable.
     pub argv: Argv,
     /// The whole environment.

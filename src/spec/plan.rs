@@ -93,6 +93,7 @@ pub fn plan_run(
     Ok(RunSpec {
         mode: container.mode,
         root: root.clone(),
+        root_access: request.root_access,
         argv,
         env,
         cwd,

@@ -35,7 +35,6 @@ fn what_changes_nothing_is_accepted_with_one_line() {
         "--group-add=video",
         "--log-driver=syslog",
         "--stop-signal=SIGINT",
-        "--read-only",
         "--mount=target=/data",
         "--volumes-from=x",
         "--dns=1.1.1.1",
@@ -114,9 +113,14 @@ fn mounts_show_the_host_or_nothing_yet() {
         .succeeds()
         .prints("content");
     let read_only = format!("--mount={bind},readonly");
-    run(&sandbox, &[&read_only], "cat /in/a,b")
-        .succeeds()
-        .prints("content");
+    run(
+        &sandbox,
+        &[&read_only],
+        "cat /in/a,b; echo more 2>/dev/null > /in/a,b || echo; ls /in",
+    )
+    .succeeds()
+    .prints("content\na,b");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content");
 
     let options = [
         "--tmpfs",
@@ -134,6 +138,19 @@ fn mounts_show_the_host_or_nothing_yet() {
         .prints("/more:\n\n/scratch:");
     }
     assert_eq!(fs::read_dir(sandbox.path("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_read_only_container_can_be_written_where_something_is_mounted() {
+    let sandbox = Sandbox::new();
+    let directory = container::busybox(&sandbox);
+    let script = "touch /x 2>/dev/null || echo no; touch /tmp/x && echo yes; echo > /dev/null";
+    run(&sandbox, &["--read-only", "--tmpfs=/tmp"], script)
+        .succeeds()
+        .prints("no\nyes");
+    assert!(!directory.join("ROOT/x").exists());
+    run(&sandbox, &[], "touch /x").succeeds();
+    assert!(directory.join("ROOT/x").exists());
 }
 
 #[test]

@@ -7,7 +7,9 @@ use clap::ValueEnum;
 
 use crate::commands::CommandError;
 use crate::host::fs::read_limited;
-use crate::spec::{Accounts, EnvWish, RunRequest, UserWish, Volume, VolumeError, parse_entrypoint};
+use crate::spec::{
+    Access, Accounts, EnvWish, RunRequest, UserWish, Volume, VolumeError, parse_entrypoint,
+};
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
 
@@ -117,6 +119,7 @@ impl WishArgs {
             env: self.env_wishes()?,
             pass_host_env: self.hostenv,
             volumes: parse_all(&self.volumes, Volume::parse)?,
+            root_access: Access::ReadWrite,
             devices: parse_all(&self.devices, Volume::parse_device)?,
             leave_out: self.novol.clone(),
             no_system_directories: self.nosysdirs,

@@ -55,7 +55,11 @@ pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsStri
         }
     }
     add(&[word("-w"), spec.cwd.as_path().as_os_str()]);
-    add(&[word("-r"), spec.root.as_path().as_os_str()]);
+    let root = spec.root.as_path().as_os_str();
+    match spec.root_access {
+        Access::ReadOnly if features.own_bind_options => add(&[word("--bind-ro"), root, word("/")]),
+        _ => add(&[word("-r"), root]),
+    }
     arguments.extend(spec.argv.iter().map(OsString::from));
     Ok(arguments)
 }
@@ -102,6 +106,7 @@ mod tests {
         RunSpec {
             mode: ExecMode::P1,
             root: HostPath::new("/c/ROOT").unwrap(),
+            root_access: Access::ReadWrite,
             argv: Argv::new(["sh", "-c", ""].map(OsString::from)).unwrap(),
             env: Environment::default(),
             cwd: GuestPath::new("/w").unwrap(),
@@ -184,6 +189,14 @@ mod tests {
         assert_eq!(
             words(&spec, ours).join(" "),
             "--kill-on-exit --bind-rw /dev /dev --bind-ro /a:b! /c:d -w /w -r /c/ROOT sh -c "
+        );
+        let sealed = RunSpec {
+            root_access: Access::ReadOnly,
+            ..self::spec()
+        };
+        assert_eq!(
+            words(&sealed, ours).join(" "),
+            "--kill-on-exit -w /w --bind-ro /c/ROOT / sh -c "
         );
     }
 

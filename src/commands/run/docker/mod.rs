@@ -110,6 +110,7 @@ impl DockerArgs {
                         }
                         _ => no_effect(option, "the host's network is used", context),
                     },
+                    Treatment::ReadOnly => request.root_access = Access::ReadOnly,
                     Treatment::Mount => match mount::parse_mount(value).map_err(failed)? {
                         Mounted::Bind(volume) => request.volumes.push(volume),
                         Mounted::Empty(target) => request.volumes.push(scratch.empty(target)?),

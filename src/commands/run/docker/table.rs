@@ -1,7 +1,7 @@
 //! Docker's options that udocker.py does not have, and what becomes of each.
 
 use Kind::{Flag, Value};
-use Treatment::{AddHost, CidFile, Mount, NoEffect, Refused, Silent, Tmpfs, Unless};
+use Treatment::{AddHost, CidFile, Mount, NoEffect, ReadOnly, Refused, Silent, Tmpfs, Unless};
 
 /// Whether an option has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum Treatment {
     Refused(&'static str),
     /// Networks of Docker are the host's here, and none cannot be had.
     Network,
+    /// The container's own files cannot be written.
+    ReadOnly,
     /// A bind, or an empty directory.
     Mount,
     /// An empty directory.
@@ -175,11 +177,7 @@ pub(super) const OPTIONS: &[DockerOption] = &[
     row("pid", Value, Unless("host", "it sees the host's processes")),
     row("pids-limit", Value, UNLIMITED),
     row("privileged", Flag, YOUR_RIGHTS),
-    row(
-        "read-only",
-        Flag,
-        NoEffect("its files can be written; with --rm they are removed at the end"),
-    ),
+    row("read-only", Flag, ReadOnly),
     row("restart", Value, Unless("no", "it is run once")),
     row(
         "runtime",
