@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 grep --recursive --files-with-matches --null --binary-files=without-match --max-count=1 \
 	--exclude-dir=.git --exclude-dir=target --exclude-dir=build '^#!/bin/bash' . |
-	xargs --null shellcheck --
+	xargs --null shellcheck --external-sources --source-path=SCRIPTDIR --

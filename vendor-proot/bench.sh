@@ -72,6 +72,7 @@ for i in $(seq 12); do
     printf '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\nint f%d(int x) { printf("%%d", x); return x + %d; }\n' "$i" "$i" >"$work/src/f$i.c"
 done
 { echo 'int main(void) { return 0; }'; } >"$work/src/main.c"
+# shellcheck disable=SC2016 # for make
 printf 'O=%s\nall: $(O)\n\tgcc -o prog $(O)\n%%.o: %%.c\n\tgcc -O1 -c -o $@ $<\n' "main.o $(seq -s ' ' -f 'f%.0f.o' 12)" >"$work/src/Makefile"
 cat >"$work/src/configure" <<'SH'
 i=0
@@ -86,6 +87,7 @@ int main(void) { return 0; }" >conftest$i.c
 done
 SH
 
+# shellcheck disable=SC2016 # for the shell inside
 declare -A command=(
     [find]='find /usr -size +100000k'
     [du]='du -s /usr'
@@ -107,6 +109,7 @@ order='find du ls tar files stat exec fork configure make numpy cpu threads'
 # run VARIANT LINE: the seconds it takes.
 run() {
     local start=$EPOCHREALTIME
+    # shellcheck disable=SC2086 # none, or one
     case $1 in
         native) unshare -r ${pin:+taskset -c 0} chroot "$rootfs" /bin/sh -c "${command[$2]}" ;;
         off) PROOT_NO_FAST=1 ${pin:+taskset -c 0} "$proot" $option -r "$rootfs" -b /proc -b /dev -w / /bin/sh -c "${command[$2]}" ;;
