@@ -56,9 +56,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return Ok(DONE);
     }
     if args.name.is_some() {
-        return Err(CommandError::usage(
-            "`--name` is for `--tocontainer` and `--clone`",
-        ));
+        context
+            .printer
+            .warning("`--name` is for `--tocontainer` and `--clone`, and is ignored");
     }
     let Some(image) = &args.image else {
         return Err(CommandError::usage("a name for the image is missing")
