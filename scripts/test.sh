@@ -39,6 +39,10 @@ sudo=(); [[ $(id -u) == 0 ]] || sudo=(sudo)
 "${sudo[@]}" scripts/make-test-image.sh "$UDOCKER_TEST_IMAGES" >"$UDOCKER_TEST_IMAGES/log" 2>&1 &
 images=$!
 
+export UDOCKER_TEST_CALLERS=${CARGO_TARGET_DIR:-$PWD/target}/callers
+say "Workflow engines that call udocker"
+scripts/install-callers.sh "$UDOCKER_TEST_CALLERS"
+
 say "Compiling"
 cargo build --release --locked
 cargo test --no-run --locked

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Checks how build/ARCH/proot behaves as a process, in a rootfs made of busybox.
+# Checks build/ARCH/proot in a rootfs made of busybox and tests/probe.c.
 #
-# vendor-proot/test.sh [NAME...] runs tests/NAME.sh, or all of them, once with seccomp and once
-# without. Needs a static busybox (BUSYBOX=FILE, or busybox-static installed); any user will do.
+# vendor-proot/test.sh [NAME...] runs tests/NAME.sh, or all of them, with seccomp, without its fast
+# paths (PROOT_NO_FAST=1), and without seccomp; MODES names some of these. Needs a static busybox
+# (BUSYBOX=FILE, or busybox-static installed) and gcc; any user will do.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 engine=$here/build/$(uname -m)
@@ -14,7 +15,8 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 mkdir -p "$root"/{bin,dev,etc,proc,tmp} "$work/empty"
 cp "$busybox" "$root/bin/busybox"
-for name in sh sleep true cat env kill echo ls; do ln -s busybox "$root/bin/$name"; done
+"${CC:-gcc}" -O1 -static -pthread -o "$root/bin/probe" "$here/tests/probe.c" || exit 2
+for name in sh sleep true cat env kill echo ls rm; do ln -s busybox "$root/bin/$name"; done
 export PATH=/bin:/usr/bin PROOT_LOADER=$engine/loader PROOT_LOADER_32=$engine/loader-m32
 export PROOT_TMP_DIR=$work/empty
 passed=0 failed=0 mode=
@@ -44,7 +46,8 @@ status() {
 
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(cd "$here/tests" && printf '%s\n' *.sh | sed 's/\.sh$//')
-for mode in ${MODES:-seccomp no-seccomp}; do
+for mode in ${MODES:-seccomp no-fast no-seccomp}; do
+    if [ "$mode" = no-fast ]; then export PROOT_NO_FAST=1; else unset PROOT_NO_FAST; fi
     if [ "$mode" = no-seccomp ]; then export PROOT_NO_SECCOMP=1; else unset PROOT_NO_SECCOMP; fi
     for name in "${names[@]}"; do
         # shellcheck source=/dev/null

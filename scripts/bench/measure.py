@@ -105,7 +105,7 @@ class Bench:
         return ours, py, umoci
 
     def start(self, rounds):
-        ours, py, stubbed, stub = Measured(), Measured(), Measured(), Measured()
+        ours, py, stubbed, stub, version = (Measured() for _ in range(5))
         argv = ["--quiet", "run", "--nobanner", "c", "/bin/true"]
         with_stub = {**self.home_ours(), "UDOCKER_USE_PROOT_EXECUTABLE": self.stub}
         for _ in range(rounds):
@@ -114,8 +114,9 @@ class Bench:
             # With an engine that ends at once, what is left is our own time.
             self.run([self.options.udocker, *argv], with_stub, stubbed)
             self.run([self.stub], self.home_ours(), stub)
+            self.run([self.options.udocker, "--version"], self.home_ours(), version)
         own = statistics.median(stubbed.seconds) - statistics.median(stub.seconds)
-        return ours, py, own
+        return ours, py, own, statistics.median(version.seconds)
 
 
 def remove(path):
@@ -135,11 +136,12 @@ def main():
         bench = Bench(options, work)
         pull, pull_py = bench.pull(options.rounds)
         create, create_py, create_umoci = bench.create(options.rounds)
-        run, run_py, own = bench.start(10 * options.rounds)
+        run, run_py, own, version = bench.start(10 * options.rounds)
         for name in ("ours", "py"):
             remove(os.path.join(work, name, ".udocker"))
     mebi = 1024 * 1024
     rows = [
+        ("--version, ms", version * 1000, 5, ""),
         ("run true: own time before PRoot, ms", own * 1000, 5, ""),
         ("run true / udocker.py", run.best / run_py.best, 0.15, seconds(run, run_py)),
         ("create / udocker.py", create.best / create_py.best, 0.5, seconds(create, create_py)),

@@ -1,5 +1,6 @@
 //! The program as a shell sees it: general options, dispatch, exit status.
 
+mod arguments;
 mod report;
 
 use std::ffi::OsString;
@@ -17,7 +18,6 @@ use crate::ui::{Printer, Verbosity};
 #[command(
     name = "udocker",
     disable_version_flag = true,
-    disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "Examples:
   udocker pull ubuntu:24.04
@@ -35,6 +35,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "General options")]
 struct GlobalArgs {
     /// Show the version
     #[arg(short = 'V', long)]
@@ -76,7 +77,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(args)?;
+    let mut program = Cli::command();
+    program.build();
+    let args = arguments::end_options_of_run(args.into_iter().collect(), &program);
+    let matches = program.try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
 }
 

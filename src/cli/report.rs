@@ -33,7 +33,9 @@ fn usage_error(text: &str) -> CommandError {
     let error = CommandError::usage(message.join(" "));
     let tip = text
         .lines()
-        .find_map(|line| line.trim().strip_prefix("tip: "));
+        .find_map(|line| line.trim().strip_prefix("tip: "))
+        // Nobody who mistypes an option means it as a value.
+        .filter(|tip| !tip.starts_with("to pass "));
     let usage = text
         .lines()
         .find_map(|line| line.trim().strip_prefix("Usage: "));

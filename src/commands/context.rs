@@ -4,7 +4,7 @@ use super::CommandError;
 use crate::config::{Environment, Settings, env_vars};
 use crate::credentials::{Lookup, Sources};
 use crate::oci::RegistryUrl;
-use crate::registry::{Client, ClientOptions, Proxies, TrustedCertificates};
+use crate::registry::{Client, ClientOptions, CredentialSource, Proxies, TrustedCertificates};
 use crate::store::{Layout, Store};
 use crate::ui::{Printer, TerminalProgress};
 
@@ -47,6 +47,22 @@ impl Context {
     /// # Errors
     /// `proxy`, or the configured one, cannot be used.
     pub fn registry_client(&self, proxy: Option<&str>) -> Result<Client, CommandError> {
+        let lookup = self.credentials();
+        let credentials = move |registry: &RegistryUrl, repository: &str| {
+            lookup.credential(registry, repository).map_err(Into::into)
+        };
+        self.client_with(proxy, credentials)
+    }
+
+    /// As [`Context::registry_client`], with other logins.
+    ///
+    /// # Errors
+    /// `proxy`, or the configured one, cannot be used.
+    pub fn client_with(
+        &self,
+        proxy: Option<&str>,
+        credentials: impl CredentialSource + 'static,
+    ) -> Result<Client, CommandError> {
         let http = &self.settings.http;
         let variable = |name: &str| self.environment.text(name);
         let proxies = match proxy.or(http.proxy.as_deref()) {
@@ -66,11 +82,18 @@ impl Context {
             user_agent: http.agent.clone().unwrap_or(defaults.user_agent),
             retry: defaults.retry,
         };
-        let lookup = self.credentials();
-        let credentials = move |registry: &RegistryUrl, repository: &str| {
-            lookup.credential(registry, repository).map_err(Into::into)
-        };
         Client::new(options, credentials).map_err(CommandError::from)
+    }
+
+    /// The registry that an option names; the default one where there is none.
+    ///
+    /// # Errors
+    /// It names no registry.
+    pub fn registry(&self, asked: Option<&str>) -> Result<RegistryUrl, CommandError> {
+        match asked.filter(|url| !url.is_empty()) {
+            Some(url) => RegistryUrl::parse(url).map_err(CommandError::usage),
+            None => Ok(self.settings.default_registry.clone()),
+        }
     }
 
     /// The user's logins.
@@ -82,6 +105,14 @@ impl Context {
             &paths.home,
             variable,
         ))
+    }
+
+    /// The error for a name that is neither a container's nor an image's.
+    pub fn unknown_target(&self, text: &str) -> CommandError {
+        CommandError::failed(format_args!(
+            "there is neither a container nor an image '{text}' here"
+        ))
+        .with_hint("list them with `udocker ps` and `udocker images`")
     }
 
     /// Progress on stderr.

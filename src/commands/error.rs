@@ -172,6 +172,10 @@ impl From<RegistryError> for CommandError {
             | RegistryError::BadCredentials { registry, .. } => {
                 Some(format!("log in with `udocker login --registry={registry}`"))
             }
+            RegistryError::NoSearch { .. } => Some(
+                "list the tags of a repository with `udocker search --list-tags REPOSITORY`"
+                    .to_string(),
+            ),
             _ => None,
         };
         let failed = CommandError::failed(error);
@@ -203,12 +207,13 @@ impl From<ContainerError> for CommandError {
     fn from(error: ContainerError) -> CommandError {
         match error {
             ContainerError::Store(error) => error.into(),
+            ContainerError::Image(error) => error.into(),
             ContainerError::Rootfs(RootfsError::Output(error)) => CommandError::output(error),
             ContainerError::Tied { ref container, .. } => {
                 let hint = format!("undo it with `udocker.py setup --execmode=P1 {container}`");
                 CommandError::failed(error).with_hint(hint)
             }
-            _ => CommandError::failed(error),
+            other => CommandError::failed(other),
         }
     }
 }

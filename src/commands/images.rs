@@ -9,6 +9,9 @@ const MIB: u64 = 1 << 20;
 
 /// Each line is `REPOSITORY:TAG` and `P` for a protected image, `.` for any other.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker images
+  udocker images -l")]
 pub struct Args {
     /// Show where each image is, and its layers with their sizes
     #[arg(short = 'l')]

@@ -2,7 +2,7 @@
 
 use super::streams::{Place, size_of};
 use super::{CommandError, Context, DONE, Outcome};
-use crate::container;
+use crate::container::{self, CreateOptions};
 use crate::image::{self, ImportSource, NewName};
 use crate::oci::Platform;
 use crate::rootfs::Layer;
@@ -103,12 +103,13 @@ fn to_container(
         source: Box::new(file),
         diff_id: None,
     };
+    let options = CreateOptions { name };
     let (store, progress) = (&context.store, context.progress());
     let imported = if args.clone {
-        container::import_clone(store, archive, name.as_ref(), &progress)
+        container::import_clone(store, archive, &options, &progress)
     } else {
         let image = image.local();
-        container::import_tree(store, archive, &image, &platform, name.as_ref(), &progress)
+        container::import_tree(store, archive, &image, &platform, &options, &progress)
     };
     imported.map_err(|error| explain(error.into()))
 }

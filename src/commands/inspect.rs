@@ -28,7 +28,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         }
         Ok(container) => container.config_bytes()?,
         Err(error) if args.path => return Err(error.into()),
-        Err(_) => context.store.image(&args.target)?.content()?.config_bytes,
+        Err(_) => {
+            let image = context.store.image(&args.target);
+            let image = image.map_err(|_| context.unknown_target(&args.target))?;
+            image.content()?.config_bytes
+        }
     };
     let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
         CommandError::failed(format_args!(

@@ -8,6 +8,8 @@ use crate::rootfs::remove_tree;
 /// Every other command unpacks the engine by itself when it needs it. This one does it ahead,
 /// for instance on a login node whose home directory the compute nodes share.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  udocker install")]
 pub struct Args {
     /// Replace what is there; implied where it differs
     #[arg(long)]

@@ -7,6 +7,9 @@ use crate::store::{Layout, Store};
 
 /// Use it afterwards with `udocker --repo=DIR …` or `UDOCKER_DIR=DIR`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker mkrepo /scratch/me/udocker
+  udocker --repo=/scratch/me/udocker pull ubuntu:24.04")]
 pub struct Args {
     /// A directory that does not exist yet
     #[arg(value_name = "DIR")]

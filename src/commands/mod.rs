@@ -5,12 +5,14 @@ mod context;
 pub mod create;
 mod error;
 pub mod export;
-pub mod help;
 pub mod images;
 pub mod import;
 pub mod inspect;
 pub mod install;
 pub mod load;
+pub mod login;
+pub mod logout;
+pub mod manifest;
 pub mod mkrepo;
 pub mod name;
 pub mod protect;
@@ -22,6 +24,8 @@ pub mod rmi;
 pub mod rmname;
 pub mod run;
 pub mod save;
+pub mod search;
+pub mod setup;
 pub mod showconf;
 mod streams;
 pub mod tag;
@@ -42,6 +46,8 @@ pub const DONE: u8 = 0;
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Search a registry
+    Search(search::Args),
     /// Pull an image from a registry
     Pull(pull::Args),
     /// List the images in the local repository
@@ -82,6 +88,14 @@ pub enum Command {
     Protect(protect::Args),
     /// Allow the removal of a protected image or container
     Unprotect(protect::Args),
+    /// Show an image's manifest at its registry
+    Manifest(manifest::Args),
+    /// Change how a container is run
+    Setup(setup::Args),
+    /// Log in to a registry
+    Login(login::Args),
+    /// Forget logins to registries
+    Logout(logout::Args),
     /// Make an empty repository in a new directory
     Mkrepo(mkrepo::Args),
     /// Unpack the engine ahead of its first use
@@ -90,14 +104,12 @@ pub enum Command {
     Showconf(showconf::Args),
     /// Show the version
     Version(version::Args),
-    /// Show help
-    Help(help::Args),
 }
 
 impl Command {
     /// Whether it may run as root without being asked to: it touches nothing.
     pub fn is_harmless(&self) -> bool {
-        matches!(self, Command::Version(_) | Command::Help(_))
+        matches!(self, Command::Version(_))
     }
 
     /// Runs it.
@@ -106,6 +118,7 @@ impl Command {
     /// What is to be reported.
     pub fn run(&self, context: &Context) -> Outcome {
         match self {
+            Command::Search(args) => search::run(args, context),
             Command::Pull(args) => pull::run(args, context),
             Command::Images(args) => images::run(args, context),
             Command::Create(args) => create::run(args, context),
@@ -126,11 +139,14 @@ impl Command {
             Command::Rmname(args) => rmname::run(args, context),
             Command::Protect(args) => protect::run(args, context, true),
             Command::Unprotect(args) => protect::run(args, context, false),
+            Command::Manifest(args) => manifest::run(args, context),
+            Command::Setup(args) => setup::run(args, context),
+            Command::Login(args) => login::run(args, context),
+            Command::Logout(args) => logout::run(args, context),
             Command::Mkrepo(args) => mkrepo::run(args, context),
             Command::Install(args) => install::run(args, context),
             Command::Showconf(args) => showconf::run(args, context),
             Command::Version(args) => version::run(args, context),
-            Command::Help(args) => help::run(args, context),
         }
     }
 }

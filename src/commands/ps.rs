@@ -6,6 +6,9 @@ use crate::store::{Container, RootState};
 /// The column P is `P` for a protected container; M is `W` where its root can be written, `R`
 /// where it cannot, `N` where it is missing and `D` where it is no directory.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker ps -m -s
+  udocker ps | grep \"'work'\"")]
 pub struct Args {
     /// Show the execution mode
     #[arg(short = 'm')]

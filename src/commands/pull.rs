@@ -1,9 +1,9 @@
 //! `udocker pull`
 
 use super::{CommandError, Context, Outcome};
-use crate::image::{self, PullRequest};
+use crate::image::{self, Arrivals, PullRequest};
 use crate::oci::{Platform, Reference, RegistryUrl};
-use crate::store::Image;
+use crate::registry::Client;
 
 /// Layers that are here already are not fetched again, and an interrupted pull goes on where it
 /// stopped.
@@ -41,7 +41,15 @@ pub struct SourceArgs {
 /// Pulls images.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     super::each(&args.images, context, |text| {
-        let image = pull(text, &args.source, context)?;
+        let source = ImageSource::parse(text, &args.source, context)?;
+        let image = image::pull(
+            &context.store,
+            &source.client,
+            &source.request(),
+            &Arrivals::default(),
+            &context.progress(),
+        )
+        .map_err(|error| cannot_pull(text, error))?;
         context
             .printer
             .info(format_args!("pulled image: {}", image.name));
@@ -49,28 +57,49 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     })
 }
 
-/// Pulls one image.
-pub(super) fn pull(
-    text: &str,
-    source: &SourceArgs,
-    context: &Context,
-) -> Result<Image, CommandError> {
-    let reference: Reference = text.parse().map_err(CommandError::failed)?;
-    let platform = match &source.platform {
-        Some(text) => text.parse().map_err(CommandError::usage)?,
-        None => Platform::host(),
-    };
-    let default_registry = match &source.registry {
-        Some(url) => RegistryUrl::parse(url).map_err(CommandError::usage)?,
-        None => context.settings.default_registry.clone(),
-    };
-    let client = context.registry_client(source.httpproxy.as_deref())?;
-    let request = PullRequest {
-        reference: &reference,
-        platform: &platform,
-        default_registry: &default_registry,
-    };
-    image::pull(&context.store, &client, &request, &context.progress()).map_err(|error| {
-        CommandError::from(error).while_doing(format_args!("cannot pull '{text}'"))
-    })
+/// Says what was to be pulled.
+pub(super) fn cannot_pull(text: &str, error: impl Into<CommandError>) -> CommandError {
+    error
+        .into()
+        .while_doing(format_args!("cannot pull '{text}'"))
+}
+
+/// An image to pull, and how to reach it.
+pub(super) struct ImageSource {
+    /// As the user typed it.
+    pub(super) reference: Reference,
+    /// For which platform.
+    pub(super) platform: Platform,
+    /// The registry for references without a host.
+    pub(super) default_registry: RegistryUrl,
+    /// Talks to registries.
+    pub(super) client: Client,
+}
+
+impl ImageSource {
+    /// Reads what the user typed.
+    pub(super) fn parse(
+        text: &str,
+        args: &SourceArgs,
+        context: &Context,
+    ) -> Result<ImageSource, CommandError> {
+        Ok(ImageSource {
+            reference: text.parse().map_err(CommandError::failed)?,
+            platform: match &args.platform {
+                Some(text) => text.parse().map_err(CommandError::usage)?,
+                None => Platform::host(),
+            },
+            default_registry: context.registry(args.registry.as_deref())?,
+            client: context.registry_client(args.httpproxy.as_deref())?,
+        })
+    }
+
+    /// What the workflows want to know.
+    pub(super) fn request(&self) -> PullRequest<'_> {
+        PullRequest {
+            reference: &self.reference,
+            platform: &self.platform,
+            default_registry: &self.default_registry,
+        }
+    }
 }

@@ -5,6 +5,9 @@ use crate::container;
 
 /// Names of a removed container go with it. Its image stays.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker rm work
+  udocker rm 0b3c71f5-4a3e-4a0e-8f7a-2f1c0d9e8b7a")]
 pub struct Args {
     /// Remove it whatever permissions its files have; needed by udocker.py, implied here
     #[arg(short = 'f', long)]

@@ -4,6 +4,8 @@ use super::{CommandError, Context, Outcome};
 
 /// Layers that other images share stay. Containers made from the image are independent of it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  udocker rmi ubuntu:24.04")]
 pub struct Args {
     /// Accepted for compatibility
     #[arg(short = 'f', long)]

@@ -5,6 +5,8 @@ use crate::store::{ContainerName, StoreError};
 
 /// The container itself stays.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  udocker rmname work")]
 pub struct Args {
     /// The name to take away
     name: String,

@@ -4,6 +4,9 @@ use super::{Context, DONE, Outcome};
 
 /// Prints one `key = value` a line, and behind it the file, variable or option that set it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker showconf
+  udocker showconf | grep -v default")]
 pub struct Args {}
 
 /// Shows the configuration.

@@ -6,6 +6,8 @@ use crate::image;
 /// Reads every layer to its end, and compares all digests with the manifest and the
 /// configuration.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  udocker verify ubuntu:24.04")]
 pub struct Args {
     /// An image in the local repository
     image: String,

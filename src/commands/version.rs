@@ -6,6 +6,9 @@ use crate::ui::Printer;
 
 /// Prints the version of the program and of the engine inside it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker version
+  udocker --version")]
 pub struct Args {}
 
 /// Shows the version.

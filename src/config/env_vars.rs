@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 /// The home directory of the user: default place of the repository and of credentials.
 pub const HOME: &str = "HOME";
+/// Where the host's linker looks for libraries first.
+pub const LD_LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 /// Directory for temporary files.
 pub const TMPDIR: &str = "TMPDIR";
 /// Any value switches colours off.

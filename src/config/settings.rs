@@ -1,6 +1,6 @@
 //! The resolved configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,6 +89,8 @@ pub struct Settings {
     pub default_execmode: Option<String>,
     /// Another PRoot than the embedded one.
     pub proot_executable: Option<PathBuf>,
+    /// Whether PRoot is to do without seccomp in every mode.
+    pub no_seccomp: bool,
     /// How much is said, in udocker.py's numbers: 0 errors, 1 results, 2 warnings, 3 notes, 5 all.
     pub verbose_level: i32,
     /// What to tell the user about the files, such as an unknown key.
@@ -158,6 +160,13 @@ impl Settings {
         table.into_settings(environment, home.unwrap_or_else(|| top.clone()), top)
     }
 
+    /// Whether somebody set another index than Docker Hub's.
+    pub fn index_is_replaced(&self) -> bool {
+        self.values
+            .get("dockerio_index_url")
+            .is_some_and(|(_, origin)| *origin != Origin::Default)
+    }
+
     /// Every key with its value and origin, in the order of names.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.values.iter().map(|(key, (value, origin))| Entry {
@@ -173,6 +182,7 @@ impl Settings {
 #[derive(Default)]
 struct Table {
     values: BTreeMap<&'static str, (String, Origin)>,
+    unknown: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
@@ -191,7 +201,11 @@ impl Table {
         }
     }
 
+    /// Once for each key, wherever it stands again.
     fn warn_unknown(&mut self, assignment: &Assignment) {
+        if !self.unknown.insert(assignment.key.clone()) {
+            return;
+        }
         let hint = keys::nearest(&assignment.key)
             .map(|name| format!(", did you mean '{name}'?"))
             .unwrap_or_default();
@@ -314,6 +328,7 @@ impl Table {
             proot_executable: self
                 .path("use_proot_executable")
                 .filter(|path| path.as_os_str() != "UDOCKER"),
+            no_seccomp: self.text("proot_noseccomp").is_some_and(super::is_true),
             verbose_level: self
                 .text("verbose_level")
                 .and_then(|text| text.parse().ok())

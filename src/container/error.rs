@@ -1,6 +1,9 @@
 //! What can go wrong with a container.
 
+use std::path::PathBuf;
+
 use crate::host::fs::FsError;
+use crate::image::ImageError;
 use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 
@@ -29,6 +32,18 @@ pub enum ContainerError {
     /// An archive without a single file.
     #[error("it holds no files: it is no tar archive, or an empty one")]
     NothingInside,
+    /// The image it is to be made of.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The host has no NVIDIA driver.
+    #[error("this machine has no NVIDIA libraries")]
+    NoNvidia,
+    /// NVIDIA files are in the container already.
+    #[error("the container has NVIDIA files already: '{}'", .0.display())]
+    NvidiaPresent(PathBuf),
+    /// The container keeps its libraries elsewhere.
+    #[error("the container has no directory for NVIDIA libraries, such as /usr/lib64")]
+    NoLibraryDirectory,
     /// The file system, elsewhere.
     #[error(transparent)]
     Fs(#[from] FsError),

@@ -1,17 +1,21 @@
 //! Workflows on containers: what `udocker create`, `run`, `rm` and their like do, without the terminal.
 
+mod binds;
 mod clone;
 mod create;
 mod error;
 mod export;
 mod import;
+mod nvidia;
 mod remove;
 mod run;
 
+pub use binds::take_back_binds;
 pub use clone::clone;
-pub use create::{CreateOptions, create};
+pub use create::{CreateOptions, create, pull_and_create};
 pub use error::ContainerError;
 pub use export::{ExportForm, export};
 pub use import::{import_clone, import_tree};
+pub use nvidia::add_nvidia;
 pub use remove::{remove, sweep};
 pub use run::RunTarget;

@@ -8,13 +8,14 @@ mod prepare;
 pub mod proot;
 mod view;
 
+use std::fmt;
 use std::path::PathBuf;
 
 pub use error::EngineError;
 pub use view::HostView;
 
 use crate::host::process::{self, Ended};
-use crate::spec::{ExecMode, RunSpec};
+use crate::spec::{Access, Bind, ExecMode, RunSpec};
 
 /// How a container's main process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,34 @@ pub struct EngineOptions {
     pub other_proot: Option<PathBuf>,
     /// Whether to do without seccomp whatever the mode.
     pub no_seccomp: bool,
+}
+
+/// Something the engine cannot do, though it can run the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortcoming {
+    /// A PRoot without our patches knows no read-only binds.
+    ReadOnlyNotEnforced,
+}
+
+impl fmt::Display for Shortcoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shortcoming::ReadOnlyNotEnforced => {
+                f.write_str("read-only volumes stay writable: this PRoot cannot enforce `:ro`")
+            }
+        }
+    }
+}
+
+/// What the user should know before the start.
+pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
+    let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
+    let enforced = proot::Features::of(options).own_bind_options;
+    if !enforced && spec.binds.iter().any(is_read_only) {
+        vec![Shortcoming::ReadOnlyNotEnforced]
+    } else {
+        Vec::new()
+    }
 }
 
 /// Runs a container to its end.

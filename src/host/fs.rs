@@ -2,7 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,29 @@ pub fn remove_file(path: &Path) -> Result<(), FsError> {
 /// The system refuses, for one because the two are on different file systems.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::rename(from, to).map_err(FsError::at("rename to", to))
+}
+
+/// Opens the directory `path` below `root`, and makes what is missing of it where `create` says so.
+/// No symbolic link below `root` is followed, since what is there belongs to a stranger's image.
+///
+/// # Errors
+/// A part of the path is missing, is no directory, or cannot be made.
+pub fn open_beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, FsError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || -> rustix::io::Result<OwnedFd> {
+        let mut directory = rustix::fs::open(root, flags, Mode::empty())?;
+        for part in path {
+            if create {
+                match rustix::fs::mkdirat(&directory, part, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            directory = rustix::fs::openat(&directory, part, flags, Mode::empty())?;
+        }
+        Ok(directory)
+    };
+    open().map_err(|error| FsError::at("open directory", &root.join(path))(error.into()))
 }
 
 /// Writes a file so that it appears under its name whole or not at all: written beside it,

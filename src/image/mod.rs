@@ -1,5 +1,6 @@
 //! Workflows on images: what `udocker pull`, `verify` and their like do, without the terminal.
 
+mod arrivals;
 mod error;
 mod import;
 mod load;
@@ -8,6 +9,7 @@ mod pull;
 mod save;
 mod verify;
 
+pub use arrivals::{Arrivals, ArrivingBlob, ArrivingContent};
 pub use error::ImageError;
 pub use import::{ImportSource, import, imported_config};
 pub use load::{LoadSource, load};

@@ -5,11 +5,12 @@ use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::ImageError;
+use super::{Arrivals, ImageError};
+use crate::host::fs::read_limited;
 use crate::oci::{ConfigSource, Descriptor, Digest, ImageConfig, Platform, Reference, RegistryUrl};
 use crate::progress::Progress;
 use crate::registry::{BlobSink, Client, ResolvedImage};
-use crate::store::{Image, StagedBlob, Staging, Store, StoreError};
+use crate::store::{CONFIG_MAX_BYTES, Image, StagedBlob, Staging, Store, StoreError};
 
 /// Blobs fetched at the same time. More do not help on one connection to one server, and each
 /// costs buffers.
@@ -29,7 +30,8 @@ pub struct PullRequest<'a> {
     pub default_registry: &'a RegistryUrl,
 }
 
-/// Pulls an image. Blobs that are in the store already are not fetched again.
+/// Pulls an image. Blobs that are in the store already are not fetched again. `arrivals` learns
+/// what there is as it comes in.
 ///
 /// # Errors
 /// The registry does not have it or sends something else; the store cannot be written. What has
@@ -38,8 +40,11 @@ pub fn pull(
     store: &Store,
     client: &Client,
     request: &PullRequest<'_>,
+    arrivals: &Arrivals,
     progress: &dyn Progress,
 ) -> Result<Image, ImageError> {
+    // Whoever waits for an arrival must not wait for ever, however this ends.
+    let _end = EndOnDrop(arrivals);
     store.ensure()?;
     let registry = request.reference.registry(request.default_registry);
     let repositories = request
@@ -51,17 +56,23 @@ pub fn pull(
         &request.reference.version(),
         request.platform,
     )?;
-    let source = Source {
+    let pull = Pull {
+        store,
         client,
         registry: &registry,
         repository: &resolved.repository,
+        arrivals,
+        progress,
     };
-    let blobs = wanted_blobs(&resolved);
-    let digests: Vec<Digest> = blobs.iter().map(|blob| blob.digest.clone()).collect();
+    let layers = unique(&resolved.manifest.layers);
+    let mut digests: Vec<Digest> = layers.iter().map(|layer| layer.digest.clone()).collect();
+    if let ConfigSource::Blob(config) = &resolved.manifest.config {
+        digests.push(config.digest.clone());
+    }
     let name = request.reference.local_name();
     for attempt in 1.. {
-        fetch_all(store, &source, &blobs, progress)?;
-        check_config(store, &resolved, request.platform)?;
+        pull.fetch_config(&resolved, request.platform)?;
+        pull.fetch_all(&layers)?;
         match store.publish_image(&name, &resolved.bytes, &digests) {
             Err(StoreError::BlobVanished(_)) if attempt < PUBLISH_TRIES => {}
             result => return Ok(result?),
@@ -70,122 +81,133 @@ pub fn pull(
     unreachable!("the loop ends by returning")
 }
 
-struct Source<'a> {
-    client: &'a Client,
-    registry: &'a RegistryUrl,
-    repository: &'a str,
+struct EndOnDrop<'a>(&'a Arrivals);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
-/// Every blob once, the configuration first: it is small, and without it the rest is useless.
-fn wanted_blobs(resolved: &ResolvedImage) -> Vec<Descriptor> {
-    let config = match &resolved.manifest.config {
-        ConfigSource::Blob(descriptor) => Some(descriptor),
-        ConfigSource::Inline(_) => None,
-    };
+/// Every blob once; some images have the same layer twice.
+fn unique(layers: &[Descriptor]) -> Vec<&Descriptor> {
     let mut seen = BTreeSet::new();
-    config
-        .into_iter()
-        .chain(&resolved.manifest.layers)
-        .filter(|descriptor| seen.insert(descriptor.digest.clone()))
-        .cloned()
+    layers
+        .iter()
+        .filter(|layer| seen.insert(&layer.digest))
         .collect()
 }
 
-/// Fetches blobs, several at a time; the first failure ends the others at their next blob.
-fn fetch_all(
-    store: &Store,
-    source: &Source<'_>,
-    blobs: &[Descriptor],
-    progress: &dyn Progress,
-) -> Result<(), ImageError> {
-    let queue = Mutex::new(blobs.iter());
-    let failed = AtomicBool::new(false);
-    let work = || -> Result<(), ImageError> {
-        while !failed.load(Ordering::Relaxed) {
-            let next = queue.lock().map(|mut queue| queue.next()).unwrap_or(None);
-            let Some(blob) = next else { break };
-            fetch(store, source, blob, progress)
-                .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..PARALLEL_DOWNLOADS.min(blobs.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-    })
+struct Pull<'a> {
+    store: &'a Store,
+    client: &'a Client,
+    registry: &'a RegistryUrl,
+    repository: &'a str,
+    arrivals: &'a Arrivals,
+    progress: &'a dyn Progress,
 }
 
-fn fetch(
-    store: &Store,
-    source: &Source<'_>,
-    blob: &Descriptor,
-    progress: &dyn Progress,
-) -> Result<(), ImageError> {
-    if store.blobs().contains(&blob.digest) {
-        return Ok(());
+impl Pull<'_> {
+    /// Fetches the configuration, and refuses one that is damaged or for another platform before
+    /// the layers are fetched.
+    fn fetch_config(&self, resolved: &ResolvedImage, wanted: &Platform) -> Result<(), ImageError> {
+        let ConfigSource::Blob(descriptor) = &resolved.manifest.config else {
+            return Ok(());
+        };
+        self.fetch(descriptor)?;
+        let path = self.store.layout().blob(&descriptor.digest);
+        let bytes = read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?;
+        let config = ImageConfig::parse(&bytes).map_err(|source| ImageError::Config {
+            digest: descriptor.digest.clone(),
+            source,
+        })?;
+        if let Some(found) = &config.platform
+            && wanted.distance(found).is_none()
+        {
+            return Err(ImageError::Platform {
+                wanted: wanted.to_string(),
+                found: found.to_string(),
+            });
+        }
+        let layers = resolved.manifest.layers.iter();
+        let layers: Vec<Digest> = layers.map(|layer| layer.digest.clone()).collect();
+        self.arrivals.has_content(bytes, &layers);
+        Ok(())
     }
-    let Staging::Needed(staged) = store.blobs().stage(&blob.digest)? else {
-        return Ok(());
-    };
-    let label = format!("downloading {}", blob.digest.short());
-    let task = progress.begin(&label, blob.size);
-    let mut sink = StoreSink(staged);
-    source.client.fetch_blob(
-        source.registry,
-        source.repository,
-        blob,
-        &mut sink,
-        task.as_ref(),
-    )?;
-    sink.0.publish()?;
-    Ok(())
+
+    /// Fetches blobs, several at a time; the first failure ends the others at their next blob.
+    fn fetch_all(&self, blobs: &[&Descriptor]) -> Result<(), ImageError> {
+        let queue = Mutex::new(blobs.iter());
+        let failed = AtomicBool::new(false);
+        let work = || -> Result<(), ImageError> {
+            while !failed.load(Ordering::Relaxed) {
+                let next = queue.lock().map(|mut queue| queue.next()).unwrap_or(None);
+                let Some(blob) = next else { break };
+                self.fetch(blob)
+                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..PARALLEL_DOWNLOADS.min(blobs.len()))
+                .map(|_| scope.spawn(work))
+                .collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| match worker.join() {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+        })
+    }
+
+    fn fetch(&self, blob: &Descriptor) -> Result<(), ImageError> {
+        if !self.store.blobs().contains(&blob.digest)
+            && let Staging::Needed(staged) = self.store.blobs().stage(&blob.digest)?
+        {
+            let label = format!("downloading {}", blob.digest.short());
+            let task = self.progress.begin(&label, blob.size);
+            let mut sink = StoreSink {
+                staged,
+                digest: &blob.digest,
+                arrivals: self.arrivals,
+            };
+            self.client.fetch_blob(
+                self.registry,
+                self.repository,
+                blob,
+                &mut sink,
+                task.as_ref(),
+            )?;
+            sink.staged.publish()?;
+        }
+        let path = self.store.layout().blob(&blob.digest);
+        self.arrivals.is_whole(&blob.digest, &path);
+        Ok(())
+    }
 }
 
 /// Lets the registry client write into the store; neither knows the other.
-struct StoreSink(StagedBlob);
+struct StoreSink<'a> {
+    staged: StagedBlob,
+    digest: &'a Digest,
+    arrivals: &'a Arrivals,
+}
 
-impl BlobSink for StoreSink {
+impl BlobSink for StoreSink<'_> {
     fn existing(&mut self) -> io::Result<Box<dyn Read + '_>> {
-        Ok(Box::new(self.0.existing()?))
+        Ok(Box::new(self.staged.existing()?))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        self.staged.write_all(bytes)?;
+        self.arrivals
+            .has_bytes(self.digest, self.staged.path(), self.staged.len());
+        Ok(())
     }
 
     fn restart(&mut self) -> io::Result<()> {
-        self.0.restart()
-    }
-}
-
-/// Refuses an image whose configuration is damaged or for another platform, before it is listed.
-fn check_config(
-    store: &Store,
-    resolved: &ResolvedImage,
-    wanted: &Platform,
-) -> Result<(), ImageError> {
-    let ConfigSource::Blob(descriptor) = &resolved.manifest.config else {
-        return Ok(());
-    };
-    let path = store.layout().blob(&descriptor.digest);
-    let bytes = crate::host::fs::read_limited(&path, crate::store::CONFIG_MAX_BYTES)
-        .map_err(StoreError::from)?;
-    let config = ImageConfig::parse(&bytes).map_err(|source| ImageError::Config {
-        digest: descriptor.digest.clone(),
-        source,
-    })?;
-    match &config.platform {
-        Some(found) if wanted.distance(found).is_none() => Err(ImageError::Platform {
-            wanted: wanted.to_string(),
-            found: found.to_string(),
-        }),
-        _ => Ok(()),
+        self.arrivals.has_restarted(self.digest);
+        self.staged.restart()
     }
 }

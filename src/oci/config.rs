@@ -112,6 +112,16 @@ impl ImageConfig {
         })
     }
 
+    /// The diff_ids of as many layers. Old images have none, or not one per layer; then there is
+    /// nothing to compare.
+    pub fn diff_ids_of(&self, layers: usize) -> Vec<Option<DiffId>> {
+        if self.diff_ids.len() == layers {
+            self.diff_ids.iter().cloned().map(Some).collect()
+        } else {
+            vec![None; layers]
+        }
+    }
+
     /// The platform as udocker.py prints it: `unknown` stands for what is missing.
     pub fn platform_text(&self) -> String {
         self.platform

@@ -197,7 +197,7 @@ impl Client {
 
     /// Sends a request to the registry by https or, where `insecure` allows it and nothing else
     /// answers, by http.
-    fn exchange(
+    pub(super) fn exchange(
         &self,
         registry: &RegistryUrl,
         prepare: &dyn Fn(&Url) -> Request,

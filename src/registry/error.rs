@@ -50,6 +50,20 @@ pub enum RegistryError {
         /// What is wrong with it.
         source: url::ParseError,
     },
+    /// The address of an index that is none.
+    #[error("'{index}' is not the address of an index: {reason}")]
+    Index {
+        /// What was given.
+        index: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Neither a search nor a catalogue.
+    #[error("'{place}' offers no search")]
+    NoSearch {
+        /// The index or registry.
+        place: String,
+    },
     /// No answer.
     #[error("cannot reach '{url}': {source}")]
     Unreachable {
@@ -247,6 +261,16 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether the registry, or the token server it names, turned the user's login down.
+    pub fn is_rejection(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::BadCredentials { .. }
+                | RegistryError::LoginRequired { .. }
+                | RegistryError::Denied { .. }
+        )
+    }
+
     /// Whether another name for the same image is worth a try: the registry does not have this
     /// one, or does not tell strangers whether it has it.
     pub(super) fn is_absent(&self) -> bool {
@@ -416,7 +440,7 @@ pub(super) fn clean(text: &str) -> String {
 }
 
 /// Characters that turn the direction of text or hide in it.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
@@ -453,6 +477,10 @@ fn list(items: &[String]) -> String {
 fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
+        // Beneath this the resolver speaks of its queries.
+        if cause.to_string() == "dns error" {
+            return "the name of the host cannot be resolved".to_string();
+        }
         cause = source;
     }
     clean(&cause.to_string())

@@ -7,7 +7,8 @@
 //! ```text
 //! client   what a caller asks for ──┬─ resolve    index → image for a platform
 //!                                   ├─ blob       streamed, checked, resumed
-//!                                   └─ listing    tags and catalogue, page by page
+//!                                   ├─ listing    tags and catalogue, page by page
+//!                                   └─ search     Docker Hub, Quay, or the catalogue
 //! auth     challenge → login or token, kept until it expires
 //! transport  one HTTP exchange: redirects, retries, TLS, proxies
 //! ```
@@ -25,6 +26,7 @@ mod proxy;
 mod redirect;
 mod resolve;
 mod retry;
+mod search;
 mod time;
 mod tls;
 mod token;
@@ -38,4 +40,5 @@ pub use manifest::FetchedManifest;
 pub use proxy::Proxies;
 pub use resolve::ResolvedImage;
 pub use retry::RetryPolicy;
+pub use search::{FoundRepository, Search, SearchPlace};
 pub use tls::TrustedCertificates;

@@ -54,13 +54,25 @@ impl Client {
         version: &Version,
         platform: &Platform,
     ) -> Result<ResolvedImage, RegistryError> {
+        let (repository, fetched) = self.find_manifest(registry, repositories, version)?;
+        Search::new(self, registry, repository, platform).start(fetched, version)
+    }
+
+    /// Fetches what a tag or digest names, an image or an index, and tells which of
+    /// `repositories`, tried in order, has it.
+    ///
+    /// # Errors
+    /// As [`Client::fetch_manifest`], for the first of them.
+    pub fn find_manifest<'a>(
+        &self,
+        registry: &RegistryUrl,
+        repositories: &'a [String],
+        version: &Version,
+    ) -> Result<(&'a str, FetchedManifest), RegistryError> {
         let mut first_error = None;
         for repository in repositories {
             match self.fetch_manifest(registry, repository, version) {
-                Ok(fetched) => {
-                    return Search::new(self, registry, repository, platform)
-                        .start(fetched, version);
-                }
+                Ok(fetched) => return Ok((repository, fetched)),
                 Err(error) if error.is_absent() => {
                     first_error.get_or_insert(error);
                 }

@@ -119,10 +119,15 @@ pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<
         Err(Errno::ACCESS) => {}
         other => return Ok(other?),
     }
+    set_mode(parent, name, Mode::RWXU)?;
+    Ok(open()?)
+}
+
+/// Sets the mode of `name` in `parent`, which is no symbolic link.
+pub(super) fn set_mode(parent: BorrowedFd<'_>, name: &CStr, mode: Mode) -> io::Result<()> {
     // Changing the mode by name would follow a link that somebody puts there meanwhile.
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     let by_handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
-    rustix::fs::chmod(by_handle, Mode::RWXU)?;
-    Ok(open()?)
+    Ok(rustix::fs::chmod(by_handle, mode)?)
 }

@@ -107,9 +107,13 @@ impl Directories {
     }
 
     fn let_go(&mut self, is_over: impl Fn(&Open) -> bool) -> Result<(), Failure> {
-        for open in self.open.values().filter(|open| is_over(open)) {
-            rustix::fs::futimens(&open.fd, &modified_at(open.mtime))
-                .map_err(Failure::at("set the time of a directory of", b""))?;
+        for (inode, open) in self.open.iter().filter(|(_, open)| is_over(open)) {
+            rustix::fs::futimens(&open.fd, &modified_at(open.mtime)).map_err(|error| {
+                let mut paths = self.paths.iter();
+                let path = paths.find(|(_, known)| known.inode == *inode);
+                let path = path.map_or(&b"."[..], |(path, _)| path);
+                Failure::at("set the time of", path)(error)
+            })?;
         }
         self.open.retain(|_, open| !is_over(open));
         let open = &self.open;

@@ -110,7 +110,8 @@ impl Feed {
 
     /// Sends one layer; returns whether more are wanted.
     fn layer(&mut self, layer: Layer<'_>, progress: &dyn Progress) -> bool {
-        let task = progress.begin(&layer.name, layer.size);
+        let label = format!("unpacking {}", layer.name);
+        let task = progress.begin(&label, layer.size);
         if self.pieces.send(Piece::Begin(layer.name)).is_err() {
             return false;
         }

@@ -3,9 +3,9 @@
 //! [`apply_layers`] unpacks an image's layers one over the other, as the OCI image specification
 //! says, for a user without privilege: every file is the caller's, device nodes are left out, and
 //! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
-//! holds can reach outside the root. [`remove_tree`] removes such a tree, and [`tree_size`]
-//! measures it, [`pack_tree`] makes an archive of it, [`copy_tree`] a copy. [`check_layer`] reads a
-//! layer as [`apply_layers`] would, and writes nothing.
+//! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`] measures
+//! it, [`make_accessible`] mends its modes, [`pack_tree`] makes an archive of it, and [`copy_tree`]
+//! a copy. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
 //!
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
@@ -15,6 +15,7 @@
 //!
 //! Source: OCI image-spec v1.1, "Image Layer Filesystem Changeset".
 
+mod access;
 mod apply;
 mod check;
 mod copy;
@@ -31,6 +32,7 @@ mod tar;
 mod walk;
 mod writers;
 
+pub use access::make_accessible;
 pub use check::{Checked, check_layer};
 pub use copy::copy_tree;
 pub use entry::{EntryError, ShownPath};

@@ -163,8 +163,6 @@ pub enum Preparation {
 /// Something the user should know, though it does not stop the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// PRoot knows no read-only binds.
-    ReadOnlyNotEnforced,
     /// `--novol` names no volume.
     NotAVolume(String),
     /// The image listens on ports that only root may use.
@@ -174,9 +172,6 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Warning::ReadOnlyNotEnforced => f.write_str(
-                "read-only volumes stay writable: this execution mode cannot enforce `:ro`",
-            ),
             Warning::NotAVolume(name) => write!(f, "`--novol` of '{name}', which is no volume"),
             Warning::PrivilegedPorts(ports) => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();

@@ -2,7 +2,8 @@
 //!
 //! A volume is `HOST[:CONTAINER[:ro|rw]]`. Since both halves may hold colons, the text is cut
 //! only where a `:` is followed by `/`; an end that is one of Docker's option words is taken off
-//! first. More than one such place is refused rather than guessed.
+//! first. More than one such place is refused rather than guessed, and so is an end after the
+//! second half that looks like an option but is none: more often a slip than part of a name.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -71,6 +72,14 @@ pub enum VolumeError {
     /// The container half is relative.
     #[error("invalid volume '{0}': the path inside the container must be absolute")]
     RelativeTarget(String),
+    /// What follows the second half is no option.
+    #[error("invalid volume '{volume}': '{option}' is neither ro nor rw")]
+    UnknownOption {
+        /// The text given.
+        volume: String,
+        /// What should be an option.
+        option: String,
+    },
     /// The container half is `/`.
     #[error("invalid volume '{0}': the root of the container cannot be replaced")]
     CoversRoot(String),
@@ -92,7 +101,8 @@ impl Volume {
     /// Reads the value of `-v`.
     ///
     /// # Errors
-    /// A half is relative, the target is `/`, or the text can be read in several ways.
+    /// A half is relative, the target is `/`, an option is unknown, or the text can be read in
+    /// several ways.
     pub fn parse(text: &OsStr) -> Result<Volume, VolumeError> {
         let shown = || text.to_string_lossy().into_owned();
         let (paths, access) = split_options(text.as_bytes());
@@ -107,7 +117,7 @@ impl Volume {
                 }
                 None => (paths, paths),
             },
-            [at] => (&paths[..at], &paths[at + 1..]),
+            [at] => (&paths[..at], without_option(&paths[at + 1..], &shown)?),
             _ => return Err(VolumeError::Ambiguous(shown())),
         };
         let source = HostPath::new(OsStr::from_bytes(source)).map_err(|source| {
@@ -156,6 +166,21 @@ impl Volume {
         self.source.as_path() == Path::new(trimmed)
             || Volume::parse(OsStr::new(name))
                 .is_ok_and(|other| other.source == self.source && other.target == self.target)
+    }
+}
+
+/// Returns the container half, unless an end of it after a `:` can only be meant as an option.
+fn without_option<'a>(
+    target: &'a [u8],
+    volume: &dyn Fn() -> String,
+) -> Result<&'a [u8], VolumeError> {
+    let name = target.rsplit(|&byte| byte == b'/').next().unwrap_or(target);
+    match name.iter().position(|&byte| byte == b':') {
+        None => Ok(target),
+        Some(at) => Err(VolumeError::UnknownOption {
+            volume: volume(),
+            option: String::from_utf8_lossy(&name[at + 1..]).into_owned(),
+        }),
     }
 }
 
@@ -250,12 +275,6 @@ pub(super) fn plan_binds(
             plan.warnings.push(Warning::NotAVolume(name.clone()));
         }
     }
-    if wanted
-        .iter()
-        .any(|volume| volume.access == Access::ReadOnly)
-    {
-        plan.warnings.push(Warning::ReadOnlyNotEnforced);
-    }
     // Stable, so that of two equal targets the later one stays later.
     wanted.sort_by_key(|volume| volume.target.depth());
     for volume in wanted {
@@ -322,7 +341,7 @@ mod tests {
             ("/a:/b:ro,Z", "/a", "/b", Access::ReadOnly),
             ("/a:ro", "/a", "/a", Access::ReadOnly),
             ("/a:x:/b", "/a:x", "/b", Access::ReadWrite),
-            ("/a:/b:x", "/a", "/b:x", Access::ReadWrite),
+            ("/a:/b:x/c", "/a", "/b:x/c", Access::ReadWrite),
             ("/a b:/c d", "/a b", "/c d", Access::ReadWrite),
         ] {
             let volume = volume(text);
@@ -340,6 +359,9 @@ mod tests {
             (":/b", "host path must be absolute"),
             ("./a", "host path must be absolute"),
             ("/a:b", "inside the container must be absolute"),
+            ("/a:/b:rx", "'rx' is neither ro nor rw"),
+            ("/a:/b:ro,rx", "'ro,rx' is neither ro nor rw"),
+            ("/a:/b:", "'' is neither ro nor rw"),
             ("/a:/", "root of the container"),
             ("/:/..", "root of the container"),
             ("/", "root of the container"),
@@ -465,15 +487,5 @@ mod tests {
             };
             assert_eq!(plan_binds(&wishes, &root, &host()).is_ok(), fine, "{text}");
         }
-    }
-
-    #[test]
-    fn read_only_is_warned_of_once() {
-        let volumes = [volume("/data:/x:ro"), volume("/data/deep:/y:ro")];
-        let plan = plan(&Wishes {
-            volumes: &volumes,
-            ..Wishes::default()
-        });
-        assert_eq!(plan.warnings, [Warning::ReadOnlyNotEnforced]);
     }
 }

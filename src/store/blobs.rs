@@ -9,7 +9,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::retry_on_intr;
@@ -126,6 +126,11 @@ impl StagedBlob {
         self.len == 0
     }
 
+    /// The file the bytes are in until they are published.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads what an earlier try has left, from the beginning.
     ///
     /// # Errors
@@ -160,8 +165,16 @@ impl StagedBlob {
 }
 
 impl Write for StagedBlob {
+    /// Where the disk is full, what is there so far is removed: it would keep the disk full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all_at(bytes, self.len)?;
+        if let Err(error) = self.file.write_all_at(bytes, self.len) {
+            use io::ErrorKind::{QuotaExceeded, StorageFull};
+            if matches!(error.kind(), StorageFull | QuotaExceeded) {
+                // The error that matters is the first one.
+                let _ = fs::remove_file(&self.path);
+            }
+            return Err(error);
+        }
         self.len += bytes.len() as u64;
         Ok(bytes.len())
     }
@@ -175,7 +188,6 @@ impl Write for StagedBlob {
 mod tests {
     use super::*;
     use crate::store::Store;
-    use std::path::Path;
 
     fn store(directory: &Path) -> Store {
         let store = Store::open(Layout::below(directory));

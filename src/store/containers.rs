@@ -424,6 +424,36 @@ impl Container {
         self.text("execmode").filter(|mode| !mode.is_empty())
     }
 
+    /// Sets the execution mode.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_execmode(&self, mode: &str) -> Result<(), StoreError> {
+        Ok(write_atomic(
+            &self.entry("execmode"),
+            mode.as_bytes(),
+            0o644,
+        )?)
+    }
+
+    /// Whether the host's NVIDIA libraries were put into it.
+    pub fn is_nvidia(&self) -> bool {
+        self.entry("nvidia").exists()
+    }
+
+    /// Marks that the host's NVIDIA libraries were put into it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_nvidia(&self) -> Result<(), StoreError> {
+        set_marker(&self.entry("nvidia"), true)
+    }
+
+    /// The path of something that is kept beside ROOT.
+    pub fn entry(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     fn text(&self, entry: &str) -> Option<String> {
         let bytes = read_limited(&self.directory.join(entry), METADATA_MAX_BYTES).ok()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_string())

@@ -405,12 +405,16 @@ impl Image {
     ) -> Result<ImageContent, StoreError> {
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|error| self.damaged(format!("its configuration is not valid: {error}")))?;
-        // Old images have no diff_ids, or not one per layer; then there is nothing to compare.
-        let has_diff_ids = config_digest.is_some() && config.diff_ids.len() == layers.len();
+        // The layers of form v1 were repacked by whoever loaded them; only a pulled image keeps
+        // the ones its configuration speaks of.
+        let diff_ids = match &config_digest {
+            Some(_) => config.diff_ids_of(layers.len()),
+            None => vec![None; layers.len()],
+        };
         let layers = layers
             .into_iter()
-            .enumerate()
-            .map(|(index, (name, digest))| {
+            .zip(diff_ids)
+            .map(|((name, digest), diff_id)| {
                 if Path::new(&name).components().count() != 1 || name.starts_with("..") {
                     return Err(self.damaged(format!("impossible layer name '{name}'")));
                 }
@@ -418,7 +422,6 @@ impl Image {
                 if !path.is_file() {
                     return Err(self.damaged(format!("layer '{name}' is missing")));
                 }
-                let diff_id = has_diff_ids.then(|| config.diff_ids[index].clone());
                 Ok(LayerFile {
                     path,
                     digest,

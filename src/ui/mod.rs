@@ -6,7 +6,9 @@
 mod json;
 mod printer;
 mod progress;
+mod prompt;
 
 pub use json::pretty_json;
-pub use printer::{Printer, Verbosity};
+pub use printer::{Printer, Verbosity, page_lines};
 pub use progress::TerminalProgress;
+pub use prompt::{ask, ask_secret, read_line};

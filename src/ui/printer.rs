@@ -22,6 +22,16 @@ pub struct Printer {
     verbosity: Verbosity,
 }
 
+/// How many lines of results fit on the terminal with a question below; `None` where nobody
+/// reads and answers there.
+pub fn page_lines() -> Option<usize> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_row).saturating_sub(2).max(1))
+}
+
 impl Printer {
     /// A printer that says as much as `verbosity`.
     pub fn new(verbosity: Verbosity) -> Printer {

@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use udocker::oci::Digest;
 
-use crate::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::image::ImageBuilder;
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::sandbox::Sandbox;
 
 /// A layer with one file.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::archives::{root_of, tool};
-use crate::layer_builder::{LayerBuilder, MTIME, TarEntry};
+use crate::support::layer_builder::{LayerBuilder, MTIME, TarEntry};
 use crate::support::sandbox::Sandbox;
 use crate::tree;
 

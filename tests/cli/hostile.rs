@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::archives::{DockerArchive, layer, store_state, two_layers};
-use crate::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::sandbox::Sandbox;
 
 fn archive() -> DockerArchive {

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::archives::{DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers};
-use crate::layer_builder::LayerBuilder;
+use crate::support::layer_builder::LayerBuilder;
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 

@@ -8,9 +8,6 @@
     reason = "a test binary has no readers of its documentation, and may panic anywhere"
 )]
 
-#[path = "../support/layer_builder.rs"]
-#[allow(dead_code, reason = "shared with other test binaries")]
-mod layer_builder;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../e2e/tree.rs"]

@@ -2,13 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::prepared::{DISTRO, Distro, storage};
-use crate::registry::{Guard, Registry, Transport};
+use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::sandbox::{Sandbox, Started};
 
 /// Whether some process on this machine has `marker` among its arguments.
@@ -56,15 +55,33 @@ fn terminating_signals_end_everything_inside() {
     let Some(distro) = Distro::shared() else {
         return;
     };
-    for (number, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, Signal::HUP)] {
+    // Alone, SIGINT ends no shell that waits for a program: see what a terminal does below.
+    for (number, signal) in [(1, Signal::TERM), (2, Signal::HUP), (3, Signal::QUIT)] {
         let marker = marker(number);
         let started = start_sleepers(&distro, &marker);
         started.signal(signal);
-        let status = started.wait();
-        let code = status.code().unwrap_or(128 + status.signal().unwrap_or(0));
-        assert_eq!(code, 128 + signal.as_raw(), "{signal:?}");
+        ended_by(signal, started);
         wait_until("nothing inside is left", || !is_alive(&marker));
     }
+}
+
+#[test]
+fn control_c_ends_everything_inside() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let marker = marker(4);
+    let started = start_sleepers(&distro, &marker);
+    started.signal_group(Signal::INT);
+    ended_by(Signal::INT, started);
+    wait_until("nothing inside is left", || !is_alive(&marker));
+}
+
+#[track_caller]
+fn ended_by(signal: Signal, started: Started) {
+    let status = started.wait();
+    let code = status.code().unwrap_or(128 + status.signal().unwrap_or(0));
+    assert_eq!(code, 128 + signal.as_raw(), "{signal:?}");
 }
 
 #[test]
@@ -93,72 +110,82 @@ fn a_signal_reaches_a_guest_that_handles_it() {
     assert_eq!(started.wait().code(), Some(9));
 }
 
+/// How often a run is killed before it may come to its end.
+const KILLS: usize = 8;
+
+/// Starts runs that `start` gives and kills them at different moments, until [`KILLS`] were hit;
+/// `check` looks at what each left. A run that was faster is undone by `undo`, and the next ones
+/// are killed earlier.
+fn kill_at_many_moments(start: impl Fn() -> Started, check: impl Fn(), undo: impl Fn()) {
+    // A machine where nothing can be hit in so many tries is no test.
+    let mut longest = Duration::from_millis(1000);
+    let mut killed = 0;
+    for attempt in 0..10 * KILLS {
+        if killed == KILLS {
+            return;
+        }
+        let process = start();
+        // From the very beginning to the longest delay, in an order that jumps about.
+        let delay = longest.mul_f64((attempt * 7 % 19) as f64 / 19.0);
+        std::thread::sleep(delay);
+        let _ = rustix::process::kill_process(process.pid(), Signal::KILL);
+        if process.wait().success() {
+            longest = delay;
+            undo();
+        } else {
+            killed += 1;
+            check();
+        }
+    }
+    panic!("only {killed} runs were interrupted");
+}
+
+/// Asserts that a listing has no line but its header.
+#[track_caller]
+fn lists_nothing(sandbox: &Sandbox, command: &str) {
+    let listed = sandbox.udocker([command]).run().succeeds();
+    assert_eq!(listed.text().lines().count(), 1, "{listed:#?}");
+}
+
 #[test]
 fn a_killed_pull_leaves_nothing_listed_and_the_next_one_succeeds() {
     let Some(storage) = storage() else { return };
-    let registry = Registry::start(&storage.path, Transport::Http, Guard::Open);
+    let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let sandbox = Sandbox::new();
     let image = registry.reference(DISTRO);
-    let mut killed = 0;
-    for delay in [0, 20, 60, 150, 400, 1000] {
-        let process = sandbox.udocker(["-q", "pull", &image]).spawn();
-        wait_until("the pull has begun", || {
-            sandbox.store().join("layers").is_dir()
-        });
-        std::thread::sleep(Duration::from_millis(delay));
-        // It may have come to its end before the longest delays.
-        let _ = rustix::process::kill_process(process.pid(), Signal::KILL);
-        if process.wait().success() {
-            break;
-        }
-        killed += 1;
-        let listed = sandbox.udocker(["images"]).run().succeeds();
-        assert_eq!(
-            listed.text().lines().count(),
-            1,
-            "only the header: {listed:#?}"
-        );
-    }
-    assert!(killed > 0, "no pull was interrupted");
+    kill_at_many_moments(
+        || sandbox.udocker(["-q", "pull", &image]).spawn(),
+        || lists_nothing(&sandbox, "images"),
+        || {
+            sandbox.udocker(["rmi", &image]).run().succeeds();
+        },
+    );
     sandbox.udocker(["pull", &image]).run().succeeds();
     sandbox.udocker(["verify", &image]).run().succeeds();
-    let names = names_below(&sandbox.store().join("layers"));
+    let left = sandbox.leftovers();
     assert_eq!(
-        names.len(),
-        4,
-        "three layers and the configuration, nothing else: {names:?}"
+        left.len(),
+        1 + 4,
+        "the image, three layers and the configuration, nothing else: {left:?}"
     );
 }
 
 #[test]
 fn a_killed_create_leaves_nothing_listed_and_the_next_one_succeeds() {
     let Some(storage) = storage() else { return };
-    let registry = Registry::start(&storage.path, Transport::Http, Guard::Open);
+    let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let sandbox = Sandbox::new();
     let image = registry.reference(DISTRO);
     sandbox.udocker(["pull", &image]).run().succeeds();
-    let mut killed = 0;
-    for delay in [0, 20, 100, 400, 1000] {
-        let process = sandbox.udocker(["create", "--name=again", &image]).spawn();
-        wait_until("the create has begun", || {
-            !names_below(&sandbox.store().join("containers")).is_empty()
-        });
-        std::thread::sleep(Duration::from_millis(delay));
-        let _ = rustix::process::kill_process(process.pid(), Signal::KILL);
-        if process.wait().success() {
+    let before = sandbox.leftovers();
+    kill_at_many_moments(
+        || sandbox.udocker(["create", "--name=again", &image]).spawn(),
+        || lists_nothing(&sandbox, "ps"),
+        || {
             sandbox.udocker(["rm", "again"]).run().succeeds();
-            continue;
-        }
-        killed += 1;
-        let listed = sandbox.udocker(["ps"]).run().succeeds();
-        assert_eq!(
-            listed.text().lines().count(),
-            1,
-            "only the header: {listed:#?}"
-        );
-    }
-    assert!(killed > 0, "no create was interrupted");
-    sandbox
+        },
+    );
+    let made = sandbox
         .udocker(["create", "--name=again", &image])
         .run()
         .succeeds();
@@ -166,12 +193,11 @@ fn a_killed_create_leaves_nothing_listed_and_the_next_one_succeeds() {
         .udocker(["run", "--nobanner", "again", "true"])
         .run()
         .succeeds();
-    let names = names_below(&sandbox.store().join("containers"));
-    assert_eq!(
-        names.len(),
-        2,
-        "the container and its name, nothing else: {names:?}"
-    );
+    let containers = sandbox.store().join("containers");
+    let mut expected = before;
+    expected.extend([containers.join(made.text()), containers.join("again")]);
+    expected.sort();
+    assert_eq!(sandbox.leftovers(), expected);
 }
 
 #[test]
@@ -200,13 +226,4 @@ fn two_creates_at_once_make_two_working_containers() {
             .prints("works");
         workplace.udocker(["rm", id]).run().succeeds();
     }
-}
-
-fn names_below(directory: &Path) -> Vec<String> {
-    std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
 }

@@ -4,11 +4,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::registry::{Guard, Registry, Transport, tool};
 use crate::support::image::ImageBuilder;
+use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::requirement::{has_tools, skip};
 use crate::support::sandbox::{Invocation, Sandbox, Workplace, make_removable};
 
@@ -21,7 +22,7 @@ pub const BUSYBOX: &str = "lab/busybox:1";
 pub struct Prepared {
     /// What `build` filled.
     pub path: PathBuf,
-    _shared: File,
+    _users: File,
 }
 
 /// Returns the directory `name`, made by `build` unless one with the same `stamp` is there.
@@ -31,26 +32,32 @@ fn prepare(name: &str, stamp: &str, build: impl Fn(&Path)) -> Prepared {
     fs::create_dir_all(&root).expect("a writable temporary directory");
     let (path, stamp_path) = (root.join(name), root.join(format!("{name}.stamp")));
     let is_current = || fs::read_to_string(&stamp_path).is_ok_and(|found| found == stamp);
-    let lock = File::create(root.join(format!("{name}.lock"))).expect("a lock file");
+    let open = |ending: &str| {
+        File::create(root.join(format!("{name}.{ending}"))).expect("a writable temporary directory")
+    };
+    // Two locks, so that who waits to build need not wait for those who use what another built.
+    let (users, builders) = (open("users"), open("builders"));
     loop {
-        flock(&lock, FlockOperation::LockShared).expect("a lock");
+        flock(&users, FlockOperation::LockShared).expect("a lock");
         if is_current() {
             return Prepared {
                 path,
-                _shared: lock,
+                _users: users,
             };
         }
-        flock(&lock, FlockOperation::Unlock).expect("a lock");
-        flock(&lock, FlockOperation::LockExclusive).expect("a lock");
+        flock(&users, FlockOperation::Unlock).expect("a lock");
+        flock(&builders, FlockOperation::LockExclusive).expect("a lock");
         if !is_current() {
+            flock(&users, FlockOperation::LockExclusive).expect("a lock");
             let _ = fs::remove_file(&stamp_path);
             make_removable(&path);
             let _ = fs::remove_dir_all(&path);
             fs::create_dir_all(&path).expect("a writable temporary directory");
             build(&path);
             fs::write(&stamp_path, stamp).expect("a writable temporary directory");
+            flock(&users, FlockOperation::Unlock).expect("a lock");
         }
-        flock(&lock, FlockOperation::Unlock).expect("a lock");
+        flock(&builders, FlockOperation::Unlock).expect("a lock");
     }
 }
 
@@ -72,15 +79,15 @@ fn distro_layout() -> Option<(PathBuf, String)> {
 /// The storage of a registry that holds [`DISTRO`] and [`BUSYBOX`].
 pub fn storage() -> Option<Prepared> {
     let (layout, stamp) = distro_layout()?;
-    if !has_tools(&["docker-registry", "skopeo", "openssl", "htpasswd"]) {
+    if !has_tools(&["docker-registry", "skopeo", "htpasswd"]) {
         return None;
     }
     Some(prepare("registry", &stamp, |path| {
-        let registry = Registry::start(path, Transport::Http, Guard::Open);
-        registry.push(&layout, "latest", DISTRO);
+        let registry = RegistryServer::over(path, Auth::None, false);
+        registry.push_layout(&layout, "latest", DISTRO);
         let busybox = tempfile::tempdir().expect("a temporary directory");
         ImageBuilder::busybox().write_layout(busybox.path(), "latest");
-        registry.push(busybox.path(), "latest", BUSYBOX);
+        registry.push_layout(busybox.path(), "latest", BUSYBOX);
     }))
 }
 
@@ -91,12 +98,13 @@ pub fn umoci_tree() -> Option<Prepared> {
         return None;
     }
     let mut tree = prepare("umoci", &stamp, |path| {
-        let image = format!("{}:latest", layout.display());
-        let bundle = path.join("bundle").display().to_string();
-        tool(
-            "umoci",
-            &["unpack", "--rootless", "--image", &image, &bundle],
-        );
+        let unpacked = Command::new("umoci")
+            .args(["unpack", "--rootless", "--image"])
+            .arg(format!("{}:latest", layout.display()))
+            .arg(path.join("bundle"))
+            .output()
+            .expect("umoci is installed");
+        assert!(unpacked.status.success(), "umoci: {unpacked:?}");
     });
     tree.path.push("bundle/rootfs");
     Some(tree)
@@ -144,7 +152,7 @@ impl Distro {
             program.mtime_nsec()
         );
         let prepared = prepare("store", &stamp, |path| {
-            let registry = Registry::start(&storage.path, Transport::Http, Guard::Open);
+            let registry = RegistryServer::over(&storage.path, Auth::None, false);
             let image = registry.reference(DISTRO);
             let workplace = Sandbox::at(path);
             workplace.udocker(["pull", &image]).run().succeeds();

@@ -8,7 +8,7 @@ use udocker::oci::{Credential, Secret, Version};
 use udocker::registry::{Client, LoginCheck, RegistryError};
 
 use super::client::{anonymous, descriptor, fetch, options, registry, with_credential, with_login};
-use super::fake_registry::{FakeRegistry, Received, Reply};
+use crate::support::fake_registry::{FakeRegistry, Received, Reply};
 
 const BLOB: &[u8] = b"some bytes";
 

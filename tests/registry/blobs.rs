@@ -6,14 +6,15 @@ use udocker::progress::Silent;
 use udocker::registry::{BlobFault, RegistryError};
 
 use super::client::{FullDisk, anonymous, descriptor, fetch, registry};
-use super::fake_registry::{FakeRegistry, Reply};
+use crate::support::fake_registry::{FakeRegistry, Reply};
 
 const BLOB: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 fn ranges(server: &FakeRegistry) -> Vec<Option<String>> {
     let requests = server.requests();
-    let range =
-        |request: &super::fake_registry::Received| request.header("range").map(str::to_string);
+    let range = |request: &crate::support::fake_registry::Received| {
+        request.header("range").map(str::to_string)
+    };
     requests.iter().map(range).collect()
 }
 

@@ -5,7 +5,7 @@ use udocker::oci::{Digest, Platform, Version};
 use udocker::registry::{RegistryError, ResolvedImage};
 
 use super::client::{anonymous, registry};
-use super::fake_registry::{FakeRegistry, Reply};
+use crate::support::fake_registry::{FakeRegistry, Reply};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -2,12 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
 
-#[path = "../support/fake_registry.rs"]
-mod fake_registry;
-#[path = "../support/registry_server.rs"]
-mod registry_server;
-#[path = "../support/tls.rs"]
-mod tls;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod auth;
 mod blobs;

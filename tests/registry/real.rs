@@ -7,7 +7,7 @@ use udocker::registry::{
 };
 
 use super::client::{anonymous, options, registry, with_credential, with_login};
-use super::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
+use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
 
 const LAYER: &[u8] = b"the only layer";
 

@@ -8,7 +8,7 @@ use udocker::oci::Version;
 use udocker::registry::{Client, ClientOptions, NoCredentials, Proxies, RegistryError};
 
 use super::client::{anonymous, descriptor, fetch, options, registry, with_login};
-use super::fake_registry::{FakeRegistry, Reply};
+use crate::support::fake_registry::{FakeRegistry, Reply};
 
 const BLOB: &[u8] = b"some bytes";
 

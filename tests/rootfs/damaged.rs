@@ -1,6 +1,6 @@
 //! Archives that lie or end early: refused, saying which layer and entry, and never a hang.
 
-use crate::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::{apply, unpack};
 
 #[test]

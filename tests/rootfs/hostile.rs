@@ -6,7 +6,7 @@ use std::path::Path;
 
 use udocker::rootfs::{RootfsError, Summary, remove_tree};
 
-use crate::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::tree::{assert_same, read_tree};
 use crate::unpack::{Unpacked, apply_to};
 

@@ -1,9 +1,12 @@
 //! Images larger than wanted.
 
+use std::path::Path;
+use std::process::Command;
+
 use udocker::rootfs::Limits;
 
-use crate::layer_builder::{LayerBuilder, TarEntry};
-use crate::unpack::{Unpacked, apply_limited};
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
+use crate::unpack::{Unpacked, apply_limited, apply_to};
 
 #[test]
 fn limits_stop_bombs_before_they_are_written() {
@@ -50,5 +53,69 @@ fn limits_stop_bombs_before_they_are_written() {
         let expected =
             expected.map(|what| format!("layer 'L0' cannot be unpacked: the image has {what}"));
         assert_eq!(message, expected, "{name}");
+    }
+}
+
+/// Set for the process that works on the full disk: where that is.
+const FULL_DISK: &str = "UDOCKER_TEST_FULL_DISK";
+
+#[test]
+fn full_disk_is_told_with_layer_file_and_cause() {
+    if let Some(disk) = std::env::var_os(FULL_DISK) {
+        return unpack_onto_full_disk(disk.as_ref());
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let has_namespaces = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "true"])
+        .status()
+        .is_ok_and(|status| status.success());
+    if !has_namespaces {
+        eprintln!("SKIPPED: no user namespaces to mount a small disk in");
+        return;
+    }
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg(r#"mount -t tmpfs -o size=1m,nr_inodes=100 none "$0" && exec "$@""#)
+        .arg(scratch.path())
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "limits::full_disk_is_told_with_layer_file_and_cause",
+        ])
+        .env(FULL_DISK, scratch.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
+
+fn unpack_onto_full_disk(disk: &Path) {
+    let large = LayerBuilder::new().file("dir/large", vec![b'x'; 4 << 20]);
+    let mut small = LayerBuilder::new();
+    let mut many = LayerBuilder::new();
+    for index in 0..200 {
+        small = small.file("small", vec![b'x'; 1000]);
+        small = small.file(format!("small{}", index % 50), vec![b'x'; 100_000]);
+        many = many.directory(format!("directory{index}"));
+    }
+    for (name, layer, expected) in [
+        ("a large file", large, "cannot write 'dir/large'"),
+        ("small files", small, "cannot write 'small"),
+        ("inodes", many, "cannot create 'directory"),
+    ] {
+        let root = disk.join("root");
+        std::fs::create_dir(&root).unwrap();
+        let message = apply_to(&root, &[LayerBuilder::new().finish(), layer.finish()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with(&format!("layer 'L1' cannot be unpacked: {expected}"))
+                && message.ends_with(": No space left on device (os error 28)"),
+            "{name}: {message}"
+        );
+        udocker::rootfs::remove_tree(&root).unwrap();
     }
 }

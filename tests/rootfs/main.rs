@@ -5,8 +5,8 @@
     reason = "what a test cannot do without is a failure of the test"
 )]
 
-#[path = "../support/layer_builder.rs"]
-mod layer_builder;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod damaged;
 mod hostile;

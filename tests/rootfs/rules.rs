@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::layer_builder::{Format, LayerBuilder, TarEntry, seal};
+use crate::support::layer_builder::{Format, LayerBuilder, TarEntry, seal};
 use crate::tree::{Kind, read_tree};
 use crate::unpack::{apply, unpack};
 
@@ -275,4 +275,69 @@ fn compressed_layers_are_unpacked_and_checked_in_one_pass() {
             "{name}: {wrong}"
         );
     }
+}
+
+#[test]
+fn layers_that_fail_to_come_end_the_work_with_their_error() {
+    use udocker::rootfs::{Layer, Limits, RootfsError, apply_layers};
+    #[derive(Debug, PartialEq)]
+    struct Lost(String);
+    impl From<RootfsError> for Lost {
+        fn from(error: RootfsError) -> Lost {
+            Lost(error.to_string())
+        }
+    }
+    let layer = LayerBuilder::new()
+        .file("file", vec![b'x'; 1_000_000])
+        .finish();
+    let unpacked = crate::unpack::Unpacked::empty();
+    let layers = [
+        Ok(Layer {
+            name: "L0".to_string(),
+            source: Box::new(&layer[..]),
+            diff_id: None,
+            size: None,
+        }),
+        Err(Lost("the connection".to_string())),
+    ];
+    let silent = udocker::progress::Silent;
+    let result = apply_layers(&unpacked.root, layers, Limits::default(), &silent);
+    assert_eq!(result, Err(Lost("the connection".to_string())));
+}
+
+#[test]
+fn progress_counts_the_bytes_of_every_layer() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use udocker::progress::{Progress, Task};
+    use udocker::rootfs::{Layer, Limits, RootfsError, apply_layers};
+    #[derive(Default)]
+    struct Counter(Arc<AtomicU64>);
+    impl Progress for Counter {
+        fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Task> {
+            assert_eq!((label, total), ("unpacking L0", Some(1_001_984)));
+            Box::new(Counter(Arc::clone(&self.0)))
+        }
+        fn note(&self, _message: &str) {}
+    }
+    impl Task for Counter {
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fn reset(&self, _bytes: u64) {}
+    }
+    let layer = LayerBuilder::new()
+        .file("file", vec![b'x'; 1_000_000])
+        .finish();
+    let unpacked = crate::unpack::Unpacked::empty();
+    let layers = [Ok::<_, RootfsError>(Layer {
+        name: "L0".to_string(),
+        source: Box::new(&layer[..]),
+        diff_id: None,
+        size: Some(layer.len() as u64),
+    })];
+    let counter = Counter::default();
+    let summary = apply_layers(&unpacked.root, layers, Limits::default(), &counter).unwrap();
+    assert_eq!(counter.0.load(Ordering::Relaxed), layer.len() as u64);
+    assert_eq!((summary.entries, summary.bytes), (1, 1_000_000));
 }

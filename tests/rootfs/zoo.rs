@@ -1,6 +1,6 @@
 //! Layers of every kind, unpacked as umoci unpacks them.
 
-use crate::layer_builder::{Format, LayerBuilder, TarEntry};
+use crate::support::layer_builder::{Format, LayerBuilder, TarEntry};
 use crate::umoci::assert_as_umoci;
 
 fn layer() -> LayerBuilder {

@@ -18,9 +18,9 @@ use udocker::spec::{
 };
 
 const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: [&str; 20] = [
+const APPLETS: [&str; 21] = [
     "sh", "true", "sleep", "cat", "echo", "id", "ls", "wc", "kill", "env", "pwd", "touch", "dd",
-    "readlink", "test", "head", "uname", "grep", "stat", "mv",
+    "readlink", "test", "head", "ln", "uname", "grep", "stat", "mv",
 ];
 
 pub(crate) struct Sandbox {

@@ -14,10 +14,10 @@ fn volumes_show_host_files() {
     fs::write(sandbox.host("single"), "alone\n").unwrap();
     let data = format!("volume={}:/data", sandbox.host("data").display());
     let single = format!("volume={}:/data/made/s", sandbox.host("single").display());
-    let odd = format!("volume={}:/odd:name!", sandbox.host("data").display());
+    let odd = format!("volume={}:/odd:name!/data", sandbox.host("data").display());
     let same = format!("volume={}", sandbox.host("data").display());
     let script = format!(
-        "cat /data/file /data/made/s /odd:name!/file {}/file; ls /data/made; echo new >/data/deep/n",
+        "cat /data/file /data/made/s /odd:name!/data/file {}/file; ls /data/made; echo new >/data/deep/n",
         sandbox.host("data").display()
     );
     assert_eq!(
@@ -28,6 +28,28 @@ fn volumes_show_host_files() {
         fs::read_to_string(sandbox.host("data/deep/n")).unwrap(),
         "new\n"
     );
+}
+
+#[test]
+fn read_only_volumes_resist_every_way_to_write() {
+    let sandbox = Sandbox::new();
+    // A path with a colon is none of PRoot's business any more.
+    fs::create_dir_all(sandbox.host("da:ta/rw")).unwrap();
+    fs::write(sandbox.host("da:ta/file"), "content\n").unwrap();
+    let read_only = format!("volume={}:/d:ro", sandbox.host("da:ta").display());
+    let writable = format!("volume={}:/d/rw", sandbox.host("da:ta/rw").display());
+    let script = "cat /d/file; echo x >/d/file; echo x >/d/new; mv /d/file /d/other; \
+                  touch /d/file; ln -s /d /tmp/link; echo x >/tmp/link/file; \
+                  cd /d && echo x >file; echo fine >rw/file && cat /d/rw/file /d/file";
+    for mode in ["mode=P1", "mode=P2"] {
+        assert_eq!(
+            sandbox.output(&[mode, &read_only, &writable], script),
+            "content\nfine\ncontent\n",
+            "{mode}"
+        );
+    }
+    let names: Vec<_> = fs::read_dir(sandbox.host("da:ta")).unwrap().collect();
+    assert_eq!(names.len(), 2);
 }
 
 #[test]

@@ -80,12 +80,9 @@ fn commands_that_cannot_run_have_their_own_statuses() {
 #[test]
 fn impossible_wishes_have_status_125() {
     let sandbox = Sandbox::new();
-    fs::create_dir(sandbox.host("a:b")).unwrap();
-    let colon = format!("volume={}:/x", sandbox.host("a:b").display());
     for (option, message) in [
         ("volume=/no/such:/x", "host path '/no/such' does not exist"),
         ("volume=relative:/x", "host path must be absolute"),
-        (colon.as_str(), "colon"),
         ("workdir=/none", "working directory '/none' does not exist"),
         ("kernel=a\\b", "invalid kernel release"),
         ("cpus=1023", "cannot stay on the wanted CPUs"),

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use udocker::oci::Digest;
 
+use super::layer_builder::{LayerBuilder, TarEntry};
+
 /// How a layer's tar is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
@@ -142,49 +144,25 @@ fn busybox_layer() -> Vec<u8> {
         .output()
         .expect("busybox runs");
     let applets = String::from_utf8(applets.stdout).expect("busybox prints ASCII");
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut add = |name: &str, mode: u32, kind: tar::EntryType, content: &[u8], target: &str| {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_mtime(1_600_000_000);
-        header.set_size(content.len() as u64);
-        if target.is_empty() {
-            tar.append_data(&mut header, name, content)
-        } else {
-            tar.append_link(&mut header, name, target)
-        }
-        .expect("writing to memory");
-    };
+    let mut layer = LayerBuilder::new();
     for name in ["bin/", "etc/", "root/", "dev/", "proc/", "sys/", "var/"] {
-        add(name, 0o755, tar::EntryType::Directory, b"", "");
+        layer = layer.directory(name);
     }
-    add("tmp/", 0o1777, tar::EntryType::Directory, b"", "");
-    add("bin/busybox", 0o755, tar::EntryType::Regular, &binary, "");
+    layer = layer.entry(TarEntry::new(b'5', "tmp/").mode(0o1777)).entry(
+        TarEntry::new(b'0', "bin/busybox")
+            .mode(0o755)
+            .content(binary),
+    );
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
-        add(
-            &format!("bin/{applet}"),
-            0o777,
-            tar::EntryType::Symlink,
-            b"",
-            "busybox",
-        );
+        layer = layer.symlink(format!("bin/{applet}"), "busybox");
     }
-    add(
-        "etc/passwd",
-        0o644,
-        tar::EntryType::Regular,
-        b"root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/sh\n",
-        "",
-    );
-    add(
-        "etc/group",
-        0o644,
-        tar::EntryType::Regular,
-        b"root:x:0:\ndaemon:x:1:\n",
-        "",
-    );
-    tar.into_inner().expect("writing to memory")
+    layer
+        .file(
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/sh\n",
+        )
+        .file("etc/group", "root:x:0:\ndaemon:x:1:\n")
+        .finish()
 }
 
 fn pack(tar: &[u8], packing: Packing) -> Vec<u8> {

@@ -8,8 +8,7 @@
 )]
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -29,7 +28,7 @@ pub const USERNAME: &str = "marie";
 /// Its password.
 pub const PASSWORD: &str = "polonium: 84";
 
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 const TOKEN_SERVICE: &str = "test registry, loopback";
 const TOKEN_ISSUER: &str = "test token server";
 
@@ -47,81 +46,82 @@ pub enum Auth {
 /// A running registry; dropping it ends it. Several may share one storage.
 pub struct RegistryServer {
     child: Child,
-    address: SocketAddr,
+    /// `127.0.0.1:port`
+    host: String,
     /// The authority to trust, of a server with TLS.
     pub certificates: Option<Certificates>,
     /// The token server, of a server that wants tokens.
     pub tokens: Option<FakeRegistry>,
-    storage: Arc<TempDir>,
+    storage: PathBuf,
+    /// Keeps a storage of its own for as long as some server uses it.
+    owned: Option<Arc<TempDir>>,
     _home: TempDir,
 }
 
 impl RegistryServer {
-    /// Starts a registry without TLS and authentication.
+    /// Starts a registry without TLS and authentication, and without images.
     pub fn plain() -> RegistryServer {
-        RegistryServer::start(Arc::new(TempDir::new().unwrap()), Auth::None, false)
+        let owned = Arc::new(TempDir::new().unwrap());
+        RegistryServer::start(owned.path(), Some(owned.clone()), Auth::None, false)
+    }
+
+    /// Starts a registry over the images in a folder that outlives it.
+    pub fn over(storage: &Path, auth: Auth, tls: bool) -> RegistryServer {
+        RegistryServer::start(storage, None, auth, tls)
     }
 
     /// Starts a registry over the images of this one.
     pub fn sibling(&self, auth: Auth, tls: bool) -> RegistryServer {
-        RegistryServer::start(self.storage.clone(), auth, tls)
+        RegistryServer::start(&self.storage, self.owned.clone(), auth, tls)
     }
 
-    fn start(storage: Arc<TempDir>, auth: Auth, tls: bool) -> RegistryServer {
+    fn start(storage: &Path, owned: Option<Arc<TempDir>>, auth: Auth, tls: bool) -> RegistryServer {
         let home = TempDir::new().unwrap();
         let certificates = tls.then(|| Certificates::create(home.path()));
-        // A port that is free now may be taken a moment later.
-        for _ in 0..5 {
-            let address = free_address();
-            let (auth_config, tokens) = auth_config(auth, home.path());
-            let mut config = json!({
-                "version": "0.1",
-                "log": {"level": "warn"},
-                "storage": {
-                    "filesystem": {"rootdirectory": storage.path()},
-                    "delete": {"enabled": true},
-                },
-                "http": {"addr": address.to_string(), "secret": "only for tests"},
-            });
-            if let Some(auth_config) = auth_config {
-                config["auth"] = auth_config;
-            }
-            if let Some(files) = &certificates {
-                config["http"]["tls"] = json!({"certificate": files.certificate, "key": files.key});
-            }
-            let file = home.path().join("config.yml");
-            // YAML is a superset of JSON.
-            fs::write(&file, config.to_string()).unwrap();
-            let log = File::create(home.path().join("log")).unwrap();
-            let mut child = Command::new("docker-registry")
-                .arg("serve")
-                .arg(&file)
-                .env_clear()
-                .env("OTEL_TRACES_EXPORTER", "none")
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .expect("docker-registry is installed");
-            if wait_until_up(&mut child, address) {
-                return RegistryServer {
-                    child,
-                    address,
-                    certificates,
-                    tokens,
-                    storage,
-                    _home: home,
-                };
-            }
-            let _ = child.kill();
-            let _ = child.wait();
+        let (auth_config, tokens) = auth_config(auth, home.path());
+        let mut config = json!({
+            "version": "0.1",
+            "log": {"level": "info", "accesslog": {"disabled": true}},
+            "storage": {
+                "filesystem": {"rootdirectory": storage},
+                "delete": {"enabled": true},
+            },
+            // The system chooses the port, and the log tells which.
+            "http": {"addr": "127.0.0.1:0", "secret": "only for tests"},
+        });
+        if let Some(auth_config) = auth_config {
+            config["auth"] = auth_config;
         }
-        let log = fs::read_to_string(home.path().join("log")).unwrap_or_default();
-        panic!("docker-registry does not start: {log}");
+        if let Some(files) = &certificates {
+            config["http"]["tls"] = json!({"certificate": files.certificate, "key": files.key});
+        }
+        let file = home.path().join("config.yml");
+        // YAML is a superset of JSON.
+        fs::write(&file, config.to_string()).unwrap();
+        let log = home.path().join("log");
+        let mut child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .env_clear()
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .expect("docker-registry is installed");
+        RegistryServer {
+            host: wait_for_address(&mut child, &log),
+            child,
+            certificates,
+            tokens,
+            storage: storage.to_path_buf(),
+            owned,
+            _home: home,
+        }
     }
 
     /// `127.0.0.1:port`
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.host.clone()
     }
 
     /// `http://127.0.0.1:port` or with `https`
@@ -131,7 +131,33 @@ impl RegistryServer {
         } else {
             "http"
         };
-        format!("{scheme}://{}", self.address)
+        format!("{scheme}://{}", self.host)
+    }
+
+    /// An image here as a user names it: `http://` stands where it is needed.
+    pub fn reference(&self, image: &str) -> String {
+        match self.certificates {
+            Some(_) => format!("{}/{image}", self.host),
+            None => format!("{}/{image}", self.url()),
+        }
+    }
+
+    /// Has skopeo copy an image here from an OCI layout, and returns its reference. The server
+    /// must want neither TLS nor authentication.
+    pub fn push_layout(&self, layout: &Path, tag: &str, image: &str) -> String {
+        let copied = Command::new("skopeo")
+            .args([
+                "--insecure-policy",
+                "copy",
+                "--quiet",
+                "--dest-tls-verify=false",
+            ])
+            .arg(format!("oci:{}:{tag}", layout.display()))
+            .arg(format!("docker://{}/{image}", self.host))
+            .output()
+            .expect("skopeo is installed");
+        assert!(copied.status.success(), "skopeo: {copied:?}");
+        self.reference(image)
     }
 
     /// Uploads a blob. The server must want neither TLS nor authentication.
@@ -220,25 +246,23 @@ fn no_tls() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
-fn wait_until_up(child: &mut Child, address: SocketAddr) -> bool {
+/// Reads from the log which port the system gave.
+fn wait_for_address(child: &mut Child, log: &Path) -> String {
     let deadline = Instant::now() + START_TIMEOUT;
-    while Instant::now() < deadline {
-        if TcpStream::connect(address).is_ok() {
-            return child.try_wait().unwrap().is_none();
+    loop {
+        let text = fs::read_to_string(log).unwrap();
+        if let Some((_, rest)) = text.split_once("listening on ")
+            && let Some(end) = rest.find([',', '"', ' ', '\n'])
+        {
+            return rest[..end].to_string();
         }
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
+        let has_ended = child.try_wait().unwrap().is_some();
+        assert!(
+            !has_ended && Instant::now() < deadline,
+            "docker-registry does not start: {text}"
+        );
         thread::sleep(Duration::from_millis(20));
     }
-    false
 }
 
 fn auth_config(auth: Auth, home: &Path) -> (Option<Value>, Option<FakeRegistry>) {

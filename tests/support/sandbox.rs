@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// A directory that holds everything a test touches: a home, a store in it, temporary files.
 ///
@@ -73,23 +74,34 @@ impl Sandbox {
         self.workplace().udocker(args)
     }
 
-    /// The names of all files below the store's directories for images, containers and blobs
-    /// that are not whole and published, for asserting that nothing is left behind.
+    /// Everything that is in the store's directories for images, blobs and containers, in those
+    /// where these are made, and among the temporary files, for asserting that nothing was left.
     pub fn leftovers(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for directory in ["repos", "layers", "containers"] {
-            let listing = fs::read_dir(self.store().join(directory));
-            found.extend(listing.into_iter().flatten().flatten().map(|e| e.path()));
-        }
-        found.extend(
-            fs::read_dir(self.root.join("tmp"))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|e| e.path()),
-        );
+        let store = self.store();
+        let directories = [
+            store.join("repos"),
+            store.join("layers"),
+            store.join("layers/.staging"),
+            store.join("containers"),
+            store.join(".containers.staging"),
+            self.root.join("tmp"),
+        ];
+        let listings = directories
+            .iter()
+            .filter_map(|path| fs::read_dir(path).ok());
+        let mut found: Vec<PathBuf> = listings
+            .flat_map(|listing| listing.map(|entry| entry.expect("an entry").path()))
+            .filter(|path| !is_bookkeeping(path))
+            .collect();
+        found.sort();
         found
     }
+}
+
+/// Locks, and the folders in which things are made.
+fn is_bookkeeping(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name == ".lock" || name == ".staging"
 }
 
 impl Default for Sandbox {
@@ -273,9 +285,22 @@ impl Started {
         rustix::process::kill_process(self.pid(), signal).expect("the program still runs");
     }
 
-    /// Waits for its end.
+    /// Sends a signal to the program and all it started, as a terminal does for Ctrl-C.
+    pub fn signal_group(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process_group(self.pid(), signal).expect("the program still runs");
+    }
+
+    /// Waits for its end; fails after two minutes.
+    #[track_caller]
     pub fn wait(mut self) -> ExitStatus {
-        self.child.wait().expect("the program can be awaited")
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the program can be awaited") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The program's process id.
@@ -331,15 +356,15 @@ impl Ran {
         self
     }
 
-    /// Asserts that standard error holds one line that begins with `Error: ` and that it has all
-    /// of `parts`, that standard output is empty, and returns that line.
+    /// Asserts that standard error is one line that begins with `Error: `, with hints and the like
+    /// around it, that all of `parts` are in it, and that standard output is empty.
     #[track_caller]
-    pub fn errs_in_one_line(self, parts: &[&str]) -> String {
-        let errors: Vec<&str> = self
+    pub fn errs_in_one_line(&self, parts: &[&str]) {
+        let errors = self
             .stderr
             .lines()
             .filter(|line| line.starts_with("Error: "))
-            .collect();
+            .count();
         let strangers = self
             .stderr
             .lines()
@@ -349,12 +374,11 @@ impl Ran {
                     .all(|prefix| !line.starts_with(prefix))
             })
             .count();
-        assert_eq!((errors.len(), strangers), (1, 0), "{self:#?}");
+        assert_eq!((errors, strangers), (1, 0), "{self:#?}");
         for part in parts {
-            assert!(errors[0].contains(part), "no {part:?} in {self:#?}");
+            assert!(self.stderr.contains(part), "no {part:?} in {self:#?}");
         }
         assert_eq!(self.stdout, "", "{self:#?}");
-        errors[0].to_string()
     }
 
     /// Standard output without the last newline.

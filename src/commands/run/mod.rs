@@ -1,13 +1,15 @@
 //! `udocker run`
 
+mod docker;
 mod options;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use docker::DockerArgs;
 pub use options::{Pull, WishArgs};
 
-use super::pull::SourceArgs;
+use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
 use crate::container::{self, CreateOptions, RunTarget};
 use crate::engine::{self, EngineOptions, HostView};
@@ -27,6 +29,9 @@ pub(super) const CANNOT_START: u8 = 125;
   udocker run -v /data:/mnt -w /mnt mycontainer ./analyse table.csv
   udocker run --rm -e THREADS=4 ubuntu:24.04 sh -c 'echo $THREADS'
   udocker run --name=work --pull=reuse ubuntu:24.04 bash
+
+Docker's other options are accepted too: --mount, --tmpfs, --add-host, --cidfile, --init, -i and -t
+do what they say there; the rest says that it has no effect, or is refused with the reason.
 
 Exit status: that of the command, 128+N when signal N ended it, 127 when the command is not found,
 126 when it cannot be executed, 125 when the container could not be started.")]
@@ -54,27 +59,31 @@ pub struct Args {
     #[command(flatten)]
     wishes: WishArgs,
     #[command(flatten)]
+    docker: DockerArgs,
+    #[command(flatten)]
     source: SourceArgs,
-    /// A container's id or name, or an image; then the command and its arguments
-    #[arg(
-        value_name = "CONTAINER|IMAGE [COMMAND [ARGUMENT",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    words: Vec<OsString>,
+    /// A container's id or name, or an image
+    #[arg(value_name = "CONTAINER|IMAGE")]
+    target: Option<OsString>,
+    /// The command to run instead of the image's own, and its arguments
+    #[arg(value_name = "COMMAND", allow_hyphen_values = true)]
+    command: Vec<OsString>,
 }
 
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let mut request = args.wishes.request().map_err(CommandError::at_start)?;
+    let docker = args.docker.apply(&mut request, context);
+    // What it holds is there until the run is over.
+    let _scratch = docker.map_err(CommandError::at_start)?;
     if let Some(root) = &args.location {
         return run_location(args, &mut request, root.clone(), context);
     }
-    let Some((target, command)) = args.words.split_first() else {
+    let Some(target) = &args.target else {
         return Err(CommandError::usage("no container or image is named")
             .with_hint("usage: udocker run [OPTIONS] CONTAINER|IMAGE [COMMAND…]"));
     };
-    request.arguments = command.to_vec();
+    request.arguments = args.command.clone();
     let target = target.to_str().ok_or_else(|| {
         CommandError::failed(format_args!(
             "'{}' is neither a container nor an image",
@@ -82,6 +91,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         ))
     })?;
     let container = find_or_create(args, target, context)?;
+    args.docker
+        .write_cidfile(&container)
+        .map_err(CommandError::at_start)?;
     let status = run_container(args, &request, &container, context);
     if args.rm && !container.is_protected() {
         container::remove(&context.store, &container)?;
@@ -113,9 +125,9 @@ fn run_location(
     let mode = default_mode(context)?;
     let run_target = RunTarget::of_location(&root, mode, &context.settings.paths.tmp)
         .map_err(|error| CommandError::from(error).at_start())?;
-    request.arguments = args.words.clone();
+    request.arguments = args.target.iter().chain(&args.command).cloned().collect();
     let spec = match plan(request, &run_target, context) {
-        Err(SpecError::Command(error)) if error.is_not_found() && args.words.len() > 1 => {
+        Err(SpecError::Command(error)) if error.is_not_found() && !args.command.is_empty() => {
             request.arguments.remove(0);
             plan(request, &run_target, context)
         }
@@ -145,15 +157,19 @@ fn start_error(error: SpecError) -> CommandError {
 }
 
 fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> Outcome {
+    let options = engine_options(context);
     for warning in &spec.warnings {
         context.printer.warning(warning);
+    }
+    for shortcoming in engine::shortcomings(spec, &options) {
+        context.printer.warning(shortcoming);
     }
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();
         context.printer.banner(&banner(&target.facts.id, &program));
     }
     context.printer.debug(format_args!("{spec:?}"));
-    let outcome = engine::run(spec, &engine_options(context))
+    let outcome = engine::run(spec, &options)
         .map_err(|error| CommandError::start(error.exit_status(), error))?;
     Ok(outcome.exit_status())
 }
@@ -173,7 +189,7 @@ fn engine_options(context: &Context) -> EngineOptions {
             .path(PROOT_TMP_DIR)
             .unwrap_or_else(|| paths.tmp.clone()),
         other_proot: context.settings.proot_executable.clone(),
-        no_seccomp: environment.get(PROOT_NO_SECCOMP).is_some(),
+        no_seccomp: context.settings.no_seccomp || environment.get(PROOT_NO_SECCOMP).is_some(),
     }
 }
 
@@ -214,16 +230,20 @@ fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Contai
         }
         return Ok(container);
     }
-    let image = match (args.pull, store.image(target)) {
-        (Pull::Always, _) => super::pull::pull(target, &args.source, context)?,
-        (_, Ok(image)) => image,
-        (Pull::Never, Err(error)) => return Err(error.into()),
-        (Pull::Missing | Pull::Reuse, Err(_)) => super::pull::pull(target, &args.source, context)?,
-    };
-    let options = CreateOptions { name: name.clone() };
-    let mut container = container::create(store, &image, &options, &context.progress())?;
-    container.names.extend(name.map(|name| name.to_string()));
-    Ok(container)
+    let options = CreateOptions { name };
+    let progress = context.progress();
+    match (args.pull, store.image(target)) {
+        (Pull::Missing | Pull::Never | Pull::Reuse, Ok(image)) => {
+            Ok(container::create(store, &image, &options, &progress)?)
+        }
+        (Pull::Never, Err(error)) => Err(error.into()),
+        (Pull::Always, _) | (Pull::Missing | Pull::Reuse, Err(_)) => {
+            let source = ImageSource::parse(target, &args.source, context)?;
+            let request = source.request();
+            container::pull_and_create(store, &source.client, &request, &options, &progress)
+                .map_err(|error| cannot_pull(target, error))
+        }
+    }
 }
 
 /// The mode shown by `ps -m` and `setup`.
@@ -239,23 +259,27 @@ fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, 
     let Some(text) = container.execmode() else {
         return default_mode(context);
     };
+    refuse_changed_tree(container).map_err(CommandError::at_start)?;
     let mode: ExecMode = text
         .parse()
         .map_err(|error| CommandError::start(CANNOT_START, error))?;
-    if mode.changes_the_tree() {
-        return Err(CommandError::start(
-            CANNOT_START,
-            format_args!(
-                "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
-                container.id
-            ),
-        )
+    Ok(available(mode, context))
+}
+
+/// Fails where udocker.py has changed the container's files for one of its modes F.
+pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandError> {
+    let mode = container.execmode().and_then(|text| text.parse().ok());
+    match mode.filter(|mode: &ExecMode| mode.changes_the_tree()) {
+        None => Ok(()),
+        Some(mode) => Err(CommandError::failed(format_args!(
+            "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
+            container.id
+        ))
         .with_hint(format!(
             "undo that with `setup --execmode=P1 {}` of udocker.py",
             container.id
-        )));
+        ))),
     }
-    Ok(available(mode, context))
 }
 
 fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
@@ -269,7 +293,7 @@ fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
 }
 
 /// The nearest mode there is an engine for.
-fn available(mode: ExecMode, context: &Context) -> ExecMode {
+pub(super) fn available(mode: ExecMode, context: &Context) -> ExecMode {
     if matches!(mode, ExecMode::P1 | ExecMode::P2) {
         return mode;
     }

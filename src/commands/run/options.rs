@@ -84,37 +84,6 @@ pub struct WishArgs {
     /// Pass a device
     #[arg(long = "device", value_name = "/dev/…")]
     devices: Vec<OsString>,
-    #[command(flatten)]
-    ignored: IgnoredArgs,
-}
-
-/// What callers pass and what changes nothing here.
-#[derive(Debug, clap::Args)]
-struct IgnoredArgs {
-    /// Accepted: standard input always reaches the container
-    #[arg(short = 'i', long, hide = true)]
-    interactive: bool,
-    /// Accepted: a terminal is passed on where there is one
-    #[arg(short = 't', long, hide = true)]
-    tty: bool,
-    /// Accepted
-    #[arg(short = 'a', hide = true)]
-    attach: bool,
-    /// Accepted: the host's resolver is used
-    #[arg(long, hide = true)]
-    dns: Vec<String>,
-    /// Accepted: the host's resolver is used
-    #[arg(long, hide = true)]
-    dns_search: Vec<String>,
-    /// Accepted
-    #[arg(long, hide = true)]
-    volumes_from: Vec<String>,
-    /// Accepted: /dev/shm is the host's
-    #[arg(long, hide = true)]
-    shm_size: Option<String>,
-    /// Accepted: the host's devices are all there
-    #[arg(long, hide = true)]
-    gpus: Option<String>,
 }
 
 impl WishArgs {

@@ -1,7 +1,8 @@
 //! What PRoot is told: the arguments and its part of the environment.
 //!
-//! PRoot 5.4 cuts the value of `-b` at the first `:`, has no escape, and takes a `!` at the end
-//! away (it means that a link at the guest path is not followed, which no target here is).
+//! Ours has `--bind-rw` and `--bind-ro`, whose two arguments are taken as they are. PRoot 5.4 cuts
+//! the value of `-b` at the first `:`, has no escape, and takes a `!` at the end away (it means
+//! that a link at the guest path is not followed, which no target here is).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +10,7 @@ use std::path::Path;
 
 use super::Features;
 use crate::engine::EngineError;
-use crate::spec::{Bind, Identity, RunSpec};
+use crate::spec::{Access, Bind, Identity, RunSpec};
 
 /// Everything after PRoot's own name.
 ///
@@ -42,7 +43,16 @@ pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsStri
         add(&[word("-q"), emulator.as_path().as_os_str()]);
     }
     for bind in &spec.binds {
-        add(&[word("-b"), &bind_value(bind)?]);
+        if features.own_bind_options {
+            let option = match bind.access {
+                Access::ReadWrite => "--bind-rw",
+                Access::ReadOnly => "--bind-ro",
+            };
+            let (source, target) = (bind.source.as_path(), bind.target.as_path());
+            add(&[word(option), source.as_os_str(), target.as_os_str()]);
+        } else {
+            add(&[word("-b"), &bind_value(bind)?]);
+        }
     }
     add(&[word("-w"), spec.cwd.as_path().as_os_str()]);
     add(&[word("-r"), spec.root.as_path().as_os_str()]);
@@ -86,9 +96,7 @@ pub(super) fn environment<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{
-        Access, Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume,
-    };
+    use crate::spec::{Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume};
 
     fn spec() -> RunSpec {
         RunSpec {
@@ -147,12 +155,9 @@ mod tests {
             emulator: Some(HostPath::new("/usr/bin/qemu-arm").unwrap()),
             ..spec()
         };
-        let features = Features {
-            follows_main_process: true,
-        };
         assert_eq!(
-            words(&full, features).join(" "),
-            "--kill-on-exit -i 5:6 -k 6.0.0 -p 80:8080 -n -q /usr/bin/qemu-arm \
+            words(&full, Features::OTHER).join(" "),
+            "-i 5:6 -k 6.0.0 -p 80:8080 -n -q /usr/bin/qemu-arm \
              -b /dev:/dev -b /a:/b:ro -b /a:/c!! -w /w -r /c/ROOT sh -c "
         );
         let root = RunSpec {
@@ -160,6 +165,26 @@ mod tests {
             ..spec()
         };
         assert_eq!(words(&root, Features::OTHER)[0], "-0");
+    }
+
+    #[test]
+    fn our_own_proot_takes_any_path_and_binds_read_only() {
+        let read_only = Bind {
+            access: Access::ReadOnly,
+            ..bind("/a:b!", "/c:d")
+        };
+        let spec = RunSpec {
+            binds: vec![bind("/dev", "/dev"), read_only],
+            ..spec()
+        };
+        let ours = Features {
+            follows_main_process: true,
+            own_bind_options: true,
+        };
+        assert_eq!(
+            words(&spec, ours).join(" "),
+            "--kill-on-exit --bind-rw /dev /dev --bind-ro /a:b! /c:d -w /w -r /c/ROOT sh -c "
+        );
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub(in crate::engine) fn launch(
     options: &EngineOptions,
     seccomp: bool,
 ) -> Result<RunOutcome, EngineError> {
+    let start = Start::new(spec, options, Features::of(options), seccomp)?;
     if let Some(proot) = &options.other_proot {
-        let start = Start::new(spec, options, Features::OTHER, seccomp)?;
         return start
             .with(proot, None, None)
             .map_err(|source| EngineError::Start {
@@ -25,7 +25,6 @@ pub(in crate::engine) fn launch(
                 source,
             });
     }
-    let start = Start::new(spec, options, Features::EMBEDDED, seccomp)?;
     let mut last = None;
     for unpacked in places(options) {
         match start.with(

@@ -6,6 +6,7 @@ mod args;
 mod binary;
 mod launch;
 
+use super::EngineOptions;
 pub use binary::{install, licences, version_facts};
 pub(super) use launch::launch;
 
@@ -20,16 +21,29 @@ pub(crate) struct Features {
     /// The main process's status is PRoot's, signals reach it, and `--kill-on-exit` neither
     /// hangs nor forgets anybody: the patches of `vendor-proot/`.
     pub(crate) follows_main_process: bool,
+    /// `--bind-rw` and `--bind-ro`: two arguments that are taken as they are, and read-only binds
+    /// that are.
+    pub(crate) own_bind_options: bool,
 }
 
 impl Features {
     /// Those of the embedded PRoot.
     pub(crate) const EMBEDDED: Features = Features {
         follows_main_process: embedded::IS_OURS,
+        own_bind_options: embedded::IS_OURS,
     };
 
     /// Those of one that the user has brought.
     pub(crate) const OTHER: Features = Features {
         follows_main_process: false,
+        own_bind_options: false,
     };
+
+    /// Those of the PRoot that `options` choose.
+    pub(crate) fn of(options: &EngineOptions) -> Features {
+        match options.other_proot {
+            Some(_) => Features::OTHER,
+            None => Features::EMBEDDED,
+        }
+    }
 }

@@ -1,0 +1,124 @@
+//! Where the options of `run` end.
+//!
+//! They end at the first argument that is none: what follows belongs to the container's command,
+//! even where it looks like an option of `udocker run`. The argument parser would take `-e` there
+//! for its own, so it is told by `--`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use clap::{Arg, Command};
+
+const END_OF_OPTIONS: &str = "--";
+
+/// Puts `--` behind the container or image of `udocker run`. `args` begins with the program.
+pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
+    let Some(command_at) = first_positional(&args, 1, program) else {
+        return args;
+    };
+    if args[command_at] != "run" {
+        return args;
+    }
+    let target_at = program
+        .find_subcommand("run")
+        .and_then(|run| first_positional(&args, command_at + 1, run));
+    if let Some(target_at) = target_at {
+        args.insert(target_at + 1, END_OF_OPTIONS.into());
+    }
+    args
+}
+
+/// The first argument from `start` on that is neither an option of `command` nor the value of
+/// one; `None` where there is none, or the user has ended the options already.
+fn first_positional(args: &[OsString], start: usize, command: &Command) -> Option<usize> {
+    let mut index = start;
+    while let Some(arg) = args.get(index) {
+        if arg == END_OF_OPTIONS {
+            return None;
+        }
+        if !arg.as_bytes().starts_with(b"-") || arg == "-" {
+            return Some(index);
+        }
+        index += if takes_next(arg, command) { 2 } else { 1 };
+    }
+    None
+}
+
+/// Whether the value of this option is the argument after it.
+fn takes_next(arg: &OsStr, command: &Command) -> bool {
+    let bytes = arg.as_bytes();
+    if let Some(long) = bytes.strip_prefix(b"--") {
+        return option(command, |known| is_long(known, long)).is_some_and(takes_value);
+    }
+    // In a cluster such as -itv, only the last letter's value can be the next argument.
+    for (position, letter) in bytes.iter().enumerate().skip(1) {
+        match option(command, |known| {
+            known.get_short() == Some(char::from(*letter))
+        }) {
+            Some(known) if takes_value(known) => return position + 1 == bytes.len(),
+            Some(_) => {}
+            None => return false,
+        }
+    }
+    false
+}
+
+fn option(command: &Command, is_meant: impl Fn(&Arg) -> bool) -> Option<&Arg> {
+    command.get_arguments().find(|arg| is_meant(arg))
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    arg.get_action().takes_values() && !arg.is_require_equals_set()
+}
+
+fn is_long(arg: &Arg, name: &[u8]) -> bool {
+    let aliases = arg.get_all_aliases().unwrap_or_default();
+    arg.get_long()
+        .into_iter()
+        .chain(aliases)
+        .any(|known| known.as_bytes() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_end_at_the_container() {
+        let mut program = crate::cli::Cli::command();
+        program.build();
+        for (given, expected) in [
+            ("run c", "run c --"),
+            ("run c -e X", "run c -- -e X"),
+            ("run --rm -e A=B c --rm", "run --rm -e A=B c -- --rm"),
+            ("run -v=/a:/b c ls -l", "run -v=/a:/b c -- ls -l"),
+            ("run -v/a:/b c ls", "run -v/a:/b c -- ls"),
+            ("run -itv /a c", "run -itv /a c --"),
+            ("run --env-file=f c", "run --env-file=f c --"),
+            ("run -q --repo /r c x", "run -q --repo /r c -- x"),
+            ("--repo /r -q run c x", "--repo /r -q run c -- x"),
+            ("run --netcoop c x", "run --netcoop c -- x"),
+            ("run -it --init c x", "run -it --init c -- x"),
+            ("run --gpus all -m 1g c x", "run --gpus all -m 1g c -- x"),
+            ("run -- c x", "run -- c x"),
+            ("run", "run"),
+            ("run --rm", "run --rm"),
+            ("pull run", "pull run"),
+            ("--repo run ps", "--repo run ps"),
+        ] {
+            let words = |text: &str| -> Vec<OsString> {
+                std::iter::once("udocker")
+                    .chain(text.split(' '))
+                    .map(OsString::from)
+                    .collect()
+            };
+            assert_eq!(
+                end_options_of_run(words(given), &program),
+                words(expected),
+                "{given}"
+            );
+        }
+    }
+}

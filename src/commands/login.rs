@@ -1,0 +1,130 @@
+//! `udocker login`
+
+use std::io;
+
+use super::{CommandError, Context, DONE, Outcome};
+use crate::credentials::Keystore;
+use crate::oci::{Credential, RegistryUrl, Secret};
+use crate::registry::LoginCheck;
+use crate::ui;
+
+/// Asks the registry whether it takes the user name and password, and keeps them if it does. What
+/// is not given is asked for.
+///
+/// They stand in the keystore, readable by you alone but not encrypted. A password on the command
+/// line can be seen by other users of this machine while the program runs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker login
+  udocker login --registry=quay.io --username=marie
+  udocker login --username=marie --password-stdin < token.txt")]
+pub struct Args {
+    /// User name
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// Password or access token
+    #[arg(long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    password: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Registry, instead of Docker Hub
+    #[arg(long, value_name = "URL")]
+    registry: Option<String>,
+}
+
+/// Checks and keeps a login.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let registry = context.registry(args.registry.as_deref())?;
+    let username = given_or_asked(args.username.as_deref(), "user name", || {
+        ui::ask("username: ")
+    })?;
+    let password = given_or_asked(args.password.as_deref(), "password", || {
+        if args.password_stdin {
+            ui::read_line()
+        } else {
+            ui::ask_secret("password: ")
+        }
+    })?;
+    if is_shouted(&password) {
+        context
+            .printer
+            .warning("the password is all in uppercase, is Caps Lock on?");
+    }
+    let password = Secret::new(password);
+    check(&registry, &username, &password, context)?;
+    Keystore::new(context.settings.paths.keystore.clone())
+        .put(&registry, &username, &password)
+        .map_err(CommandError::failed)?;
+    Ok(DONE)
+}
+
+/// What was given on the command line, unless it is empty, else the answer to a question.
+fn given_or_asked(
+    given: Option<&str>,
+    what: &str,
+    ask: impl FnOnce() -> io::Result<String>,
+) -> Result<String, CommandError> {
+    let answer = match given.filter(|text| !text.is_empty()) {
+        Some(text) => text.to_string(),
+        None => ask().map_err(|error| {
+            CommandError::failed(format_args!("cannot read the {what}: {error}"))
+        })?,
+    };
+    if answer.is_empty() {
+        return Err(CommandError::failed(format_args!("no {what} is given")));
+    }
+    Ok(answer)
+}
+
+/// Fails where the registry turns the login down. A registry that cannot be asked now may be
+/// within reach where the login is used.
+fn check(
+    registry: &RegistryUrl,
+    username: &str,
+    password: &Secret,
+    context: &Context,
+) -> Result<(), CommandError> {
+    let credential = Credential::Basic {
+        username: username.to_string(),
+        password: password.clone(),
+    };
+    let client = context.client_with(None, move |_: &RegistryUrl, _: &str| {
+        Ok(Some(credential.clone()))
+    })?;
+    let printer = &context.printer;
+    match client.check_auth(registry) {
+        Ok(LoginCheck::Accepted) => printer.info(format_args!("logged in to '{registry}'")),
+        Ok(LoginCheck::NotAsked) => printer.warning(format_args!(
+            "'{registry}' asks for no login, so this one is kept unchecked"
+        )),
+        Err(error) if error.is_rejection() => {
+            return Err(CommandError::failed(error)
+                .with_hint("nothing is kept; try again, perhaps with an access token"));
+        }
+        Err(error) => printer.warning(format_args!("the login is kept unchecked: {error}")),
+    }
+    Ok(())
+}
+
+/// Whether it looks as if Caps Lock were on.
+fn is_shouted(password: &str) -> bool {
+    password.chars().any(char::is_uppercase) && !password.chars().any(char::is_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_letters_can_be_shouted() {
+        for (password, expected) in [
+            ("SECRET1", true),
+            ("Secret", false),
+            ("1234-!", false),
+            ("secret", false),
+        ] {
+            assert_eq!(is_shouted(password), expected, "{password}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `udocker logout`
+
+use super::{CommandError, Context, DONE, Outcome};
+use crate::credentials::Keystore;
+
+/// Logins of Docker and Podman stay as they are.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker logout --registry=quay.io
+  udocker logout -a")]
+pub struct Args {
+    /// Forget all logins
+    #[arg(short = 'a', long)]
+    all: bool,
+    /// Registry, instead of Docker Hub
+    #[arg(long, value_name = "URL")]
+    registry: Option<String>,
+}
+
+/// Forgets logins.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let keystore = Keystore::new(context.settings.paths.keystore.clone());
+    if args.all {
+        keystore.erase().map_err(CommandError::failed)?;
+        return Ok(DONE);
+    }
+    let registry = context.registry(args.registry.as_deref())?;
+    if !keystore.delete(&registry).map_err(CommandError::failed)? {
+        return Err(CommandError::failed(format_args!(
+            "no login for '{registry}' is kept"
+        )));
+    }
+    Ok(DONE)
+}

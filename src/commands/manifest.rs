@@ -1,0 +1,60 @@
+//! `udocker manifest inspect`
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::pull::{ImageSource, SourceArgs};
+use super::{CommandError, Context, DONE, Outcome};
+use crate::ui::pretty_json;
+
+/// Prints what the registry holds under an image's name, as JSON: an index where there is one,
+/// the manifest for one platform with `--platform`. Nothing is kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker manifest inspect ubuntu:24.04
+  udocker manifest inspect --platform=linux/arm64 quay.io/biocontainers/samtools:1.9--h8571acd_11")]
+pub struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// What to do with it
+    #[arg(value_name = "inspect", hide_possible_values = true)]
+    action: Action,
+    /// An image, as for `pull`
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Action {
+    Inspect,
+}
+
+/// Shows a manifest or index.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let Action::Inspect = args.action;
+    let source = ImageSource::parse(&args.image, &args.source, context)?;
+    let (reference, default) = (&source.reference, &source.default_registry);
+    let registry = reference.registry(default);
+    let repositories = reference.remote_repositories(default);
+    let version = reference.version();
+    let client = &source.client;
+    let bytes = match &args.source.platform {
+        Some(_) => {
+            client
+                .resolve_image(&registry, &repositories, &version, &source.platform)?
+                .bytes
+        }
+        None => {
+            let (_, fetched) = client.find_manifest(&registry, &repositories, &version)?;
+            fetched.bytes
+        }
+    };
+    let document: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        CommandError::failed(format_args!(
+            "the manifest of '{}' is damaged: {error}",
+            args.image
+        ))
+    })?;
+    context.printer.out(pretty_json(&document))?;
+    Ok(DONE)
+}

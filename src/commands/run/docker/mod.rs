@@ -1,0 +1,253 @@
+//! Docker's options, so that its command lines run here unchanged.
+//!
+//! None of them is a syntax error: what can be honoured is, what changes nothing here is accepted
+//! with one line, and what would be missed is refused with the reason. `table` decides which.
+
+mod mount;
+mod table;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+
+use crate::commands::{CommandError, Context};
+use crate::host::fs::{FsError, create_dir_all, write_atomic};
+use crate::rootfs::remove_tree;
+use crate::spec::{Access, GuestPath, HostPath, NotAbsolute, RunRequest, Volume};
+use crate::store::Container;
+
+use mount::{MountError, Mounted};
+use table::{DockerOption, Kind, OPTIONS, Treatment};
+
+/// The options of the table that were given.
+#[derive(Debug)]
+pub struct DockerArgs {
+    given: Vec<(&'static DockerOption, Vec<String>)>,
+}
+
+/// The table as arguments; they are hidden, since `docker run --help` explains them.
+impl clap::Args for DockerArgs {
+    fn augment_args(command: Command) -> Command {
+        command.args(OPTIONS.iter().map(DockerOption::to_arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        DockerArgs::augment_args(command)
+    }
+}
+
+impl DockerOption {
+    fn to_arg(&self) -> Arg {
+        let mut arg = Arg::new(self.long)
+            .long(self.long)
+            .action(ArgAction::Append)
+            .value_parser(clap::value_parser!(OsString))
+            .hide(true);
+        if let Some(short) = self.short {
+            arg = arg.short(short);
+        }
+        match self.kind {
+            Kind::Value => arg,
+            Kind::Flag => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true"),
+        }
+    }
+}
+
+impl FromArgMatches for DockerArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<DockerArgs, clap::Error> {
+        let values = |option: &DockerOption| -> Vec<String> {
+            let values = matches.get_many::<OsString>(option.long);
+            values
+                .into_iter()
+                .flatten()
+                .map(|value| value.to_string_lossy().into_owned())
+                .filter(|value| option.kind == Kind::Value || value != "false")
+                .collect()
+        };
+        let given = OPTIONS.iter().map(|option| (option, values(option)));
+        Ok(DockerArgs {
+            given: given.filter(|(_, values)| !values.is_empty()).collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = DockerArgs::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl DockerArgs {
+    /// Adds to `request` what can be honoured, and says what cannot. What was made for the run
+    /// is removed when the returned value is dropped.
+    ///
+    /// # Errors
+    /// An option that would be missed, or whose value makes no sense.
+    pub(super) fn apply(
+        &self,
+        request: &mut RunRequest,
+        context: &Context,
+    ) -> Result<Scratch, CommandError> {
+        let mut scratch = Scratch::new(&context.settings.paths.tmp);
+        let mut hosts = String::new();
+        for (option, values) in &self.given {
+            for value in values {
+                match option.treatment {
+                    Treatment::Silent => {}
+                    Treatment::CidFile => refuse_existing(value)?,
+                    Treatment::NoEffect(reason) => no_effect(option, reason, context),
+                    Treatment::Unless(fine, _) if value == fine => {}
+                    Treatment::Unless(_, reason) => no_effect(option, reason, context),
+                    Treatment::Refused(reason) => return Err(refusal(option, reason)),
+                    Treatment::Network => match value.as_str() {
+                        "host" => {}
+                        "none" => {
+                            let reason = "it cannot be cut off from the host's network";
+                            return Err(refusal(option, reason));
+                        }
+                        _ => no_effect(option, "the host's network is used", context),
+                    },
+                    Treatment::Mount => match mount::parse_mount(value).map_err(failed)? {
+                        Mounted::Bind(volume) => request.volumes.push(volume),
+                        Mounted::Empty(target) => request.volumes.push(scratch.empty(target)?),
+                        Mounted::Nothing => {
+                            no_effect(option, "the container keeps what is written", context);
+                        }
+                    },
+                    Treatment::Tmpfs => {
+                        let target = mount::parse_tmpfs(value).map_err(failed)?;
+                        request.volumes.push(scratch.empty(target)?);
+                    }
+                    Treatment::AddHost => {
+                        let line = mount::parse_host(value).ok_or_else(|| {
+                            CommandError::failed(format_args!(
+                                "invalid host '{value}': expected NAME:ADDRESS"
+                            ))
+                        })?;
+                        hosts.push_str(&line);
+                    }
+                }
+            }
+        }
+        if !hosts.is_empty() {
+            // Before the user's own, one of which may be for the same file.
+            request.volumes.insert(0, scratch.hosts(&hosts)?);
+        }
+        Ok(scratch)
+    }
+
+    /// Writes the container's id to the file of `--cidfile`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn write_cidfile(&self, container: &Container) -> Result<(), CommandError> {
+        let files = self
+            .given
+            .iter()
+            .filter(|(option, _)| option.treatment == Treatment::CidFile)
+            .flat_map(|(_, values)| values);
+        for file in files {
+            write_atomic(Path::new(file), container.id.as_str().as_bytes(), 0o644)
+                .map_err(CommandError::failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// As Docker does, so that no two runs write to one file.
+fn refuse_existing(cidfile: &str) -> Result<(), CommandError> {
+    if !Path::new(cidfile).exists() {
+        return Ok(());
+    }
+    Err(
+        CommandError::failed(format_args!("the --cidfile '{cidfile}' is there already"))
+            .with_hint("each run wants one of its own"),
+    )
+}
+
+fn no_effect(option: &DockerOption, reason: &str, context: &Context) {
+    let printer = &context.printer;
+    printer.info(format_args!("--{} has no effect: {reason}", option.long));
+}
+
+fn refusal(option: &DockerOption, reason: &str) -> CommandError {
+    CommandError::failed(format_args!("--{} is refused: {reason}", option.long))
+}
+
+fn failed(error: MountError) -> CommandError {
+    CommandError::failed(error)
+}
+
+/// Files and directories that last as long as a run.
+pub(super) struct Scratch {
+    tmp: PathBuf,
+    directory: Option<PathBuf>,
+    count: usize,
+}
+
+impl Scratch {
+    fn new(tmp: &Path) -> Scratch {
+        Scratch {
+            tmp: tmp.to_path_buf(),
+            directory: None,
+            count: 0,
+        }
+    }
+
+    /// A new empty directory, shown at `target`.
+    fn empty(&mut self, target: GuestPath) -> Result<Volume, CommandError> {
+        let path = self.next()?;
+        create_dir_all(&path).map_err(CommandError::failed)?;
+        volume(&path, target)
+    }
+
+    /// A file like Docker's `/etc/hosts`, with further `lines`.
+    fn hosts(&mut self, lines: &str) -> Result<Volume, CommandError> {
+        let path = self.next()?;
+        let text = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{lines}");
+        write_atomic(&path, text.as_bytes(), 0o644).map_err(CommandError::failed)?;
+        let target = GuestPath::new("/etc/hosts").map_err(not_absolute)?;
+        volume(&path, target)
+    }
+
+    fn next(&mut self) -> Result<PathBuf, CommandError> {
+        let directory = match &self.directory {
+            Some(directory) => directory.clone(),
+            None => {
+                let made = tempfile::Builder::new()
+                    .prefix("udocker-run-")
+                    .tempdir_in(&self.tmp)
+                    .map_err(FsError::at("create a directory in", &self.tmp))
+                    .map_err(CommandError::failed)?;
+                self.directory.insert(made.keep()).clone()
+            }
+        };
+        self.count += 1;
+        Ok(directory.join(self.count.to_string()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.directory {
+            // The run is over and has its status; a leftover among temporary files is no reason
+            // to give another one.
+            let _ = remove_tree(directory);
+        }
+    }
+}
+
+fn volume(path: &Path, target: GuestPath) -> Result<Volume, CommandError> {
+    Ok(Volume {
+        source: HostPath::new(path).map_err(not_absolute)?,
+        target,
+        access: Access::ReadWrite,
+    })
+}
+
+fn not_absolute(error: NotAbsolute) -> CommandError {
+    CommandError::failed(error)
+}

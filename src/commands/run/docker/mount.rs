@@ -1,0 +1,186 @@
+//! The values of `--mount`, `--tmpfs` and `--add-host`.
+
+use std::net::IpAddr;
+
+use crate::spec::{Access, GuestPath, HostPath, Volume, VolumeError};
+
+/// What a mount comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mounted {
+    /// A part of the host.
+    Bind(Volume),
+    /// A directory that is empty at the start and gone at the end.
+    Empty(GuestPath),
+    /// A volume of the container itself, which keeps what is written to it anyway.
+    Nothing,
+}
+
+/// A mount that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum MountError {
+    #[error("invalid mount '{0}': '{1}' is not known")]
+    UnknownPart(String, String),
+    #[error("invalid mount '{0}': it has no {1}")]
+    Missing(String, &'static str),
+    #[error("invalid mount '{0}': the path inside the container must be absolute")]
+    RelativeTarget(String),
+    #[error("invalid mount '{0}': there are no named volumes here, bind a directory by its path")]
+    NamedVolume(String),
+    #[error("invalid mount '{0}': mounts of type '{1}' do not exist here")]
+    UnknownType(String, String),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+}
+
+/// Reads `type=bind,source=/host,target=/inside,readonly`.
+pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
+    let own = || text.to_string();
+    let (mut kind, mut source, mut target) = ("volume".to_string(), None, None);
+    let mut access = Access::ReadWrite;
+    for field in fields(text) {
+        let (key, value) = field.split_once('=').unwrap_or((&field, ""));
+        match key.trim().to_ascii_lowercase().as_str() {
+            "type" => kind = value.to_ascii_lowercase(),
+            "source" | "src" => source = Some(value.to_string()),
+            "target" | "destination" | "dst" => target = Some(value.to_string()),
+            "readonly" | "ro" if matches!(value, "" | "true" | "1") => access = Access::ReadOnly,
+            "readonly" | "ro" | "consistency" => {}
+            known
+                if ["bind-", "volume-", "tmpfs-"]
+                    .iter()
+                    .any(|p| known.starts_with(p)) => {}
+            _ => return Err(MountError::UnknownPart(own(), field)),
+        }
+    }
+    let target = target.ok_or_else(|| MountError::Missing(own(), "target"))?;
+    let target = inside(&target, text)?;
+    match (kind.as_str(), source) {
+        ("bind", None) => Err(MountError::Missing(own(), "source")),
+        ("bind", Some(source)) => Ok(Mounted::Bind(Volume {
+            source: HostPath::new(source).map_err(|source| VolumeError::RelativeSource {
+                volume: own(),
+                source,
+            })?,
+            target,
+            access,
+        })),
+        ("tmpfs", _) => Ok(Mounted::Empty(target)),
+        ("volume", None) => Ok(Mounted::Nothing),
+        ("volume", Some(_)) => Err(MountError::NamedVolume(own())),
+        _ => Err(MountError::UnknownType(own(), kind)),
+    }
+}
+
+/// Reads `/inside[:OPTIONS]`.
+pub(super) fn parse_tmpfs(text: &str) -> Result<GuestPath, MountError> {
+    let path = text.split_once(':').map_or(text, |(path, _)| path);
+    inside(path, text)
+}
+
+fn inside(path: &str, text: &str) -> Result<GuestPath, MountError> {
+    let path = GuestPath::new(path).map_err(|_| MountError::RelativeTarget(text.to_string()))?;
+    if path.is_root() {
+        return Err(VolumeError::CoversRoot(text.to_string()).into());
+    }
+    Ok(path)
+}
+
+/// Cuts at commas, but for those inside double quotes, as CSV does.
+fn fields(text: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut is_quoted = false;
+    for character in text.chars() {
+        match character {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => fields.push(String::new()),
+            c => fields.last_mut().expect("there is one").push(c),
+        }
+    }
+    fields
+}
+
+/// Reads `NAME:ADDRESS` or `NAME=ADDRESS` into a line of `/etc/hosts`; `host-gateway` is this
+/// machine. `None` where it is neither.
+pub(super) fn parse_host(text: &str) -> Option<String> {
+    let (name, address) = text.split_once(['=', ':'])?;
+    let address = match address.trim_matches(['[', ']']) {
+        "host-gateway" => "127.0.0.1",
+        address => address,
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
+    is_name.then(|| format!("{address}\t{name}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn mounts_are_read() {
+        let bind = |text: &str| Ok(Mounted::Bind(Volume::parse(OsStr::new(text)).unwrap()));
+        let empty = |path: &str| Ok(Mounted::Empty(GuestPath::new(path).unwrap()));
+        for (text, expected) in [
+            ("type=bind,source=/a,target=/b", bind("/a:/b")),
+            ("type=bind,src=/a,dst=/b,readonly", bind("/a:/b:ro")),
+            ("type=bind,src=/a,dst=/b,ro=true", bind("/a:/b:ro")),
+            ("type=bind,src=/a,dst=/b,readonly=false", bind("/a:/b")),
+            (
+                "type=bind,\"source=/a,x\",destination=/b,bind-propagation=rslave",
+                bind("/a,x:/b"),
+            ),
+            ("type=tmpfs,target=/run,tmpfs-size=1g", empty("/run")),
+            ("target=/data", Ok(Mounted::Nothing)),
+        ] {
+            assert_eq!(parse_mount(text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("", "'' is not known"),
+            ("type=bind,source=/a", "no target"),
+            ("type=bind,target=/b", "no source"),
+            (
+                "type=bind,source=a,target=/b",
+                "'a' is not an absolute path",
+            ),
+            ("type=bind,source=/a,target=b", "must be absolute"),
+            ("type=bind,source=/a,target=/", "cannot be replaced"),
+            (
+                "type=bind,source=/a,target=/b,sauce=x",
+                "'sauce=x' is not known",
+            ),
+            ("source=data,target=/b", "no named volumes"),
+            ("type=npipe,source=/a,target=/b", "type 'npipe'"),
+        ] {
+            let error = parse_mount(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn empty_directories_are_read() {
+        let path = GuestPath::new("/run").unwrap();
+        assert_eq!(parse_tmpfs("/run"), Ok(path.clone()));
+        assert_eq!(parse_tmpfs("/run:rw,size=64m"), Ok(path));
+        assert!(parse_tmpfs("run").is_err());
+        assert!(parse_tmpfs("/").is_err());
+    }
+
+    #[test]
+    fn hosts_are_read() {
+        for (text, line) in [
+            ("db:10.0.0.1", Some("10.0.0.1\tdb\n")),
+            ("db=10.0.0.1", Some("10.0.0.1\tdb\n")),
+            ("db:[::1]", Some("::1\tdb\n")),
+            ("db:fe80::1", Some("fe80::1\tdb\n")),
+            ("me:host-gateway", Some("127.0.0.1\tme\n")),
+            ("db", None),
+            ("db:x", None),
+            (":1.2.3.4", None),
+            ("a b:1.2.3.4", None),
+        ] {
+            assert_eq!(parse_host(text).as_deref(), line, "{text}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Docker's options that udocker.py does not have, and what becomes of each.
+
+use Kind::{Flag, Value};
+use Treatment::{AddHost, CidFile, Mount, NoEffect, Refused, Silent, Tmpfs, Unless};
+
+/// Whether an option has a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// None, or `=true` and `=false`.
+    Flag,
+    /// One; the option may be given several times.
+    Value,
+}
+
+/// What becomes of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// It is so in any case.
+    Silent,
+    /// It changes nothing here, for this reason.
+    NoEffect(&'static str),
+    /// The first value is so in any case; others change nothing, for this reason.
+    Unless(&'static str, &'static str),
+    /// Without it the run would not be what was asked for.
+    Refused(&'static str),
+    /// Networks of Docker are the host's here, and none cannot be had.
+    Network,
+    /// A bind, or an empty directory.
+    Mount,
+    /// An empty directory.
+    Tmpfs,
+    /// A line of `/etc/hosts`.
+    AddHost,
+    /// The file that the container's id is written to.
+    CidFile,
+}
+
+/// One of Docker's options.
+#[derive(Debug)]
+pub(super) struct DockerOption {
+    pub(super) long: &'static str,
+    pub(super) short: Option<char>,
+    pub(super) kind: Kind,
+    pub(super) treatment: Treatment,
+}
+
+const fn row(long: &'static str, kind: Kind, treatment: Treatment) -> DockerOption {
+    DockerOption {
+        long,
+        short: None,
+        kind,
+        treatment,
+    }
+}
+
+const fn short(short: char, row: DockerOption) -> DockerOption {
+    DockerOption {
+        short: Some(short),
+        ..row
+    }
+}
+
+const UNLIMITED: Treatment = NoEffect("what it may use is limited by your shell or batch system");
+const HOST_NETWORK: Treatment = NoEffect("the host's network is used");
+const HOST_NAME: Treatment = NoEffect("it has the host's name");
+const HOST_RESOLVER: Treatment = NoEffect("the host's resolver is used");
+const YOUR_RIGHTS: Treatment = NoEffect("it has your rights, neither more nor fewer");
+const NO_LABELS: Treatment = NoEffect("labels are not kept");
+const NO_HEALTH: Treatment = NoEffect("its health is not checked");
+const NO_LOG: Treatment = NoEffect("its output is not logged");
+const STOPPED_BY_SIGNALS: Treatment = NoEffect("signals to udocker are passed on as they are");
+
+/// Source: `docker run --help` of Docker 28.
+pub(super) const OPTIONS: &[DockerOption] = &[
+    // udocker.py takes it for a flag.
+    short('a', row("attach-all", Flag, Silent)),
+    row("add-host", Value, AddHost),
+    row("annotation", Value, NO_LABELS),
+    row("attach", Value, Silent),
+    row("blkio-weight", Value, UNLIMITED),
+    row("blkio-weight-device", Value, UNLIMITED),
+    row("cap-add", Value, YOUR_RIGHTS),
+    row("cap-drop", Value, YOUR_RIGHTS),
+    row("cgroup-parent", Value, UNLIMITED),
+    row(
+        "cgroupns",
+        Value,
+        Unless("host", "control groups are the host's"),
+    ),
+    row("cidfile", Value, CidFile),
+    row("cpu-period", Value, UNLIMITED),
+    row("cpu-quota", Value, UNLIMITED),
+    row("cpu-rt-period", Value, UNLIMITED),
+    row("cpu-rt-runtime", Value, UNLIMITED),
+    short('c', row("cpu-shares", Value, UNLIMITED)),
+    row("cpus", Value, UNLIMITED),
+    row("cpuset-mems", Value, UNLIMITED),
+    short(
+        'd',
+        row(
+            "detach",
+            Flag,
+            Refused("nothing runs on behind your back; put `&` or `nohup` around udocker"),
+        ),
+    ),
+    row("detach-keys", Value, Silent),
+    row("device-cgroup-rule", Value, YOUR_RIGHTS),
+    row("device-read-bps", Value, UNLIMITED),
+    row("device-read-iops", Value, UNLIMITED),
+    row("device-write-bps", Value, UNLIMITED),
+    row("device-write-iops", Value, UNLIMITED),
+    row("disable-content-trust", Flag, Silent),
+    row("dns", Value, HOST_RESOLVER),
+    row("dns-opt", Value, HOST_RESOLVER),
+    row("dns-option", Value, HOST_RESOLVER),
+    row("dns-search", Value, HOST_RESOLVER),
+    row("domainname", Value, HOST_NAME),
+    row("expose", Value, Silent),
+    row(
+        "gpus",
+        Value,
+        NoEffect("all of the host's are there; `udocker setup --nvidia` adds the libraries"),
+    ),
+    row(
+        "group-add",
+        Value,
+        NoEffect("it has the groups of the calling user"),
+    ),
+    row("health-cmd", Value, NO_HEALTH),
+    row("health-interval", Value, NO_HEALTH),
+    row("health-retries", Value, NO_HEALTH),
+    row("health-start-interval", Value, NO_HEALTH),
+    row("health-start-period", Value, NO_HEALTH),
+    row("health-timeout", Value, NO_HEALTH),
+    row("hostname", Value, HOST_NAME),
+    // Nothing inside outlives the run, and orphans are reaped.
+    row("init", Flag, Silent),
+    short('i', row("interactive", Flag, Silent)),
+    row("ip", Value, HOST_NETWORK),
+    row("ip6", Value, HOST_NETWORK),
+    row("ipc", Value, Unless("host", "it shares the host's")),
+    row(
+        "isolation",
+        Value,
+        Unless("default", "there is one way to run it"),
+    ),
+    row("kernel-memory", Value, UNLIMITED),
+    short('l', row("label", Value, NO_LABELS)),
+    row("label-file", Value, NO_LABELS),
+    row(
+        "link",
+        Value,
+        Refused("containers are not linked; they all have the host's network"),
+    ),
+    row("link-local-ip", Value, HOST_NETWORK),
+    row(
+        "log-driver",
+        Value,
+        Unless("none", "its output is not logged"),
+    ),
+    row("log-opt", Value, NO_LOG),
+    row("mac-address", Value, HOST_NETWORK),
+    short('m', row("memory", Value, UNLIMITED)),
+    row("memory-reservation", Value, UNLIMITED),
+    row("memory-swap", Value, UNLIMITED),
+    row("memory-swappiness", Value, UNLIMITED),
+    row("mount", Value, Mount),
+    row("net", Value, Treatment::Network),
+    row("net-alias", Value, HOST_NETWORK),
+    row("network", Value, Treatment::Network),
+    row("network-alias", Value, HOST_NETWORK),
+    row("no-healthcheck", Flag, Silent),
+    row("oom-kill-disable", Flag, UNLIMITED),
+    row("oom-score-adj", Value, UNLIMITED),
+    row("pid", Value, Unless("host", "it sees the host's processes")),
+    row("pids-limit", Value, UNLIMITED),
+    row("privileged", Flag, YOUR_RIGHTS),
+    row(
+        "read-only",
+        Flag,
+        NoEffect("its files can be written; with --rm they are removed at the end"),
+    ),
+    row("restart", Value, Unless("no", "it is run once")),
+    row(
+        "runtime",
+        Value,
+        NoEffect("its mode says how it is run, see `udocker setup`"),
+    ),
+    row("security-opt", Value, YOUR_RIGHTS),
+    row("shm-size", Value, NoEffect("/dev/shm is the host's")),
+    row("sig-proxy", Flag, Silent),
+    row("stop-signal", Value, STOPPED_BY_SIGNALS),
+    row("stop-timeout", Value, STOPPED_BY_SIGNALS),
+    row("storage-opt", Value, UNLIMITED),
+    row("sysctl", Value, NoEffect("the kernel is the host's")),
+    row("tmpfs", Value, Tmpfs),
+    short('t', row("tty", Flag, Silent)),
+    row("ulimit", Value, UNLIMITED),
+    row("userns", Value, Unless("host", "it shares the host's")),
+    row("uts", Value, Unless("host", "it has the host's name")),
+    row(
+        "volume-driver",
+        Value,
+        Unless("local", "volumes are directories of the host"),
+    ),
+    row(
+        "volumes-from",
+        Value,
+        NoEffect("containers share no volumes; name them by -v"),
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_unique() {
+        let mut names: Vec<&str> = OPTIONS.iter().map(|option| option.long).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

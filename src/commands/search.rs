@@ -1,0 +1,234 @@
+//! `udocker search`
+
+use std::io;
+
+use super::{CommandError, Context, DONE, Outcome};
+use crate::oci::{Reference, RegistryUrl};
+use crate::registry::{FoundRepository, RegistryError, SearchPlace};
+use crate::ui;
+
+/// Searches Docker Hub, or the registry whose host begins the expression. Registries without a
+/// search of their own are searched by their catalogue, where they show one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker search -a samtools
+  udocker search quay.io/biocontainers/samtools
+  udocker search --list-tags ubuntu
+  udocker search http://localhost:5000/")]
+pub struct Args {
+    /// Do not pause after each page of a terminal
+    #[arg(short = 'a')]
+    all: bool,
+    /// Do not shorten names and descriptions
+    #[arg(long)]
+    no_trunc: bool,
+    /// List the tags of the repository
+    #[arg(long)]
+    list_tags: bool,
+    /// Index to search instead of Docker Hub's
+    #[arg(long, value_name = "URL")]
+    index: Option<String>,
+    /// Registry to search instead of Docker Hub
+    #[arg(long, value_name = "URL")]
+    registry: Option<String>,
+    /// Proxy, as for `pull`
+    #[arg(long, value_name = "URL")]
+    httpproxy: Option<String>,
+    /// What to look for, as [https://|http://][HOST[:PORT]/]WORD
+    expression: String,
+}
+
+/// Searches, or lists tags.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    if args.list_tags {
+        return list_tags(args, context);
+    }
+    let (place, prefix, term) = what_and_where(args, context)?;
+    let client = context.registry_client(args.httpproxy.as_deref())?;
+    let mut lines = Lines::new(args, context);
+    let pages = client.search(place, term)?;
+    lines.print(&row(&HEADER, args.no_trunc))?;
+    for page in pages {
+        for found in page? {
+            let columns = columns(&found, prefix);
+            if !lines.print(&row(&columns.each_ref().map(String::as_str), args.no_trunc))? {
+                return Ok(DONE);
+            }
+        }
+    }
+    Ok(DONE)
+}
+
+/// The place to search, the text that leads from a name found there to one that `pull` takes, and
+/// the word to look for.
+fn what_and_where<'a>(
+    args: &'a Args,
+    context: &Context,
+) -> Result<(SearchPlace, &'a str, &'a str), CommandError> {
+    let given = |option: &'a Option<String>| option.as_deref().filter(|url| !url.is_empty());
+    let settings = &context.settings;
+    let (prefix, term) = split_expression(&args.expression);
+    let hub = |url: &str| SearchPlace::index(url).map_err(CommandError::usage);
+    if !prefix.is_empty() {
+        let registry = RegistryUrl::parse(prefix).map_err(CommandError::failed)?;
+        return Ok(if registry.is_docker_hub() {
+            (hub(&settings.index_url)?, "", term)
+        } else {
+            (SearchPlace::Registry(registry), prefix, term)
+        });
+    }
+    let registry = context.registry(given(&args.registry))?;
+    let place = match given(&args.index) {
+        Some(index) => hub(index)?,
+        None if registry.is_docker_hub() || settings.index_is_replaced() => {
+            hub(&settings.index_url)?
+        }
+        None => SearchPlace::Registry(registry),
+    };
+    Ok((place, "", term))
+}
+
+/// Separates the registry from the word. The registry is a first component with a dot, a port or
+/// `localhost`, with its slash; a tag or digest says nothing to a search.
+fn split_expression(expression: &str) -> (&str, &str) {
+    let scheme_end = expression.find("://").map_or(0, |position| position + 3);
+    let rest = &expression[scheme_end..];
+    let host_end = match rest.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host.len() + 1,
+        Some(_) => 0,
+        None if scheme_end > 0 => rest.len(),
+        None => 0,
+    };
+    let (prefix, term) = expression.split_at(match host_end {
+        0 => 0,
+        end => scheme_end + end,
+    });
+    let term = term.split([':', '@']).next().unwrap_or(term);
+    (prefix, term)
+}
+
+const HEADER: [&str; 4] = ["NAME", "OFFICIAL", "DESCRIPTION", "STARS"];
+
+fn columns(found: &FoundRepository, prefix: &str) -> [String; 4] {
+    let official = if found.is_official { "[OK]" } else { "----" };
+    let name = match prefix.trim_end_matches('/') {
+        "" => found.name.clone(),
+        registry => format!("{registry}/{}", found.name),
+    };
+    [
+        name,
+        official.to_string(),
+        found.description.clone(),
+        found.stars.clone(),
+    ]
+}
+
+fn row([name, official, description, stars]: &[&str; 4], no_trunc: bool) -> String {
+    if no_trunc {
+        format!("{name:<55} {official:>8} {description:<70} {stars:>5}")
+    } else {
+        format!("{name:<55.80} {official:>8.8} {description:<70.70} {stars:>5.5}")
+    }
+}
+
+fn list_tags(args: &Args, context: &Context) -> Outcome {
+    let reference: Reference = args.expression.parse().map_err(CommandError::failed)?;
+    let default = context.registry(args.registry.as_deref())?;
+    let registry = reference.registry(&default);
+    let client = context.registry_client(args.httpproxy.as_deref())?;
+    let mut first_error = None;
+    for repository in reference.remote_repositories(&default) {
+        match client.tags(&registry, &repository) {
+            Ok(tags) => {
+                let mut lines = Lines::new(args, context);
+                for tag in tags {
+                    if !lines.print(&tag)? {
+                        break;
+                    }
+                }
+                return Ok(DONE);
+            }
+            Err(error @ (RegistryError::NotFound { .. } | RegistryError::LoginRequired { .. })) => {
+                first_error.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(first_error.map_or_else(
+        || CommandError::failed(format_args!("'{}' names no repository", args.expression)),
+        CommandError::from,
+    ))
+}
+
+/// Prints results, and waits after each page of a terminal for the user to go on.
+struct Lines<'a> {
+    context: &'a Context,
+    page: Option<usize>,
+    left: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(args: &Args, context: &'a Context) -> Lines<'a> {
+        let page = if args.all { None } else { ui::page_lines() };
+        Lines {
+            context,
+            page,
+            left: page.unwrap_or_default(),
+        }
+    }
+
+    /// Prints a line and returns true, or returns false where the user has seen enough.
+    fn print(&mut self, line: &str) -> io::Result<bool> {
+        if let Some(page) = self.page {
+            if self.left == 0 {
+                let answer = ui::ask("[return or q to quit]").unwrap_or("q".to_string());
+                if matches!(answer.trim(), "q" | "Q" | "e" | "E") {
+                    return Ok(false);
+                }
+                self.left = page;
+            }
+            self.left -= 1;
+        }
+        self.context.printer.out(line)?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_split_off() {
+        for (expression, prefix, term) in [
+            ("samtools", "", "samtools"),
+            ("lab/samtools:1.9", "", "lab/samtools"),
+            ("busybox@sha256:00", "", "busybox"),
+            ("my.image", "", "my.image"),
+            ("quay.io/lab/tool", "quay.io/", "lab/tool"),
+            ("quay.io/", "quay.io/", ""),
+            ("localhost/x", "localhost/", "x"),
+            ("host:5000/x:1", "host:5000/", "x"),
+            ("http://127.0.0.1:5000/x", "http://127.0.0.1:5000/", "x"),
+            ("https://quay.io", "https://quay.io", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!(split_expression(expression), (prefix, term), "{expression}");
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_udocker_pys() {
+        let long = "x".repeat(99);
+        let row = |no_trunc| row(&[&long, "[OK]", &long, "123456"], no_trunc);
+        assert_eq!(
+            row(false),
+            format!("{} {:>8} {} 12345", &long[..80], "[OK]", &long[..70])
+        );
+        assert_eq!(row(true), format!("{long} {:>8} {long} 123456", "[OK]"));
+        assert_eq!(
+            super::row(&HEADER, false),
+            format!("{:55} OFFICIAL {:70} STARS", "NAME", "DESCRIPTION")
+        );
+    }
+}

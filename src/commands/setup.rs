@@ -1,0 +1,126 @@
+//! `udocker setup`
+
+use super::{CommandError, Context, DONE, Outcome};
+use crate::config::env_vars;
+use crate::container::{self, ContainerError};
+use crate::spec::ExecMode;
+use crate::store::{Container, StoreError};
+
+/// Changes how a container is run. Without options it prints its execution mode, and whether the
+/// host's NVIDIA libraries were put into it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Modes:
+  P1  PRoot with seccomp acceleration (default)
+  P2  PRoot without it
+  R1  user namespaces; R2, R3 with PRoot inside
+  S1  Singularity or Apptainer
+  F1 F2 F3 F4 are accepted for the sake of old scripts, and P1 is set instead
+
+Examples:
+  udocker setup mycontainer
+  udocker setup --execmode=P2 mycontainer
+  udocker setup --nvidia mycontainer")]
+pub struct Args {
+    /// Execution mode
+    #[arg(long, value_name = "MODE")]
+    execmode: Option<String>,
+    /// Overwrite NVIDIA files that are there
+    #[arg(long)]
+    force: bool,
+    /// Take back what udocker.py's modes R and S left inside
+    #[arg(long)]
+    purge: bool,
+    /// Make everything inside readable and writable for you
+    #[arg(long)]
+    fixperm: bool,
+    /// Copy the host's NVIDIA libraries and programs into the container
+    #[arg(long)]
+    nvidia: bool,
+    /// A container's id or name
+    container: String,
+}
+
+/// Changes or shows settings.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let container = context.store.container(&args.container)?;
+    let mode = args.execmode.as_deref().map(parse_mode).transpose()?;
+    if mode.is_some() && container.is_protected() {
+        return Err(StoreError::Protected(args.container.clone()).into());
+    }
+    if args.purge {
+        container::take_back_binds(&container)?;
+    }
+    if args.fixperm {
+        fix_permissions(&container, context)?;
+    }
+    if args.nvidia {
+        add_nvidia(args, &container, context)?;
+    }
+    if let Some(mode) = mode {
+        set_mode(mode, &container, context)?;
+    }
+    if mode.is_none() && !(args.force || args.purge || args.fixperm || args.nvidia) {
+        let printer = &context.printer;
+        let mode = super::run::mode_of(&container, context);
+        printer.out(format_args!("execmode: {mode}"))?;
+        // As Python prints it.
+        let nvidia = if container.is_nvidia() {
+            "True"
+        } else {
+            "False"
+        };
+        printer.out(format_args!("nvidiamode: {nvidia}"))?;
+    }
+    Ok(DONE)
+}
+
+fn parse_mode(text: &str) -> Result<ExecMode, CommandError> {
+    text.to_ascii_uppercase()
+        .parse()
+        .map_err(CommandError::usage)
+}
+
+fn set_mode(mode: ExecMode, container: &Container, context: &Context) -> Result<(), CommandError> {
+    // udocker.py alone can undo what it did to the files inside.
+    super::run::refuse_changed_tree(container)?;
+    let kept = if mode.changes_the_tree() {
+        let kept = ExecMode::default();
+        context.printer.warning(format_args!(
+            "execution mode {mode} does not exist here, {kept} is set instead"
+        ));
+        kept
+    } else {
+        super::run::available(mode, context);
+        mode
+    };
+    container.set_execmode(&kept.to_string())?;
+    Ok(())
+}
+
+fn fix_permissions(container: &Container, context: &Context) -> Result<(), CommandError> {
+    let unchanged =
+        crate::rootfs::make_accessible(&container.root()).map_err(CommandError::failed)?;
+    if unchanged > 0 {
+        context.printer.warning(format_args!(
+            "{unchanged} files or directories could not be changed, perhaps since they belong to another user"
+        ));
+    }
+    Ok(())
+}
+
+fn add_nvidia(args: &Args, container: &Container, context: &Context) -> Result<(), CommandError> {
+    let library_path = context.environment.get(env_vars::LD_LIBRARY_PATH);
+    let printer = &context.printer;
+    match container::add_nvidia(container, library_path, args.force) {
+        Ok(count) => printer.info(format_args!("{count} NVIDIA files are in the container")),
+        // Job scripts pass the option on machines without a GPU too.
+        Err(ContainerError::NoNvidia) => {
+            printer.warning("this machine has no NVIDIA libraries");
+        }
+        Err(ContainerError::NvidiaPresent(_)) => {
+            printer.info("NVIDIA files are there already, `--force` overwrites them");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! What udocker.py's modes R and S leave in a container, taken back.
+//!
+//! ```text
+//! .bind_orig_files/#etc#passwd     the container's own file; ROOT/etc/passwd is a link to
+//! ROOT/.bind_host_files/#etc#passwd  which exists only while such a container runs
+//! .mountpoints/#data#in -> #       a mount point that was made, and the part that was there before
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType};
+
+use super::ContainerError;
+use crate::host::fs::{FsError, open_beneath};
+use crate::rootfs::remove_tree;
+use crate::store::Container;
+
+const ORIGINALS: &str = ".bind_orig_files";
+const PLACEHOLDERS: &str = ".bind_host_files";
+const MOUNT_POINTS: &str = ".mountpoints";
+
+/// Puts back files that were replaced by links, and removes empty mount points.
+///
+/// # Errors
+/// What the file system says; or a link inside the container stands in the way.
+pub fn take_back_binds(container: &Container) -> Result<(), ContainerError> {
+    let root = container.root();
+    let originals = container.entry(ORIGINALS);
+    for name in names_in(&originals) {
+        put_back(&originals.join(&name), &root, &inner_path(&name))?;
+    }
+    remove_tree(&originals)?;
+    remove_tree(&root.join(PLACEHOLDERS))?;
+    let mount_points = container.entry(MOUNT_POINTS);
+    for name in names_in(&mount_points) {
+        let before = fs::read_link(mount_points.join(&name)).unwrap_or_default();
+        let before = inner_path(&before.to_string_lossy());
+        remove_mount_point(&root, &inner_path(&name), &before)?;
+    }
+    Ok(remove_tree(&mount_points)?)
+}
+
+/// The path that udocker.py made a file name of.
+fn inner_path(name: &str) -> PathBuf {
+    let parts = name.split('#');
+    parts
+        .filter(|part| !matches!(*part, "" | "." | ".."))
+        .collect()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Moves `original` to `target` below `root`, unless there is something other than a link.
+fn put_back(original: &Path, root: &Path, target: &Path) -> Result<(), ContainerError> {
+    let Some(name) = target.file_name() else {
+        return Ok(());
+    };
+    let directory = open_beneath(root, target.parent().unwrap_or(Path::new("")), false)?;
+    let there = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    let is_replaceable = match there {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Symlink,
+        Err(_) => true,
+    };
+    if is_replaceable {
+        rustix::fs::renameat(rustix::fs::CWD, original, directory.as_fd(), name)
+            .map_err(io::Error::from)
+            .map_err(FsError::at("put back", &root.join(target)))?;
+    }
+    Ok(())
+}
+
+/// Removes `path` and the directories above it down to `before`, as far as they are empty.
+fn remove_mount_point(root: &Path, path: &Path, before: &Path) -> Result<(), ContainerError> {
+    for path in path.ancestors().take_while(|path| *path != before) {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            break;
+        };
+        let directory = match open_beneath(root, parent, false) {
+            Ok(directory) => directory,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let is_empty_file = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| {
+                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0
+            });
+        let flags = if is_empty_file {
+            AtFlags::empty()
+        } else {
+            AtFlags::REMOVEDIR
+        };
+        if rustix::fs::unlinkat(&directory, name, flags).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_paths_that_stay_inside() {
+        for (name, path) in [
+            ("#etc#passwd", "etc/passwd"),
+            ("#", ""),
+            ("#..#..#etc#shadow", "etc/shadow"),
+            ("data", "data"),
+        ] {
+            assert_eq!(inner_path(name), Path::new(path), "{name}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Layers on their way: a container can be unpacked from them while they are still downloaded.
+//!
+//! The pull tells what it has, and readers wait for it. A reader may see bytes that later turn
+//! out wrong; so what is made of them must not be used before the pull has ended well.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::oci::{DiffId, Digest, ImageConfig};
+
+/// What a pull has so far; shared by the one who pulls and those who read.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    content: Option<ArrivingContent>,
+    blobs: HashMap<Digest, Arrival>,
+    has_ended: bool,
+}
+
+/// What the image will consist of, known before its layers are there.
+#[derive(Clone, Debug)]
+pub struct ArrivingContent {
+    /// The configuration document.
+    pub config_bytes: Vec<u8>,
+    /// The layers, base first, with the digests of their uncompressed bytes where those are known.
+    pub layers: Vec<(Digest, Option<DiffId>)>,
+}
+
+/// How much of a blob is there.
+#[derive(Clone, Debug)]
+struct Arrival {
+    /// The file it is in now.
+    path: PathBuf,
+    bytes: u64,
+    is_whole: bool,
+    /// How often it was begun anew, whatever had been there.
+    restarts: u32,
+}
+
+impl Arrivals {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// The manifest and the configuration are there.
+    pub(super) fn has_content(&self, config_bytes: Vec<u8>, layers: &[Digest]) {
+        let Ok(config) = ImageConfig::parse(&config_bytes) else {
+            return;
+        };
+        let diff_ids = config.diff_ids_of(layers.len());
+        let layers = layers.iter().cloned().zip(diff_ids).collect();
+        self.change(|state| {
+            state.content = Some(ArrivingContent {
+                config_bytes,
+                layers,
+            });
+        });
+    }
+
+    /// A blob has so many bytes in this file.
+    pub(super) fn has_bytes(&self, digest: &Digest, path: &Path, bytes: u64) {
+        self.change(|state| {
+            let arrival = state.blobs.entry(digest.clone()).or_insert(Arrival {
+                path: path.to_path_buf(),
+                bytes,
+                is_whole: false,
+                restarts: 0,
+            });
+            arrival.bytes = bytes;
+        });
+    }
+
+    /// A blob begins anew.
+    pub(super) fn has_restarted(&self, digest: &Digest) {
+        self.change(|state| {
+            if let Some(arrival) = state.blobs.get_mut(digest) {
+                arrival.bytes = 0;
+                arrival.restarts += 1;
+            }
+        });
+    }
+
+    /// A blob is whole and has its name.
+    pub(super) fn is_whole(&self, digest: &Digest, path: &Path) {
+        self.change(|state| {
+            let arrival = state.blobs.entry(digest.clone()).or_insert(Arrival {
+                path: path.to_path_buf(),
+                bytes: 0,
+                is_whole: true,
+                restarts: 0,
+            });
+            arrival.is_whole = true;
+            arrival.path = path.to_path_buf();
+        });
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end(&self) {
+        self.change(|state| state.has_ended = true);
+    }
+
+    /// Waits until the image's content is known; `None` if that is never, because the pull failed
+    /// or the image is of an old form.
+    pub fn wait_for_content(&self) -> Option<ArrivingContent> {
+        let state = self.lock();
+        let state = self
+            .changed
+            .wait_while(state, |state| state.content.is_none() && !state.has_ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.content.clone()
+    }
+
+    /// Waits until something of a blob is there, and opens it.
+    ///
+    /// # Errors
+    /// The pull ended without it, or it cannot be opened.
+    pub fn open(&self, digest: &Digest) -> io::Result<ArrivingBlob<'_>> {
+        let arrival = self.wait_for(digest, |_| true)?;
+        Ok(ArrivingBlob {
+            arrivals: self,
+            digest: digest.clone(),
+            file: File::open(&arrival.path)?,
+            offset: 0,
+            restarts: arrival.restarts,
+        })
+    }
+
+    fn wait_for(
+        &self,
+        digest: &Digest,
+        is_enough: impl Fn(&Arrival) -> bool,
+    ) -> io::Result<Arrival> {
+        let mut state = self.lock();
+        loop {
+            match state.blobs.get(digest) {
+                Some(arrival) if arrival.is_whole || is_enough(arrival) => {
+                    return Ok(arrival.clone());
+                }
+                _ if state.has_ended => return Err(io::Error::other("the download failed")),
+                _ => {}
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Reads a blob, waiting where it has not arrived yet.
+#[derive(Debug)]
+pub struct ArrivingBlob<'a> {
+    arrivals: &'a Arrivals,
+    digest: Digest,
+    file: File,
+    offset: u64,
+    restarts: u32,
+}
+
+impl Read for ArrivingBlob<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (offset, restarts) = (self.offset, self.restarts);
+        let arrival = self.arrivals.wait_for(&self.digest, |arrival| {
+            arrival.bytes > offset || arrival.restarts != restarts
+        })?;
+        if arrival.restarts != restarts {
+            return Err(io::Error::other("the download began anew"));
+        }
+        let available = if arrival.is_whole {
+            buffer.len()
+        } else {
+            usize::try_from(arrival.bytes - offset).unwrap_or(buffer.len())
+        };
+        let wanted = buffer.len().min(available);
+        let count = self.file.read_at(&mut buffer[..wanted], offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_reader_follows_the_writer_to_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        let digest = Digest::of(b"hello world");
+        let arrivals = Arrivals::default();
+        let mut file = File::create(&path).unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut text = String::new();
+                arrivals.open(&digest)?.read_to_string(&mut text)?;
+                io::Result::Ok(text)
+            });
+            for (part, total) in [("hello ", 6), ("world", 11)] {
+                file.write_all(part.as_bytes()).unwrap();
+                arrivals.has_bytes(&digest, &path, total);
+            }
+            arrivals.is_whole(&digest, &path);
+            arrivals.end();
+            assert_eq!(reader.join().unwrap().unwrap(), "hello world");
+        });
+    }
+
+    #[test]
+    fn a_download_that_fails_or_begins_anew_ends_the_reader() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        std::fs::write(&path, "abc").unwrap();
+        let digest = Digest::of(b"abcdef");
+        for fail in [
+            (|arrivals: &Arrivals, _: &Digest| arrivals.end()) as fn(&Arrivals, &Digest),
+            |arrivals, digest| arrivals.has_restarted(digest),
+        ] {
+            let arrivals = Arrivals::default();
+            arrivals.has_bytes(&digest, &path, 3);
+            let mut blob = arrivals.open(&digest).unwrap();
+            let mut buffer = [0; 8];
+            assert_eq!(blob.read(&mut buffer).unwrap(), 3);
+            fail(&arrivals, &digest);
+            assert!(blob.read(&mut buffer).is_err());
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_what_never_comes() {
+        let arrivals = Arrivals::default();
+        arrivals.end();
+        assert!(arrivals.wait_for_content().is_none());
+        assert!(arrivals.open(&Digest::of(b"x")).is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! Finding repositories by a word: at Docker Hub, at Quay, and by the catalogue of any other
+//! registry.
+//!
+//! Nothing announces which kind of service a server offers, so they are asked for in turn, and the
+//! first that answers in its own form is taken. Searching needs no login; the catalogue may.
+
+mod answer;
+
+use url::Url;
+
+use crate::oci::RegistryUrl;
+
+use super::transport::Request;
+use super::{Client, RegistryError};
+
+use answer::{Page, Service, plain_line};
+
+pub use answer::FoundRepository;
+
+/// Largest page, in bytes.
+const PAGE_MAX_BYTES: usize = 16 << 20;
+
+/// After so many pages a search ends, whatever the service says.
+const PAGES_MAX: u32 = 100;
+
+/// Where to search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchPlace {
+    /// A server that knows what registries hold, as Docker Hub's.
+    Index(Url),
+    /// A registry.
+    Registry(RegistryUrl),
+}
+
+impl SearchPlace {
+    /// Reads the address of an index. Without a scheme it is meant as https; a version at the end
+    /// of the path is dropped, since the services have their own.
+    ///
+    /// # Errors
+    /// `Index`, naming the text.
+    pub fn index(text: &str) -> Result<SearchPlace, RegistryError> {
+        let error = |reason: String| RegistryError::Index {
+            index: text.to_string(),
+            reason,
+        };
+        let full = if text.contains("://") {
+            text.to_string()
+        } else {
+            format!("https://{text}")
+        };
+        let mut url = Url::parse(&full).map_err(|source| error(source.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(error("only http and https are spoken here".to_string()));
+        }
+        let path = url.path().trim_end_matches('/');
+        let path = path.strip_suffix("/v1").or(path.strip_suffix("/v2"));
+        if let Some(path) = path.map(str::to_string) {
+            url.set_path(&path);
+        }
+        Ok(SearchPlace::Index(url))
+    }
+
+    /// The services to ask for, the likeliest first.
+    fn services(&self) -> [Service; 3] {
+        match self {
+            SearchPlace::Index(_) => [Service::HubV2, Service::HubV1, Service::Quay],
+            SearchPlace::Registry(_) => [Service::Quay, Service::HubV2, Service::HubV1],
+        }
+    }
+}
+
+/// What was found, page by page; each is asked for when it is wanted.
+pub struct Search<'a> {
+    client: &'a Client,
+    place: SearchPlace,
+    term: String,
+    ready: Option<Vec<FoundRepository>>,
+    /// Where the next page is to be had, and its number.
+    following: Option<(Service, u32)>,
+}
+
+impl Client {
+    /// Searches for `term`.
+    ///
+    /// # Errors
+    /// `NoSearch` where the place offers none of the services that are known here; else as any
+    /// request.
+    pub fn search(&self, place: SearchPlace, term: &str) -> Result<Search<'_>, RegistryError> {
+        let mut search = Search {
+            client: self,
+            term: term.strip_prefix("library/").unwrap_or(term).to_string(),
+            ready: None,
+            following: None,
+            place,
+        };
+        for service in search.place.services() {
+            if let Some(page) = search.ask(service, 1)? {
+                search.accept(page, service, 1);
+                return Ok(search);
+            }
+        }
+        search.ready = Some(search.look_into_catalog()?);
+        Ok(search)
+    }
+}
+
+impl Search<'_> {
+    fn ask(&self, service: Service, page: u32) -> Result<Option<Page>, RegistryError> {
+        let prepare = |base: &Url| Request::get(service.address(base, &self.term, page));
+        let mut response = match &self.place {
+            SearchPlace::Index(base) => self.client.transport.send(&prepare(base))?,
+            SearchPlace::Registry(registry) => self.client.exchange(registry, &prepare)?,
+        };
+        if !response.status().is_success() {
+            return Ok(None);
+        }
+        let body = response.read_all(PAGE_MAX_BYTES)?;
+        Ok(service.parse(&body))
+    }
+
+    fn accept(&mut self, page: Page, service: Service, number: u32) {
+        // An empty page that promises more would go on forever.
+        let goes_on = page.has_more && !page.repositories.is_empty() && number < PAGES_MAX;
+        self.following = goes_on.then_some((service, number + 1));
+        self.ready = Some(page.repositories);
+    }
+
+    fn look_into_catalog(&self) -> Result<Vec<FoundRepository>, RegistryError> {
+        let none = |place: &dyn std::fmt::Display| RegistryError::NoSearch {
+            place: place.to_string(),
+        };
+        let registry = match &self.place {
+            SearchPlace::Index(url) => return Err(none(url)),
+            SearchPlace::Registry(registry) => registry,
+        };
+        let names = self.client.catalog(registry).map_err(|error| match error {
+            RegistryError::NotFound { .. }
+            | RegistryError::Status { .. }
+            | RegistryError::NotARegistry { .. } => none(registry),
+            other => other,
+        })?;
+        let term = self.term.to_lowercase();
+        let found = names
+            .iter()
+            .filter(|name| name.to_lowercase().contains(&term))
+            .map(|name| FoundRepository {
+                name: plain_line(name),
+                ..FoundRepository::default()
+            });
+        Ok(found.collect())
+    }
+}
+
+impl Iterator for Search<'_> {
+    type Item = Result<Vec<FoundRepository>, RegistryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ready.is_none() {
+            let (service, number) = self.following.take()?;
+            match self.ask(service, number) {
+                Ok(Some(page)) => self.accept(page, service, number),
+                // Services that promise more than they give refuse the page.
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.ready.take().map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_an_address_without_version() {
+        for (text, expected) in [
+            ("https://hub.docker.com", Some("https://hub.docker.com/")),
+            (
+                "https://index.docker.io/v1/",
+                Some("https://index.docker.io/"),
+            ),
+            (
+                "hub.example.org:8080/x/v2",
+                Some("https://hub.example.org:8080/x"),
+            ),
+            ("http://127.0.0.1:1", Some("http://127.0.0.1:1/")),
+            ("ftp://h", None),
+            ("", None),
+            ("a b", None),
+        ] {
+            let place = SearchPlace::index(text).ok();
+            let expected = expected.map(|url| SearchPlace::Index(Url::parse(url).unwrap()));
+            assert_eq!(place, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The programs that call udocker, and what they rely on: their command lines, run for real.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test binary has no readers of its documentation, and may panic anywhere"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod place;
+mod scripts;
+mod workflows;

@@ -1,0 +1,156 @@
+//! Docker's options of `run`.
+
+use std::fs;
+
+use crate::container;
+use crate::support::sandbox::{Ran, Sandbox};
+
+/// Runs `sh -c script` in a container with these options before it.
+fn run(sandbox: &Sandbox, options: &[&str], script: &str) -> Ran {
+    let arguments = ["run", "--nobanner"].iter().chain(options);
+    sandbox
+        .udocker(arguments.chain(&["one", "sh", "-c", script]))
+        .run()
+}
+
+#[test]
+fn what_changes_nothing_is_accepted_with_one_line() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    for option in [
+        "--shm-size=1g",
+        "--gpus=all",
+        "--hostname=box",
+        "--network=bridge",
+        "--ipc=private",
+        "--pid=container:x",
+        "--privileged",
+        "--cap-add=SYS_ADMIN",
+        "--ulimit=nofile=9:9",
+        "--memory=1g",
+        "--cpus=2",
+        "--security-opt=seccomp=unconfined",
+        "--restart=always",
+        "--label=a=b",
+        "--group-add=video",
+        "--log-driver=syslog",
+        "--stop-signal=SIGINT",
+        "--read-only",
+        "--mount=target=/data",
+        "--volumes-from=x",
+        "--dns=1.1.1.1",
+    ] {
+        let ran = run(&sandbox, &[option], "echo $?").succeeds().prints("0");
+        let name = option.split('=').next().unwrap();
+        assert!(
+            ran.stderr
+                .starts_with(&format!("Info: {name} has no effect: ")),
+            "{ran:#?}"
+        );
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+        let quiet = sandbox.udocker(["-q", "run", option, "one", "true"]).run();
+        assert_eq!(quiet.succeeds().stderr, "");
+    }
+    let separate = ["-m", "1g", "-l", "a=b", "--memory-swap", "2g"];
+    let ran = run(&sandbox, &separate, "echo $?").succeeds().prints("0");
+    assert_eq!(ran.stderr.lines().count(), 3, "{ran:#?}");
+}
+
+#[test]
+fn what_is_so_anyway_is_accepted_in_silence() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    for options in [
+        &["-it"][..],
+        &["-i", "-t", "-a"],
+        &["-itw", "/tmp"],
+        &["--init"],
+        &["--network=host", "--pid=host", "--ipc", "host"],
+        &["--net", "host"],
+        &["--restart=no"],
+        &["--read-only=false", "--detach=false"],
+    ] {
+        let ran = run(&sandbox, options, "echo $?").succeeds().prints("0");
+        assert_eq!(ran.stderr, "", "{options:?}");
+    }
+}
+
+#[test]
+fn what_would_be_missed_is_refused_with_the_reason() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let cidfile = sandbox.write("cid", "");
+    let cidfile = format!("--cidfile={}", cidfile.display());
+    for (option, part) in [
+        ("-d", "--detach is refused: "),
+        ("--detach", "--detach is refused: "),
+        ("--network=none", "--network is refused: "),
+        ("--link=db", "--link is refused: "),
+        ("--mount=type=bind,target=/x", "it has no source"),
+        (
+            "--mount=type=volume,source=data,target=/x",
+            "no named volumes",
+        ),
+        ("--tmpfs=x", "must be absolute"),
+        ("--add-host=x", "expected NAME:ADDRESS"),
+        (&cidfile, "is there already"),
+    ] {
+        run(&sandbox, &[option], "echo")
+            .exits_with(125)
+            .errs_in_one_line(&[part]);
+    }
+}
+
+#[test]
+fn mounts_show_the_host_or_nothing_yet() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let file = sandbox.write("data/a,b", "content");
+    let bind = format!(
+        "type=bind,source={},target=/in",
+        file.parent().unwrap().display()
+    );
+    run(&sandbox, &["--mount", &bind], "cat /in/a,b")
+        .succeeds()
+        .prints("content");
+    let read_only = format!("--mount={bind},readonly");
+    run(&sandbox, &[&read_only], "cat /in/a,b")
+        .succeeds()
+        .prints("content");
+
+    let options = [
+        "--tmpfs",
+        "/scratch:size=1m",
+        "--mount=type=tmpfs,dst=/more",
+    ];
+    for _ in 0..2 {
+        // What one run leaves there, the next one does not see.
+        run(
+            &sandbox,
+            &options,
+            "ls /scratch /more; touch /scratch/x /more/x",
+        )
+        .succeeds()
+        .prints("/more:\n\n/scratch:");
+    }
+    assert_eq!(fs::read_dir(sandbox.path("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn hosts_are_added_and_the_id_is_written() {
+    let sandbox = Sandbox::new();
+    let directory = container::busybox(&sandbox);
+    let options = ["--add-host=db:10.1.2.3", "--add-host", "me=host-gateway"];
+    let ran = run(&sandbox, &options, "cat /etc/hosts").succeeds();
+    assert_eq!(
+        ran.stdout,
+        "127.0.0.1\tlocalhost\n::1\tlocalhost\n10.1.2.3\tdb\n127.0.0.1\tme\n"
+    );
+    let cidfile = sandbox.path("cid");
+    let option = format!("--cidfile={}", cidfile.display());
+    run(&sandbox, &[&option], "true").succeeds();
+    assert_eq!(
+        fs::read_to_string(cidfile).unwrap(),
+        directory.file_name().unwrap().to_str().unwrap()
+    );
+}

@@ -1,0 +1,171 @@
+//! `login` and `logout` against real registries.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
+use crate::support::requirement::has_tools;
+use crate::support::sandbox::{Invocation, Sandbox};
+
+/// Starts a registry with one image, `lab/tool:1`, that wants `auth`.
+fn guarded(auth: Auth) -> Option<(RegistryServer, RegistryServer)> {
+    if !has_tools(&["docker-registry", "htpasswd"]) {
+        return None;
+    }
+    let open = RegistryServer::plain();
+    open.push_image("lab/tool", "1", &[0; 1024]);
+    let guarded = open.sibling(auth, false);
+    Some((open, guarded))
+}
+
+fn keystore(sandbox: &Sandbox) -> Option<Value> {
+    let bytes = fs::read(sandbox.store().join("keystore")).ok()?;
+    Some(serde_json::from_slice(&bytes).unwrap())
+}
+
+fn login(sandbox: &Sandbox, url: &str, password: &str) -> Invocation {
+    sandbox.udocker([
+        "login",
+        &format!("--registry={url}"),
+        &format!("--username={USERNAME}"),
+        &format!("--password={password}"),
+    ])
+}
+
+#[test]
+fn a_login_that_the_registry_takes_is_kept_and_used() {
+    for auth in [Auth::Basic, Auth::Token] {
+        let Some((_open, server)) = guarded(auth) else {
+            return;
+        };
+        let sandbox = Sandbox::new();
+        let image = format!("{}/lab/tool:1", server.url());
+        sandbox.udocker(["pull", &image]).run().exits_with(1);
+        login(&sandbox, &server.url(), PASSWORD)
+            .run()
+            .succeeds()
+            .prints("");
+        let expected = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
+        assert_eq!(
+            keystore(&sandbox),
+            Some(json!({server.url(): {"auth": expected, "email": ""}}))
+        );
+        let mode = fs::metadata(sandbox.store().join("keystore")).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        sandbox.udocker(["pull", &image]).run().succeeds();
+
+        let logout = format!("--registry={}", server.url());
+        sandbox.udocker(["logout", &logout]).run().succeeds();
+        assert_eq!(keystore(&sandbox), Some(json!({})));
+        let again = sandbox.udocker(["logout", &logout]).run().exits_with(1);
+        again.errs_in_one_line(&["no login for", &server.host()]);
+    }
+}
+
+#[test]
+fn a_login_that_the_registry_rejects_is_not_kept() {
+    for auth in [Auth::Basic, Auth::Token] {
+        let Some((_open, server)) = guarded(auth) else {
+            return;
+        };
+        let sandbox = Sandbox::new();
+        let ran = login(&sandbox, &server.url(), "radium").run().exits_with(1);
+        assert!(!ran.stderr.contains("radium"), "{ran:#?}");
+        ran.errs_in_one_line(&["rejects the user name or password"]);
+        assert_eq!(keystore(&sandbox), None);
+    }
+}
+
+#[test]
+fn a_login_that_cannot_be_checked_is_kept_with_a_warning() {
+    let sandbox = Sandbox::new();
+    let url = "http://127.0.0.1:1";
+    let ran = login(&sandbox, url, PASSWORD).run().succeeds().prints("");
+    assert!(
+        ran.stderr
+            .starts_with("Warning: the login is kept unchecked: cannot reach"),
+        "{ran:#?}"
+    );
+    assert!(keystore(&sandbox).unwrap().get(url).is_some());
+
+    if !has_tools(&["docker-registry"]) {
+        return;
+    }
+    let open = RegistryServer::plain();
+    let ran = login(&sandbox, &open.url(), PASSWORD).run().succeeds();
+    assert!(ran.stderr.contains("asks for no login"), "{ran:#?}");
+    assert_eq!(keystore(&sandbox).unwrap().as_object().unwrap().len(), 2);
+    sandbox.udocker(["logout", "-a"]).run().succeeds();
+    assert_eq!(keystore(&sandbox), None);
+}
+
+#[test]
+fn what_is_not_given_is_asked_for_on_stderr() {
+    let sandbox = Sandbox::new();
+    let registry = "--registry=http://127.0.0.1:1";
+    let entry = |sandbox: &Sandbox| keystore(sandbox).unwrap()["http://127.0.0.1:1"].clone();
+    let ran = sandbox
+        .udocker(["login", registry])
+        .stdin("ada\nENGINE\n")
+        .run()
+        .succeeds()
+        .prints("");
+    assert!(ran.stderr.starts_with("username: password: "), "{ran:#?}");
+    assert!(ran.stderr.contains("is Caps Lock on?"), "{ran:#?}");
+    let auth = |text: &str| json!({"auth": STANDARD.encode(text), "email": ""});
+    assert_eq!(entry(&sandbox), auth("ada:ENGINE"));
+
+    let ran = sandbox
+        .udocker([
+            "--quiet",
+            "login",
+            registry,
+            "--username=ada",
+            "--password-stdin",
+        ])
+        .stdin("with blanks \n")
+        .run()
+        .succeeds();
+    assert_eq!(ran.stderr, "");
+    assert_eq!(entry(&sandbox), auth("ada:with blanks "));
+
+    for (stdin, part) in [("", "cannot read the password"), ("\n", "no password")] {
+        sandbox
+            .udocker(["login", registry, "--username=ada", "--password-stdin"])
+            .stdin(stdin)
+            .run()
+            .exits_with(1)
+            .errs_in_one_line(&[part]);
+    }
+    assert_eq!(entry(&sandbox), auth("ada:with blanks "));
+}
+
+/// A terminal of `script`'s making shows what is typed, unless the program hides it.
+#[test]
+fn a_typed_password_is_not_shown() {
+    if !has_tools(&["script"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let command = "sleep 0.2; exec bin/udocker login --registry=http://127.0.0.1:1 --username=ada";
+    let ran = sandbox
+        .udocker([""; 0])
+        .through(&[
+            "sh",
+            "-c",
+            &format!("(sleep 1; echo engine; sleep 1) | script -qec '{command}' /dev/null"),
+        ])
+        .run();
+    assert!(ran.stdout.contains("password: "), "{ran:#?}");
+    assert!(!ran.stdout.contains("engine"), "{ran:#?}");
+    assert!(
+        keystore(&sandbox)
+            .unwrap()
+            .get("http://127.0.0.1:1")
+            .is_some()
+    );
+}

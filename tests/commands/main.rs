@@ -1,0 +1,20 @@
+//! Subcommands as scripts and people call them: the executable itself against registries on
+//! loopback, and repositories of a test's own.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test binary has no readers of its documentation, and may panic anywhere"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod config;
+mod container;
+mod docker;
+mod login;
+mod manifest;
+mod search;
+mod setup;

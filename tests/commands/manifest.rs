@@ -1,0 +1,87 @@
+//! `manifest inspect` against a real registry.
+
+use serde_json::{Value, json};
+
+use crate::support::registry_server::RegistryServer;
+use crate::support::requirement::has_tools;
+use crate::support::sandbox::Sandbox;
+
+/// An index `lab/tool:1` over one image for amd64 that has its own digest.
+fn registry() -> Option<(RegistryServer, Value, String)> {
+    if !has_tools(&["docker-registry"]) {
+        return None;
+    }
+    let server = RegistryServer::plain();
+    let (digest, size) = server.push_image("lab/tool", "amd64", &[0; 1024]);
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": digest,
+            "size": size,
+            "platform": {"os": "linux", "architecture": "amd64"},
+        }],
+    });
+    server.push_manifest("lab/tool", "1", &index);
+    Some((server, index, digest.to_string()))
+}
+
+#[test]
+fn the_document_itself_is_printed_without_a_platform() {
+    let Some((server, index, _)) = registry() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", server.url());
+    let ran = sandbox.udocker(["manifest", "inspect", &image]).run();
+    let ran = ran.succeeds().prints(&udocker::ui::pretty_json(&index));
+    assert_eq!(ran.stderr, "");
+    // Options may come first, as in udocker.py's own usage, and the registry from one of them.
+    let option = format!("--registry={}", server.url());
+    sandbox
+        .udocker(["manifest", &option, "inspect", "lab/tool:1"])
+        .run()
+        .succeeds()
+        .prints(&udocker::ui::pretty_json(&index));
+    assert!(sandbox.leftovers().is_empty());
+}
+
+#[test]
+fn the_image_for_a_platform_is_looked_up() {
+    let Some((server, _, digest)) = registry() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", server.url());
+    let by_digest = format!("{}/lab/tool@{digest}", server.url());
+    let direct = sandbox
+        .udocker(["manifest", "inspect", &by_digest])
+        .run()
+        .succeeds();
+    assert!(direct.stdout.contains("\"layers\": ["), "{direct:#?}");
+    sandbox
+        .udocker(["manifest", "inspect", "--platform", "linux/amd64", &image])
+        .run()
+        .succeeds()
+        .prints(direct.text());
+    sandbox
+        .udocker(["manifest", "inspect", "--platform=linux/s390x", &image])
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&["no image for linux/s390x, only for linux/amd64"]);
+    sandbox
+        .udocker([
+            "manifest",
+            "inspect",
+            &format!("{}/lab/absent:1", server.url()),
+        ])
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&["lab/absent"]);
+    sandbox
+        .udocker(["manifest", "annotate", &image])
+        .run()
+        .exits_with(2)
+        .errs_in_one_line(&["'annotate'"]);
+}

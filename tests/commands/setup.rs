@@ -1,0 +1,187 @@
+//! `setup` on containers as both programs leave them.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::container;
+use crate::support::sandbox::Sandbox;
+
+fn mode_file(directory: &Path) -> Option<String> {
+    fs::read_to_string(directory.join("execmode")).ok()
+}
+
+#[test]
+fn the_mode_is_set_and_shown() {
+    let sandbox = Sandbox::new();
+    let directory = container::empty(&sandbox);
+    let shows = |mode: &str| {
+        let expected = format!("execmode: {mode}\nnvidiamode: False");
+        sandbox
+            .udocker(["setup", "one"])
+            .run()
+            .succeeds()
+            .prints(&expected);
+    };
+    shows("P1");
+    assert_eq!(mode_file(&directory), None);
+    for (asked, kept) in [
+        ("P2", "P2"),
+        ("p1", "P1"),
+        ("P2", "P2"),
+        ("F1", "P1"),
+        ("F4", "P1"),
+    ] {
+        let option = format!("--execmode={asked}");
+        let ran = sandbox.udocker(["setup", &option, "one"]).run();
+        let ran = ran.succeeds().prints("");
+        assert_eq!(mode_file(&directory).as_deref(), Some(kept), "{asked}");
+        let warnings = usize::from(asked.starts_with('F'));
+        assert_eq!(ran.stderr.lines().count(), warnings, "{ran:#?}");
+        let quiet = sandbox.udocker(["-q", "setup", &option, "one"]).run();
+        assert_eq!(quiet.succeeds().stderr, "");
+        shows(kept);
+    }
+}
+
+#[test]
+fn what_cannot_be_set_up_stays_as_it_is() {
+    let sandbox = Sandbox::new();
+    let directory = container::empty(&sandbox);
+    let setup = |option: &str, name: &str| sandbox.udocker(["setup", option, name]).run();
+    setup("--execmode=X9", "one")
+        .exits_with(2)
+        .errs_in_one_line(&["'X9' is not an execution mode"]);
+    setup("--execmode=P2", "two")
+        .exits_with(1)
+        .errs_in_one_line(&["'two'"]);
+    sandbox.udocker(["protect", "one"]).run().succeeds();
+    setup("--execmode=P2", "one")
+        .exits_with(1)
+        .errs_in_one_line(&["protected"]);
+    sandbox.udocker(["unprotect", "one"]).run().succeeds();
+    assert_eq!(mode_file(&directory), None);
+    fs::write(directory.join("execmode"), "F3").unwrap();
+    setup("--execmode=P1", "one")
+        .exits_with(1)
+        .errs_in_one_line(&["changed inside by udocker.py for mode F3"]);
+    assert_eq!(mode_file(&directory).as_deref(), Some("F3"));
+}
+
+#[test]
+fn fixperm_gives_the_owner_everything() {
+    let sandbox = Sandbox::new();
+    let directory = container::empty(&sandbox);
+    let root = directory.join("ROOT");
+    let outside = sandbox.write("outside", "");
+    symlink(&outside, root.join("etc/link")).unwrap();
+    fs::write(root.join("etc/file"), "").unwrap();
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    set(&outside, 0o400);
+    set(&root.join("etc/file"), 0o4010);
+    set(&root.join("etc"), 0o020);
+    sandbox
+        .udocker(["setup", "--fixperm", "one"])
+        .run()
+        .succeeds()
+        .prints("");
+    assert_eq!(mode(&root.join("etc")), 0o720);
+    assert_eq!(mode(&root.join("etc/file")), 0o4610);
+    assert_eq!(mode(&outside), 0o400);
+}
+
+/// As udocker.py 1.3.17 leaves a container that ran in mode R1 with a volume at `/data/in`.
+#[test]
+fn purge_takes_back_what_the_modes_r_left() {
+    let sandbox = Sandbox::new();
+    let directory = container::empty(&sandbox);
+    let root = directory.join("ROOT");
+    for path in [
+        ".bind_orig_files",
+        ".mountpoints",
+        "ROOT/.bind_host_files",
+        "ROOT/data/in",
+    ] {
+        fs::create_dir_all(directory.join(path)).unwrap();
+    }
+    fs::write(directory.join(".bind_orig_files/#etc#passwd"), "root").unwrap();
+    symlink("/.bind_host_files/#etc#passwd", root.join("etc/passwd")).unwrap();
+    symlink("#", directory.join(".mountpoints/#data#in")).unwrap();
+    // A stranger's image may lead elsewhere.
+    let outside = sandbox.path("outside");
+    fs::create_dir(&outside).unwrap();
+    sandbox
+        .udocker(["setup", "--purge", "one"])
+        .run()
+        .succeeds()
+        .prints("");
+    assert_eq!(fs::read_to_string(root.join("etc/passwd")).unwrap(), "root");
+    assert!(!root.join("data").exists());
+    for path in [".bind_orig_files", ".mountpoints", "ROOT/.bind_host_files"] {
+        assert!(!directory.join(path).exists(), "{path}");
+    }
+
+    fs::create_dir(directory.join(".bind_orig_files")).unwrap();
+    fs::write(directory.join(".bind_orig_files/#away#file"), "x").unwrap();
+    symlink(&outside, root.join("away")).unwrap();
+    sandbox
+        .udocker(["setup", "--purge", "one"])
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&["away"]);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn the_nvidia_driver_is_copied_from_the_host() {
+    let sandbox = Sandbox::new();
+    let directory = container::empty(&sandbox);
+    let libraries = directory.join("ROOT/usr/lib/x86_64-linux-gnu");
+    let setup = |path: &Path, options: &[&str]| {
+        let arguments = ["setup", "--nvidia"].iter().chain(options).chain(&["one"]);
+        let invocation = sandbox.udocker(arguments);
+        invocation.env("LD_LIBRARY_PATH", path).run().succeeds()
+    };
+    if !Path::new("/dev/nvidiactl").exists() {
+        let ran = setup(&sandbox.path("nowhere"), &[]);
+        assert_eq!(
+            ran.stderr,
+            "Warning: this machine has no NVIDIA libraries\n"
+        );
+        assert!(!directory.join("nvidia").exists());
+    }
+    sandbox.write("driver/libcuda.so.550", "driver");
+    sandbox.write("driver/libother.so", "other");
+    symlink("libcuda.so.550", sandbox.path("driver/libcuda.so.1")).unwrap();
+    setup(&sandbox.path("driver"), &[]).prints("");
+    assert_eq!(
+        fs::read_to_string(libraries.join("libcuda.so.1")).unwrap(),
+        "driver"
+    );
+    assert_eq!(
+        fs::read_link(libraries.join("libcuda.so.1")).unwrap(),
+        Path::new("libcuda.so.550")
+    );
+    assert!(!libraries.join("libother.so").exists());
+    sandbox
+        .udocker(["setup", "one"])
+        .run()
+        .succeeds()
+        .prints("execmode: P1\nnvidiamode: True");
+
+    sandbox.write("driver/libcuda.so.550", "newer");
+    let ran = setup(&sandbox.path("driver"), &[]);
+    assert!(ran.stderr.contains("`--force` overwrites them"), "{ran:#?}");
+    assert_eq!(
+        fs::read_to_string(libraries.join("libcuda.so.1")).unwrap(),
+        "driver"
+    );
+    setup(&sandbox.path("driver"), &["--force"]).prints("");
+    assert_eq!(
+        fs::read_to_string(libraries.join("libcuda.so.1")).unwrap(),
+        "newer"
+    );
+}

@@ -1,0 +1,38 @@
+# shellcheck shell=bash disable=SC2016,SC2154
+# System calls find what is in the guest, and nothing that is on the host only.
+mkdir -p "$root/guest" "$root/tmp" "$work/host"
+cp "$root/bin/probe" "$root/guest/prog"
+cp "$root/bin/probe" "$work/host/prog"
+probe=$root/bin/probe
+for folder in "$root/guest" "$work/host"; do
+    (cd "$folder" && rm -f sock && exec "$probe" receive sock) &
+    receivers+=($!)
+done
+until [ -S "$root/guest/sock" ] && [ -S "$work/host/sock" ]; do sleep 0.01; done
+# Answers that are the same whatever the path is.
+refused='fanotify|file_[gs]etattr|fsopen|fspick|future|[gs]etxattrat|io_uring_setup|listmount|listxattrat|mount_setattr|move_mount|open_tree(_attr)?|openat2-r(oot|elative)|removexattrat|statmount'
+for options in '' -0; do
+    # shellcheck disable=SC2086
+    status "looking at the guest $options" 0 guest $options probe look /guest/prog /guest/sock
+    same "all that is allowed is found $options" '' "$(grep -vE "^($refused) ENOSYS$| OK$" "$work/out")"
+    same "the rest is refused $options" 19 "$(grep -c ' ENOSYS$' "$work/out")"
+    # shellcheck disable=SC2086
+    status "looking at the host $options" 0 guest $options probe look "$work/host/prog" "$work/host/sock"
+    same "nothing is found $options" '' "$(grep -vE " (ENOENT|ENOSYS)$|^(openat|openat2-dir|fstatat) EBADF$|^cwd-empty EXDEV$" "$work/out")"
+done
+kill "${receivers[@]}"
+wait "${receivers[@]}" 2>/dev/null
+receivers=()
+
+status 'a program from memory' 0 guest probe memory
+same 'is executed' 'from memory' "$(cat "$work/out")"
+status 'the root link' 0 guest sh -c '[ "$(busybox readlink /proc/self/root)" = / ] && [ -x /proc/self/root/bin/sh ]'
+
+# The path of a socket is too long on the host.
+long=$root/$(printf 'long%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25)
+mkdir -p "$long/bin"
+cp "$root/bin/probe" "$long/bin"
+status 'a socket with a long path' 0 "$engine/proot" -r "$long" -b /proc probe socket /s
+same 'has its own name' '/s /s' "$(cat "$work/out")"
+same 'and place' yes "$([ -S "$long/s" ] && echo yes)"
+rm -r "$long"
