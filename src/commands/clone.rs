@@ -1,7 +1,7 @@
 //! `udocker clone`
 
 use super::{CommandError, Context, DONE, Outcome};
-use crate::container;
+use crate::container::{self, CreateOptions};
 use crate::store::{ContainerName, StoreError};
 
 /// Copies the files and metadata of a container to a new one and prints its id. Where the file
@@ -25,9 +25,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         .transpose()
         .map_err(StoreError::from)?;
     let source = context.store.container(&args.container)?;
-    let made = container::clone(&context.store, &source, name.as_ref()).map_err(|error| {
-        CommandError::from(error).while_doing(format_args!("cannot clone '{}'", args.container))
-    })?;
+    let made =
+        container::clone(&context.store, &source, &CreateOptions { name }).map_err(|error| {
+            CommandError::from(error).while_doing(format_args!("cannot clone '{}'", args.container))
+        })?;
     context.printer.out(made.id)?;
     Ok(DONE)
 }

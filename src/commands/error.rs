@@ -213,7 +213,7 @@ impl From<ContainerError> for CommandError {
                 let hint = format!("undo it with `udocker.py setup --execmode=P1 {container}`");
                 CommandError::failed(error).with_hint(hint)
             }
-            _ => CommandError::failed(error),
+            other => CommandError::failed(other),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::streams::{Place, size_of};
 use super::{CommandError, Context, DONE, Outcome};
-use crate::container;
+use crate::container::{self, CreateOptions};
 use crate::image::{self, ImportSource, NewName};
 use crate::oci::Platform;
 use crate::rootfs::Layer;
@@ -56,9 +56,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return Ok(DONE);
     }
     if args.name.is_some() {
-        return Err(CommandError::usage(
-            "`--name` is for `--tocontainer` and `--clone`",
-        ));
+        context
+            .printer
+            .warning("`--name` is for `--tocontainer` and `--clone`, and is ignored");
     }
     let Some(image) = &args.image else {
         return Err(CommandError::usage("a name for the image is missing")
@@ -103,12 +103,13 @@ fn to_container(
         source: Box::new(file),
         diff_id: None,
     };
+    let options = CreateOptions { name };
     let (store, progress) = (&context.store, context.progress());
     let imported = if args.clone {
-        container::import_clone(store, archive, name.as_ref(), &progress)
+        container::import_clone(store, archive, &options, &progress)
     } else {
         let image = image.local();
-        container::import_tree(store, archive, &image, &platform, name.as_ref(), &progress)
+        container::import_tree(store, archive, &image, &platform, &options, &progress)
     };
     imported.map_err(|error| explain(error.into()))
 }

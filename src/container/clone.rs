@@ -1,9 +1,9 @@
 //! Cloning: from a container to one just like it.
 
 use super::ContainerError;
-use super::create::build;
+use super::create::{CreateOptions, build};
 use crate::rootfs::copy_tree;
-use crate::store::{Container, ContainerName, Store};
+use crate::store::{Container, Store};
 
 /// Makes a copy of a container, with all that it has beside its root.
 ///
@@ -13,7 +13,7 @@ use crate::store::{Container, ContainerName, Store};
 pub fn clone(
     store: &Store,
     source: &Container,
-    name: Option<&ContainerName>,
+    options: &CreateOptions,
 ) -> Result<Container, ContainerError> {
     // In the Fakechroot modes files inside hold the container's own path.
     if let Some(mode) = source.execmode().filter(|mode| mode.starts_with('F')) {
@@ -23,7 +23,7 @@ pub fn clone(
         });
     }
     source.config_bytes()?;
-    build(store, name, |staged| {
+    build(store, options, |staged| {
         Ok(copy_tree(&source.directory, staged.path())?)
     })
 }

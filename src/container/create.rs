@@ -30,26 +30,12 @@ pub fn create(
     options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
+    begin(store, options)?;
     // Opened at once, so that an image removed meanwhile still serves.
     let content = image.content()?;
     let layers = open_layers(&content)?.into_iter().map(Ok);
-    build(store, options.name.as_ref(), |staged| {
-        fill(staged, &image.name, &content.config_bytes, layers, progress)
-    })
-}
-
-/// Makes a container: lets `fill` make what is in it, then publishes it under its id and `name`.
-///
-/// # Errors
-/// The name is taken; `fill` fails. Nothing is left then.
-pub(super) fn build(
-    store: &Store,
-    name: Option<&ContainerName>,
-    fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
-) -> Result<Container, ContainerError> {
-    begin(store, name)?;
-    let staged = stage(store, fill)?;
-    publish(store, staged, name)
+    let staged = stage(store, &image.name, &content.config_bytes, layers, progress)?;
+    publish(store, staged, options)
 }
 
 /// Pulls an image and creates a container of it at the same time: layers are unpacked while they
@@ -64,8 +50,7 @@ pub fn pull_and_create(
     options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    let name = options.name.as_ref();
-    begin(store, name)?;
+    begin(store, options)?;
     let arrivals = Arrivals::default();
     let (pulled, unpacked) = std::thread::scope(|scope| {
         let unpacking =
@@ -77,7 +62,7 @@ pub fn pull_and_create(
         }
     });
     match (pulled, unpacked) {
-        (Ok(_), Some(Ok(staged))) => publish(store, staged, name),
+        (Ok(_), Some(Ok(staged))) => publish(store, staged, options),
         // What arrived first may have been wrong, and old images cannot be unpacked early: now
         // that the image is here, it tells.
         (Ok(image), _) => create(store, &image, options, progress),
@@ -90,8 +75,21 @@ pub fn pull_and_create(
     }
 }
 
-fn begin(store: &Store, name: Option<&ContainerName>) -> Result<(), ContainerError> {
-    if let Some(name) = name
+/// Makes a container of what `fill` puts into it.
+///
+/// # Errors
+/// The name is taken; `fill` fails. Nothing is left then.
+pub(super) fn build(
+    store: &Store,
+    options: &CreateOptions,
+    fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
+) -> Result<Container, ContainerError> {
+    begin(store, options)?;
+    publish(store, stage_filled(store, fill)?, options)
+}
+
+fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
+    if let Some(name) = &options.name
         && store.has_name(name)
     {
         return Err(StoreError::NameTaken(name.to_string()).into());
@@ -127,10 +125,7 @@ fn unpack_arrivals(
         })
     });
     let name = request.reference.local_name();
-    stage(store, |staged| {
-        fill(staged, &name, &config_bytes, layers, progress)
-    })
-    .map(Some)
+    stage(store, &name, &config_bytes, layers, progress).map(Some)
 }
 
 fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
@@ -157,7 +152,21 @@ fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
 }
 
 /// Makes a whole container outside the listing; nothing is left of one that fails.
-fn stage(
+fn stage<'a>(
+    store: &Store,
+    image: &LocalName,
+    config: &[u8],
+    layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
+    progress: &dyn Progress,
+) -> Result<StagedContainer, ContainerError> {
+    stage_filled(store, |staged| {
+        rootfs::apply_layers(&staged.root(), layers, Limits::default(), progress)?;
+        Ok(staged.write_metadata(config, &image.to_string())?)
+    })
+}
+
+/// The same, of whatever `fill` puts into it.
+fn stage_filled(
     store: &Store,
     fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
 ) -> Result<StagedContainer, ContainerError> {
@@ -171,25 +180,13 @@ fn stage(
     }
 }
 
-fn fill<'a>(
-    staged: &StagedContainer,
-    image: &LocalName,
-    config: &[u8],
-    layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
-    progress: &dyn Progress,
-) -> Result<(), ContainerError> {
-    rootfs::apply_layers(&staged.root(), layers, Limits::default(), progress)?;
-    staged.write_metadata(config, &image.to_string())?;
-    Ok(())
-}
-
 fn publish(
     store: &Store,
     staged: StagedContainer,
-    name: Option<&ContainerName>,
+    options: &CreateOptions,
 ) -> Result<Container, ContainerError> {
     let mut container = store.publish_container(staged)?;
-    let Some(name) = name else {
+    let Some(name) = &options.name else {
         return Ok(container);
     };
     match store.add_name(&container.id, name) {
@@ -198,7 +195,7 @@ fn publish(
             Ok(container)
         }
         Err(error) => {
-            // A clone may have come with the protection of its original.
+            // A clone of a protected container is protected.
             container.set_protected(false)?;
             super::remove(store, &container)?;
             Err(error.into())

@@ -16,18 +16,6 @@ pub enum ContainerError {
     /// The layers, or the tree made of them.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
-    /// The image it is to be made of.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// The host has no NVIDIA driver.
-    #[error("this machine has no NVIDIA libraries")]
-    NoNvidia,
-    /// NVIDIA files are in the container already.
-    #[error("the container has NVIDIA files already: '{}'", .0.display())]
-    NvidiaPresent(PathBuf),
-    /// The container keeps its libraries elsewhere.
-    #[error("the container has no directory for NVIDIA libraries, such as /usr/lib64")]
-    NoLibraryDirectory,
     /// A container that only works where it is.
     #[error(
         "container '{container}' is set up for mode {mode}, which ties its files to their place"
@@ -44,6 +32,18 @@ pub enum ContainerError {
     /// An archive without a single file.
     #[error("it holds no files: it is no tar archive, or an empty one")]
     NothingInside,
+    /// The image it is to be made of.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The host has no NVIDIA driver.
+    #[error("this machine has no NVIDIA libraries")]
+    NoNvidia,
+    /// NVIDIA files are in the container already.
+    #[error("the container has NVIDIA files already: '{}'", .0.display())]
+    NvidiaPresent(PathBuf),
+    /// The container keeps its libraries elsewhere.
+    #[error("the container has no directory for NVIDIA libraries, such as /usr/lib64")]
+    NoLibraryDirectory,
     /// The file system, elsewhere.
     #[error(transparent)]
     Fs(#[from] FsError),

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use super::ContainerError;
-use super::create::build;
+use super::create::{CreateOptions, build};
 use crate::host::fs::FsError;
 use crate::image::imported_config;
 use crate::oci::{ImageConfig, LocalName, Platform};
 use crate::progress::Progress;
 use crate::rootfs::{self, Layer, Limits, Summary};
-use crate::store::{Container, ContainerName, Store};
+use crate::store::{Container, Store};
 
 /// What a container cannot be without.
 const CONFIG: &str = "container.json";
@@ -25,10 +25,10 @@ pub fn import_tree(
     archive: Layer<'_>,
     image: &LocalName,
     platform: &Platform,
-    name: Option<&ContainerName>,
+    options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    build(store, name, |staged| {
+    build(store, options, |staged| {
         let summary = unpack(&staged.root(), archive, progress)?;
         if summary.entries == 0 {
             return Err(ContainerError::NothingInside);
@@ -46,10 +46,10 @@ pub fn import_tree(
 pub fn import_clone(
     store: &Store,
     archive: Layer<'_>,
-    name: Option<&ContainerName>,
+    options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    build(store, name, |staged| {
+    build(store, options, |staged| {
         let directory = staged.path();
         unpack(directory, archive, progress)?;
         check_clone(directory)

@@ -160,4 +160,24 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(names(directory.path()), 1);
     }
+
+    #[test]
+    fn where_files_need_names_one_beside_serves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let begin = || {
+            let beside = beside(&path);
+            NewFile {
+                file: File::create_new(&beside).unwrap(),
+                path: path.clone(),
+                place: Place::Beside(beside),
+            }
+        };
+        drop(begin());
+        assert_eq!(names(directory.path()), 0);
+        begin().publish(false).unwrap();
+        assert!(begin().publish(false).is_err());
+        begin().publish(true).unwrap();
+        assert_eq!(names(directory.path()), 1);
+    }
 }

@@ -4,8 +4,8 @@
 //! says, for a user without privilege: every file is the caller's, device nodes are left out, and
 //! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
 //! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`] measures
-//! it, [`make_accessible`] mends its modes, [`pack_tree`] makes an archive of it, [`copy_tree`] a
-//! copy. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
+//! it, [`make_accessible`] mends its modes, [`pack_tree`] makes an archive of it, and [`copy_tree`]
+//! a copy. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
 //!
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers

@@ -120,6 +120,18 @@ fn the_platform_is_noted() {
 }
 
 #[test]
+fn a_name_for_a_container_that_is_not_made_is_ignored_aloud() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox
+        .udocker(["import", "--name=x", "-", "lab/x"])
+        .stdin(tree())
+        .run()
+        .succeeds()
+        .prints("");
+    assert!(ran.stderr.contains("Warning: `--name` is for"), "{ran:#?}");
+}
+
+#[test]
 fn an_archive_becomes_a_container_and_no_image() {
     let sandbox = Sandbox::new();
     let made = sandbox

@@ -270,3 +270,45 @@ fn a_root_file_system_is_pointed_to_import() {
             .contains("Hint: a root file system is brought in with `udocker import`")
     );
 }
+
+#[test]
+fn what_a_killed_load_left_is_swept_away_by_the_next_one() {
+    let sandbox = Sandbox::new();
+    sandbox.write("image.tar", archive().finish());
+    let staged = || -> Vec<std::path::PathBuf> {
+        let listing = std::fs::read_dir(sandbox.store().join("layers/.staging"));
+        let paths = listing.into_iter().flatten().flatten().map(|e| e.path());
+        paths.filter(|path| path.join("0").is_file()).collect()
+    };
+    let loading = sandbox
+        .udocker(["load"])
+        .through(&[
+            "/bin/sh",
+            "-c",
+            "(head -c 2000 image.tar; sleep 60) | \"$@\"",
+            "sh",
+        ])
+        .spawn();
+    let start = std::time::Instant::now();
+    while staged().is_empty() {
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(30),
+            "nothing is staged"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // Kills the whole group.
+    drop(loading);
+    assert_eq!(staged().len(), 1);
+    sandbox
+        .udocker(["images"])
+        .run()
+        .succeeds()
+        .prints("REPOSITORY");
+    sandbox
+        .udocker(["load", "-i", "image.tar"])
+        .run()
+        .succeeds()
+        .prints("lab/tool:1");
+    assert!(staged().is_empty());
+}
