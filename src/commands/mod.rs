@@ -3,6 +3,7 @@
 mod context;
 pub mod create;
 mod error;
+pub mod gc;
 pub mod images;
 pub mod inspect;
 pub mod install;
@@ -51,6 +52,8 @@ pub enum Command {
     Rm(rm::Args),
     /// Remove images
     Rmi(rmi::Args),
+    /// Remove what interrupted commands have left
+    Gc(gc::Args),
     /// Give a container a name
     Name(name::Args),
     /// Take a name away from a container
@@ -90,6 +93,7 @@ impl Command {
             Command::Verify(args) => verify::run(args, context),
             Command::Rm(args) => rm::run(args, context),
             Command::Rmi(args) => rmi::run(args, context),
+            Command::Gc(args) => gc::run(args, context),
             Command::Name(args) => name::run(args, context),
             Command::Rmname(args) => rmname::run(args, context),
             Command::Protect(args) => protect::run(args, context, true),

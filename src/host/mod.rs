@@ -3,3 +3,4 @@
 pub mod facts;
 pub mod fs;
 pub mod process;
+pub mod space;
