@@ -32,7 +32,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         name = name.filter(|name| !context.store.has_name(name));
     }
     let image = context.store.image(&args.image)?;
-    let options = CreateOptions { name };
+    let options = CreateOptions {
+        name,
+        max_unpacked_bytes: context.settings.max_unpacked_bytes,
+    };
     let created = container::create(&context.store, &image, &options, &context.progress())
         .map_err(|error| {
             CommandError::from(error).while_doing(format_args!(

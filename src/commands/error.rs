@@ -12,6 +12,10 @@ use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 use crate::ui::Printer;
 
+/// What to do about a full disk.
+const MAKE_ROOM: &str = "make room, for one with `udocker gc` and `udocker rm`, or keep things \
+                         elsewhere with UDOCKER_DIR, UDOCKER_LAYERS and UDOCKER_CONTAINERS";
+
 /// Why a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -152,6 +156,7 @@ impl From<StoreError> for CommandError {
             StoreError::DamagedImage { image, .. } | StoreError::DamagedManifest { image, .. } => {
                 Some(format!("fetch what is missing with `udocker pull {image}`"))
             }
+            StoreError::Fs(error) if error.is_storage_full() => Some(MAKE_ROOM.to_string()),
             _ if error.is_read_only() => {
                 Some("name a repository you can write with `--repo=DIR` or UDOCKER_DIR".to_string())
             }
@@ -208,11 +213,26 @@ impl From<ContainerError> for CommandError {
         match error {
             ContainerError::Store(error) => error.into(),
             ContainerError::Image(error) => error.into(),
-            ContainerError::Rootfs(RootfsError::Output(error)) => CommandError::output(error),
             ContainerError::Tied { ref container, .. } => {
                 let hint = format!("undo it with `udocker.py setup --execmode=P1 {container}`");
                 CommandError::failed(error).with_hint(hint)
             }
+            ContainerError::Rootfs(RootfsError::Output(error)) => CommandError::output(error),
+            ContainerError::Rootfs(error) => {
+                let hint = match &error {
+                    _ if error.is_storage_full() => Some(MAKE_ROOM),
+                    RootfsError::Limit { what: "bytes", .. } => {
+                        Some("raise the limit with UDOCKER_MAX_UNPACKED_MB")
+                    }
+                    _ => None,
+                };
+                let failed = CommandError::failed(error);
+                match hint {
+                    Some(hint) => failed.with_hint(hint),
+                    None => failed,
+                }
+            }
+            ContainerError::Fs(error) => StoreError::from(error).into(),
             other => CommandError::failed(other),
         }
     }

@@ -5,6 +5,7 @@ mod context;
 pub mod create;
 mod error;
 pub mod export;
+pub mod gc;
 pub mod images;
 pub mod import;
 pub mod inspect;
@@ -80,6 +81,8 @@ pub enum Command {
     Rm(rm::Args),
     /// Remove images
     Rmi(rmi::Args),
+    /// Remove what interrupted commands have left
+    Gc(gc::Args),
     /// Give a container a name
     Name(name::Args),
     /// Take a name away from a container
@@ -135,6 +138,7 @@ impl Command {
             Command::Rename(args) => rename::run(args, context),
             Command::Rm(args) => rm::run(args, context),
             Command::Rmi(args) => rmi::run(args, context),
+            Command::Gc(args) => gc::run(args, context),
             Command::Name(args) => name::run(args, context),
             Command::Rmname(args) => rmname::run(args, context),
             Command::Protect(args) => protect::run(args, context, true),

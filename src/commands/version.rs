@@ -1,18 +1,28 @@
 //! `udocker version`
 
+use serde_json::{Value, json};
+
 use super::{Context, DONE, Outcome};
-use crate::engine::proot::embedded;
-use crate::ui::Printer;
+use crate::engine::proot::{embedded, version_facts};
+use crate::ui::{Printer, pretty_json};
 
 /// Prints the version of the program and of the engine inside it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker version
   udocker --version")]
-pub struct Args {}
+pub struct Args {
+    /// Print it as JSON, with origin and licence of what is embedded
+    #[arg(long)]
+    json: bool,
+}
 
 /// Shows the version.
-pub(super) fn run(_args: &Args, context: &Context) -> Outcome {
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    if args.json {
+        context.printer.out(pretty_json(&facts()))?;
+        return Ok(DONE);
+    }
     print(&context.printer)
 }
 
@@ -25,4 +35,32 @@ pub(crate) fn print(printer: &Printer) -> Outcome {
         embedded::VERSION,
     ))?;
     Ok(DONE)
+}
+
+fn facts() -> Value {
+    let mut proot = json!({"name": "proot", "licence": "GPL-2.0-or-later"});
+    for (key, value) in version_facts() {
+        proot[key] = value.into();
+    }
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "licence": env!("CARGO_PKG_LICENSE"),
+        "architecture": std::env::consts::ARCH,
+        "embedded": [proot],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_part_has_a_licence_and_a_hash() {
+        let facts = facts();
+        assert_eq!(facts["version"], env!("CARGO_PKG_VERSION"));
+        for part in facts["embedded"].as_array().unwrap() {
+            assert_ne!(part["licence"], "");
+            assert_eq!(part["proot_sha256"].as_str().unwrap().len(), 64);
+        }
+    }
 }

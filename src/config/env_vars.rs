@@ -16,6 +16,9 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub const UDOCKER_ALLOW_ROOT: &str = "UDOCKER_ALLOW_ROOT";
 /// Top directory of the repository.
 pub const UDOCKER_DIR: &str = "UDOCKER_DIR";
+/// Most megabytes, of a million bytes, that the files of one image may unpack to. Not set, the
+/// disk is the limit.
+pub const UDOCKER_MAX_UNPACKED_MB: &str = "UDOCKER_MAX_UNPACKED_MB";
 /// Any value makes the program ignore `/etc/udocker.conf`.
 pub const UDOCKER_NOSYSCONF: &str = "UDOCKER_NOSYSCONF";
 /// Docker's configuration directory, which holds `config.json`.

@@ -1,5 +1,7 @@
 //! The configuration keys, as udocker.py names them.
 
+use super::env_vars;
+
 /// One configuration key.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -91,6 +93,13 @@ pub(super) const KEYS: &[Key] = &[
     key("libc_search", None, "", false),
     key("libdir", Some("UDOCKER_LIB"), "", true),
     key("location", None, "", false),
+    // Ours alone: udocker.py passes over it.
+    key(
+        "max_unpacked_mb",
+        Some(env_vars::UDOCKER_MAX_UNPACKED_MB),
+        "",
+        true,
+    ),
     key("mountpoint_prefixes", None, "", false),
     key("nvi_bin_list", None, "", false),
     key("nvi_dev_list", None, "", false),

@@ -93,6 +93,8 @@ pub struct Settings {
     pub no_seccomp: bool,
     /// How much is said, in udocker.py's numbers: 0 errors, 1 results, 2 warnings, 3 notes, 5 all.
     pub verbose_level: i32,
+    /// Most bytes that the files of one image may unpack to; `None` for what the disk holds.
+    pub max_unpacked_bytes: Option<u64>,
     /// What to tell the user about the files, such as an unknown key.
     pub warnings: Vec<String>,
 }
@@ -261,6 +263,18 @@ impl Table {
             .ok_or_else(|| self.bad_value(key, "expected a number of seconds"))
     }
 
+    /// A number of megabytes, as bytes.
+    fn megabytes(&self, key: &'static str) -> Result<Option<u64>, ConfigError> {
+        let bytes = |text: &str| text.parse::<u64>().ok()?.checked_mul(1_000_000);
+        match self.text(key) {
+            None => Ok(None),
+            Some(text) => match bytes(text) {
+                Some(bytes) => Ok(Some(bytes)),
+                None => Err(self.bad_value(key, "expected a number of megabytes")),
+            },
+        }
+    }
+
     fn into_settings(
         mut self,
         environment: &Environment,
@@ -333,6 +347,7 @@ impl Table {
                 .text("verbose_level")
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| self.bad_value("verbose_level", "expected a number"))?,
+            max_unpacked_bytes: self.megabytes("max_unpacked_mb")?,
             values: std::mem::take(&mut self.values),
             warnings: std::mem::take(&mut self.warnings),
             paths,

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use super::{ContainerError, remove::discard};
 use crate::host::fs::FsError;
+use crate::host::space::{self, Need};
 use crate::image::{self, Arrivals, ArrivingContent, PullRequest};
 use crate::oci::LocalName;
 use crate::progress::Progress;
@@ -18,7 +19,24 @@ use crate::store::{
 pub struct CreateOptions {
     /// Its name.
     pub name: Option<ContainerName>,
+    /// Most bytes that its files may unpack to; `None` for what the disk holds.
+    pub max_unpacked_bytes: Option<u64>,
 }
+
+impl CreateOptions {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_unpacked_bytes: self.max_unpacked_bytes,
+            ..Limits::default()
+        }
+    }
+}
+
+/// How often an image that others remove at once is pulled again.
+const PULL_TRIES: usize = 5;
+
+/// What any container takes beside the files of its image: its directories, metadata and lock.
+const CONTAINER_FILES: u64 = 5;
 
 /// Creates a container: unpacks the layers, then publishes it under its id and name.
 ///
@@ -32,9 +50,14 @@ pub fn create(
 ) -> Result<Container, ContainerError> {
     begin(store, options)?;
     // Opened at once, so that an image removed meanwhile still serves.
-    let content = image.content()?;
-    let layers = open_layers(&content)?.into_iter().map(Ok);
-    let staged = stage(store, &image.name, &content.config_bytes, layers, progress)?;
+    let (content, layers) = open_image(image)?;
+    space::require(&store.layout().containers, least_need(&layers))?;
+    let unpacking = Unpacking {
+        image: &image.name,
+        config: &content.config_bytes,
+        limits: options.limits(),
+    };
+    let staged = stage(store, &unpacking, layers.into_iter().map(Ok), progress)?;
     publish(store, staged, options)
 }
 
@@ -51,10 +74,27 @@ pub fn pull_and_create(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     begin(store, options)?;
+    for attempt in 1.. {
+        match try_pull_and_create(store, client, request, options, progress) {
+            Err(ContainerError::Store(StoreError::NoImage(_))) if attempt < PULL_TRIES => {}
+            result => return result,
+        }
+    }
+    unreachable!("the loop ends by returning")
+}
+
+/// Fails with `NoImage` if another process removes the image as soon as it is here.
+fn try_pull_and_create(
+    store: &Store,
+    client: &Client,
+    request: &PullRequest<'_>,
+    options: &CreateOptions,
+    progress: &dyn Progress,
+) -> Result<Container, ContainerError> {
     let arrivals = Arrivals::default();
     let (pulled, unpacked) = std::thread::scope(|scope| {
-        let unpacking =
-            scope.spawn(|| unpack_arrivals(store, request, &arrivals, progress).transpose());
+        let unpacking = scope
+            .spawn(|| unpack_arrivals(store, request, options, &arrivals, progress).transpose());
         let pulled = image::pull(store, client, request, &arrivals, progress);
         match unpacking.join() {
             Ok(unpacked) => (pulled, unpacked),
@@ -95,13 +135,28 @@ fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
         return Err(StoreError::NameTaken(name.to_string()).into());
     }
     store.ensure()?;
-    super::sweep(store)
+    super::sweep(store)?;
+    Ok(())
+}
+
+/// What the layers take at the least. They can replace each other's files, but hardly any layer
+/// its own, and none unpacks to much less than it is compressed.
+fn least_need(layers: &[Layer<'_>]) -> Need {
+    Need {
+        bytes: layers
+            .iter()
+            .filter_map(|layer| layer.size)
+            .max()
+            .unwrap_or(0),
+        files: CONTAINER_FILES,
+    }
 }
 
 /// Unpacks layers as they arrive; `None` if that cannot be done with this image.
 fn unpack_arrivals(
     store: &Store,
     request: &PullRequest<'_>,
+    options: &CreateOptions,
     arrivals: &Arrivals,
     progress: &dyn Progress,
 ) -> Result<Option<StagedContainer>, ContainerError> {
@@ -124,8 +179,27 @@ fn unpack_arrivals(
             size: None,
         })
     });
-    let name = request.reference.local_name();
-    stage(store, &name, &config_bytes, layers, progress).map(Some)
+    let unpacking = Unpacking {
+        image: &request.reference.local_name(),
+        config: &config_bytes,
+        limits: options.limits(),
+    };
+    stage(store, &unpacking, layers, progress).map(Some)
+}
+
+/// Reads what an image consists of, and opens its layers.
+fn open_image(image: &Image) -> Result<(ImageContent, Vec<Layer<'static>>), ContainerError> {
+    let open = || -> Result<_, ContainerError> {
+        let content = image.content()?;
+        let layers = open_layers(&content)?;
+        Ok((content, layers))
+    };
+    match open() {
+        Err(_) if !image.exists() => Err(StoreError::NoImage(image.name.to_string()).into()),
+        // Another process may just have removed it and pulled it again, or replaced it.
+        Err(_) => open(),
+        opened => opened,
+    }
 }
 
 fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
@@ -151,17 +225,23 @@ fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
         .collect()
 }
 
+/// What a container is made of, beside its layers.
+struct Unpacking<'a> {
+    image: &'a LocalName,
+    config: &'a [u8],
+    limits: Limits,
+}
+
 /// Makes a whole container outside the listing; nothing is left of one that fails.
 fn stage<'a>(
     store: &Store,
-    image: &LocalName,
-    config: &[u8],
+    unpacking: &Unpacking<'_>,
     layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
     progress: &dyn Progress,
 ) -> Result<StagedContainer, ContainerError> {
     stage_filled(store, |staged| {
-        rootfs::apply_layers(&staged.root(), layers, Limits::default(), progress)?;
-        Ok(staged.write_metadata(config, &image.to_string())?)
+        rootfs::apply_layers(&staged.root(), layers, unpacking.limits, progress)?;
+        Ok(staged.write_metadata(unpacking.config, &unpacking.image.to_string())?)
     })
 }
 

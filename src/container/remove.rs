@@ -12,18 +12,21 @@ use crate::store::{Container, StagedContainer, Store};
 pub fn remove(store: &Store, container: &Container) -> Result<(), ContainerError> {
     let retired = store.retire_container(container)?;
     discard(&retired)?;
-    sweep(store)
+    sweep(store)?;
+    Ok(())
 }
 
-/// Removes what killed processes left half made or half removed.
+/// Removes what killed processes left half made or half removed, and returns how many there were.
 ///
 /// # Errors
 /// The file system refuses.
-pub fn sweep(store: &Store) -> Result<(), ContainerError> {
+pub fn sweep(store: &Store) -> Result<u64, ContainerError> {
+    let mut count = 0;
     for leftover in store.abandoned_containers() {
         discard(&leftover)?;
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {

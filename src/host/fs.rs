@@ -35,6 +35,19 @@ impl FsError {
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
+
+    /// Whether the cause is a full disk or an exhausted quota.
+    pub fn is_storage_full(&self) -> bool {
+        is_storage_full(&self.source)
+    }
+}
+
+/// Whether an operation failed for want of space.
+pub fn is_storage_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Reads a whole file of at most `limit` bytes.
@@ -111,6 +124,9 @@ pub fn open_beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, F
     open().map_err(|error| FsError::at("open directory", &root.join(path))(error.into()))
 }
 
+/// How the names of files begin that [`write_atomic`] has not finished.
+pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
 /// Writes a file so that it appears under its name whole or not at all: written beside it,
 /// synced, renamed. `mode` holds the permission bits.
 ///
@@ -120,7 +136,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError>
     use std::os::unix::fs::PermissionsExt;
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
+        .prefix(TEMPORARY_PREFIX)
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(directory)
         .map_err(FsError::at("create a file beside", path))?;

@@ -4,3 +4,4 @@ pub mod facts;
 pub mod fs;
 pub mod new_file;
 pub mod process;
+pub mod space;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Arrivals, ImageError};
 use crate::host::fs::read_limited;
+use crate::host::space::{self, Need};
 use crate::oci::{ConfigSource, Descriptor, Digest, ImageConfig, Platform, Reference, RegistryUrl};
 use crate::progress::Progress;
 use crate::registry::{BlobSink, Client, ResolvedImage};
@@ -46,6 +47,7 @@ pub fn pull(
     // Whoever waits for an arrival must not wait for ever, however this ends.
     let _end = EndOnDrop(arrivals);
     store.ensure()?;
+    let _pulling = store.begin_pull()?;
     let registry = request.reference.registry(request.default_registry);
     let repositories = request
         .reference
@@ -72,6 +74,7 @@ pub fn pull(
     let name = request.reference.local_name();
     for attempt in 1.. {
         pull.fetch_config(&resolved, request.platform)?;
+        space::require(&store.layout().layers, pull.need(&layers)).map_err(StoreError::from)?;
         pull.fetch_all(&layers)?;
         match store.publish_image(&name, &resolved.bytes, &digests) {
             Err(StoreError::BlobVanished(_)) if attempt < PUBLISH_TRIES => {}
@@ -133,6 +136,21 @@ impl Pull<'_> {
         let layers: Vec<Digest> = layers.map(|layer| layer.digest.clone()).collect();
         self.arrivals.has_content(bytes, &layers);
         Ok(())
+    }
+
+    /// What the blobs that are not here yet take. What an earlier try has left of them is not
+    /// needed again.
+    fn need(&self, blobs: &[&Descriptor]) -> Need {
+        let missing = |blob: &&&Descriptor| !self.store.blobs().contains(&blob.digest);
+        let left = |blob: &Descriptor| {
+            let staged = self.store.blobs().staged_bytes(&blob.digest);
+            blob.size.unwrap_or(0).saturating_sub(staged)
+        };
+        let missing = blobs.iter().filter(missing);
+        Need {
+            files: missing.clone().count() as u64,
+            bytes: missing.fold(0, |sum: u64, blob| sum.saturating_add(left(blob))),
+        }
     }
 
     /// Fetches blobs, several at a time; the first failure ends the others at their next blob.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::entry::{EntryError, ShownPath};
 use super::tar::ArchiveError;
-use crate::host::fs::FsError;
+use crate::host::fs::{FsError, is_storage_full};
 
 /// Why layers could not be applied, or a tree not be removed or measured.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,17 @@ pub enum RootfsError {
     /// A tree on the host.
     #[error(transparent)]
     Tree(#[from] FsError),
+}
+
+impl RootfsError {
+    /// Whether the cause is a full disk or an exhausted quota.
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            RootfsError::Apply { source, .. } => is_storage_full(source),
+            RootfsError::Tree(error) => error.is_storage_full(),
+            _ => false,
+        }
+    }
 }
 
 /// A step that failed while an entry was applied; the layer's name is added later.

@@ -44,6 +44,12 @@ impl<'a> Blobs<'a> {
         self.layout.blob(digest).is_file()
     }
 
+    /// The number of bytes that an unfinished download has left of a blob.
+    pub fn staged_bytes(&self, digest: &Digest) -> u64 {
+        let path = self.layout.blob_staging().join(digest.to_string());
+        path.symlink_metadata().map_or(0, |meta| meta.len())
+    }
+
     /// Begins to write a blob, after what an earlier try left. Waits while another process
     /// writes the same one.
     ///

@@ -329,7 +329,8 @@ impl Store {
     /// removal.
     ///
     /// # Errors
-    /// `StoreError::Protected`; what the file system says.
+    /// `StoreError::Protected`; `NoContainer` if another process has taken it out already; what
+    /// the file system says.
     pub fn retire_container(&self, container: &Container) -> Result<StagedContainer, StoreError> {
         if container.is_protected() {
             return Err(StoreError::Protected(container.id.to_string()));
@@ -338,7 +339,14 @@ impl Store {
         for name in &container.names {
             host_fs::remove_file(&self.layout.containers.join(name))?;
         }
-        host_fs::rename(&container.directory, slot.path())?;
+        host_fs::rename(&container.directory, slot.path()).map_err(|error| {
+            // Another process was faster.
+            if error.is_not_found() && !container.directory.exists() {
+                StoreError::NoContainer(container.id.to_string())
+            } else {
+                error.into()
+            }
+        })?;
         Ok(StagedContainer {
             id: container.id.clone(),
             slot,
@@ -616,6 +624,10 @@ mod tests {
         assert!(store.abandoned_containers().is_empty());
         drop(retired);
         assert_eq!(store.abandoned_containers().len(), 1);
+        assert!(matches!(
+            store.retire_container(&container),
+            Err(StoreError::NoContainer(_))
+        ));
     }
 
     #[test]

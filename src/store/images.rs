@@ -31,6 +31,9 @@ use crate::oci::{
 /// Largest image configuration read, in bytes.
 pub const CONFIG_MAX_BYTES: u64 = 32 << 20;
 
+/// The files of an image's directory, beside its links.
+pub(super) const IMAGE_FILES: [&str; 5] = ["v1", "v2", "manifest", "ancestry", "container.json"];
+
 /// Directories nest as deep as a repository name has components.
 const DEPTH_MAX: usize = 64;
 
@@ -170,9 +173,13 @@ impl Store {
     /// Removes an image, and every blob that no other image links to.
     ///
     /// # Errors
-    /// `StoreError::Protected`; what the file system says.
+    /// `StoreError::Protected`; `NoImage` if it is gone already; what the file system says.
     pub fn remove_image(&self, image: &Image) -> Result<(), StoreError> {
         let _lock = Lock::exclusive(&self.layout.images_lock())?;
+        // Another process may have been faster.
+        if !image.exists() {
+            return Err(StoreError::NoImage(image.name.to_string()));
+        }
         if image.is_protected() {
             return Err(StoreError::Protected(image.name.to_string()));
         }
@@ -257,8 +264,8 @@ fn collect(repos: &Path, directory: &Path, depth: usize, images: &mut Vec<Image>
 }
 
 impl Image {
-    /// Whether it is there.
-    pub(super) fn exists(&self) -> bool {
+    /// Whether it is still there.
+    pub fn exists(&self) -> bool {
         self.directory.join("TAG").is_file()
     }
 

@@ -66,6 +66,11 @@ impl Layout {
         self.layers.join(".lock")
     }
 
+    /// Shared by the pulls under way.
+    pub(super) fn pull_lock(&self) -> PathBuf {
+        self.layers.join(".pulling")
+    }
+
     /// Blobs on their way.
     pub(super) fn blob_staging(&self) -> PathBuf {
         self.layers.join(".staging")

@@ -30,6 +30,16 @@ impl Lock {
         Ok(Lock { _file: file })
     }
 
+    /// Waits until nobody holds the lock exclusively; others may share it.
+    ///
+    /// # Errors
+    /// The file cannot be made or opened.
+    pub fn shared(path: &Path) -> Result<Lock, FsError> {
+        let file = open(path)?;
+        acquire(&file, path, FlockOperation::LockShared)?;
+        Ok(Lock { _file: file })
+    }
+
     /// Takes the lock only if nobody holds it.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! ├── repos/<repository>/<tag>/     an image, once it holds a file TAG (see `images`)
 //! ├── layers/<digest>               blobs: layers and configurations (see `blobs`)
 //! │   ├── .lock                     held while images and blobs are published or removed
+//! │   ├── .pulling                  shared by pulls, so that `garbage` leaves their blobs alone
 //! │   └── .staging/                 blobs on their way, resumed by the next pull; and of archives (see `intake`)
 //! ├── containers/<id>/              a container (see `containers`)
 //! │   └── <name> -> <id>            its names
@@ -20,6 +21,7 @@
 mod blobs;
 mod containers;
 mod error;
+mod garbage;
 mod images;
 mod intake;
 mod layout;
@@ -32,6 +34,7 @@ pub use containers::{
     Container, ContainerId, ContainerName, NameError, RootState, StagedContainer,
 };
 pub use error::StoreError;
+pub use garbage::{Age, Garbage};
 pub use images::{CONFIG_MAX_BYTES, Form, Image, ImageContent, LayerFile};
 pub use intake::Intake;
 pub use layout::Layout;
@@ -60,6 +63,11 @@ impl Store {
     /// The stored bytes of images.
     pub fn blobs(&self) -> Blobs<'_> {
         Blobs::new(&self.layout)
+    }
+
+    /// Whether there is a repository at all.
+    pub fn exists(&self) -> bool {
+        self.layout.layers.is_dir()
     }
 
     /// Makes the directories that are missing, before something is written.

@@ -61,6 +61,23 @@ pub(super) fn abandoned(staging: &Path) -> Vec<Slot> {
         .collect()
 }
 
+/// Removes lock files whose directory is gone and that nobody holds. A process that has just
+/// made one and not locked it yet goes on without: its directory then counts as abandoned by its
+/// age alone.
+pub(super) fn remove_stray_locks(staging: &Path) {
+    for entry in std::fs::read_dir(staging).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "lock")
+            && !path.with_extension("").exists()
+            && let Ok(Some(_unused)) = Lock::try_existing(&path)
+        {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
 fn abandoned_slot(path: &Path) -> Option<Slot> {
     let mut lock_name = path.as_os_str().to_os_string();
     lock_name.push(".lock");

@@ -230,7 +230,10 @@ fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Contai
         }
         return Ok(container);
     }
-    let options = CreateOptions { name };
+    let options = CreateOptions {
+        name,
+        max_unpacked_bytes: context.settings.max_unpacked_bytes,
+    };
     let progress = context.progress();
     match (args.pull, store.image(target)) {
         (Pull::Missing | Pull::Never | Pull::Reuse, Ok(image)) => {

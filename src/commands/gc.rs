@@ -1,0 +1,42 @@
+//! `udocker gc`
+
+use std::time::Duration;
+
+use super::{Context, DONE, Outcome};
+use crate::container;
+use crate::store::Age;
+
+/// What udocker.py may be in the middle of is given this time; our own processes hold locks.
+const YOUNG: Duration = Duration::from_secs(60 * 60);
+
+/// Removes half-made containers, unfinished downloads, and layers that no image has. Images and
+/// containers that are listed stay as they are.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Remove also what has changed within the last hour; only while no udocker.py is at work
+    #[arg(long)]
+    all: bool,
+}
+
+/// Removes what killed processes have left.
+pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    let store = &context.store;
+    if !store.exists() {
+        return Ok(DONE);
+    }
+    let containers = container::sweep(store)?;
+    let age = if args.all { Duration::ZERO } else { YOUNG };
+    let garbage = store.collect_garbage(Age(age))?;
+    context.printer.out(format_args!(
+        "removed: {containers} containers, {} files of images ({} MB)",
+        garbage.files,
+        garbage.bytes.div_ceil(1_000_000)
+    ))?;
+    if garbage.kept > 0 {
+        context.printer.info(format_args!(
+            "kept: {} files that are young or in use; `udocker gc --all` removes the young ones",
+            garbage.kept
+        ));
+    }
+    Ok(DONE)
+}

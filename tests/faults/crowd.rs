@@ -1,0 +1,76 @@
+//! Many processes in one repository.
+
+use std::time::{Duration, Instant};
+
+use crate::kills::{assert_can_be_emptied, assert_sound, listed};
+use crate::served::{Random, Served};
+use crate::support::sandbox::Sandbox;
+
+const PROCESSES: u64 = 20;
+const TIME: Duration = Duration::from_secs(15);
+
+/// What a command may say because another process was faster.
+const OTHERS_WERE_FASTER: [&str; 3] = [
+    "there is no image",
+    "there is no container",
+    "there is neither",
+];
+
+#[test]
+fn a_crowd_downloads_every_blob_once() {
+    let served = Served::start();
+    let sandbox = Sandbox::new();
+    let image = served.image("1");
+    std::thread::scope(|scope| {
+        for _ in 0..PROCESSES {
+            scope.spawn(|| sandbox.udocker(["pull", &image]).run().succeeds());
+        }
+    });
+    assert_eq!(
+        served.blob_requests(),
+        4,
+        "three layers and a configuration"
+    );
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn a_crowd_gets_no_error_that_one_alone_would_not() {
+    let served = Served::start();
+    let sandbox = Sandbox::new();
+    let deadline = Instant::now() + TIME;
+    let work = |seed: u64| {
+        let mut random = Random::new(seed);
+        while Instant::now() < deadline {
+            let image = served.image(&random.below(3).to_string());
+            let containers = sandbox.udocker(["ps"]).run().succeeds();
+            let containers = listed(containers.text());
+            let some = random.below(containers.len().max(1) as u64) as usize;
+            let some = containers.get(some).cloned().unwrap_or_default();
+            let args: Vec<&str> = match random.below(6) {
+                0 => vec!["pull", &image],
+                1 => vec!["create", &image],
+                2 => vec!["run", "--rm", "--nobanner", &image, "true"],
+                3 => vec!["rm", &some],
+                4 => vec!["rmi", &image],
+                _ => vec!["images"],
+            };
+            let ran = sandbox.udocker(&args).run();
+            let is_expected = ran.code() == 0
+                || OTHERS_WERE_FASTER
+                    .iter()
+                    .any(|part| ran.stderr.contains(part));
+            assert!(is_expected, "{ran:#?}");
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..PROCESSES)
+            .map(|seed| scope.spawn(move || work(seed)))
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    });
+    assert_sound(&sandbox);
+    assert_can_be_emptied(&sandbox);
+}

@@ -1,0 +1,20 @@
+//! What is left when things go wrong: killed processes, full disks, registries that misbehave,
+//! crowds in one repository, repositories that cannot be written. All of it through the executable.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test cannot do without is a failure of the test"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../support/fake_registry.rs"]
+mod fake_registry;
+
+mod crowd;
+mod disk;
+mod kills;
+mod registry;
+mod served;

@@ -1,0 +1,64 @@
+//! Registries that fail once, in every way, and then work.
+
+use std::time::Duration;
+
+use crate::fake_registry::Reply;
+use crate::kills::assert_sound;
+use crate::served::Served;
+use crate::support::sandbox::Sandbox;
+
+#[test]
+fn a_pull_survives_what_passes() {
+    type Fault = fn(Reply) -> Reply;
+    let faults: [(&str, Fault); 6] = [
+        ("500", |_| Reply::new(500, "")),
+        ("503", |_| Reply::new(503, "")),
+        ("429", |_| Reply::new(429, "").header("Retry-After", 0)),
+        ("truncated", |good| good.cut_at(100)),
+        ("reset before the first byte", |good| good.cut_at(0)),
+        ("stalled", |good| {
+            good.cut_at(10).pause(Duration::from_secs(3))
+        }),
+    ];
+    std::thread::scope(|scope| {
+        for (name, fault) in faults {
+            scope.spawn(move || {
+                let served = Served::misbehaving(
+                    move |nth, _, good| if nth == 1 { fault(good) } else { good },
+                );
+                let sandbox = Sandbox::new();
+                sandbox.write("home/.udocker/udocker.conf", "[DEFAULT]\ntimeout = 1\n");
+                let image = served.image("1");
+                let ran = sandbox.udocker(["pull", &image]).run();
+                assert_eq!(ran.code(), 0, "{name}: {ran:#?}");
+                assert_sound(&sandbox);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_wrong_range_never_makes_a_wrong_blob() {
+    // The first answer stops half way; the next one ignores where the rest begins.
+    let served = Served::misbehaving(|_, request, good| match request.header("range") {
+        None => good.cut_at(100),
+        Some(_) => Reply::new(206, "something else").header("Content-Range", "bytes 7-20/21"),
+    });
+    let sandbox = Sandbox::new();
+    let image = served.image("1");
+    sandbox
+        .udocker(["pull", &image])
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&["cannot pull"]);
+    assert_eq!(
+        sandbox
+            .udocker(["images"])
+            .run()
+            .succeeds()
+            .text()
+            .lines()
+            .count(),
+        1
+    );
+}
