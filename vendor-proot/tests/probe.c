@@ -7,7 +7,7 @@
  * probe threads: changes directory and executes a program in threads.
  * probe memory: executes itself from a memory file.
  * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
- * probe owner, probe vectors PATH: see there.
+ * probe reply, probe remove PATH, probe owner, probe vectors PATH: see there.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
@@ -405,6 +405,42 @@ static void connect_socket(const char *path)
 	printf("%s\n", address.sun_path);
 }
 
+/* Replies to the sender of a datagram.  */
+static int reply(void)
+{
+	struct sockaddr_un addresses[3] = { { AF_UNIX, "/tmp/server" }, { AF_UNIX, "/tmp/client" } };
+	socklen_t size = sizeof(addresses[2]);
+	int fds[2], i;
+	char byte;
+
+	for (i = 0; i < 2; i++) {
+		unlink(addresses[i].sun_path);
+		fds[i] = socket(AF_UNIX, SOCK_DGRAM, 0);
+		if (bind(fds[i], (void *) &addresses[i], sizeof(addresses[i])) < 0)
+			return 1;
+	}
+	return sendto(fds[1], "x", 1, 0, (void *) &addresses[0], sizeof(addresses[0])) != 1
+		|| recvfrom(fds[0], &byte, 1, 0, (void *) &addresses[2], &size) != 1
+		|| sendto(fds[0], "y", 1, 0, (void *) &addresses[2], size) != 1
+		|| recv(fds[1], &byte, 1, 0) != 1;
+}
+
+/* As musl's remove(3) is compiled: rmdir(2) if unlink(2) fails, in the same register.  */
+static long remove_directory(const char *path)
+{
+#ifdef __x86_64__
+	long result;
+
+	asm volatile ("syscall\n\t"
+		"mov %2, %%eax\n\t"
+		"syscall"
+		: "=a" (result) : "0" (SYS_unlink), "i" (SYS_rmdir), "D" (path) : "rcx", "r11", "memory");
+	return result;
+#else
+	return rmdir(path);
+#endif
+}
+
 /* Executes a copy of itself that has no name and is closed on exec.  */
 static void memory(void)
 {
@@ -488,6 +524,10 @@ int main(int argc, char *argv[])
 		puts(argv[2]);
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "reply") == 0)
+		return reply();
+	if (argc == 3 && strcmp(argv[1], "remove") == 0)
+		return remove_directory(argv[2]) < 0;
 	if (argc == 2 && strcmp(argv[1], "owner") == 0)
 		return owner();
 	if (argc == 3 && strcmp(argv[1], "vectors") == 0)
