@@ -7,7 +7,7 @@
  * probe threads: changes directory and executes a program in threads.
  * probe memory: executes itself from a memory file.
  * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
- * probe reply, probe remove PATH, probe owner, probe vectors PATH: see there.
+ * probe reply, probe remove PATH, probe chroots PATH, probe owner, probe vectors PATH: see there.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
@@ -425,6 +425,35 @@ static int reply(void)
 		|| recv(fds[1], &byte, 1, 0) != 1;
 }
 
+/* Goes to a chroot and back, in both ways, with processes in between.  */
+static int chroots(const char *root)
+{
+	int top = open("/", O_RDONLY | O_DIRECTORY);
+	int i, status;
+
+	for (i = 0; i < 20; i++) {
+		if (chdir("/") < 0 || chroot(root) < 0)
+			return 1;
+		if (i % 2 != 0 && chdir("/") < 0)
+			return 2;
+		if (access("/jailed", F_OK) < 0)
+			return 3;
+		if (fork() == 0)
+			_exit(access("/jailed", F_OK) < 0);
+		if (wait(&status) < 0 || status != 0)
+			return 4;
+		if (i % 2 != 0 && fchdir(top) < 0)
+			return 5;
+		if (chroot(".") < 0 || access(root, F_OK) < 0)
+			return 6;
+		if (fork() == 0)
+			_exit(access(root, F_OK) < 0);
+		if (wait(&status) < 0 || status != 0)
+			return 7;
+	}
+	return 0;
+}
+
 /* As musl's remove(3) is compiled: rmdir(2) if unlink(2) fails, in the same register.  */
 static long remove_directory(const char *path)
 {
@@ -526,6 +555,8 @@ int main(int argc, char *argv[])
 	}
 	if (argc == 2 && strcmp(argv[1], "reply") == 0)
 		return reply();
+	if (argc == 3 && strcmp(argv[1], "chroots") == 0)
+		return chroots(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "remove") == 0)
 		return remove_directory(argv[2]) < 0;
 	if (argc == 2 && strcmp(argv[1], "owner") == 0)
