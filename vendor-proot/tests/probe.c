@@ -7,7 +7,7 @@
  * probe threads: changes directory and executes a program in threads.
  * probe memory: executes itself from a memory file.
  * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
- * probe owner, probe vectors PATH: see there.
+ * probe reply, probe remove PATH, probe chroots PATH, probe owner, probe vectors PATH: see there.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
@@ -405,6 +405,71 @@ static void connect_socket(const char *path)
 	printf("%s\n", address.sun_path);
 }
 
+/* Replies to the sender of a datagram.  */
+static int reply(void)
+{
+	struct sockaddr_un addresses[3] = { { AF_UNIX, "/tmp/server" }, { AF_UNIX, "/tmp/client" } };
+	socklen_t size = sizeof(addresses[2]);
+	int fds[2], i;
+	char byte;
+
+	for (i = 0; i < 2; i++) {
+		unlink(addresses[i].sun_path);
+		fds[i] = socket(AF_UNIX, SOCK_DGRAM, 0);
+		if (bind(fds[i], (void *) &addresses[i], sizeof(addresses[i])) < 0)
+			return 1;
+	}
+	return sendto(fds[1], "x", 1, 0, (void *) &addresses[0], sizeof(addresses[0])) != 1
+		|| recvfrom(fds[0], &byte, 1, 0, (void *) &addresses[2], &size) != 1
+		|| sendto(fds[0], "y", 1, 0, (void *) &addresses[2], size) != 1
+		|| recv(fds[1], &byte, 1, 0) != 1;
+}
+
+/* Goes to a chroot and back, in both ways, with processes in between.  */
+static int chroots(const char *root)
+{
+	int top = open("/", O_RDONLY | O_DIRECTORY);
+	int i, status;
+
+	for (i = 0; i < 20; i++) {
+		if (chdir("/") < 0 || chroot(root) < 0)
+			return 1;
+		if (i % 2 != 0 && chdir("/") < 0)
+			return 2;
+		if (access("/jailed", F_OK) < 0)
+			return 3;
+		if (fork() == 0)
+			_exit(access("/jailed", F_OK) < 0);
+		if (wait(&status) < 0 || status != 0)
+			return 4;
+		if (i % 2 != 0 && fchdir(top) < 0)
+			return 5;
+		if (chroot(".") < 0 || access(root, F_OK) < 0)
+			return 6;
+		if (fork() == 0)
+			_exit(access(root, F_OK) < 0);
+		if (wait(&status) < 0 || status != 0)
+			return 7;
+	}
+	return 0;
+}
+
+/* As musl's remove(3) is compiled: rmdir(2) if unlink(2) fails, in the same register.  */
+static long remove_directory(const char *path)
+{
+#ifdef __x86_64__
+	long result;
+
+	asm volatile ("syscall\n\t"
+		"mov %2, %%eax\n\t"
+		"syscall"
+		: "=a" (result) : "0" (SYS_unlink), "i" (SYS_rmdir), "D" (path) : "rcx", "r11", "memory");
+	return result;
+#else
+	return rmdir(path);
+#endif
+}
+
 /* Executes a copy of itself that has no name and is closed on exec.  */
 static void memory(void)
 {
@@ -488,6 +553,12 @@ int main(int argc, char *argv[])
 		puts(argv[2]);
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "reply") == 0)
+		return reply();
+	if (argc == 3 && strcmp(argv[1], "chroots") == 0)
+		return chroots(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "remove") == 0)
+		return remove_directory(argv[2]) < 0;
 	if (argc == 2 && strcmp(argv[1], "owner") == 0)
 		return owner();
 	if (argc == 3 && strcmp(argv[1], "vectors") == 0)

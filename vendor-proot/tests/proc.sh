@@ -7,3 +7,14 @@ ln -sf probe "$root$long"
 status 'a path longer than that of the loader' 0 guest sh -c '"$1" vectors "$1"' - "$long"
 status 'whatever argv[0] is' 0 guest sh -c 'exec -a other /bin/probe vectors /bin/probe'
 rm "$root$long"
+
+mkdir -p "$root/data dir" "$work/shared"
+status 'mappings' 0 guest sh -c 'cat /proc/self/maps && cat /proc/$$/task/$$/smaps && cat /proc/self/mounts /proc/self/mountinfo && cat /proc/self/auxv >/dev/null'
+same 'have no path of the host' '' "$(grep -F "$work" "$work/out")"
+same 'but those of the guest' yes "$(grep -q ' /bin/busybox$' "$work/out" && echo yes)"
+status 'mounts' 0 guest --bind-ro "$work/shared" '/data dir' sh -c 'cat /proc/mounts; cat /proc/self/mountinfo'
+same 'the root' 2 "$(grep -cE '^(1 0 [^ ]+ /|[^ ]+) / ' "$work/out")"
+same 'a read-only bind' 2 "$(grep -c ' /data\\040dir .*\bro\b' "$work/out")"
+status 'descriptors of them are closed' 0 guest sh -c 'for i in 1 2 3; do cat /proc/self/maps /proc/self/mounts; done >/dev/null; [ "$(busybox ls /proc/$PPID/fd 2>/dev/null | busybox wc -l)" -lt 20 ]'
+status 'they can be read under -0' 0 guest -0 sh -c 'while read -r line; do :; done </proc/self/maps && [ "$(busybox df / | busybox wc -l)" = 2 ]'
+rmdir "$root/data dir"

@@ -31,6 +31,8 @@ status 'chroot' 0 guest -0 -b /proc:/jail/proc busybox chroot /jail /bin/sh -c '
     [ ! -e /jail ] && [ "$(busybox readlink /proc/self/exe)" = /bin/busybox ] && cd /sub && busybox chroot . /bin/busybox true; [ $? = 127 ]'
 status 'chroot to the current folder' 0 guest -0 -w /jail sh -c 'busybox chroot . /bin/sh -c "[ -e /file ]" && [ -e /jail/file ]'
 status 'chroot to a file' 1 guest -0 busybox chroot /bin/busybox true
+touch "$root/jail/jailed"
+status 'chroot and back' 0 guest -0 probe chroots /jail
 status 'chroot needs root' 1 guest -i 1234:1234 busybox chroot /jail /bin/sh
 status 'a read-only bind in a chroot' 0 guest -0 --bind-ro "$work/shared" /jail/sub busybox chroot /jail /bin/sh -c 'cd /sub && ! echo x >new && echo x >/new'
 status 'a device' 0 guest -0 sh -c 'cd /tmp && busybox mknod -m 622 device c 1 3 && [ -e device ] && busybox chmod 600 device && ! busybox mknod device c 1 3 && rm device'

@@ -36,3 +36,16 @@ status 'a socket with a long path' 0 "$engine/proot" -r "$long" -b /proc probe s
 same 'has its own name' '/s /s' "$(cat "$work/out")"
 same 'and place' yes "$([ -S "$long/s" ] && echo yes)"
 rm -r "$long"
+status 'a folder removed as by musl' 0 guest sh -c 'busybox mkdir -p /tmp/gone && probe remove /tmp/gone && [ ! -e /tmp/gone ]'
+status 'a reply to a datagram' 0 guest probe reply
+
+# syscalls.txt and the source say the same. Numbers that are not in the tables are refused.
+source=$here/build/$(uname -m).tree/src/syscall
+listed() { sed -n "s/^\([^# ]*\) $1\$/\1/p" "$here/syscalls.txt" | sort; }
+cases() { sed -n '/^int translate_syscall_enter/,$p' "$source/enter.c" | grep -o 'case PR_[a-z_0-9]*:' | sed 's/case PR_\(.*\):/\1/' | sort -u; }
+filtered() { sed -n "/FilteredSysnum $1\[\]/,/END/s/.*{ PR_\([a-z_0-9]*\),.*/\1/p" "$source/seccomp.c" | sort -u; }
+same 'all calls of the tables are listed' '' "$(comm -3 <(listed '.*') <(
+    sed -n 's/^\t\[ *[0-9]* \] = PR_\(.*\),$/\1/p' "$source"/sysnums-{x86_64,i386,x32,arm64}.h | grep -v arch_specific | sort -u))"
+same 'all that is treated is handled' '' "$(comm -3 <(listed '\(path\|refused\|emulated\|read-only\)') <(cases))"
+same 'and traced' '' "$(comm -3 <(listed '\(path\|refused\|emulated\|result\)') <(filtered proot_sysnums))"
+same 'read-only ones too' '' "$(comm -3 <(listed read-only) <(filtered read_only_sysnums))"
