@@ -6,7 +6,8 @@
 # switched off (PROOT_NO_FAST=1) and on: as emulated root (-0), on one core and free to move.
 #
 # The runs are interleaved and short, the ratio is the median of the ratios of neighbours, so that
-# whatever else the machine does hits all alike. ROUNDS (default 7), PROOT, MODES ("one across"),
+# whatever else the machine does hits all alike; on a busy one CLOCK=cpu compares the time on
+# processors, of PRoot and its guests, instead. ROUNDS (default 7), PROOT, MODES ("one across"),
 # ROOT_OPTION (default -0; set it to the empty string for the caller's own identity). Needs unshare;
 # ROOTFS needs find, tar, sh, gcc, make and python3 with numpy for the lines that use them.
 set -euo pipefail
@@ -72,7 +73,6 @@ for i in $(seq 12); do
     printf '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\nint f%d(int x) { printf("%%d", x); return x + %d; }\n' "$i" "$i" >"$work/src/f$i.c"
 done
 { echo 'int main(void) { return 0; }'; } >"$work/src/main.c"
-# shellcheck disable=SC2016 # for make
 printf 'O=%s\nall: $(O)\n\tgcc -o prog $(O)\n%%.o: %%.c\n\tgcc -O1 -c -o $@ $<\n' "main.o $(seq -s ' ' -f 'f%.0f.o' 12)" >"$work/src/Makefile"
 cat >"$work/src/configure" <<'SH'
 i=0
@@ -87,7 +87,6 @@ int main(void) { return 0; }" >conftest$i.c
 done
 SH
 
-# shellcheck disable=SC2016 # for the shell inside
 declare -A command=(
     [find]='find /usr -size +100000k'
     [du]='du -s /usr'
@@ -108,14 +107,14 @@ order='find du ls tar files stat exec fork configure make numpy cpu threads'
 
 # run VARIANT LINE: the seconds it takes.
 run() {
-    local start=$EPOCHREALTIME
-    # shellcheck disable=SC2086 # none, or one
-    case $1 in
-        native) unshare -r ${pin:+taskset -c 0} chroot "$rootfs" /bin/sh -c "${command[$2]}" ;;
-        off) PROOT_NO_FAST=1 ${pin:+taskset -c 0} "$proot" $option -r "$rootfs" -b /proc -b /dev -w / /bin/sh -c "${command[$2]}" ;;
-        on) ${pin:+taskset -c 0} "$proot" $option -r "$rootfs" -b /proc -b /dev -w / /bin/sh -c "${command[$2]}" ;;
-    esac >/dev/null 2>&1 </dev/null || true
-    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.6f\n", b - a }'
+    local TIMEFORMAT='%R %U %S'
+    {
+        time case $1 in
+            native) unshare -r ${pin:+taskset -c 0} chroot "$rootfs" /bin/sh -c "${command[$2]}" ;;
+            off) PROOT_NO_FAST=1 ${pin:+taskset -c 0} "$proot" $option -r "$rootfs" -b /proc -b /dev -w / /bin/sh -c "${command[$2]}" ;;
+            on) ${pin:+taskset -c 0} "$proot" $option -r "$rootfs" -b /proc -b /dev -w / /bin/sh -c "${command[$2]}" ;;
+        esac >/dev/null 2>&1 </dev/null || true
+    } 2>&1 | awk -v cpu="${CLOCK-}" '{ print cpu == "cpu" ? $2 + $3 : $1 }'
 }
 median() { sort -n | awk '{ v[NR] = $1 } END { printf "%.2f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 

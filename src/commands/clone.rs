@@ -25,10 +25,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         .transpose()
         .map_err(StoreError::from)?;
     let source = context.store.container(&args.container)?;
-    let made =
-        container::clone(&context.store, &source, &CreateOptions { name }).map_err(|error| {
-            CommandError::from(error).while_doing(format_args!("cannot clone '{}'", args.container))
-        })?;
+    let made = container::clone(
+        &context.store,
+        &source,
+        &CreateOptions {
+            name,
+            ..CreateOptions::default()
+        },
+    )
+    .map_err(|error| {
+        CommandError::from(error).while_doing(format_args!("cannot clone '{}'", args.container))
+    })?;
     context.printer.out(made.id)?;
     Ok(DONE)
 }

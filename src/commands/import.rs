@@ -103,7 +103,10 @@ fn to_container(
         source: Box::new(file),
         diff_id: None,
     };
-    let options = CreateOptions { name };
+    let options = CreateOptions {
+        name,
+        max_unpacked_bytes: context.settings.max_unpacked_bytes,
+    };
     let (store, progress) = (&context.store, context.progress());
     let imported = if args.clone {
         container::import_clone(store, archive, &options, &progress)

@@ -24,7 +24,8 @@ pub struct CreateOptions {
 }
 
 impl CreateOptions {
-    fn limits(&self) -> Limits {
+    /// What unpacking may take.
+    pub(super) fn limits(&self) -> Limits {
         Limits {
             max_unpacked_bytes: self.max_unpacked_bytes,
             ..Limits::default()

@@ -29,7 +29,7 @@ pub fn import_tree(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     build(store, options, |staged| {
-        let summary = unpack(&staged.root(), archive, progress)?;
+        let summary = unpack(&staged.root(), archive, options.limits(), progress)?;
         if summary.entries == 0 {
             return Err(ContainerError::NothingInside);
         }
@@ -51,7 +51,7 @@ pub fn import_clone(
 ) -> Result<Container, ContainerError> {
     build(store, options, |staged| {
         let directory = staged.path();
-        unpack(directory, archive, progress)?;
+        unpack(directory, archive, options.limits(), progress)?;
         check_clone(directory)
     })
 }
@@ -59,10 +59,11 @@ pub fn import_clone(
 fn unpack(
     directory: &Path,
     archive: Layer<'_>,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Summary, ContainerError> {
     let layers = std::iter::once(Ok::<_, ContainerError>(archive));
-    rootfs::apply_layers(directory, layers, Limits::default(), progress)
+    rootfs::apply_layers(directory, layers, limits, progress)
 }
 
 /// Refuses what is no container: parts that are missing, and links in place of parts, which

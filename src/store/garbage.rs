@@ -213,7 +213,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let used = blob(&store, b"used");
-        let image = publish(&store, "1", &[used.clone()]);
+        let image = publish(&store, "1", std::slice::from_ref(&used));
         let shared = blob(&store, b"only of a dead image");
         let dead = publish(&store, "2", &[used.clone(), shared.clone()]);
         fs::remove_file(dead.join("TAG")).unwrap();

@@ -10,9 +10,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../support/fake_registry.rs"]
-mod fake_registry;
-
 mod crowd;
 mod disk;
 mod kills;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::fake_registry::Reply;
 use crate::kills::assert_sound;
 use crate::served::Served;
+use crate::support::fake_registry::Reply;
 use crate::support::sandbox::Sandbox;
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 use udocker::oci::Digest;
 
-use crate::fake_registry::{FakeRegistry, Received, Reply};
+use crate::support::fake_registry::{FakeRegistry, Received, Reply};
 use crate::support::image::ImageBuilder;
 
 /// The registry and what it has.

@@ -65,12 +65,17 @@ static void show(const char *what, long result)
 	printf("%s=%ld,%d ", what, result, result < 0 ? errno : 0);
 }
 
-/* Process ids differ.  */
-static void show_path(const char *path, long length)
+/* Process ids differ, and how long they are. */
+static void show_path(const char *what, long result, const char *path)
 {
 	char pid[24];
 	size_t size = sprintf(pid, "%d", getpid());
+	long length = result;
 
+	for (long i = 0; i + (long) size <= length; i++)
+		if (memcmp(path + i, pid, size) == 0)
+			result += 3 - size;
+	show(what, result);
 	while (length > 0) {
 		if (length >= (long) size && memcmp(path, pid, size) == 0) {
 			printf("PID");
@@ -125,8 +130,7 @@ static void read_only(int count)
 			make_path(path);
 			show("chdir", pick(4) ? chdir(path) : chdir("/w"));
 			result = syscall(SYS_getcwd, buffer, pick(5) ? PATH_MAX : pick(12));
-			show("getcwd", result);
-			show_path(buffer, result);
+			show_path("getcwd", result, buffer);
 			printf("\n");
 			continue;
 		}
@@ -139,8 +143,7 @@ static void read_only(int count)
 		show("access", syscall(SYS_access, path, pick(8)));
 		buffer[0] = '\0';
 		result = syscall(SYS_readlink, path, buffer, PATH_MAX);
-		show("readlink", result);
-		show_path(buffer, result);
+		show_path("readlink", result, buffer);
 #endif
 		result = syscall(SYS_newfstatat, dir, path, &st, 0);
 		show_stat("at", result, &st);
@@ -160,8 +163,7 @@ static void read_only(int count)
 		size = pick(4) ? PATH_MAX : (int) pick(10) - 1;
 		memset(buffer, '#', 16);
 		result = syscall(SYS_readlinkat, dir, path, buffer, size);
-		show("readlinkat", result);
-		show_path(buffer, result);
+		show_path("readlinkat", result, buffer);
 		fd = openat(dir, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | (pick(3) ? 0 : O_NOFOLLOW) | (pick(3) ? 0 : O_PATH) | (pick(4) ? 0 : O_DIRECTORY));
 		show("open", fd < 0 ? fd : 0);
 		if (fd >= 0) {
@@ -171,8 +173,7 @@ static void read_only(int count)
 			show_stat("fstatat", syscall(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH), &st);
 			snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 			result = readlink(link, buffer, sizeof(buffer));
-			show("fd", result);
-			show_path(buffer, result);
+			show_path("fd", result, buffer);
 			close(fd);
 		}
 		printf("\n");
