@@ -47,5 +47,5 @@ filtered() { sed -n "/FilteredSysnum $1\[\]/,/END/s/.*{ PR_\([a-z_0-9]*\),.*/\1/
 same 'all calls of the tables are listed' '' "$(comm -3 <(listed '.*') <(
     sed -n 's/^\t\[ *[0-9]* \] = PR_\(.*\),$/\1/p' "$source"/sysnums-{x86_64,i386,x32,arm64}.h | grep -v arch_specific | sort -u))"
 same 'all that is treated is handled' '' "$(comm -3 <(listed '\(path\|refused\|emulated\|read-only\)') <(cases))"
-same 'and traced' '' "$(comm -3 <(listed '\(path\|refused\|emulated\|result\)') <(filtered proot_sysnums))"
+same 'and traced' '' "$(comm -3 <(listed '\(path\|refused\|emulated\|result\|watched\)') <(filtered proot_sysnums))"
 same 'read-only ones too' '' "$(comm -3 <(listed read-only) <(filtered read_only_sysnums))"
