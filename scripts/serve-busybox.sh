@@ -27,7 +27,7 @@ umoci new --image image:latest
 umoci unpack --rootless --image image:latest bundle
 mkdir -p bundle/rootfs/{bin,dev,etc,proc,root,sys,tmp}
 cp /bin/busybox bundle/rootfs/bin/busybox
-for applet in $(busybox --list); do ln -sf busybox "bundle/rootfs/bin/$applet"; done
+for applet in $(busybox --list | grep -vx busybox); do ln -s busybox "bundle/rootfs/bin/$applet"; done
 echo 'root:x:0:0:root:/root:/bin/sh' >bundle/rootfs/etc/passwd
 echo 'root:x:0:' >bundle/rootfs/etc/group
 echo 'PRETTY_NAME="busybox, made from this machine'"'"'s own"' >bundle/rootfs/etc/os-release
