@@ -12,7 +12,9 @@ log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $PWD/registry}}
 http: {addr: "127.0.0.1:0"}
 END
-docker-registry serve registry.yml 2>registry.err &
+# Made here, since it is read before the registry writes to it.
+: >registry.err
+docker-registry serve registry.yml 2>>registry.err &
 server=$!
 trap 'kill "$server"' EXIT
 for _ in {1..200}; do
