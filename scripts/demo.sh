@@ -15,7 +15,7 @@ work=$(mktemp -d)
 mkdir "$work/home"
 registry=
 stop() {
-	[[ -z $registry ]] || { kill "$registry"; wait "$registry" || true; }
+	[[ -z $registry ]] || { kill "$registry" 2>/dev/null || true; wait "$registry" || true; }
 	chmod -R u+rwx "$work"
 	rm -rf "$work"
 }

@@ -12,7 +12,9 @@ log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $PWD/registry}}
 http: {addr: "127.0.0.1:0"}
 END
-docker-registry serve registry.yml 2>registry.err &
+# Made here, since it is read before the registry writes to it.
+: >registry.err
+docker-registry serve registry.yml 2>>registry.err &
 server=$!
 trap 'kill "$server"' EXIT
 for _ in {1..200}; do
@@ -27,7 +29,7 @@ umoci new --image image:latest
 umoci unpack --rootless --image image:latest bundle
 mkdir -p bundle/rootfs/{bin,dev,etc,proc,root,sys,tmp}
 cp /bin/busybox bundle/rootfs/bin/busybox
-for applet in $(busybox --list); do ln -sf busybox "bundle/rootfs/bin/$applet"; done
+for applet in $(busybox --list | grep -vx busybox); do ln -s busybox "bundle/rootfs/bin/$applet"; done
 echo 'root:x:0:0:root:/root:/bin/sh' >bundle/rootfs/etc/passwd
 echo 'root:x:0:' >bundle/rootfs/etc/group
 echo 'PRETTY_NAME="busybox, made from this machine'"'"'s own"' >bundle/rootfs/etc/os-release
