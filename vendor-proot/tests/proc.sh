@@ -18,3 +18,5 @@ same 'a read-only bind' 2 "$(grep -c ' /data\\040dir .*\bro\b' "$work/out")"
 status 'descriptors of them are closed' 0 guest sh -c 'for i in 1 2 3; do cat /proc/self/maps /proc/self/mounts; done >/dev/null; [ "$(busybox ls /proc/$PPID/fd 2>/dev/null | busybox wc -l)" -lt 20 ]'
 status 'they can be read under -0' 0 guest -0 sh -c 'while read -r line; do :; done </proc/self/maps && [ "$(busybox df / | busybox wc -l)" = 2 ]'
 rmdir "$root/data dir"
+status 'mounts of the whole host' 0 "$engine/proot" -r / "$busybox" cat /proc/self/mounts /proc/self/maps
+status 'the whole host, read-only' 0 "$engine/proot" --bind-ro / / "$busybox" sh -c "cat /proc/self/mountinfo && ! echo x >'$work/denied'"
