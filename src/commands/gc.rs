@@ -12,6 +12,9 @@ const YOUNG: Duration = Duration::from_secs(60 * 60);
 /// Removes half-made containers, unfinished downloads, and layers that no image has. Images and
 /// containers that are listed stay as they are.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  udocker gc
+  udocker gc --all")]
 pub struct Args {
     /// Remove also what has changed within the last hour; only while no udocker.py is at work
     #[arg(long)]

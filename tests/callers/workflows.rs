@@ -1,4 +1,4 @@
-//! Workflow engines themselves, where they are installed; `scripts/install-callers.sh` does it.
+//! Workflow engines themselves, where they are installed; `scripts/test.sh` does it.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ fn engines(program: &str) -> Option<PathBuf> {
         return Some(programs);
     }
     skip(&format!(
-        "'{program}' is not installed; scripts/install-callers.sh installs it"
+        "'{program}' is not installed; scripts/test.sh installs it"
     ));
     None
 }

@@ -101,7 +101,7 @@ impl Sandbox {
 /// Locks, and the folders in which things are made.
 fn is_bookkeeping(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name == ".lock" || name == ".staging"
+    [".lock", ".pulling", ".staging"].contains(&&*name)
 }
 
 impl Default for Sandbox {

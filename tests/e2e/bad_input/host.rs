@@ -38,7 +38,7 @@ fn a_full_disk_is_named_and_leaves_nothing_behind() {
         return cannot(&format!("no user namespaces here: {}", ran.stderr));
     }
     ran.exits_with(1)
-        .errs_in_one_line(&["No space left on device"]);
+        .errs_in_one_line(&["MB are needed", "MB are free"]);
 }
 
 #[test]
