@@ -41,7 +41,7 @@ if [[ $(id -u) == 0 ]]; then
 	runner=(scripts/as-test-user.sh)
 fi
 "${runner[@]}" /usr/bin/python3 scripts/bench/measure.py \
-	--udocker "$(find "$target" -path '*/release/udocker' -type f -perm -u+x | head -n 1)" \
+	--udocker "$(find "$target/" -path '*/release/udocker' -type f -perm -u+x | head -n 1)" \
 	--udocker-py "$bench/venv/bin/udocker" \
 	--proot "$PWD/vendor-proot/build/$(uname -m)/proot" \
 	--layout "$target/test-images/distro" \

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 cache=$(mkdir -p "${1:?usage: $0 CACHEDIR}" && cd "$1" && pwd)
-binary=${UDOCKER_BINARY:-$(find "${CARGO_TARGET_DIR:-target}" -path '*/release/udocker' -type f -perm -u+x | head -n 1)}
+binary=${UDOCKER_BINARY:-$(find "${CARGO_TARGET_DIR:-target}/" -path '*/release/udocker' -type f -perm -u+x | head -n 1)}
 [[ -n $binary ]] || { echo "$0: no release executable; run cargo build --release" >&2; exit 1; }
 
 fail() { echo "$binary: $*" >&2; exit 1; }
