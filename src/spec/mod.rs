@@ -20,8 +20,8 @@ use std::fmt;
 
 pub use command::{Argv, CommandError, parse_entrypoint};
 pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment};
-pub use guest::{FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
-pub use mode::{ExecMode, UnknownMode};
+pub use guest::{FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
+pub use mode::{ExecMode, ModeChoice, UnknownMode};
 pub use path::{GuestPath, HostPath, NotAbsolute};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
@@ -108,6 +108,8 @@ pub struct RunSpec {
     pub mode: ExecMode,
     /// The root tree.
     pub root: HostPath,
+    /// Where an engine may keep notes on the root tree beyond the run.
+    pub directory: HostPath,
     /// The command, known to be executable.
     pub argv: Argv,
     /// The whole environment.
@@ -134,12 +136,29 @@ pub struct RunSpec {
     pub warnings: Vec<Warning>,
 }
 
+impl RunSpec {
+    /// Whether it takes an engine that looks at every system call: another kernel release, mapped
+    /// ports, programs for another architecture.
+    pub fn needs_tracer(&self) -> bool {
+        self.kernel.is_some()
+            || !self.ports.is_empty()
+            || self.publish_all
+            || self.emulator.is_some()
+    }
+
+    /// Whether read-only binds are read-only: namespaces hold that, PRoot does not.
+    pub fn enforces_read_only(&self) -> bool {
+        self.mode == ExecMode::R1 && !self.needs_tracer()
+    }
+}
+
 /// Something to write before the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preparation {
-    /// A directory for a bind to lie on. PRoot gets along without it.
+    /// A directory for a bind to lie on. PRoot gets along without it, and namespaces make their
+    /// own.
     MountDirectory(HostPath),
-    /// An empty file for a bind to lie on. PRoot gets along without it.
+    /// An empty file for a bind to lie on, likewise.
     MountFile(HostPath),
     /// The image's working directory.
     WorkingDirectory(HostPath),
@@ -163,7 +182,7 @@ pub enum Preparation {
 /// Something the user should know, though it does not stop the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
-    /// PRoot knows no read-only binds.
+    /// Read-only volumes in an engine that knows no read-only binds: PRoot.
     ReadOnlyNotEnforced,
     /// `--novol` names no volume.
     NotAVolume(String),

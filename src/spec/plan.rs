@@ -90,9 +90,10 @@ pub fn plan_run(
         .warnings
         .extend(privileged_ports(request, image, host));
 
-    Ok(RunSpec {
+    let mut spec = RunSpec {
         mode: container.mode,
         root: root.clone(),
+        directory: container.directory.clone(),
         argv,
         env,
         cwd,
@@ -105,7 +106,12 @@ pub fn plan_run(
         emulator,
         preparations: binds.preparations,
         warnings: binds.warnings,
-    })
+    };
+    if spec.enforces_read_only() {
+        spec.warnings
+            .retain(|warning| *warning != Warning::ReadOnlyNotEnforced);
+    }
+    Ok(spec)
 }
 
 /// PRoot takes a value that begins with a backslash for a list of all fields of `uname`.

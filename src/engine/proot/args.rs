@@ -94,6 +94,7 @@ mod tests {
         RunSpec {
             mode: ExecMode::P1,
             root: HostPath::new("/c/ROOT").unwrap(),
+            directory: HostPath::new("/c").unwrap(),
             argv: Argv::new(["sh", "-c", ""].map(OsString::from)).unwrap(),
             env: Environment::default(),
             cwd: GuestPath::new("/w").unwrap(),
