@@ -10,9 +10,9 @@ pub use options::{Pull, WishArgs};
 use super::pull::SourceArgs;
 use super::{CommandError, Context, Outcome};
 use crate::container::{self, CreateOptions, RunTarget};
-use crate::engine::{self, EngineOptions, HostView};
+use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
-use crate::spec::{ExecMode, HostFacts, RunRequest, RunSpec, SpecError, plan_run};
+use crate::spec::{ExecMode, HostFacts, ModeChoice, RunRequest, RunSpec, SpecError, plan_run};
 use crate::store::{Container, ContainerName, StoreError};
 
 /// Exit status of a container that could not be started.
@@ -153,8 +153,13 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
         context.printer.banner(&banner(&target.facts.id, &program));
     }
     context.printer.debug(format_args!("{spec:?}"));
-    let outcome = engine::run(spec, &engine_options(context))
-        .map_err(|error| CommandError::start(error.exit_status(), error))?;
+    let outcome = engine::run(spec, &engine_options(context)).map_err(|error| {
+        let failure = CommandError::start(error.exit_status(), &error);
+        match error {
+            EngineError::Unavailable(reason) => failure.with_hint(reason.cause.remedy()),
+            _ => failure,
+        }
+    })?;
     Ok(outcome.exit_status())
 }
 
@@ -239,10 +244,12 @@ fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, 
     let Some(text) = container.execmode() else {
         return default_mode(context);
     };
-    let mode: ExecMode = text
+    let choice: ModeChoice = text
         .parse()
         .map_err(|error| CommandError::start(CANNOT_START, error))?;
-    if mode.changes_the_tree() {
+    if let ModeChoice::Mode(mode) = choice
+        && mode.changes_the_tree()
+    {
         return Err(CommandError::start(
             CANNOT_START,
             format_args!(
@@ -255,29 +262,43 @@ fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, 
             container.id
         )));
     }
-    Ok(available(mode, context))
+    Ok(available(choice, context))
 }
 
 fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
-    let mode = match &context.settings.default_execmode {
+    let choice = match &context.settings.default_execmode {
         None => return Ok(ExecMode::default()),
         Some(text) => text
             .parse()
             .map_err(|error| CommandError::start(CANNOT_START, error))?,
     };
-    Ok(available(mode, context))
+    Ok(available(choice, context))
 }
 
 /// The nearest mode there is an engine for.
-fn available(mode: ExecMode, context: &Context) -> ExecMode {
-    if matches!(mode, ExecMode::P1 | ExecMode::P2) {
-        return mode;
-    }
+fn available(choice: ModeChoice, context: &Context) -> ExecMode {
+    let mode = match choice {
+        ModeChoice::Auto => return fastest(),
+        ModeChoice::Mode(mode) => mode,
+    };
+    let nearest = match mode {
+        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 => return mode,
+        ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
+        ExecMode::R3 => ExecMode::P2,
+        ExecMode::R2 | ExecMode::S1 => ExecMode::P1,
+    };
     context.printer.warning(format_args!(
-        "execution mode {mode} is not available, {} is used instead",
-        ExecMode::default()
+        "execution mode {mode} is not available, {nearest} is used instead"
     ));
-    ExecMode::default()
+    nearest
+}
+
+/// The fastest mode that works on this host.
+fn fastest() -> ExecMode {
+    match engine::namespace::probe() {
+        Ok(()) => ExecMode::R1,
+        Err(_) => ExecMode::P1,
+    }
 }
 
 #[cfg(test)]
