@@ -3,7 +3,7 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::config::env_vars;
 use crate::container::{self, ContainerError};
-use crate::spec::ExecMode;
+use crate::spec::ModeChoice;
 use crate::store::{Container, StoreError};
 
 /// Changes how a container is run. Without options it prints its execution mode, and whether the
@@ -12,9 +12,10 @@ use crate::store::{Container, StoreError};
 #[command(after_help = "Modes:
   P1  PRoot with seccomp acceleration (default)
   P2  PRoot without it
-  R1  user namespaces; R2, R3 with PRoot inside
-  S1  Singularity or Apptainer
-  F1 F2 F3 F4 are accepted for the sake of old scripts, and P1 is set instead
+  R1  user namespaces, at native speed where the host allows them
+  auto  R1 where it works, else P1
+  R2 R3 S1 are not there yet: the nearest of the above is used, with a warning
+  F1 F2 F3 F4 are accepted for the sake of old scripts, and set what auto does
 
 Examples:
   udocker setup mycontainer
@@ -74,24 +75,35 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-fn parse_mode(text: &str) -> Result<ExecMode, CommandError> {
+fn parse_mode(text: &str) -> Result<ModeChoice, CommandError> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(ModeChoice::Auto);
+    }
     text.to_ascii_uppercase()
         .parse()
         .map_err(CommandError::usage)
 }
 
-fn set_mode(mode: ExecMode, container: &Container, context: &Context) -> Result<(), CommandError> {
+fn set_mode(
+    choice: ModeChoice,
+    container: &Container,
+    context: &Context,
+) -> Result<(), CommandError> {
     // udocker.py alone can undo what it did to the files inside.
     super::run::refuse_changed_tree(container)?;
-    let kept = if mode.changes_the_tree() {
-        let kept = ExecMode::default();
-        context.printer.warning(format_args!(
-            "execution mode {mode} does not exist here, {kept} is set instead"
-        ));
-        kept
-    } else {
-        super::run::available(mode, context);
-        mode
+    let kept = match choice {
+        ModeChoice::Auto => super::run::fastest(),
+        ModeChoice::Mode(mode) if mode.changes_the_tree() => {
+            let kept = super::run::fastest();
+            context.printer.warning(format_args!(
+                "execution mode {mode} does not exist here, {kept} is set instead"
+            ));
+            kept
+        }
+        ModeChoice::Mode(mode) => {
+            super::run::available(choice, context);
+            mode
+        }
     };
     container.set_execmode(&kept.to_string())?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::namespace::{NamespaceError, Unavailable};
 use crate::host::fs::FsError;
 use crate::spec::{ExecMode, HostPath};
 
@@ -21,6 +22,12 @@ pub enum EngineError {
     /// Something that the container needs cannot be written.
     #[error(transparent)]
     Prepare(#[from] FsError),
+    /// Namespaces are not allowed here.
+    #[error("mode R1 cannot be used: {0}")]
+    Unavailable(#[from] Unavailable),
+    /// Namespaces cannot be entered.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
     /// The engine's executable finds no place from which it can be executed.
     #[error("cannot unpack the engine: no place is both writable and executable (tried {})", tried(.0))]
     NoPlace(Vec<PathBuf>),

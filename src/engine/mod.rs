@@ -1,9 +1,10 @@
 //! From a [`RunSpec`] to a running process, and back to how it ended.
 //!
-//! PRoot is the only engine so far. Another one is a module beside [`proot`] that takes the same
-//! `RunSpec`, and a line in [`run`].
+//! There are two engines, [`proot`] and [`namespace`]. Another one is a module beside them that
+//! takes the same `RunSpec`, and a line in [`run`].
 
 mod error;
+pub mod namespace;
 mod prepare;
 pub mod proot;
 mod view;
@@ -80,7 +81,7 @@ impl fmt::Display for Shortcoming {
 /// What the user should know before the start.
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
     let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
-    let enforced = proot::Features::of(options).own_bind_options;
+    let enforced = spec.enforces_read_only() || proot::Features::of(options).own_bind_options;
     let is_wanted = spec.root_access == Access::ReadOnly || spec.binds.iter().any(is_read_only);
     if is_wanted && !enforced {
         vec![Shortcoming::ReadOnlyNotEnforced]
@@ -97,14 +98,28 @@ pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming>
 /// # Errors
 /// It cannot be started; see [`EngineError::exit_status`].
 pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
-    let seccomp = match spec.mode {
-        ExecMode::P1 => !options.no_seccomp,
-        ExecMode::P2 => false,
+    let engine = match spec.mode {
+        // Native speed is no use where the container would not do what was asked for.
+        ExecMode::R1 if !spec.needs_tracer() => Engine::Namespace,
+        ExecMode::R1 | ExecMode::P1 => Engine::Proot {
+            seccomp: !options.no_seccomp,
+        },
+        ExecMode::P2 => Engine::Proot { seccomp: false },
         other => return Err(EngineError::Mode(other)),
     };
-    prepare::carry_out(&spec.preparations)?;
+    let makes_mount_points = matches!(engine, Engine::Namespace);
+    prepare::carry_out(&spec.preparations, !makes_mount_points)?;
     if let Some(cpus) = &spec.cpus {
         process::stay_on_cpus(cpus.iter()).map_err(EngineError::Cpus)?;
     }
-    proot::launch(spec, options, seccomp)
+    match engine {
+        Engine::Namespace => namespace::launch(spec),
+        Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
+    }
+}
+
+/// What carries a mode out.
+enum Engine {
+    Namespace,
+    Proot { seccomp: bool },
 }

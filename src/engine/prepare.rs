@@ -7,13 +7,14 @@ use std::path::Path;
 use crate::host::fs::{FsError, create_dir_all, write_atomic};
 use crate::spec::Preparation;
 
-/// Carries the preparations out, in their order.
+/// Carries the preparations out, in their order; `mount_points` among them only if asked to.
 ///
 /// # Errors
 /// One fails without which the container would not run as planned.
-pub(super) fn carry_out(preparations: &[Preparation]) -> Result<(), FsError> {
+pub(super) fn carry_out(preparations: &[Preparation], mount_points: bool) -> Result<(), FsError> {
     for preparation in preparations {
         match preparation {
+            Preparation::MountDirectory(_) | Preparation::MountFile(_) if !mount_points => {}
             // A repository that can only be read has to do: PRoot shows binds that have no
             // mount point, and ids without a name are shown as numbers.
             Preparation::MountDirectory(path) => {
@@ -76,7 +77,7 @@ mod tests {
                 text: "first\n".to_string(),
             },
         ];
-        carry_out(&preparations).unwrap();
+        carry_out(&preparations, true).unwrap();
         assert!(at("m/d").as_path().is_dir());
         assert_eq!(fs::read(at("m/f/file").as_path()).unwrap(), b"");
         assert!(at("w/d").as_path().is_dir());
@@ -84,7 +85,7 @@ mod tests {
 
         // What the guest has made of a generated file stays.
         fs::write(at("passwd-1").as_path(), "edited\n").unwrap();
-        carry_out(&preparations[4..]).unwrap();
+        carry_out(&preparations[4..], true).unwrap();
         assert_eq!(fs::read(at("passwd-1").as_path()).unwrap(), b"edited\n");
     }
 
@@ -94,8 +95,8 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         let below = HostPath::new(file.join("x")).unwrap();
-        assert!(carry_out(&[Preparation::MountDirectory(below.clone())]).is_ok());
-        assert!(carry_out(&[Preparation::MountFile(below.clone())]).is_ok());
-        assert!(carry_out(&[Preparation::WorkingDirectory(below)]).is_err());
+        assert!(carry_out(&[Preparation::MountDirectory(below.clone())], true).is_ok());
+        assert!(carry_out(&[Preparation::MountFile(below.clone())], true).is_ok());
+        assert!(carry_out(&[Preparation::WorkingDirectory(below)], true).is_err());
     }
 }

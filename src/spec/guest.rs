@@ -117,7 +117,7 @@ pub fn resolve_guest_path(
 }
 
 /// Where `guest`, which has no links in it, is on the host.
-fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> HostPath {
+pub fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> HostPath {
     let covering = binds
         .iter()
         .filter(|bind| guest.as_path().starts_with(bind.target.as_path()))

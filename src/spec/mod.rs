@@ -20,8 +20,8 @@ use std::fmt;
 
 pub use command::{Argv, CommandError, parse_entrypoint};
 pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment};
-pub use guest::{FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
-pub use mode::{ExecMode, UnknownMode};
+pub use guest::{FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
+pub use mode::{ExecMode, ModeChoice, UnknownMode};
 pub use path::{GuestPath, HostPath, NotAbsolute};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
@@ -112,6 +112,8 @@ pub struct RunSpec {
     pub root: HostPath,
     /// Whether it may be written, binds apart.
     pub root_access: Access,
+    /// Where an engine may keep notes on the root tree beyond the run.
+    pub directory: HostPath,
     /// The command, known to be executable.
     pub argv: Argv,
     /// The whole environment.
@@ -138,12 +140,30 @@ pub struct RunSpec {
     pub warnings: Vec<Warning>,
 }
 
+impl RunSpec {
+    /// Whether it takes an engine that looks at every system call: another kernel release, mapped
+    /// ports, programs for another architecture. A read-only root is left to it as well.
+    pub fn needs_tracer(&self) -> bool {
+        self.kernel.is_some()
+            || !self.ports.is_empty()
+            || self.publish_all
+            || self.emulator.is_some()
+            || self.root_access == Access::ReadOnly
+    }
+
+    /// Whether namespaces hold what is to be read-only; else it is PRoot's business.
+    pub fn enforces_read_only(&self) -> bool {
+        self.mode == ExecMode::R1 && !self.needs_tracer()
+    }
+}
+
 /// Something to write before the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preparation {
-    /// A directory for a bind to lie on. PRoot gets along without it.
+    /// A directory for a bind to lie on. PRoot gets along without it, and namespaces make their
+    /// own.
     MountDirectory(HostPath),
-    /// An empty file for a bind to lie on. PRoot gets along without it.
+    /// An empty file for a bind to lie on, likewise.
     MountFile(HostPath),
     /// The image's working directory.
     WorkingDirectory(HostPath),

@@ -52,9 +52,29 @@ impl ExecMode {
     }
 }
 
+/// What a setting or a container says about its mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeChoice {
+    /// The fastest that works on this host: R1 or P1.
+    Auto,
+    /// This one.
+    Mode(ExecMode),
+}
+
+impl FromStr for ModeChoice {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<ModeChoice, UnknownMode> {
+        if text.trim() == "auto" {
+            return Ok(ModeChoice::Auto);
+        }
+        text.parse().map(ModeChoice::Mode)
+    }
+}
+
 /// A text that names no mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not an execution mode (P1 P2 R1 R2 R3 F1 F2 F3 F4 S1)")]
+#[error("'{0}' is not an execution mode (P1 P2 R1 R2 R3 F1 F2 F3 F4 S1, or auto)")]
 pub struct UnknownMode(pub String);
 
 impl FromStr for ExecMode {
@@ -87,7 +107,9 @@ mod tests {
             assert_eq!(name.parse(), Ok(mode));
         }
         assert_eq!("P2\n".parse(), Ok(ExecMode::P2));
-        for name in ["", "p1", "P3", "P1 P2"] {
+        assert_eq!("auto\n".parse(), Ok(ModeChoice::Auto));
+        assert_eq!("R1".parse(), Ok(ModeChoice::Mode(ExecMode::R1)));
+        for name in ["", "p1", "P3", "P1 P2", "auto"] {
             assert!(name.parse::<ExecMode>().is_err(), "{name}");
         }
     }

@@ -29,6 +29,11 @@ impl HostPath {
         Ok(HostPath(path.components().collect()))
     }
 
+    /// `/proc`.
+    pub fn proc() -> HostPath {
+        HostPath(PathBuf::from("/proc"))
+    }
+
     /// The path below this one that `guest` names when this is the root.
     pub fn beneath(&self, guest: &Path) -> HostPath {
         let rest = guest.strip_prefix("/").unwrap_or(guest);

@@ -94,6 +94,7 @@ pub fn plan_run(
         mode: container.mode,
         root: root.clone(),
         root_access: request.root_access,
+        directory: container.directory.clone(),
         argv,
         env,
         cwd,

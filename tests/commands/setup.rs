@@ -25,12 +25,17 @@ fn the_mode_is_set_and_shown() {
     };
     shows("P1");
     assert_eq!(mode_file(&directory), None);
+    let fastest = match udocker::engine::namespace::probe() {
+        Ok(()) => "R1",
+        Err(_) => "P1",
+    };
     for (asked, kept) in [
         ("P2", "P2"),
         ("p1", "P1"),
         ("P2", "P2"),
-        ("F1", "P1"),
-        ("F4", "P1"),
+        ("F1", fastest),
+        ("F4", fastest),
+        ("auto", fastest),
     ] {
         let option = format!("--execmode={asked}");
         let ran = sandbox.udocker(["setup", &option, "one"]).run();

@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,10 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::sandbox::{Sandbox, stdout};
 
 /// Starts a guest that says when it is ready, and waits for that.
-fn start(sandbox: &Sandbox, mode: &str, script: &str) -> Child {
+fn start(sandbox: &Sandbox, script: &str) -> Child {
     let script = format!("{script}; touch /tmp/ready; while :; do sleep 0.05; done");
     let child = sandbox
-        .command(&[mode], &["sh", "-c", &script])
+        .command(&[], &["sh", "-c", &script])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -33,14 +35,21 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Whether any process has the sandbox as its root or its arguments.
+/// Whether any process has the sandbox as its root or its arguments, or is in it.
 fn is_anybody_left(sandbox: &Sandbox) -> bool {
     let root = sandbox.root().display().to_string();
+    let identity = |path: &Path| {
+        let data = fs::metadata(path).ok()?;
+        Some((data.dev(), data.ino()))
+    };
+    let tree = identity(&sandbox.root());
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let path = entry.path();
         let command = fs::read(path.join("cmdline")).unwrap_or_default();
         let current = fs::read_link(path.join("cwd")).unwrap_or_default();
-        String::from_utf8_lossy(&command).contains(&root) || current.starts_with(&root)
+        String::from_utf8_lossy(&command).contains(&root)
+            || current.starts_with(&root)
+            || identity(&path.join("root")) == tree
     })
 }
 
@@ -56,16 +65,11 @@ fn signal(child: &Child, signal: Signal) {
 
 #[test]
 fn termination_ends_everything_inside() {
-    let sandbox = Sandbox::new();
-    for mode in ["mode=P1", "mode=P2"] {
+    for sandbox in Sandbox::in_each_mode() {
         for (sent, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
-            let mut child = start(&sandbox, mode, "sleep 300 & (sleep 300 &)");
+            let mut child = start(&sandbox, "sleep 300 & (sleep 300 &)");
             signal(&child, sent);
-            assert_eq!(
-                child.wait().unwrap().code(),
-                Some(status),
-                "{mode} {sent:?}"
-            );
+            assert_eq!(child.wait().unwrap().code(), Some(status), "{sent:?}");
             wait_for("the guests' end", || !is_anybody_left(&sandbox));
         }
     }
@@ -73,66 +77,68 @@ fn termination_ends_everything_inside() {
 
 #[test]
 fn signals_reach_the_guests_handlers() {
-    let sandbox = Sandbox::new();
-    for sent in [
-        Signal::TERM,
-        Signal::USR1,
-        Signal::USR2,
-        Signal::HUP,
-        Signal::QUIT,
-    ] {
-        let script = "trap 'exit 42' TERM USR1 USR2 HUP QUIT";
-        let mut child = start(&sandbox, "mode=P1", script);
-        signal(&child, sent);
-        assert_eq!(child.wait().unwrap().code(), Some(42), "{sent:?}");
+    for sandbox in Sandbox::in_each_mode() {
+        for sent in [
+            Signal::TERM,
+            Signal::USR1,
+            Signal::USR2,
+            Signal::HUP,
+            Signal::QUIT,
+        ] {
+            let script = "trap 'exit 42' TERM USR1 USR2 HUP QUIT";
+            let mut child = start(&sandbox, script);
+            signal(&child, sent);
+            assert_eq!(child.wait().unwrap().code(), Some(42), "{sent:?}");
+        }
     }
 }
 
 #[test]
 fn a_signal_to_the_whole_group_ends_everything_inside() {
-    let sandbox = Sandbox::new();
-    let script = "sleep 300 & (sleep 300 &) ; touch /tmp/ready; wait";
-    let mut child = sandbox
-        .command(&[], &["sh", "-c", script])
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let ready = sandbox.root().join("tmp/ready");
-    wait_for("the guest", || ready.exists());
-    let group = Pid::from_child(&child);
-    rustix::process::kill_process_group(group, Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143));
-    wait_for("the guests' end", || !is_anybody_left(&sandbox));
+    for sandbox in Sandbox::in_each_mode() {
+        let script = "sleep 300 & (sleep 300 &) ; touch /tmp/ready; wait";
+        let mut child = sandbox
+            .command(&[], &["sh", "-c", script])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let ready = sandbox.root().join("tmp/ready");
+        wait_for("the guest", || ready.exists());
+        let group = Pid::from_child(&child);
+        rustix::process::kill_process_group(group, Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(143));
+        wait_for("the guests' end", || !is_anybody_left(&sandbox));
+    }
 }
 
 #[test]
 fn ignored_signals_stay_ignored() {
-    let sandbox = Sandbox::new();
-    let inner = sandbox.command(&[], &["sh", "-c", "touch /tmp/ready; sleep 0.5; exit 3"]);
-    // As `nohup` does.
-    let mut outer = Command::new("/bin/sh");
-    outer
-        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-    let mut child = outer.stdin(Stdio::null()).spawn().unwrap();
-    let ready = sandbox.root().join("tmp/ready");
-    wait_for("the guest", || ready.exists());
-    signal(&child, Signal::HUP);
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    for sandbox in Sandbox::in_each_mode() {
+        let inner = sandbox.command(&[], &["sh", "-c", "touch /tmp/ready; sleep 0.5; exit 3"]);
+        // As `nohup` does.
+        let mut outer = Command::new("/bin/sh");
+        outer
+            .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .env_clear()
+            .envs(
+                inner
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+        let mut child = outer.stdin(Stdio::null()).spawn().unwrap();
+        let ready = sandbox.root().join("tmp/ready");
+        wait_for("the guest", || ready.exists());
+        signal(&child, Signal::HUP);
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+    }
 }
 
 #[test]
 fn a_killed_parent_leaves_nobody() {
-    let sandbox = Sandbox::new();
-    for mode in ["mode=P1", "mode=P2"] {
-        let mut child = start(&sandbox, mode, "sleep 300 & (sleep 300 &)");
+    for sandbox in Sandbox::in_each_mode() {
+        let mut child = start(&sandbox, "sleep 300 & (sleep 300 &)");
         assert!(is_anybody_left(&sandbox));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -142,77 +148,78 @@ fn a_killed_parent_leaves_nobody() {
 
 #[test]
 fn standard_input_may_be_anything() {
-    let sandbox = Sandbox::new();
-    let count = || sandbox.command(&[], &["wc", "-c"]);
+    for sandbox in Sandbox::in_each_mode() {
+        let count = || sandbox.command(&[], &["wc", "-c"]);
 
-    let file = sandbox.host("input");
-    fs::write(&file, "12345").unwrap();
-    let output = count().stdin(File::open(&file).unwrap()).output().unwrap();
-    assert_eq!(stdout(&output), "5\n");
+        let file = sandbox.host("input");
+        fs::write(&file, "12345").unwrap();
+        let output = count().stdin(File::open(&file).unwrap()).output().unwrap();
+        assert_eq!(stdout(&output), "5\n");
 
-    assert_eq!(stdout(&count().output().unwrap()), "0\n");
+        assert_eq!(stdout(&count().output().unwrap()), "0\n");
 
-    let mut child = sandbox
-        .command(&[], &["sh"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(b"echo from a script\nexit 8\n").unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(stdout(&output), "from a script\n");
-    assert_eq!(output.status.code(), Some(8));
+        let mut child = sandbox
+            .command(&[], &["sh"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"echo from a script\nexit 8\n").unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(stdout(&output), "from a script\n");
+        assert_eq!(output.status.code(), Some(8));
 
-    let mut closed = Command::new("/bin/sh");
-    let inner = count();
-    closed
-        .args(["-c", "exec \"$0\" \"$@\" <&-"])
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-    assert_eq!(stdout(&closed.output().unwrap()), "0\n");
+        let mut closed = Command::new("/bin/sh");
+        let inner = count();
+        closed
+            .args(["-c", "exec \"$0\" \"$@\" <&-"])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .env_clear()
+            .envs(
+                inner
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+        assert_eq!(stdout(&closed.output().unwrap()), "0\n");
+    }
 }
 
 #[test]
 fn further_descriptors_are_inherited() {
-    let sandbox = Sandbox::new();
-    let file = sandbox.host("seven");
-    fs::write(&file, "seventh").unwrap();
-    let list = "cat <&7; ls /proc/self/fd | wc -l";
-    let with_seven = |inner: &Command| {
-        let mut outer = Command::new("/bin/sh");
-        outer
-            .args(["-c", "exec 7<\"$FILE\"; unset FILE; exec \"$0\" \"$@\""])
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .env_clear()
-            .envs(environment(inner))
-            .env("FILE", &file)
-            .stdin(Stdio::null());
-        stdout(&outer.output().unwrap())
-    };
-    let mut outside = Command::new("/bin/busybox");
-    outside.args(["sh", "-c", list]).env("PATH", "/bin");
-    // Exactly those that the caller has open: none is lost, and none of ours is added.
-    assert_eq!(
-        with_seven(&sandbox.command(&[], &["sh", "-c", list])),
-        with_seven(&outside)
-    );
+    for sandbox in Sandbox::in_each_mode() {
+        let file = sandbox.host("seven");
+        fs::write(&file, "seventh").unwrap();
+        let list = "cat <&7; ls /proc/self/fd | wc -l";
+        let with_seven = |inner: &Command| {
+            let mut outer = Command::new("/bin/sh");
+            outer
+                .args(["-c", "exec 7<\"$FILE\"; unset FILE; exec \"$0\" \"$@\""])
+                .arg(inner.get_program())
+                .args(inner.get_args())
+                .env_clear()
+                .envs(environment(inner))
+                .env("FILE", &file)
+                .stdin(Stdio::null());
+            stdout(&outer.output().unwrap())
+        };
+        let mut outside = Command::new("/bin/busybox");
+        outside.args(["sh", "-c", list]).env("PATH", "/bin");
+        // Exactly those that the caller has open: none is lost, and none of ours is added.
+        assert_eq!(
+            with_seven(&sandbox.command(&[], &["sh", "-c", list])),
+            with_seven(&outside)
+        );
+    }
 }
 
 #[test]
 fn four_megabytes_pass_a_pipeline() {
-    let sandbox = Sandbox::new();
-    for mode in ["mode=P1", "mode=P2"] {
+    for sandbox in Sandbox::in_each_mode() {
         let mut child = sandbox
-            .command(&[mode], &["sh", "-c", "cat | cat >&2"])
+            .command(&[], &["sh", "-c", "cat | cat >&2"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -231,6 +238,6 @@ fn four_megabytes_pass_a_pipeline() {
             .unwrap();
         writer.join().unwrap().unwrap();
         assert!(child.wait().unwrap().success());
-        assert!(received == data, "{mode}: {} bytes", received.len());
+        assert!(received == data, "{} bytes", received.len());
     }
 }

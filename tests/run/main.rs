@@ -1,12 +1,14 @@
-//! Containers run for real: the embedded PRoot and a root tree made of busybox.
+//! Containers run for real, in each mode, with a root tree made of busybox.
 
 #![allow(
     missing_docs,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test binary has no readers of its documentation, and may panic anywhere"
+    reason = "a test binary has no readers of its documentation, may panic anywhere, and its harness catches what it prints"
 )]
 
 mod lifetime;
+mod namespace;
 mod sandbox;
 mod sight;
 mod status;

@@ -18,17 +18,32 @@ use udocker::spec::{
 };
 
 const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: [&str; 21] = [
+const APPLETS: [&str; 27] = [
     "sh", "true", "sleep", "cat", "echo", "id", "ls", "wc", "kill", "env", "pwd", "touch", "dd",
-    "readlink", "test", "head", "ln", "uname", "grep", "stat", "mv",
+    "readlink", "test", "head", "ln", "uname", "grep", "stat", "mv", "mount", "chown", "rm",
+    "mknod", "mkdir", "chroot",
 ];
+
+/// Between words that may have several lines.
+const SEPARATOR: &str = "\u{1f}";
+
+/// The modes that there are engines for. What does not speak of a mode holds in each.
+pub(crate) const MODES: [&str; 3] = ["P1", "P2", "R1"];
 
 pub(crate) struct Sandbox {
     directory: TempDir,
+    mode: &'static str,
 }
 
 impl Sandbox {
-    pub(crate) fn new() -> Sandbox {
+    /// One for each of [`MODES`].
+    pub(crate) fn in_each_mode() -> impl Iterator<Item = Sandbox> {
+        MODES.into_iter().map(Sandbox::new)
+    }
+
+    pub(crate) fn new(mode: &'static str) -> Sandbox {
+        // Shown when the test fails.
+        println!("in mode {mode}");
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("ROOT");
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root"] {
@@ -45,7 +60,7 @@ impl Sandbox {
         )
         .unwrap();
         fs::write(root.join("etc/group"), "root:x:0:\n").unwrap();
-        Sandbox { directory }
+        Sandbox { directory, mode }
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -68,8 +83,9 @@ impl Sandbox {
             // Without it the test harness asks glibc, which is no good in a static executable.
             .env("HOME", self.directory.path())
             .env("SANDBOX", self.directory.path())
-            .env("SANDBOX_OPTIONS", options.join("\n"))
-            .env("SANDBOX_WORDS", words.join("\n"))
+            .env("SANDBOX_MODE", self.mode)
+            .env("SANDBOX_OPTIONS", options.join(SEPARATOR))
+            .env("SANDBOX_WORDS", words.join(SEPARATOR))
             .stdin(Stdio::null());
         command
     }
@@ -105,7 +121,7 @@ fn runner() {
     };
     let lines = |name: &str| -> Vec<String> {
         let text = std::env::var(name).unwrap();
-        text.split('\n').map(str::to_string).collect()
+        text.split(SEPARATOR).map(str::to_string).collect()
     };
     let status = match run(
         Path::new(&directory),
@@ -142,7 +158,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
     let mut container = ContainerFacts {
         id: "0f1e2d3c-0000".to_string(),
         names: vec!["one".to_string(), "two".to_string()],
-        mode: ExecMode::P1,
+        mode: std::env::var("SANDBOX_MODE").unwrap().parse().unwrap(),
         root: path(&directory.join("ROOT")),
         directory: path(directory),
         image: ImageConfig::default(),
@@ -165,7 +181,10 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
     for option in options.iter().filter(|option| !option.is_empty()) {
         let (key, value) = option.split_once('=').unwrap();
         match key {
-            "mode" => container.mode = value.parse().unwrap(),
+            "auto" => {
+                let works = engine::namespace::probe().is_ok();
+                container.mode = if works { ExecMode::R1 } else { ExecMode::P1 };
+            }
             "user" => request.user = Some(UserWish::parse(value).unwrap()),
             "volume" => request
                 .volumes

@@ -12,9 +12,9 @@ pub use options::{Pull, WishArgs};
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
 use crate::container::{self, CreateOptions, RunTarget};
-use crate::engine::{self, EngineOptions, HostView};
+use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
-use crate::spec::{ExecMode, HostFacts, RunRequest, RunSpec, SpecError, plan_run};
+use crate::spec::{ExecMode, HostFacts, ModeChoice, RunRequest, RunSpec, SpecError, plan_run};
 use crate::store::{Container, ContainerName, StoreError};
 
 /// Exit status of a container that could not be started.
@@ -169,8 +169,13 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
         context.printer.banner(&banner(&target.facts.id, &program));
     }
     context.printer.debug(format_args!("{spec:?}"));
-    let outcome = engine::run(spec, &options)
-        .map_err(|error| CommandError::start(error.exit_status(), error))?;
+    let outcome = engine::run(spec, &options).map_err(|error| {
+        let failure = CommandError::start(error.exit_status(), &error);
+        match error {
+            EngineError::Unavailable(reason) => failure.with_hint(reason.cause.remedy()),
+            _ => failure,
+        }
+    })?;
     Ok(outcome.exit_status())
 }
 
@@ -263,10 +268,10 @@ fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, 
         return default_mode(context);
     };
     refuse_changed_tree(container).map_err(CommandError::at_start)?;
-    let mode: ExecMode = text
+    let choice: ModeChoice = text
         .parse()
         .map_err(|error| CommandError::start(CANNOT_START, error))?;
-    Ok(available(mode, context))
+    Ok(available(choice, context))
 }
 
 /// Fails where udocker.py has changed the container's files for one of its modes F.
@@ -286,25 +291,39 @@ pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandEr
 }
 
 fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
-    let mode = match &context.settings.default_execmode {
+    let choice = match &context.settings.default_execmode {
         None => return Ok(ExecMode::default()),
         Some(text) => text
             .parse()
             .map_err(|error| CommandError::start(CANNOT_START, error))?,
     };
-    Ok(available(mode, context))
+    Ok(available(choice, context))
 }
 
 /// The nearest mode there is an engine for.
-pub(super) fn available(mode: ExecMode, context: &Context) -> ExecMode {
-    if matches!(mode, ExecMode::P1 | ExecMode::P2) {
-        return mode;
-    }
+pub(super) fn available(choice: ModeChoice, context: &Context) -> ExecMode {
+    let mode = match choice {
+        ModeChoice::Auto => return fastest(),
+        ModeChoice::Mode(mode) => mode,
+    };
+    let nearest = match mode {
+        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 => return mode,
+        ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
+        ExecMode::R3 => ExecMode::P2,
+        ExecMode::R2 | ExecMode::S1 => ExecMode::P1,
+    };
     context.printer.warning(format_args!(
-        "execution mode {mode} is not available, {} is used instead",
-        ExecMode::default()
+        "execution mode {mode} is not available, {nearest} is used instead"
     ));
-    ExecMode::default()
+    nearest
+}
+
+/// The fastest mode that works on this host.
+pub(super) fn fastest() -> ExecMode {
+    match engine::namespace::probe() {
+        Ok(()) => ExecMode::R1,
+        Err(_) => ExecMode::P1,
+    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,7 @@ mod tests {
             mode: ExecMode::P1,
             root: HostPath::new("/c/ROOT").unwrap(),
             root_access: Access::ReadWrite,
+            directory: HostPath::new("/c").unwrap(),
             argv: Argv::new(["sh", "-c", ""].map(OsString::from)).unwrap(),
             env: Environment::default(),
             cwd: GuestPath::new("/w").unwrap(),

@@ -4,6 +4,8 @@
 //! files (locks, an engine kept in memory) live as long as the program does, and what has to
 //! happen afterwards can. The price is one sleeping process.
 
+mod supervised;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -16,6 +18,8 @@ use rustix::thread::CpuSet;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
+
+pub use supervised::{Enter, Supervised, leave_namespaces};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +85,7 @@ impl Foreground<'_> {
     /// The program cannot be started.
     pub fn run(&self) -> io::Result<Ended> {
         // Before the start, so that nothing is missed in between.
-        let mut signals = watch_signals()?;
+        let mut signals = watch_signals(&[])?;
         let mut child = self.spawn()?;
         loop {
             for origin in signals.wait() {
@@ -102,14 +106,7 @@ impl Foreground<'_> {
             .env_clear()
             .envs(self.environment.iter().copied());
         let parent = getpid();
-        let die_with_parent = move || {
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The parent may have died before that was in force.
-            if getppid() != Some(parent) {
-                return Err(io::Error::from(io::ErrorKind::BrokenPipe));
-            }
-            Ok(())
-        };
+        let die_with_parent = move || die_with(parent, Signal::KILL);
         #[allow(
             unsafe_code,
             reason = "nothing else runs code between fork and exec, where the parent-death signal has to be set"
@@ -133,14 +130,25 @@ impl Foreground<'_> {
     }
 }
 
-/// Watches for the signals to pass on and for the program's end. A signal that is ignored (by
-/// `nohup`, say) stays so, here and in the program.
-fn watch_signals() -> io::Result<SignalsInfo<WithOrigin>> {
+/// Makes the kernel send `signal` to this process when its parent dies.
+fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(signal))?;
+    // The parent may have died before that was in force.
+    if getppid() != Some(parent) {
+        return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+    }
+    Ok(())
+}
+
+/// Watches for the signals to pass on, for `others`, and for the program's end. A signal that is
+/// ignored (by `nohup`, say) stays so, here and in the program.
+fn watch_signals(others: &[Signal]) -> io::Result<SignalsInfo<WithOrigin>> {
     let ignored = ignored_signals();
     let watched = PASSED_ON
         .iter()
         .map(|signal| signal.as_raw())
         .filter(|signal| ignored & (1 << (signal - 1)) == 0)
+        .chain(others.iter().map(|signal| signal.as_raw()))
         .chain([Signal::CHILD.as_raw()]);
     SignalsInfo::new(watched)
 }

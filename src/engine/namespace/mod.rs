@@ -1,0 +1,73 @@
+//! Mode R1: a user namespace and a mount namespace of our own.
+//!
+//! `ids` says who the guest is, `mounts` what it sees, `points` makes what mounts lie on and takes
+//! it away again, `emulation` lets root do what an ordinary user cannot, `steps` does it all in the
+//! process that becomes the guest.
+//!
+//! The guest keeps the host's process namespace, as in PRoot: programs that find each other by
+//! process id (MPI, debuggers, job control) work across containers. What it cannot do is act on
+//! processes outside: the kernel lets nobody in a user namespace trace or inspect those of its
+//! parent. Nor does root inside hold `CAP_SYS_ADMIN`, as in Docker: with it, it could make
+//! read-only mounts writable.
+
+mod emulation;
+mod error;
+mod ids;
+mod mounts;
+mod points;
+mod steps;
+
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+pub use error::{Cause, NamespaceError, Unavailable};
+
+use self::points::MountPoints;
+use self::steps::Steps;
+use super::{EngineError, RunOutcome};
+use crate::host::process::Supervised;
+use crate::spec::RunSpec;
+
+/// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond,
+/// so nobody needs to remember the answer.
+///
+/// # Errors
+/// It does not, or no process can be started.
+pub fn probe() -> Result<(), EngineError> {
+    let steps = Arc::new(Steps::of_probe());
+    let inside = Arc::clone(&steps);
+    let entered = Supervised {
+        program: OsStr::new(""),
+        arguments: &[],
+        environment: &[],
+        enter: Box::new(move || inside.take()),
+        afterwards: &|| (),
+    }
+    .run();
+    match entered {
+        Err(error) if !Steps::stopped(&error) => Err(steps.explain(&error)),
+        _ => Ok(()),
+    }
+}
+
+/// Runs a container in namespaces.
+///
+/// # Errors
+/// A step fails; see [`NamespaceError`].
+pub(super) fn launch(spec: &RunSpec) -> Result<RunOutcome, EngineError> {
+    let points = MountPoints::make(spec);
+    let steps = Arc::new(Steps::of(spec));
+    let arguments: Vec<OsString> = spec.argv.iter().skip(1).map(OsString::from).collect();
+    let environment: Vec<(&OsStr, &OsStr)> = spec.env.iter().collect();
+    let inside = Arc::clone(&steps);
+    let ended = Supervised {
+        program: spec.argv.program(),
+        arguments: &arguments,
+        environment: &environment,
+        enter: Box::new(move || inside.take()),
+        afterwards: &|| points.remove(),
+    }
+    .run()
+    .map_err(|error| steps.explain(&error))?;
+    Ok(ended.into())
+}

@@ -1,0 +1,119 @@
+//! Mount points: a mount needs something to lie on, and the root tree should not show afterwards
+//! that it did.
+//!
+//! Several runs share a root tree, so a mount point is removed by the last of them: each holds a
+//! shared lock on the tree while it runs, and who gets the exclusive one is alone. What was made
+//! is noted in the container's directory before it is made, so that even after a crash somebody
+//! takes it away: in `mountpoints`, paths that each end with a zero byte.
+//!
+//! Where the file system has no locks, mount points stay.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::spec::{RunSpec, locate};
+
+/// The mount points of a run, and of earlier ones that had no chance to remove theirs.
+pub(super) struct MountPoints {
+    note: PathBuf,
+    /// The root tree, locked; `None` where that is impossible.
+    tree: Option<File>,
+}
+
+impl MountPoints {
+    /// Makes those that are missing. One that cannot be made is left to the mount to fail for.
+    pub(super) fn make(spec: &RunSpec) -> MountPoints {
+        let points = MountPoints {
+            note: spec.directory.as_path().join("mountpoints"),
+            tree: lock(spec.root.as_path()).ok(),
+        };
+        for (index, bind) in spec.binds.iter().enumerate() {
+            let place = locate(&spec.root, &spec.binds[..index], &bind.target);
+            let is_directory = bind.source.as_path().is_dir();
+            if fs::symlink_metadata(place.as_path()).is_err() {
+                // The mount will say what is wrong.
+                let _ = points.make_one(place.as_path(), is_directory);
+            }
+        }
+        points
+    }
+
+    fn make_one(&self, place: &Path, is_directory: bool) -> io::Result<()> {
+        let mut missing: Vec<&Path> = place
+            .ancestors()
+            .take_while(|path| fs::symlink_metadata(path).is_err())
+            .collect();
+        missing.reverse();
+        let mut lines = Vec::new();
+        for path in &missing {
+            lines.extend_from_slice(path.as_os_str().as_bytes());
+            lines.push(0);
+        }
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&self.note)?
+            .write_all(&lines)?;
+        for path in missing {
+            let made = if is_directory || path != place {
+                fs::create_dir(path)
+            } else {
+                File::create_new(path).map(drop)
+            };
+            // Another run may have made it just now.
+            match made {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what has been made, unless another run is still there, and unless it has been put
+    /// to use.
+    pub(super) fn remove(&self) {
+        let Some(tree) = &self.tree else {
+            return;
+        };
+        let Ok(note) = fs::read(&self.note) else {
+            return;
+        };
+        if flock(tree, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return;
+        }
+        let mut paths: Vec<&Path> = note
+            .split(|&byte| byte == 0)
+            .filter(|path| !path.is_empty())
+            .map(|path| Path::new(OsStr::from_bytes(path)))
+            .collect();
+        // What is below comes first.
+        paths.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
+        for path in paths {
+            let _ = remove_unused(path);
+        }
+        let _ = fs::remove_file(&self.note);
+    }
+}
+
+/// Waits for a run that is just removing its own.
+fn lock(root: &Path) -> io::Result<File> {
+    let tree = File::open(root)?;
+    flock(&tree, FlockOperation::LockShared)?;
+    Ok(tree)
+}
+
+fn remove_unused(path: &Path) -> io::Result<()> {
+    let data = fs::symlink_metadata(path)?;
+    if data.is_dir() {
+        return fs::remove_dir(path);
+    }
+    if data.is_file() && data.len() == 0 {
+        return fs::remove_file(path);
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! What the process that becomes the guest does before it executes the command.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::{chdir, pivot_root};
+use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_bounding_set};
+
+use super::emulation::Filter;
+use super::error::{NamespaceError, Unavailable};
+use super::ids::IdMap;
+use super::mounts::{self, Mount};
+use crate::engine::EngineError;
+use crate::host::process::leave_namespaces;
+use crate::spec::{GuestPath, HostPath, Identity, RunSpec};
+
+/// One of them.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Namespaces,
+    Ids(IdMap),
+    Separate,
+    Root(HostPath),
+    Mount(Mount),
+    ReadOnly(Mount),
+    Pivot(HostPath),
+    Directory(GuestPath),
+    Capabilities,
+    Emulation(Filter),
+    /// Stops here if the root has changed.
+    Stop,
+}
+
+/// All of them, in their order.
+#[derive(Debug)]
+pub(super) struct Steps(Vec<Step>);
+
+/// Errors carry the number of the step, from 1, above that many bits of the system's error.
+const ERRNO_BITS: u32 = 16;
+
+/// The error that is none.
+const STOPPED: i32 = 0;
+
+impl Steps {
+    /// Decides on them.
+    pub(super) fn of(spec: &RunSpec) -> Steps {
+        let ids = IdMap::of(spec.identity);
+        let filter = Filter::for_root(ids).map(Step::Emulation);
+        let mounts = spec.binds.iter().flat_map(|bind| {
+            let mount = Mount::of(&spec.root, bind);
+            let read_only = mount.read_only.then(|| Step::ReadOnly(mount.clone()));
+            std::iter::once(Step::Mount(mount)).chain(read_only)
+        });
+        let mut steps = Steps::to_root(ids, &spec.root);
+        steps.0.extend(mounts);
+        steps.0.extend([
+            Step::Pivot(spec.root.clone()),
+            Step::Directory(spec.cwd.clone()),
+            Step::Capabilities,
+        ]);
+        steps.0.extend(filter);
+        steps
+    }
+
+    /// Those that need nothing but the host's permission. They end in [`Steps::stopped`].
+    pub(super) fn of_probe() -> Steps {
+        // A directory that is always there, and whose content shows that the root has changed.
+        let root = HostPath::proc();
+        let mut steps = Steps::to_root(IdMap::of(Identity::Caller), &root);
+        steps.0.extend([Step::Pivot(root), Step::Stop]);
+        steps
+    }
+
+    fn to_root(ids: IdMap, root: &HostPath) -> Steps {
+        Steps(vec![
+            Step::Namespaces,
+            Step::Ids(ids),
+            Step::Separate,
+            Step::Root(root.clone()),
+        ])
+    }
+
+    /// Whether the error says that a probe has come to its end.
+    pub(super) fn stopped(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(STOPPED)
+    }
+
+    /// Takes them.
+    ///
+    /// # Errors
+    /// One fails; the number in the error is for [`Steps::explain`].
+    pub(super) fn take(&self) -> io::Result<()> {
+        for (number, step) in (1..).zip(&self.0) {
+            if *step == Step::Stop && Path::new("/self").exists() {
+                return Err(io::Error::from_raw_os_error(STOPPED));
+            }
+            step.take().map_err(|error| encode(number, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Says what an error of [`Steps::take`], or one of the execution after it, means.
+    pub(super) fn explain(&self, error: &io::Error) -> EngineError {
+        let code = error.raw_os_error().unwrap_or_default();
+        let number = usize::try_from(code >> ERRNO_BITS).unwrap_or_default();
+        let step = number.checked_sub(1).and_then(|index| self.0.get(index));
+        let error = NamespaceError {
+            step: step.map_or("execute the command".to_string(), Step::to_string),
+            source: io::Error::from_raw_os_error(code & ((1 << ERRNO_BITS) - 1)),
+        };
+        if step.is_some_and(Step::is_about_host) {
+            return Unavailable::because_of(error).into();
+        }
+        error.into()
+    }
+}
+
+fn encode(number: i32, error: &io::Error) -> io::Error {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    io::Error::from_raw_os_error(number << ERRNO_BITS | errno)
+}
+
+impl Step {
+    fn take(&self) -> io::Result<()> {
+        match self {
+            Step::Namespaces => leave_namespaces(UnshareFlags::NEWUSER | UnshareFlags::NEWNS),
+            Step::Ids(ids) => ids.write(),
+            Step::Separate => {
+                let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                Ok(mount_change("/", flags)?)
+            }
+            Step::Root(root) => mounts::bind(root.as_path(), root.as_path()),
+            Step::Mount(mount) => mount.mount(),
+            Step::ReadOnly(mount) => mounts::make_read_only(&mount.place),
+            Step::Pivot(root) => pivot(root.as_path()),
+            Step::Directory(path) => Ok(chdir(path.as_path())?),
+            Step::Capabilities => Ok(remove_capability_from_bounding_set(
+                CapabilitySet::SYS_ADMIN,
+            )?),
+            Step::Emulation(filter) => filter.install(),
+            Step::Stop => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
+        }
+    }
+
+    fn is_about_host(&self) -> bool {
+        matches!(
+            self,
+            Step::Namespaces | Step::Ids(_) | Step::Separate | Step::Pivot(_) | Step::Stop
+        )
+    }
+}
+
+/// Makes `root` the root and lets go of everything else. The old root comes to lie over the new
+/// one, from where it is unmounted; so it needs no place inside.
+fn pivot(root: &Path) -> io::Result<()> {
+    chdir(root)?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(chdir("/")?)
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Namespaces => f.write_str("make a user namespace"),
+            Step::Ids(_) => f.write_str("map user ids"),
+            Step::Separate => f.write_str("separate mounts from the host's"),
+            Step::Root(root) => write!(f, "mount the root directory '{root}'"),
+            Step::Mount(mount) => write!(f, "mount '{}' at '{}'", mount.source, mount.target),
+            Step::ReadOnly(mount) => write!(f, "make '{}' read-only", mount.target),
+            Step::Pivot(root) => write!(f, "change the root directory to '{root}'"),
+            Step::Directory(path) => write!(f, "enter the working directory '{path}'"),
+            Step::Capabilities => f.write_str("drop capabilities"),
+            Step::Emulation(_) => f.write_str("install the filter for system calls"),
+            Step::Stop => f.write_str("find the new root directory"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_tell_the_step_that_failed() {
+        let steps = Steps(vec![Step::Namespaces, Step::Capabilities]);
+        let denied = io::Error::from_raw_os_error(libc::EPERM);
+        for (error, step, is_about_host) in [
+            (encode(1, &denied), "make a user namespace", true),
+            (encode(2, &denied), "drop capabilities", false),
+            (denied, "execute the command", false),
+        ] {
+            let explained = steps.explain(&error);
+            let told = explained.to_string();
+            assert!(told.contains(&format!("cannot {step}: ")), "{told}");
+            let is_unavailable = matches!(explained, EngineError::Unavailable(_));
+            assert_eq!(is_unavailable, is_about_host, "{step}");
+        }
+    }
+}

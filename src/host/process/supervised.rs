@@ -1,0 +1,295 @@
+//! A program in the foreground whose descendants all end with it, for engines that have neither a
+//! tracer nor a process namespace to see to that.
+//!
+//! ```text
+//! this process ── supervisor ── program ── its children …
+//! ```
+//!
+//! The supervisor is a fork of this process. The kernel gives it whoever below it loses his parent
+//! (`PR_SET_CHILD_SUBREAPER`), so nobody can get away: when the program has ended, or when this
+//! process is killed, it ends them all. Since it is in a process group of its own, and in none of
+//! the program's namespaces, neither a signal to the whole group nor the program can keep it from
+//! that.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, set_child_subreaper,
+    setpgid, wait, waitpid,
+};
+use rustix::thread::UnshareFlags;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+
+use super::{Ended, die_with, to_pass_on, watch_signals};
+
+/// What the program's process does before the program is executed.
+///
+/// It runs in a process with one thread, so there is nothing it may not do. Of its error only
+/// [`io::Error::raw_os_error`] arrives, which may be any number.
+pub type Enter = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
+
+/// A program to run under supervision.
+pub struct Supervised<'a> {
+    /// The executable; looked for in the `PATH` of `environment`, once it has entered.
+    pub program: &'a OsStr,
+    /// Its arguments, without its own name.
+    pub arguments: &'a [OsString],
+    /// Its whole environment.
+    pub environment: &'a [(&'a OsStr, &'a OsStr)],
+    /// What its process does first.
+    pub enter: Enter,
+    /// What is done once nobody is left, even if this process has been killed meanwhile.
+    pub afterwards: &'a dyn Fn(),
+}
+
+/// Sent to the supervisor when this process dies.
+const ABANDONED: Signal = Signal::ALARM;
+
+impl Supervised<'_> {
+    /// Runs the program to its end, and everybody it leaves behind to theirs.
+    ///
+    /// Files, signals and terminals are treated as in [`super::Foreground::run`].
+    ///
+    /// # Errors
+    /// The program cannot be started; what [`Enter`] returned.
+    pub fn run(self) -> io::Result<Ended> {
+        let (reader, writer) = io::pipe()?;
+        let (mut start, not_yet) = io::pipe()?;
+        let caller = getpid();
+        let Some(supervisor) = fork()? else {
+            let _exit = ExitWhenDropped;
+            drop((reader, not_yet));
+            let result = self.supervise(caller, &mut start);
+            report(writer, &result);
+            return result;
+        };
+        drop((writer, start));
+        // The supervisor must not inherit the handlers, the program not run before they are there.
+        let mut signals = watch_signals(&[])?;
+        drop(not_yet);
+        loop {
+            // Looked at first, since the supervisor may have ended before anybody watched.
+            if let Some((_, status)) = waitpid(Some(supervisor), WaitOptions::NOHANG)? {
+                return read_report(reader).unwrap_or_else(|| Ok(ended(status)));
+            }
+            pass_on(&mut signals, supervisor);
+        }
+    }
+
+    /// The supervisor's life; the program is started when `start` is closed.
+    fn supervise(self, caller: Pid, start: &mut PipeReader) -> io::Result<Ended> {
+        set_child_subreaper(Some(getpid()))?;
+        let mut signals = watch_signals(&[ABANDONED])?;
+        io::copy(start, &mut io::sink())?;
+        die_with(caller, ABANDONED)?;
+        let afterwards = self.afterwards;
+        let result = self.start().and_then(|program| {
+            // Only now, so that the program is in the caller's group.
+            let _ = setpgid(None, None);
+            loop {
+                pass_on(&mut signals, program);
+                if let Some(ended) = reap(program) {
+                    return Ok(ended);
+                }
+                if getppid() != Some(caller) {
+                    return Ok(Ended::Signaled(Signal::KILL.as_raw()));
+                }
+            }
+        });
+        end_children();
+        afterwards();
+        result
+    }
+
+    fn start(self) -> io::Result<Pid> {
+        let mut command = Command::new(self.program);
+        command
+            .args(self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().copied());
+        let supervisor = getpid();
+        let mut enter = self.enter;
+        #[allow(
+            unsafe_code,
+            reason = "namespaces are entered between fork and exec: before, the supervisor would enter them too"
+        )]
+        // SAFETY: the supervisor is a fork and starts no threads, so no lock can be held by one
+        // that is missing in its child.
+        unsafe {
+            command.pre_exec(move || {
+                enter()?;
+                die_with(supervisor, Signal::KILL)
+            });
+        }
+        Ok(Pid::from_child(&command.spawn()?))
+    }
+}
+
+/// Waits for signals and passes on those that were meant for the program.
+fn pass_on(signals: &mut SignalsInfo<WithOrigin>, to: Pid) {
+    for signal in signals.wait().filter_map(|origin| to_pass_on(&origin)) {
+        // It may have ended just now; then there is nobody to tell.
+        let _ = kill_process(to, signal);
+    }
+}
+
+/// Takes leave of all children that have ended, and returns how `program` did if it is one.
+fn reap(program: Pid) -> Option<Ended> {
+    let mut found = None;
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid == program {
+            found = Some(ended(status));
+        }
+    }
+    found
+}
+
+/// Ends all children, and theirs, which become children of this process when their parent ends.
+fn end_children() {
+    loop {
+        let children = children();
+        if children.is_empty() {
+            return;
+        }
+        for child in children {
+            let _ = kill_process(child, Signal::KILL);
+        }
+        if matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {
+            return;
+        }
+    }
+}
+
+/// The children of this process.
+fn children() -> Vec<Pid> {
+    let own = getpid().as_raw_nonzero();
+    let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
+fn ended(status: WaitStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code.to_le_bytes()[0]),
+        (None, signal) => Ended::Signaled(signal.unwrap_or_default()),
+    }
+}
+
+/// Five bytes: what happened, and a number in the byte order of the machine.
+fn report(mut to: PipeWriter, result: &io::Result<Ended>) {
+    let (what, number) = match result {
+        Ok(Ended::Exited(status)) => (0, i32::from(*status)),
+        Ok(Ended::Signaled(signal)) => (1, *signal),
+        Err(error) => (2, error.raw_os_error().unwrap_or(libc::EIO)),
+    };
+    let mut message = [what; 5];
+    message[1..].copy_from_slice(&number.to_ne_bytes());
+    // If nobody reads it, nobody wants to know.
+    let _ = to.write_all(&message);
+}
+
+/// `None` when the supervisor did not live to report.
+fn read_report(mut from: PipeReader) -> Option<io::Result<Ended>> {
+    let mut message = [0; 5];
+    from.read_exact(&mut message).ok()?;
+    let [what, number @ ..] = message;
+    let number = i32::from_ne_bytes(number);
+    Some(match what {
+        0 => Ok(Ended::Exited(number.to_le_bytes()[0])),
+        1 => Ok(Ended::Signaled(number)),
+        _ => Err(io::Error::from_raw_os_error(number)),
+    })
+}
+
+/// Ends a forked process without what its original does at its end, such as writing out buffers
+/// and removing temporary files; also when it panics.
+struct ExitWhenDropped;
+
+impl Drop for ExitWhenDropped {
+    fn drop(&mut self) {
+        #[allow(unsafe_code, reason = "the library offers no other safe way")]
+        // SAFETY: ends the process, whatever state it is in.
+        unsafe {
+            libc::_exit(0)
+        }
+    }
+}
+
+/// Returns the child's process id, and `None` in the child.
+fn fork() -> io::Result<Option<Pid>> {
+    #[allow(unsafe_code, reason = "no crate in use forks")]
+    // SAFETY: commands that run containers have one thread at this point; if there are others, as
+    // in tests, glibc makes its allocator usable in the child, which takes no other lock.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// Leaves the namespaces that `flags` names for new ones.
+///
+/// # Errors
+/// The system refuses.
+pub fn leave_namespaces(flags: UnshareFlags) -> io::Result<()> {
+    let flags = flags - UnshareFlags::FILES;
+    #[allow(unsafe_code, reason = "rustix has no safe variant for harmless flags")]
+    // SAFETY: the only flag that could be unsafe is taken out.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn supervised(script: &str, enter: Enter, afterwards: &dyn Fn()) -> io::Result<Ended> {
+        Supervised {
+            program: OsStr::new("sh"),
+            arguments: &["-c".into(), script.into()],
+            environment: &[(OsStr::new("PATH"), OsStr::new("/usr/bin:/bin"))],
+            enter,
+            afterwards,
+        }
+        .run()
+    }
+
+    #[test]
+    fn ends_and_errors_are_reported() {
+        for (script, end) in [
+            ("exit 7", Ended::Exited(7)),
+            ("kill -9 $$", Ended::Signaled(9)),
+            ("(sleep 60 &) ; exit 3", Ended::Exited(3)),
+        ] {
+            let result = supervised(script, Box::new(|| Ok(())), &|| ());
+            assert_eq!(result.unwrap(), end, "{script}");
+        }
+        let refuse: Enter = Box::new(|| Err(io::Error::from_raw_os_error(0x0012_3456)));
+        let error = supervised("exit 0", refuse, &|| ()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(0x0012_3456));
+    }
+
+    #[test]
+    fn afterwards_comes_when_nobody_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let (late, after) = (
+            directory.path().join("late"),
+            directory.path().join("after"),
+        );
+        let script = format!("(sleep 0.3; touch {}) & exit 4", late.display());
+        let result = supervised(&script, Box::new(|| Ok(())), &|| {
+            fs::write(&after, "").unwrap();
+        });
+        assert_eq!(result.unwrap(), Ended::Exited(4));
+        assert!(after.exists());
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert!(!late.exists());
+    }
+}

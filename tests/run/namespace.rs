@@ -1,0 +1,175 @@
+//! Mode R1: what namespaces add to what holds in every mode.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use crate::sandbox::{Sandbox, stdout};
+
+const MODE: &str = "R1";
+
+#[test]
+fn read_only_volumes_are_read_only() {
+    let sandbox = Sandbox::new(MODE);
+    fs::create_dir_all(sandbox.host("data/deep")).unwrap();
+    fs::write(sandbox.host("data/file"), "old\n").unwrap();
+    fs::write(sandbox.host("single"), "old\n").unwrap();
+    let data = format!("volume={}:/data:ro", sandbox.host("data").display());
+    let single = format!("volume={}:/single:ro", sandbox.host("single").display());
+    let nested = format!("volume={}:/data/deep", sandbox.host("data/deep").display());
+    let script = "for file in /data/file /data/new /single; do
+            (echo new >$file) 2>/dev/null && echo wrote $file
+        done
+        mount -o remount,rw,bind /data 2>/dev/null && echo remounted
+        mount --bind / /tmp 2>/dev/null && echo mounted
+        exec 5</single; (echo new >/proc/self/fd/5) 2>/dev/null && echo wrote through proc
+        touch /data/deep/n && echo below";
+    let written = sandbox.output(&[&data, &single, &nested], script);
+    assert_eq!(written, "below\n");
+    assert_eq!(fs::read(sandbox.host("single")).unwrap(), b"old\n");
+    // Not even for a parent that is writable elsewhere.
+    assert!(sandbox.host("data/deep/n").exists());
+    // `/sys` has further mounts below it.
+    let system = sandbox.output(
+        &["volume=/sys:/sys:ro"],
+        "grep ' /sys' /proc/self/mountinfo | grep -vc ' ro,'",
+    );
+    assert_eq!(system, "0\n");
+}
+
+#[test]
+fn mount_points_leave_no_trace() {
+    let sandbox = Sandbox::new(MODE);
+    fs::create_dir_all(sandbox.host("data")).unwrap();
+    fs::write(sandbox.host("file"), "content\n").unwrap();
+    let tree = || {
+        let output = Command::new("find").arg(sandbox.root()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let before = tree();
+    let data = format!("volume={}:/new/deep/data", sandbox.host("data").display());
+    let below = format!(
+        "volume={}:/new/deep/data/in/file",
+        sandbox.host("file").display()
+    );
+    // The longer run started first; the shorter one has to leave it its mount points.
+    let script = "touch /tmp/ready; sleep 0.5; cat /new/deep/data/in/file; rm /tmp/ready";
+    let mut long = sandbox
+        .command(&[&data, &below], &["sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !sandbox.root().join("tmp/ready").exists() {
+        assert!(long.try_wait().unwrap().is_none());
+    }
+    let short = "cat /new/deep/data/in/file";
+    assert_eq!(sandbox.output(&[&data, &below], short), "content\n");
+    assert_eq!(stdout(&long.wait_with_output().unwrap()), "content\n");
+    let _ = fs::remove_file(sandbox.root().join("tmp/ready"));
+    assert_eq!(tree(), before);
+    assert_eq!(fs::read_dir(sandbox.host("data")).unwrap().count(), 0);
+    assert!(!sandbox.host("mountpoints").exists());
+}
+
+#[test]
+fn emulated_root_may_do_what_a_user_cannot() {
+    let sandbox = Sandbox::new(MODE);
+    let script = "cd /tmp; touch f
+        chown 33:33 f && chown root:root f && chown -h 0:5 f && echo chown
+        mknod null c 1 3 && echo device
+        mknod pipe p && test -p pipe && echo pipe
+        chown 0:0 /no/such 2>/dev/null || echo missing
+        stat -c %u:%g f; id -u";
+    assert_eq!(
+        sandbox.output(&[], script),
+        "chown\ndevice\npipe\nmissing\n0:0\n0\n"
+    );
+    // Nobody else is let off.
+    let user = sandbox.output(
+        &["user=1234:5678"],
+        "cd /tmp; chown 33 f 2>/dev/null || echo no",
+    );
+    assert_eq!(user, "no\n");
+}
+
+#[test]
+fn the_host_is_out_of_reach() {
+    let sandbox = Sandbox::new(MODE);
+    fs::write(sandbox.host("secret"), "secret\n").unwrap();
+    let secret = sandbox.host("secret");
+    let script = format!(
+        "cat {0} /proc/*/root{0} /proc/*/cwd{0} /proc/*/fd/*{0} /../..{0} 2>/dev/null
+        chroot /proc/1/root cat {0} 2>/dev/null
+        for root in /proc/[0-9]*/root; do
+            test -e $root/bin/busybox && ! test -e $root/tmp/inside && echo $root
+        done
+        echo end",
+        secret.display(),
+    );
+    fs::write(sandbox.root().join("tmp/inside"), "").unwrap();
+    assert_eq!(sandbox.output(&[], &script), "end\n");
+}
+
+/// Runs in a user namespace in which `prepare` has been done.
+fn nested(sandbox: &Sandbox, prepare: &str, options: &[&str], script: &str) -> Output {
+    let inner = sandbox.command(options, &["sh", "-c", script]);
+    Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg(format!("{prepare}\nexec \"$0\" \"$@\""))
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear()
+        .envs(
+            inner
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn where_namespaces_are_forbidden_the_cause_is_named() {
+    let sandbox = Sandbox::new(MODE);
+    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces";
+    let output = nested(&sandbox, forbid, &[], "exit 7");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(
+        stderr.contains("mode R1 cannot be used: this host allows no user namespaces: the setting `user.max_user_namespaces` is 0"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+
+    let script = "echo $container_execmode; exit 7";
+    let output = nested(&sandbox, forbid, &["auto=yes"], script);
+    let told = (output.status.code(), stdout(&output), output.stderr);
+    assert_eq!(told, (Some(7), "P1\n".to_string(), Vec::new()));
+}
+
+#[test]
+fn namespaces_nest() {
+    let sandbox = Sandbox::new(MODE);
+    for options in [&["auto=yes"][..], &[]] {
+        let output = nested(&sandbox, "", options, "echo $container_execmode; exit 7");
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        assert_eq!(stdout(&output), "R1\n");
+    }
+}
+
+#[test]
+fn many_can_start_at_once() {
+    let sandbox = Sandbox::new(MODE);
+    fs::create_dir(sandbox.host("data")).unwrap();
+    let data = format!("volume={}:/new", sandbox.host("data").display());
+    let runs: Vec<_> = (0..200)
+        .map(|_| {
+            let mut command = sandbox.command(&[&data], &["sh", "-c", "test -d /new && exit 7"]);
+            command.stdout(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut run in runs {
+        assert_eq!(run.wait().unwrap().code(), Some(7));
+    }
+    assert!(!sandbox.root().join("new").exists());
+}
