@@ -4,6 +4,8 @@ use super::{CommandError, Context, DONE, Outcome};
 use crate::container::{self, CreateOptions};
 use crate::store::{ContainerName, StoreError};
 
+/// Copy a container
+///
 /// Copies the files and metadata of a container to a new one and prints its id. Where the file
 /// system can do that, both share the content of files until one of them changes it.
 #[derive(Debug, clap::Args)]

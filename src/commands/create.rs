@@ -4,6 +4,8 @@ use super::{CommandError, Context, DONE, Outcome};
 use crate::container::{self, CreateOptions};
 use crate::store::{ContainerName, StoreError};
 
+/// Create a container from an image
+///
 /// Unpacks the image's layers into a new root directory and prints the container's id.
 #[derive(Debug, clap::Args)]
 #[command(

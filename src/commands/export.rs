@@ -4,6 +4,8 @@ use super::streams::Place;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container::{self, ExportForm};
 
+/// Export a container's root file system as an archive
+///
 /// The archive holds the container's files, all of them owned by root. `docker import` and
 /// `udocker import` read it.
 #[derive(Debug, clap::Args)]

@@ -9,6 +9,8 @@ use crate::store::Age;
 /// What udocker.py may be in the middle of is given this time; our own processes hold locks.
 const YOUNG: Duration = Duration::from_secs(60 * 60);
 
+/// Remove what interrupted commands have left
+///
 /// Removes half-made containers, unfinished downloads, and layers that no image has. Images and
 /// containers that are listed stay as they are.
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,8 @@ use crate::store::Image;
 
 const MIB: u64 = 1 << 20;
 
+/// List the images in the local repository
+///
 /// Each line is `REPOSITORY:TAG` and `P` for a protected image, `.` for any other.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -11,6 +11,8 @@ use crate::store::{Container, ContainerName, StoreError};
 /// What a container imported without an image name is said to be made from; udocker.py's word.
 const UNKNOWN_IMAGE: &str = "IMPORTED:unknown";
 
+/// Import a root file system as an image or container
+///
 /// The archive holds a directory tree, as `docker export` and `udocker export` write it, and may
 /// be compressed with gzip or zstd. With `--tocontainer` or `--clone` the id of the new container
 /// is printed.

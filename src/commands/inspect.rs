@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::ui::pretty_json;
 
+/// Show the metadata of an image or container
+///
 /// Prints the configuration of an image or container as JSON.
 #[derive(Debug, clap::Args)]
 #[command(

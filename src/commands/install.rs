@@ -5,6 +5,8 @@ use crate::engine::proot;
 use crate::host::fs::write_atomic;
 use crate::rootfs::remove_tree;
 
+/// Unpack the engine ahead of its first use
+///
 /// Every other command unpacks the engine by itself when it needs it. This one does it ahead,
 /// for instance on a login node whose home directory the compute nodes share.
 #[derive(Debug, clap::Args)]

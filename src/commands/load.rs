@@ -4,6 +4,8 @@ use super::streams::{Place, size_of};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::image::{self, LoadSource, NewName};
 
+/// Load images from an archive
+///
 /// Takes archives that `docker save`, `podman save`, `skopeo` and udocker write, of one or many
 /// images, and OCI layouts, as an archive or a directory; compressed with gzip or zstd, or not.
 /// Prints the names of the images.

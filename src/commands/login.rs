@@ -8,6 +8,8 @@ use crate::oci::{Credential, RegistryUrl, Secret};
 use crate::registry::LoginCheck;
 use crate::ui;
 
+/// Log in to a registry
+///
 /// Asks the registry whether it takes the user name and password, and keeps them if it does. What
 /// is not given is asked for.
 ///

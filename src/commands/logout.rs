@@ -3,6 +3,8 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::credentials::Keystore;
 
+/// Forget logins to registries
+///
 /// Logins of Docker and Podman stay as they are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -7,6 +7,8 @@ use super::pull::{ImageSource, SourceArgs};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::ui::pretty_json;
 
+/// Show an image's manifest at its registry
+///
 /// Prints what the registry holds under an image's name, as JSON: an index where there is one,
 /// the manifest for one platform with `--platform`. Nothing is kept.
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::store::{Layout, Store};
 
+/// Make an empty repository in a new directory
+///
 /// Use it afterwards with `udocker --repo=DIR …` or `UDOCKER_DIR=DIR`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

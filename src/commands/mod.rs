@@ -44,68 +44,44 @@ pub type Outcome = Result<u8, CommandError>;
 /// Exit status of success.
 pub const DONE: u8 = 0;
 
-/// The subcommands.
+/// The subcommands. What the help says of one is the documentation of its options.
 #[derive(Debug, Subcommand)]
+#[allow(
+    missing_docs,
+    reason = "a comment here would replace that of the options"
+)]
 pub enum Command {
-    /// Search a registry
     Search(search::Args),
-    /// Pull an image from a registry
     Pull(pull::Args),
-    /// List the images in the local repository
     Images(images::Args),
-    /// Create a container from an image
     Create(create::Args),
-    /// List the containers in the local repository
     Ps(ps::Args),
-    /// Run a container
     Run(Box<run::Args>),
-    /// Show the metadata of an image or container
     Inspect(inspect::Args),
-    /// Check that an image is whole
     Verify(verify::Args),
-    /// Load images from an archive
     Load(load::Args),
-    /// Save images to an archive
     Save(save::Args),
-    /// Import a root file system as an image or container
     Import(import::Args),
-    /// Export a container's root file system as an archive
     Export(export::Args),
-    /// Copy a container
     Clone(clone::Args),
-    /// Give an image a further name
     Tag(tag::Args),
-    /// Replace a container's name
     Rename(rename::Args),
-    /// Remove containers
     Rm(rm::Args),
-    /// Remove images
     Rmi(rmi::Args),
-    /// Remove what interrupted commands have left
     Gc(gc::Args),
-    /// Give a container a name
     Name(name::Args),
-    /// Take a name away from a container
     Rmname(rmname::Args),
     /// Protect an image or container against removal
     Protect(protect::Args),
     /// Allow the removal of a protected image or container
     Unprotect(protect::Args),
-    /// Show an image's manifest at its registry
     Manifest(manifest::Args),
-    /// Change how a container is run
     Setup(setup::Args),
-    /// Log in to a registry
     Login(login::Args),
-    /// Forget logins to registries
     Logout(logout::Args),
-    /// Make an empty repository in a new directory
     Mkrepo(mkrepo::Args),
-    /// Unpack the engine ahead of its first use
     Install(install::Args),
-    /// Show the configuration, and where each value comes from
     Showconf(showconf::Args),
-    /// Show the version
     Version(version::Args),
 }
 

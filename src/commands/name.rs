@@ -3,6 +3,8 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::store::{ContainerName, StoreError};
 
+/// Give a container a name
+///
 /// A container can have several names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  udocker name 0b3c… analysis")]

@@ -3,6 +3,8 @@
 use super::{Context, DONE, Outcome};
 use crate::store::{Container, RootState};
 
+/// List the containers in the local repository
+///
 /// The column P is `P` for a protected container; M is `W` where its root can be written, `R`
 /// where it cannot, `N` where it is missing and `D` where it is no directory.
 #[derive(Debug, clap::Args)]

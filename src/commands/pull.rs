@@ -5,6 +5,8 @@ use crate::image::{self, Arrivals, PullRequest};
 use crate::oci::{Platform, Reference, RegistryUrl};
 use crate::registry::Client;
 
+/// Pull an image from a registry
+///
 /// Layers that are here already are not fetched again, and an interrupted pull goes on where it
 /// stopped.
 #[derive(Debug, clap::Args)]

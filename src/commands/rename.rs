@@ -3,6 +3,8 @@
 use super::{Context, DONE, Outcome};
 use crate::store::{ContainerName, StoreError};
 
+/// Replace a container's name
+///
 /// Other names of the container stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  udocker rename work work-2026")]

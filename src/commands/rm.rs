@@ -3,6 +3,8 @@
 use super::{CommandError, Context, Outcome};
 use crate::container;
 
+/// Remove containers
+///
 /// Names of a removed container go with it. Its image stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

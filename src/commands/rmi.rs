@@ -2,6 +2,8 @@
 
 use super::{CommandError, Context, Outcome};
 
+/// Remove images
+///
 /// Layers that other images share stay. Containers made from the image are independent of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:

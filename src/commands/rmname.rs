@@ -3,6 +3,8 @@
 use super::{Context, DONE, Outcome};
 use crate::store::{ContainerName, StoreError};
 
+/// Take a name away from a container
+///
 /// The container itself stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:

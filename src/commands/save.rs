@@ -5,6 +5,8 @@ use super::{CommandError, Context, DONE, Outcome};
 use crate::image;
 use crate::store::Image;
 
+/// Save images to an archive
+///
 /// Writes an archive that `docker load`, `podman load`, `skopeo` and udocker.py read. A file that
 /// is there is not overwritten.
 #[derive(Debug, clap::Args)]

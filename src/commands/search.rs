@@ -7,6 +7,8 @@ use crate::oci::{Reference, RegistryUrl};
 use crate::registry::{FoundRepository, RegistryError, SearchPlace};
 use crate::ui;
 
+/// Search a registry
+///
 /// Searches Docker Hub, or the registry whose host begins the expression. Registries without a
 /// search of their own are searched by their catalogue, where they show one.
 #[derive(Debug, clap::Args)]

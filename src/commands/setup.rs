@@ -6,7 +6,9 @@ use crate::container::{self, ContainerError};
 use crate::spec::ModeChoice;
 use crate::store::{Container, StoreError};
 
-/// Changes how a container is run. Without options it prints its execution mode, and whether the
+/// Change how a container is run
+///
+/// Without options it prints the execution mode, and whether the
 /// host's NVIDIA libraries were put into it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Modes:

@@ -2,6 +2,8 @@
 
 use super::{Context, DONE, Outcome};
 
+/// Show the configuration, and where each value comes from
+///
 /// Prints one `key = value` a line, and behind it the file, variable or option that set it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -3,6 +3,8 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::image::NewName;
 
+/// Give an image a further name
+///
 /// Both names stand for the same layers. The further name stays when the first one is removed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  udocker tag ubuntu:24.04 lab/base:1")]

@@ -3,6 +3,8 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::image;
 
+/// Check that an image is whole
+///
 /// Reads every layer to its end, and compares all digests with the manifest and the
 /// configuration.
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,8 @@ use super::{Context, DONE, Outcome};
 use crate::engine::proot::{embedded, version_facts};
 use crate::ui::{Printer, pretty_json};
 
+/// Show the version
+///
 /// Prints the version of the program and of the engine inside it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

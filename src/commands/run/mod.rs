@@ -20,6 +20,8 @@ use crate::store::{Container, ContainerName, StoreError};
 /// Exit status of a container that could not be started.
 pub(super) const CANNOT_START: u8 = 125;
 
+/// Run a container
+///
 /// Runs a command in a container. Given an image, it first makes a new container of it.
 ///
 /// Options end at the container's or image's name; what follows is the command.
