@@ -35,7 +35,9 @@ for suite in bookworm sid; do
 	install "$binary" "$root/usr/local/bin/udocker"
 	version=$(chroot "$root" /usr/local/bin/udocker --version)
 	echo "$suite, $(chroot "$root" ldd --version | head -n 1): $version"
-	# A command that unpacks the engine and writes a repository.
-	chroot "$root" setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/tmp/home sh -c \
-		'mkdir -p /tmp/home && udocker install && udocker images && PROOT_NO_SECCOMP=1 /tmp/home/.udocker/bin/proot-* --version >/dev/null && echo "  its PRoot runs"'
+	# Unpacks the engine, writes a repository, and runs a program of the distribution in it.
+	unshare --mount sh -c 'mount -t proc proc "$1/proc" && exec chroot "$1" setpriv --reuid 1000 \
+		--regid 1000 --clear-groups env HOME=/tmp/home sh -ec "$2"' - "$root" \
+		'mkdir -p /tmp/home; udocker -q install; udocker -q images
+		 udocker -q run --location=/ sh -c "echo \"  a container of \$(cat /etc/debian_version), as \$(id -un)\""'
 done
