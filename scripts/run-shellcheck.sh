@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs shellcheck over every bash script of the repository, told by its first line.
+# Runs shellcheck --severity=warning over every bash script of the repository, told by its first line.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 grep --recursive --files-with-matches --null --binary-files=without-match --max-count=1 \
 	--exclude-dir=.git --exclude-dir=target --exclude-dir=build '^#!/bin/bash' . |
-	xargs --null shellcheck --external-sources --source-path=SCRIPTDIR --
+	xargs --null shellcheck --severity=warning --external-sources --source-path=SCRIPTDIR --

@@ -18,8 +18,11 @@ use crate::registry::Client;
 pub struct Args {
     #[command(flatten)]
     pub(super) source: SourceArgs,
-    /// Images, as [https://|http://][HOST[:PORT]/]NAME[:TAG][@DIGEST]
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(
+        help = "Images, as [https://|http://][HOST[:PORT]/]NAME[:TAG][@DIGEST]",
+        required = true,
+        value_name = "IMAGE"
+    )]
     images: Vec<String>,
 }
 
@@ -32,8 +35,11 @@ pub struct SourceArgs {
     /// Registry for images without a host in their name
     #[arg(long, value_name = "URL")]
     pub(super) registry: Option<String>,
-    /// Proxy, as http://, socks4://, socks4a://, socks5:// or socks5h://[USER:PASSWORD@]HOST:PORT
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        help = "Proxy, as http://, socks4://, socks4a://, socks5:// or socks5h://[USER:PASSWORD@]HOST:PORT",
+        long,
+        value_name = "URL"
+    )]
     pub(super) httpproxy: Option<String>,
     /// Platform to pull, as in linux/arm64/v8, instead of this machine's
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]

@@ -36,7 +36,7 @@ pub struct Args {
     /// Proxy, as for `pull`
     #[arg(long, value_name = "URL")]
     httpproxy: Option<String>,
-    /// What to look for, as [https://|http://][HOST[:PORT]/]WORD
+    #[arg(help = "What to look for, as [https://|http://][HOST[:PORT]/]WORD")]
     expression: String,
 }
 
