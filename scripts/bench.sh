@@ -1,7 +1,8 @@
 #!/bin/bash
 # Compares speed and memory with udocker.py 1.3.17 and umoci, side by side in one run, and prints a
 # table with the targets. Numbers mean something on a quiet machine only. First run scripts/test.sh
-# or scripts/make-test-image.sh, which makes the image; the rest is fetched and built here.
+# or scripts/make-test-image.sh, which makes the image; the rest is fetched and built here. Options
+# go to bench/measure.py: bench.sh --rounds 5.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export PATH=$HOME/.cargo/bin:$PATH
@@ -45,4 +46,4 @@ fi
 	--udocker-py "$bench/venv/bin/udocker" \
 	--proot "$PWD/vendor-proot/build/$(uname -m)/proot" \
 	--layout "$target/test-images/distro" \
-	--registry "http://$address"
+	--registry "http://$address" "$@"
