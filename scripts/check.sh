@@ -28,7 +28,7 @@ else
 fi
 if ! $quick; then
 	gate cargo cargo doc --locked --no-deps --document-private-items
-	[[ ! -x vendor-proot/test.sh ]] || gate gcc vendor-proot/test.sh
+	[[ ! -x vendor-proot/test.sh ]] || gate gcc scripts/as-test-user.sh vendor-proot/test.sh
 fi
 
 # Root's tests run as another user, which test.sh prepares.
