@@ -91,6 +91,26 @@ impl Command {
         matches!(self, Command::Version(_))
     }
 
+    /// Whether it makes the repository where there is none, or has no use for one. The others
+    /// would take a mistyped directory for an empty repository.
+    pub fn does_without_repository(&self) -> bool {
+        matches!(
+            self,
+            Command::Import(_)
+                | Command::Install(_)
+                | Command::Load(_)
+                | Command::Login(_)
+                | Command::Logout(_)
+                | Command::Manifest(_)
+                | Command::Mkrepo(_)
+                | Command::Pull(_)
+                | Command::Run(_)
+                | Command::Search(_)
+                | Command::Showconf(_)
+                | Command::Version(_)
+        )
+    }
+
     /// Runs it.
     ///
     /// # Errors
