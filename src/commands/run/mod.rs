@@ -74,7 +74,9 @@ pub struct Args {
 
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let mut request = args.wishes.request().map_err(CommandError::at_start)?;
+    let search_paths = context.settings.search_paths.clone();
+    let request = args.wishes.request(search_paths);
+    let mut request = request.map_err(CommandError::at_start)?;
     let docker = args.docker.apply(&mut request, context);
     // What it holds is there until the run is over.
     let _scratch = docker.map_err(CommandError::at_start)?;
