@@ -3,6 +3,7 @@
 pub mod clone;
 mod context;
 pub mod create;
+pub mod doctor;
 mod error;
 pub mod export;
 pub mod gc;
@@ -81,6 +82,7 @@ pub enum Command {
     Logout(logout::Args),
     Mkrepo(mkrepo::Args),
     Install(install::Args),
+    Doctor(doctor::Args),
     Showconf(showconf::Args),
     Version(version::Args),
 }
@@ -96,7 +98,8 @@ impl Command {
     pub fn does_without_repository(&self) -> bool {
         matches!(
             self,
-            Command::Import(_)
+            Command::Doctor(_)
+                | Command::Import(_)
                 | Command::Install(_)
                 | Command::Load(_)
                 | Command::Login(_)
@@ -145,6 +148,7 @@ impl Command {
             Command::Logout(args) => logout::run(args, context),
             Command::Mkrepo(args) => mkrepo::run(args, context),
             Command::Install(args) => install::run(args, context),
+            Command::Doctor(args) => doctor::run(args, context),
             Command::Showconf(args) => showconf::run(args, context),
             Command::Version(args) => version::run(args, context),
         }

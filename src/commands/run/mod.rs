@@ -183,7 +183,8 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
     Ok(outcome.exit_status())
 }
 
-fn engine_options(context: &Context) -> EngineOptions {
+/// How engines are started.
+pub(super) fn engine_options(context: &Context) -> EngineOptions {
     use crate::config::env_vars::{PROOT_NO_SECCOMP, PROOT_TMP_DIR, XDG_RUNTIME_DIR};
     let environment = &context.environment;
     let paths = &context.settings.paths;
