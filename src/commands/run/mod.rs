@@ -189,7 +189,7 @@ pub(super) fn engine_options(context: &Context) -> EngineOptions {
     let environment = &context.environment;
     let paths = &context.settings.paths;
     EngineOptions {
-        bin_dir: paths.bin.clone(),
+        bin_dir: paths.layout.bin.clone(),
         fallback_dirs: environment
             .path(XDG_RUNTIME_DIR)
             .into_iter()
