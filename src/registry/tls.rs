@@ -19,6 +19,16 @@ pub struct TrustedCertificates {
     pub directory: Option<PathBuf>,
 }
 
+impl TrustedCertificates {
+    /// How many authorities are trusted beside the built-in ones.
+    ///
+    /// # Errors
+    /// A file that was named cannot be used.
+    pub fn count(&self) -> Result<usize, RegistryError> {
+        Ok(roots(self)?.len() - webpki_roots::TLS_SERVER_ROOTS.len())
+    }
+}
+
 /// Returns the TLS settings of all connections. Without `trusted` no server is.
 ///
 /// Trusted are Mozilla's authorities, which are built in so that the program works in a bare

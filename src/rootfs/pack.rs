@@ -23,7 +23,12 @@ const SMALL_FILE_BYTES: u64 = 128 * 1024;
 /// Source: the manual of `star`, "SCHILY.xattr"; GNU tar and Docker write the same.
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 
+/// What the names of members begin with, and the name of the first.
+const TOP: &[u8] = b"./";
+
 /// Writes everything in the directory `root` to `out` as a tar archive, in the order of names.
+/// These begin with `./`, as in the archives of udocker.py, so that who takes out one file by its
+/// name finds it.
 ///
 /// Hard links stay links, holes stay holes, and everything belongs to root. Sockets are left
 /// out, and so is what other file systems hold that are mounted in the tree.
@@ -44,7 +49,7 @@ pub fn pack_tree<W: Write>(root: &Path, out: W) -> Result<W, RootfsError> {
     let attributes = attributes_of(&stat, Some(top.as_fd()));
     packer
         .writer
-        .member(b"./", TarKind::Directory, &attributes)
+        .member(TOP, TarKind::Directory, &attributes)
         .map_err(RootfsError::Output)?;
     match walk(top, &mut packer) {
         Ok(()) => packer.writer.finish().map_err(RootfsError::Output),
@@ -66,7 +71,7 @@ impl From<Failure> for Stop {
 
 struct Packer<W> {
     writer: TarWriter<W>,
-    /// Paths of files with several names, by device and inode.
+    /// The first member of a file with several names, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
 }
 
@@ -75,37 +80,34 @@ impl<W: Write> Visitor for Packer<W> {
 
     fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Stop> {
         let attributes = attributes_of(&found.stat, Some(directory));
-        let path = [found.path, b"/"].concat();
+        let name = [TOP, found.path, b"/"].concat();
         self.writer
-            .member(&path, TarKind::Directory, &attributes)
+            .member(&name, TarKind::Directory, &attributes)
             .map_err(Stop::Output)
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Stop> {
         let stat = &found.stat;
+        let name = [TOP, found.path].concat();
         let kind = FileType::from_raw_mode(stat.st_mode);
         if stat.st_nlink > 1 {
             let id = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.linked.get(&id) {
                 return self
                     .writer
-                    .member(
-                        found.path,
-                        TarKind::HardLink(first),
-                        &attributes_of(stat, None),
-                    )
+                    .member(&name, TarKind::HardLink(first), &attributes_of(stat, None))
                     .map_err(Stop::Output);
             }
-            self.linked.insert(id, found.path.to_vec());
+            self.linked.insert(id, name.clone());
         }
         match kind {
-            FileType::RegularFile => self.file(found),
+            FileType::RegularFile => self.file(found, &name),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())
                     .map_err(Failure::at("read link", found.path))?;
                 self.writer
                     .member(
-                        found.path,
+                        &name,
                         TarKind::Symlink(target.as_bytes()),
                         &attributes_of(stat, None),
                     )
@@ -113,7 +115,7 @@ impl<W: Write> Visitor for Packer<W> {
             }
             FileType::Fifo => self
                 .writer
-                .member(found.path, TarKind::Fifo, &attributes_of(stat, None))
+                .member(&name, TarKind::Fifo, &attributes_of(stat, None))
                 .map_err(Stop::Output),
             // Sockets mean nothing without their process, and nobody here can make devices.
             _ => Ok(()),
@@ -126,7 +128,7 @@ impl<W: Write> Visitor for Packer<W> {
 }
 
 impl<W: Write> Packer<W> {
-    fn file(&mut self, found: &Found<'_>) -> Result<(), Stop> {
+    fn file(&mut self, found: &Found<'_>, name: &[u8]) -> Result<(), Stop> {
         let opened =
             open_to_read(found, OFlags::RDONLY).map_err(Failure::at("open", found.path))?;
         let mut file = File::from(opened);
@@ -143,7 +145,7 @@ impl<W: Write> Packer<W> {
             };
             return self
                 .writer
-                .sparse_file(found.path, &attributes, size, &runs, run)
+                .sparse_file(name, &attributes, size, &runs, run)
                 .map_err(|error| stop(found, error));
         }
         if size <= SMALL_FILE_BYTES {
@@ -154,11 +156,11 @@ impl<W: Write> Packer<W> {
                 .map_err(Failure::at("read", found.path))?;
             return self
                 .writer
-                .small_file(found.path, &attributes, &bytes)
+                .small_file(name, &attributes, &bytes)
                 .map_err(Stop::Output);
         }
         self.writer
-            .member(found.path, TarKind::File(size), &attributes)
+            .member(name, TarKind::File(size), &attributes)
             .map_err(Stop::Output)?;
         self.writer
             .content(&mut file, size)

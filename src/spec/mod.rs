@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 pub use command::{Argv, CommandError, parse_entrypoint};
-pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment};
+pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment, SearchPaths};
 pub use guest::{FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
 pub use path::{GuestPath, HostPath, NotAbsolute};
@@ -46,6 +46,8 @@ pub struct RunRequest {
     pub accounts: Accounts,
     /// `--env-file` and then `-e`, in the order given.
     pub env: Vec<EnvWish>,
+    /// The configuration keys `root_path` and `user_path`.
+    pub search_paths: SearchPaths,
     /// `--hostenv`.
     pub pass_host_env: bool,
     /// `-v`.

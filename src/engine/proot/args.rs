@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Features;
+use super::binary::Unpacked;
 use crate::engine::EngineError;
 use crate::spec::{Access, Bind, Identity, RunSpec};
 
@@ -83,13 +84,15 @@ fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
 /// `PROOT_NO_SECCOMP`, and with another PRoot all of them, can be seen there; they are harmless.
 pub(super) fn environment<'a>(
     tmp_dir: &'a Path,
-    loader: Option<&'a Path>,
-    loader_32: Option<&'a Path>,
+    place: &'a Unpacked,
     seccomp: bool,
 ) -> Vec<(&'a OsStr, &'a OsStr)> {
     let mut environment = vec![(OsStr::new("PROOT_TMP_DIR"), tmp_dir.as_os_str())];
-    for (name, path) in [("PROOT_LOADER", loader), ("PROOT_LOADER_32", loader_32)] {
-        environment.extend(path.map(|path| (OsStr::new(name), path.as_os_str())));
+    for (name, path) in [
+        ("PROOT_LOADER", &place.loader),
+        ("PROOT_LOADER_32", &place.loader_32),
+    ] {
+        environment.extend(path.iter().map(|path| (OsStr::new(name), path.as_os_str())));
     }
     if !seccomp {
         environment.push((OsStr::new("PROOT_NO_SECCOMP"), OsStr::new("1")));

@@ -28,6 +28,18 @@ pub(super) struct Unpacked {
     _memory: Vec<OwnedFd>,
 }
 
+impl Unpacked {
+    /// A PRoot that the user has brought, which has its loaders inside.
+    pub(super) fn other(proot: &Path) -> Unpacked {
+        Unpacked {
+            proot: proot.to_path_buf(),
+            loader: None,
+            loader_32: None,
+            _memory: Vec::new(),
+        }
+    }
+}
+
 /// The embedded parts and their endings.
 fn parts() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     [

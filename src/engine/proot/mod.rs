@@ -9,6 +9,7 @@ mod launch;
 use super::EngineOptions;
 pub use binary::{install, licences, version_facts};
 pub(super) use launch::launch;
+pub use launch::probe;
 
 /// What is embedded, as `build.rs` found it.
 pub mod embedded {
