@@ -29,13 +29,13 @@ impl TrustedCertificates {
     }
 }
 
-/// Returns the TLS settings of all connections.
+/// Returns the TLS settings of all connections. Without `trusted` no server is.
 ///
 /// Trusted are Mozilla's authorities, which are built in so that the program works in a bare
 /// container, and the named ones or, where none are named, those of the system. With `insecure`
 /// every certificate will do.
 pub(super) fn config(
-    trusted: &TrustedCertificates,
+    trusted: Option<&TrustedCertificates>,
     insecure: bool,
 ) -> Result<ClientConfig, RegistryError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -48,9 +48,8 @@ pub(super) fn config(
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             .with_no_client_auth()
     } else {
-        builder
-            .with_root_certificates(roots(trusted)?)
-            .with_no_client_auth()
+        let roots = trusted.map_or_else(|| Ok(RootCertStore::empty()), roots)?;
+        builder.with_root_certificates(roots).with_no_client_auth()
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
