@@ -105,6 +105,9 @@ pub struct ContainerFacts {
     pub image: ImageConfig,
 }
 
+/// What emulated root has made of files is kept in this file beside the root tree.
+pub const ATTRIBUTES_FILE: &str = "attributes";
+
 /// A container's run, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSpec {

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attributes;
 mod config;
 mod container;
 mod docker;
