@@ -114,6 +114,7 @@ impl AccountFile {
             source: path.clone(),
             target: GuestPath::root().join(self.path),
             access: Access::ReadWrite,
+            tmpfs: None,
         };
         binds
             .preparations

@@ -101,6 +101,8 @@ pub fn plan_run(
         identity: user.identity,
         binds: binds.binds,
         kernel: request.kernel.clone(),
+        host_name: request.host_name.clone(),
+        processes: request.processes,
         ports: request.ports.clone(),
         publish_all: request.publish_all,
         cpus: request.cpus.clone(),

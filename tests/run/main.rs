@@ -7,6 +7,7 @@
     reason = "a test binary has no readers of its documentation, may panic anywhere, and its harness catches what it prints"
 )]
 
+mod isolation;
 mod lifetime;
 mod namespace;
 mod sandbox;

@@ -164,7 +164,11 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
         context.printer.warning(warning);
     }
     for shortcoming in engine::shortcomings(spec, &options) {
-        context.printer.warning(shortcoming);
+        if shortcoming.is_dangerous() {
+            context.printer.warning(shortcoming);
+        } else {
+            context.printer.info(shortcoming);
+        }
     }
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();

@@ -7,9 +7,7 @@ use clap::ValueEnum;
 
 use crate::commands::CommandError;
 use crate::host::fs::read_limited;
-use crate::spec::{
-    Access, Accounts, EnvWish, RunRequest, UserWish, Volume, VolumeError, parse_entrypoint,
-};
+use crate::spec::{Accounts, EnvWish, RunRequest, UserWish, Volume, VolumeError, parse_entrypoint};
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
 
@@ -102,7 +100,6 @@ impl WishArgs {
                 .map_err(CommandError::failed)
         };
         Ok(RunRequest {
-            arguments: Vec::new(),
             entrypoint: self.entrypoint.as_deref().map(parse_entrypoint),
             workdir: self.workdir.clone(),
             user: self
@@ -119,7 +116,6 @@ impl WishArgs {
             env: self.env_wishes()?,
             pass_host_env: self.hostenv,
             volumes: parse_all(&self.volumes, Volume::parse)?,
-            root_access: Access::ReadWrite,
             devices: parse_all(&self.devices, Volume::parse_device)?,
             leave_out: self.novol.clone(),
             no_system_directories: self.nosysdirs,
@@ -140,6 +136,7 @@ impl WishArgs {
                 .transpose()
                 .map_err(CommandError::failed)?,
             kernel: self.kernel.clone(),
+            ..RunRequest::default()
         })
     }
 

@@ -4,12 +4,13 @@
 //! it away again, `emulation` lets root do what an ordinary user cannot, `steps` does it all in the
 //! process that becomes the guest.
 //!
-//! The guest keeps the host's process namespace, as in PRoot: programs that find each other by
+//! Unless it asks for its own, the guest keeps the host's process namespace, as in PRoot: programs that find each other by
 //! process id (MPI, debuggers, job control) work across containers. What it cannot do is act on
 //! processes outside: the kernel lets nobody in a user namespace trace or inspect those of its
 //! parent. Nor does root inside hold `CAP_SYS_ADMIN`, as in Docker: with it, it could make
 //! read-only mounts writable.
 
+mod cover;
 mod emulation;
 mod error;
 mod ids;
@@ -23,10 +24,10 @@ use std::sync::Arc;
 pub use error::{Cause, NamespaceError, Unavailable};
 
 use self::points::MountPoints;
-use self::steps::Steps;
+use self::steps::{Part, Steps};
 use super::{EngineError, RunOutcome};
-use crate::host::process::Supervised;
-use crate::spec::RunSpec;
+use crate::host::process::{Enter, Entry, Supervised};
+use crate::spec::{Processes, RunSpec};
 
 /// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond,
 /// so nobody needs to remember the answer.
@@ -40,7 +41,7 @@ pub fn probe() -> Result<(), EngineError> {
         program: OsStr::new(""),
         arguments: &[],
         environment: &[],
-        enter: Box::new(move || inside.take()),
+        entry: Entry::Program(Box::new(move || inside.take(Part::All))),
         afterwards: &|| (),
     }
     .run();
@@ -59,12 +60,21 @@ pub(super) fn launch(spec: &RunSpec) -> Result<RunOutcome, EngineError> {
     let steps = Arc::new(Steps::of(spec));
     let arguments: Vec<OsString> = spec.argv.iter().skip(1).map(OsString::from).collect();
     let environment: Vec<(&OsStr, &OsStr)> = spec.env.iter().collect();
-    let inside = Arc::clone(&steps);
+    let take = |part: Part| -> Enter {
+        let steps = Arc::clone(&steps);
+        Box::new(move || steps.take(part))
+    };
     let ended = Supervised {
         program: spec.argv.program(),
         arguments: &arguments,
         environment: &environment,
-        enter: Box::new(move || inside.take()),
+        entry: match spec.processes {
+            Processes::Hosts => Entry::Program(take(Part::All)),
+            Processes::Reaped | Processes::Own => Entry::Init {
+                supervisor: take(Part::Outside),
+                init: take(Part::Inside),
+            },
+        },
         afterwards: &|| points.remove(),
     }
     .run()

@@ -1,11 +1,13 @@
 //! What the process that becomes the guest does before it executes the command.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{chdir, pivot_root};
+use rustix::system::sethostname;
 use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_bounding_set};
 
 use super::emulation::Filter;
@@ -14,15 +16,17 @@ use super::ids::IdMap;
 use super::mounts::{self, Mount};
 use crate::engine::EngineError;
 use crate::host::process::leave_namespaces;
-use crate::spec::{GuestPath, HostPath, Identity, RunSpec};
+use crate::spec::{Access, GuestPath, HostName, HostPath, Identity, Processes, RunSpec};
 
 /// One of them.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    Namespaces,
+    Namespaces(UnshareFlags),
     Ids(IdMap),
+    HostName(HostName),
     Separate,
     Root(HostPath),
+    SealRoot(HostPath),
     Mount(Mount),
     ReadOnly(Mount),
     Pivot(HostPath),
@@ -37,6 +41,27 @@ enum Step {
 #[derive(Debug)]
 pub(super) struct Steps(Vec<Step>);
 
+/// Some of the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    /// Up to where a process namespace gets its first process.
+    Outside,
+    /// What that process does.
+    Inside,
+}
+
+impl Part {
+    fn has(self, step: &Step) -> bool {
+        let is_outside = matches!(step, Step::Namespaces(_) | Step::Ids(_));
+        match self {
+            Part::All => true,
+            Part::Outside => is_outside,
+            Part::Inside => !is_outside,
+        }
+    }
+}
+
 /// Errors carry the number of the step, from 1, above that many bits of the system's error.
 const ERRNO_BITS: u32 = 16;
 
@@ -49,11 +74,18 @@ impl Steps {
         let ids = IdMap::of(spec.identity);
         let filter = Filter::for_root(ids).map(Step::Emulation);
         let mounts = spec.binds.iter().flat_map(|bind| {
-            let mount = Mount::of(&spec.root, bind);
+            let mount = Mount::of(spec, bind);
             let read_only = mount.read_only.then(|| Step::ReadOnly(mount.clone()));
             std::iter::once(Step::Mount(mount)).chain(read_only)
         });
-        let mut steps = Steps::to_root(ids, &spec.root);
+        let mut flags = UnshareFlags::empty();
+        flags.set(UnshareFlags::NEWUTS, spec.host_name.is_some());
+        flags.set(UnshareFlags::NEWPID, spec.processes != Processes::Hosts);
+        let host_name = spec.host_name.clone().map(Step::HostName);
+        let seal = Step::SealRoot(spec.root.clone());
+        let seal = (spec.root_access == Access::ReadOnly).then_some(seal);
+        let mut steps = Steps::to_root(flags, ids, host_name, &spec.root);
+        steps.0.extend(seal);
         steps.0.extend(mounts);
         steps.0.extend([
             Step::Pivot(spec.root.clone()),
@@ -68,18 +100,23 @@ impl Steps {
     pub(super) fn of_probe() -> Steps {
         // A directory that is always there, and whose content shows that the root has changed.
         let root = HostPath::proc();
-        let mut steps = Steps::to_root(IdMap::of(Identity::Caller), &root);
+        let ids = IdMap::of(Identity::Caller);
+        let mut steps = Steps::to_root(UnshareFlags::empty(), ids, None, &root);
         steps.0.extend([Step::Pivot(root), Step::Stop]);
         steps
     }
 
-    fn to_root(ids: IdMap, root: &HostPath) -> Steps {
-        Steps(vec![
-            Step::Namespaces,
-            Step::Ids(ids),
-            Step::Separate,
-            Step::Root(root.clone()),
-        ])
+    fn to_root(
+        further: UnshareFlags,
+        ids: IdMap,
+        host_name: Option<Step>,
+        root: &HostPath,
+    ) -> Steps {
+        let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | further;
+        let mut steps = Steps(vec![Step::Namespaces(flags), Step::Ids(ids)]);
+        steps.0.extend(host_name);
+        steps.0.extend([Step::Separate, Step::Root(root.clone())]);
+        steps
     }
 
     /// Whether the error says that a probe has come to its end.
@@ -87,12 +124,13 @@ impl Steps {
         error.raw_os_error() == Some(STOPPED)
     }
 
-    /// Takes them.
+    /// Takes them all, or only those of one part.
     ///
     /// # Errors
     /// One fails; the number in the error is for [`Steps::explain`].
-    pub(super) fn take(&self) -> io::Result<()> {
-        for (number, step) in (1..).zip(&self.0) {
+    pub(super) fn take(&self, part: Part) -> io::Result<()> {
+        let numbered = (1..).zip(&self.0);
+        for (number, step) in numbered.filter(|(_, step)| part.has(step)) {
             if *step == Step::Stop && Path::new("/self").exists() {
                 return Err(io::Error::from_raw_os_error(STOPPED));
             }
@@ -125,17 +163,19 @@ fn encode(number: i32, error: &io::Error) -> io::Error {
 impl Step {
     fn take(&self) -> io::Result<()> {
         match self {
-            Step::Namespaces => leave_namespaces(UnshareFlags::NEWUSER | UnshareFlags::NEWNS),
+            Step::Namespaces(flags) => leave_namespaces(*flags),
             Step::Ids(ids) => ids.write(),
+            Step::HostName(name) => Ok(sethostname(name.as_str().as_bytes())?),
             Step::Separate => {
                 let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
                 Ok(mount_change("/", flags)?)
             }
             Step::Root(root) => mounts::bind(root.as_path(), root.as_path()),
+            Step::SealRoot(root) => mounts::make_read_only(root.as_path()),
             Step::Mount(mount) => mount.mount(),
             Step::ReadOnly(mount) => mounts::make_read_only(&mount.place),
             Step::Pivot(root) => pivot(root.as_path()),
-            Step::Directory(path) => Ok(chdir(path.as_path())?),
+            Step::Directory(path) => enter(path.as_path()),
             Step::Capabilities => Ok(remove_capability_from_bounding_set(
                 CapabilitySet::SYS_ADMIN,
             )?),
@@ -147,7 +187,7 @@ impl Step {
     fn is_about_host(&self) -> bool {
         matches!(
             self,
-            Step::Namespaces | Step::Ids(_) | Step::Separate | Step::Pivot(_) | Step::Stop
+            Step::Namespaces(_) | Step::Ids(_) | Step::Separate | Step::Pivot(_) | Step::Stop
         )
     }
 }
@@ -161,14 +201,27 @@ fn pivot(root: &Path) -> io::Result<()> {
     Ok(chdir("/")?)
 }
 
+/// The image's working directory, if it is in a file system in memory, is not there yet.
+fn enter(directory: &Path) -> io::Result<()> {
+    match chdir(directory) {
+        Err(rustix::io::Errno::NOENT) => {
+            fs::create_dir_all(directory)?;
+            Ok(chdir(directory)?)
+        }
+        result => Ok(result?),
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Namespaces => f.write_str("make a user namespace"),
+            Step::Namespaces(_) => f.write_str("make a user namespace"),
             Step::Ids(_) => f.write_str("map user ids"),
+            Step::HostName(name) => write!(f, "set the host name '{name}'"),
             Step::Separate => f.write_str("separate mounts from the host's"),
             Step::Root(root) => write!(f, "mount the root directory '{root}'"),
-            Step::Mount(mount) => write!(f, "mount '{}' at '{}'", mount.source, mount.target),
+            Step::SealRoot(root) => write!(f, "make the root directory '{root}' read-only"),
+            Step::Mount(mount) => write!(f, "mount {mount}"),
             Step::ReadOnly(mount) => write!(f, "make '{}' read-only", mount.target),
             Step::Pivot(root) => write!(f, "change the root directory to '{root}'"),
             Step::Directory(path) => write!(f, "enter the working directory '{path}'"),
@@ -185,7 +238,10 @@ mod tests {
 
     #[test]
     fn errors_tell_the_step_that_failed() {
-        let steps = Steps(vec![Step::Namespaces, Step::Capabilities]);
+        let steps = Steps(vec![
+            Step::Namespaces(UnshareFlags::NEWUSER),
+            Step::Capabilities,
+        ]);
         let denied = io::Error::from_raw_os_error(libc::EPERM);
         for (error, step, is_about_host) in [
             (encode(1, &denied), "make a user namespace", true),

@@ -100,7 +100,9 @@ pub(super) fn environment<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume};
+    use crate::spec::{
+        Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Processes, Volume,
+    };
 
     fn spec() -> RunSpec {
         RunSpec {
@@ -114,6 +116,8 @@ mod tests {
             identity: Identity::Caller,
             binds: Vec::new(),
             kernel: None,
+            host_name: None,
+            processes: Processes::Hosts,
             ports: Vec::new(),
             publish_all: false,
             cpus: None,
@@ -128,6 +132,7 @@ mod tests {
             source: HostPath::new(source).unwrap(),
             target: GuestPath::new(target).unwrap(),
             access: Access::ReadWrite,
+            tmpfs: None,
         }
     }
 
@@ -223,6 +228,7 @@ mod tests {
                 source: volume.source,
                 target: volume.target,
                 access: volume.access,
+                tmpfs: None,
             };
             let Ok(value) = bind_value(&meant) else {
                 return Ok(());

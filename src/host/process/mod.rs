@@ -19,7 +19,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-pub use supervised::{Enter, Supervised, leave_namespaces};
+pub use supervised::{Enter, Entry, Supervised, leave_namespaces};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
