@@ -125,7 +125,7 @@ impl AccountFile {
 }
 
 /// `<directory>/passwd-<16 hex digits of SHA-256>`.
-fn generated_path(directory: &HostPath, path: &str, text: &str) -> HostPath {
+pub(super) fn generated_path(directory: &HostPath, path: &str, text: &str) -> HostPath {
     let digest: String = Sha256::digest(text)
         .iter()
         .take(8)

@@ -5,6 +5,7 @@
 //! written before the start is listed in [`RunSpec::preparations`].
 
 mod accounts;
+mod apt;
 mod command;
 mod env;
 mod guest;
