@@ -112,6 +112,7 @@ fn set_mode(
 }
 
 fn fix_permissions(container: &Container, context: &Context) -> Result<(), CommandError> {
+    crate::engine::namespace::enter_ranges();
     let unchanged =
         crate::rootfs::make_accessible(&container.root()).map_err(CommandError::failed)?;
     if unchanged > 0 {

@@ -2,6 +2,7 @@
 
 use super::ContainerError;
 use super::create::{CreateOptions, build};
+use crate::engine::namespace::enter_ranges;
 use crate::rootfs::copy_tree;
 use crate::store::{Container, Store};
 
@@ -23,6 +24,8 @@ pub fn clone(
         });
     }
     source.config_bytes()?;
+    // So that files of others can be read and keep their owners, should it have run with id ranges.
+    enter_ranges();
     build(store, options, |staged| {
         Ok(copy_tree(&source.directory, staged.path())?)
     })

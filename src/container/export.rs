@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::ContainerError;
+use crate::engine::namespace::enter_ranges;
 use crate::rootfs::pack_tree;
 use crate::store::Container;
 
@@ -24,6 +25,8 @@ pub fn export<W: Write>(
     form: ExportForm,
     out: W,
 ) -> Result<W, ContainerError> {
+    // So that files of others can be read, should it have run with id ranges.
+    enter_ranges();
     let directory = match form {
         ExportForm::Tree => container.root(),
         ExportForm::Clone => container.directory.clone(),

@@ -59,6 +59,8 @@ pub struct EngineOptions {
     pub other_proot: Option<PathBuf>,
     /// Whether to do without seccomp whatever the mode.
     pub no_seccomp: bool,
+    /// Whether root in namespaces gets the id ranges that are granted to the caller.
+    pub id_ranges: bool,
 }
 
 /// Something the engine cannot do, though it can run the container.
@@ -136,7 +138,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
         process::stay_on_cpus(cpus.iter()).map_err(EngineError::Cpus)?;
     }
     match engine {
-        Engine::Namespace => namespace::launch(spec),
+        Engine::Namespace => namespace::launch(spec, options.id_ranges),
         Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
     }
 }

@@ -14,6 +14,7 @@ mod support;
 mod config;
 mod container;
 mod docker;
+mod id_ranges;
 mod login;
 mod manifest;
 mod search;

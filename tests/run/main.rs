@@ -7,6 +7,10 @@
     reason = "a test binary has no readers of its documentation, may panic anywhere, and its harness catches what it prints"
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ids;
 mod isolation;
 mod lifetime;
 mod namespace;

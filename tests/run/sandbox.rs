@@ -21,7 +21,7 @@ const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: [&str; 29] = [
     "sh", "true", "sleep", "cat", "echo", "id", "ls", "wc", "kill", "env", "pwd", "touch", "dd",
     "readlink", "test", "head", "ln", "uname", "grep", "stat", "mv", "mount", "chown", "rm",
-    "mknod", "mkdir", "chroot", "hostname", "ps",
+    "mknod", "mkdir", "chroot", "hostname", "su",
 ];
 
 /// Between words that may have several lines.
@@ -173,6 +173,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         tmp_dir: std::env::temp_dir(),
         other_proot: None,
         no_seccomp: false,
+        id_ranges: false,
     };
     let mut request = RunRequest {
         arguments: words
@@ -228,6 +229,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
                     _ => Accounts::Completed,
                 }
             }
+            "id-ranges" => engine_options.id_ranges = true,
             "bin" => engine_options.bin_dir = PathBuf::from(value),
             "proot" => engine_options.other_proot = Some(PathBuf::from(value)),
             _ => panic!("unknown option {key}"),

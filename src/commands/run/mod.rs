@@ -201,6 +201,7 @@ fn engine_options(context: &Context) -> EngineOptions {
             .unwrap_or_else(|| paths.tmp.clone()),
         other_proot: context.settings.proot_executable.clone(),
         no_seccomp: context.settings.no_seccomp || environment.get(PROOT_NO_SECCOMP).is_some(),
+        id_ranges: context.settings.id_ranges,
     }
 }
 

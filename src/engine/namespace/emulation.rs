@@ -33,13 +33,13 @@ impl std::fmt::Debug for Filter {
 const UNCHANGED: u32 = u32::MAX;
 
 impl Filter {
-    /// The filter for a root that has one id only; `None` for everybody else, and on machines for
-    /// which no filter can be built.
-    pub(super) fn for_root(ids: IdMap) -> Option<Filter> {
-        let (0, gid) = ids.inside() else {
-            return None;
-        };
-        build(gid).map(Filter)
+    /// The filter for a root that has one id only; `None` for everybody else, who has ranges among
+    /// them, and on machines for which no filter can be built.
+    pub(super) fn for_root(ids: &IdMap) -> Option<Filter> {
+        match ids {
+            IdMap::Single(single) if single.inside().0 == 0 => build(single.inside().1).map(Filter),
+            IdMap::Single(_) | IdMap::Ranges(_) => None,
+        }
     }
 
     /// Installs it for this process and those that come from it.

@@ -16,18 +16,24 @@ mod error;
 mod ids;
 mod mounts;
 mod points;
+mod ranges;
 mod steps;
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::sync::Arc;
 
 pub use error::{Cause, NamespaceError, Unavailable};
 
+use self::ids::{IdMap, SingleId};
 use self::points::MountPoints;
+use self::ranges::Ranges;
 use self::steps::{Part, Steps};
+use rustix::thread::UnshareFlags;
+
 use super::{EngineError, RunOutcome};
 use crate::host::process::{Enter, Entry, Supervised};
-use crate::spec::{Processes, RunSpec};
+use crate::spec::{Identity, Processes, RunSpec};
 
 /// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond,
 /// so nobody needs to remember the answer.
@@ -51,17 +57,38 @@ pub fn probe() -> Result<(), EngineError> {
     }
 }
 
-/// Runs a container in namespaces.
+/// Makes this process root of the id ranges that are granted to the caller, and returns whether
+/// that worked. It may then touch what containers that ran with these ranges have left; what it
+/// makes itself belongs to the caller as before. Only for a process with one thread.
+pub fn enter_ranges() -> bool {
+    Ranges::granted().is_some_and(|ranges| ranges.enter(UnshareFlags::empty()).is_ok())
+}
+
+/// Runs a container in namespaces, with ranges of ids if `id_ranges` says so and they are granted.
 ///
 /// # Errors
 /// A step fails; see [`NamespaceError`].
-pub(super) fn launch(spec: &RunSpec) -> Result<RunOutcome, EngineError> {
+pub(super) fn launch(spec: &RunSpec, id_ranges: bool) -> Result<RunOutcome, EngineError> {
+    let is_root = spec.identity == Identity::Emulated { uid: 0, gid: 0 };
+    let ranges = (id_ranges && is_root).then(Ranges::granted).flatten();
+    if let Some(ranges) = ranges {
+        let steps = Arc::new(Steps::of(spec, &IdMap::Ranges(ranges)));
+        match enter(spec, &steps) {
+            Err(error) if steps.lacks_ranges(&error) => {}
+            result => return result.map_err(|error| steps.explain(&error)),
+        }
+    }
+    let single = IdMap::Single(SingleId::of(spec.identity));
+    let steps = Arc::new(Steps::of(spec, &single));
+    enter(spec, &steps).map_err(|error| steps.explain(&error))
+}
+
+fn enter(spec: &RunSpec, steps: &Arc<Steps>) -> io::Result<RunOutcome> {
     let points = MountPoints::make(spec);
-    let steps = Arc::new(Steps::of(spec));
     let arguments: Vec<OsString> = spec.argv.iter().skip(1).map(OsString::from).collect();
     let environment: Vec<(&OsStr, &OsStr)> = spec.env.iter().collect();
     let take = |part: Part| -> Enter {
-        let steps = Arc::clone(&steps);
+        let steps = Arc::clone(steps);
         Box::new(move || steps.take(part))
     };
     let ended = Supervised {
@@ -77,7 +104,6 @@ pub(super) fn launch(spec: &RunSpec) -> Result<RunOutcome, EngineError> {
         },
         afterwards: &|| points.remove(),
     }
-    .run()
-    .map_err(|error| steps.explain(&error))?;
+    .run()?;
     Ok(ended.into())
 }

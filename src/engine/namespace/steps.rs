@@ -12,8 +12,9 @@ use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_boundin
 
 use super::emulation::Filter;
 use super::error::{NamespaceError, Unavailable};
-use super::ids::IdMap;
+use super::ids::{IdMap, SingleId};
 use super::mounts::{self, Mount};
+use super::ranges::Ranges;
 use crate::engine::EngineError;
 use crate::host::process::leave_namespaces;
 use crate::spec::{Access, GuestPath, HostName, HostPath, Identity, Processes, RunSpec};
@@ -22,7 +23,8 @@ use crate::spec::{Access, GuestPath, HostName, HostPath, Identity, Processes, Ru
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Namespaces(UnshareFlags),
-    Ids(IdMap),
+    NamespacesWithRanges(UnshareFlags, Ranges),
+    Id(SingleId),
     HostName(HostName),
     Separate,
     Root(HostPath),
@@ -53,7 +55,10 @@ pub(super) enum Part {
 
 impl Part {
     fn has(self, step: &Step) -> bool {
-        let is_outside = matches!(step, Step::Namespaces(_) | Step::Ids(_));
+        let is_outside = matches!(
+            step,
+            Step::Namespaces(_) | Step::NamespacesWithRanges(..) | Step::Id(_)
+        );
         match self {
             Part::All => true,
             Part::Outside => is_outside,
@@ -70,8 +75,7 @@ const STOPPED: i32 = 0;
 
 impl Steps {
     /// Decides on them.
-    pub(super) fn of(spec: &RunSpec) -> Steps {
-        let ids = IdMap::of(spec.identity);
+    pub(super) fn of(spec: &RunSpec, ids: &IdMap) -> Steps {
         let filter = Filter::for_root(ids).map(Step::Emulation);
         let mounts = spec.binds.iter().flat_map(|bind| {
             let mount = Mount::of(spec, bind);
@@ -100,20 +104,23 @@ impl Steps {
     pub(super) fn of_probe() -> Steps {
         // A directory that is always there, and whose content shows that the root has changed.
         let root = HostPath::proc();
-        let ids = IdMap::of(Identity::Caller);
-        let mut steps = Steps::to_root(UnshareFlags::empty(), ids, None, &root);
+        let ids = IdMap::Single(SingleId::of(Identity::Caller));
+        let mut steps = Steps::to_root(UnshareFlags::empty(), &ids, None, &root);
         steps.0.extend([Step::Pivot(root), Step::Stop]);
         steps
     }
 
     fn to_root(
         further: UnshareFlags,
-        ids: IdMap,
+        ids: &IdMap,
         host_name: Option<Step>,
         root: &HostPath,
     ) -> Steps {
         let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | further;
-        let mut steps = Steps(vec![Step::Namespaces(flags), Step::Ids(ids)]);
+        let mut steps = Steps(match ids {
+            IdMap::Single(single) => vec![Step::Namespaces(flags), Step::Id(*single)],
+            IdMap::Ranges(ranges) => vec![Step::NamespacesWithRanges(flags, ranges.clone())],
+        });
         steps.0.extend(host_name);
         steps.0.extend([Step::Separate, Step::Root(root.clone())]);
         steps
@@ -139,11 +146,21 @@ impl Steps {
         Ok(())
     }
 
+    /// Whether the error is that of ranges which cannot be mapped after all.
+    pub(super) fn lacks_ranges(&self, error: &io::Error) -> bool {
+        matches!(self.failed(error), Some(Step::NamespacesWithRanges(..)))
+    }
+
+    fn failed(&self, error: &io::Error) -> Option<&Step> {
+        let code = error.raw_os_error().unwrap_or_default();
+        let number = usize::try_from(code >> ERRNO_BITS).ok()?;
+        self.0.get(number.checked_sub(1)?)
+    }
+
     /// Says what an error of [`Steps::take`], or one of the execution after it, means.
     pub(super) fn explain(&self, error: &io::Error) -> EngineError {
         let code = error.raw_os_error().unwrap_or_default();
-        let number = usize::try_from(code >> ERRNO_BITS).unwrap_or_default();
-        let step = number.checked_sub(1).and_then(|index| self.0.get(index));
+        let step = self.failed(error);
         let error = NamespaceError {
             step: step.map_or("execute the command".to_string(), Step::to_string),
             source: io::Error::from_raw_os_error(code & ((1 << ERRNO_BITS) - 1)),
@@ -164,7 +181,8 @@ impl Step {
     fn take(&self) -> io::Result<()> {
         match self {
             Step::Namespaces(flags) => leave_namespaces(*flags),
-            Step::Ids(ids) => ids.write(),
+            Step::NamespacesWithRanges(flags, ranges) => ranges.enter(*flags),
+            Step::Id(id) => id.write(),
             Step::HostName(name) => Ok(sethostname(name.as_str().as_bytes())?),
             Step::Separate => {
                 let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -187,7 +205,7 @@ impl Step {
     fn is_about_host(&self) -> bool {
         matches!(
             self,
-            Step::Namespaces(_) | Step::Ids(_) | Step::Separate | Step::Pivot(_) | Step::Stop
+            Step::Namespaces(_) | Step::Id(_) | Step::Separate | Step::Pivot(_) | Step::Stop
         )
     }
 }
@@ -216,7 +234,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Namespaces(_) => f.write_str("make a user namespace"),
-            Step::Ids(_) => f.write_str("map user ids"),
+            Step::NamespacesWithRanges(..) => f.write_str("make a user namespace with id ranges"),
+            Step::Id(_) => f.write_str("map user ids"),
             Step::HostName(name) => write!(f, "set the host name '{name}'"),
             Step::Separate => f.write_str("separate mounts from the host's"),
             Step::Root(root) => write!(f, "mount the root directory '{root}'"),
