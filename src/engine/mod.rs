@@ -1,10 +1,11 @@
 //! From a [`RunSpec`] to a running process, and back to how it ended.
 //!
-//! There are two engines, [`proot`] and [`namespace`]. Another one is a module beside them that
+//! There are two engines, [`proot`] and [`namespace`], and `nested`, the one in the other. Another one is a module beside them that
 //! takes the same `RunSpec`, and a line in [`run`].
 
 mod error;
 pub mod namespace;
+mod nested;
 mod prepare;
 pub mod proot;
 mod view;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use error::EngineError;
 pub use view::HostView;
 
+use self::namespace::Emulation;
 use crate::host::process::{self, Ended};
 use crate::spec::{Access, Bind, ExecMode, Processes, RunSpec, SHARED_MEMORY};
 
@@ -104,7 +106,7 @@ impl fmt::Display for Shortcoming {
 
 /// What the user should know before the start.
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
-    if matches!(Engine::of(spec, options), Ok(Engine::Namespace)) {
+    if !matches!(Engine::of(spec, options), Ok(Engine::Proot { .. })) {
         return Vec::new();
     }
     let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
@@ -132,13 +134,18 @@ pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming>
 /// It cannot be started; see [`EngineError::exit_status`].
 pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
     let engine = Engine::of(spec, options)?;
-    let makes_mount_points = matches!(engine, Engine::Namespace);
-    prepare::carry_out(&spec.preparations, !makes_mount_points)?;
+    // Namespaces make their own.
+    let wants_mount_points = matches!(engine, Engine::Proot { .. });
+    prepare::carry_out(&spec.preparations, wants_mount_points)?;
     if let Some(cpus) = &spec.cpus {
         process::stay_on_cpus(cpus.iter()).map_err(EngineError::Cpus)?;
     }
     match engine {
-        Engine::Namespace => namespace::launch(spec, options.id_ranges),
+        Engine::Namespace if options.id_ranges => {
+            namespace::launch(spec, Emulation::ByRangesOrFilter)
+        }
+        Engine::Namespace => namespace::launch(spec, Emulation::ByFilter),
+        Engine::Nested { seccomp } => nested::launch(spec, options, seccomp),
         Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
     }
 }
@@ -146,7 +153,13 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
 /// What carries a mode out.
 enum Engine {
     Namespace,
-    Proot { seccomp: bool },
+    /// PRoot in namespaces.
+    Nested {
+        seccomp: bool,
+    },
+    Proot {
+        seccomp: bool,
+    },
 }
 
 impl Engine {
@@ -154,10 +167,15 @@ impl Engine {
         match spec.mode {
             // Native speed is no use where the container would not do what was asked for.
             ExecMode::R1 if !spec.needs_tracer() => Ok(Engine::Namespace),
-            ExecMode::R1 | ExecMode::P1 => Ok(Engine::Proot {
+            // The emulator is a program of the host, which nothing in a namespace can see.
+            ExecMode::R2 if spec.emulator.is_none() => Ok(Engine::Nested {
                 seccomp: !options.no_seccomp,
             }),
-            ExecMode::P2 => Ok(Engine::Proot { seccomp: false }),
+            ExecMode::R3 if spec.emulator.is_none() => Ok(Engine::Nested { seccomp: false }),
+            ExecMode::R1 | ExecMode::R2 | ExecMode::P1 => Ok(Engine::Proot {
+                seccomp: !options.no_seccomp,
+            }),
+            ExecMode::R3 | ExecMode::P2 => Ok(Engine::Proot { seccomp: false }),
             other => Err(EngineError::Mode(other)),
         }
     }

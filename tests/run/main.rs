@@ -14,6 +14,7 @@ mod ids;
 mod isolation;
 mod lifetime;
 mod namespace;
+mod nested;
 mod sandbox;
 mod sight;
 mod status;

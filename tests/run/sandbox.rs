@@ -28,7 +28,7 @@ const APPLETS: [&str; 29] = [
 const SEPARATOR: &str = "\u{1f}";
 
 /// The modes that there are engines for. What does not speak of a mode holds in each.
-pub(crate) const MODES: [&str; 3] = ["P1", "P2", "R1"];
+pub(crate) const MODES: [&str; 5] = ["P1", "P2", "R1", "R2", "R3"];
 
 pub(crate) struct Sandbox {
     directory: TempDir,

@@ -178,7 +178,7 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
     let outcome = engine::run(spec, &options).map_err(|error| {
         let failure = CommandError::start(error.exit_status(), &error);
         match error {
-            EngineError::Unavailable(reason) => failure.with_hint(reason.cause.remedy()),
+            EngineError::Unavailable { reason, .. } => failure.with_hint(reason.cause.remedy()),
             _ => failure,
         }
     })?;
@@ -314,10 +314,9 @@ pub(super) fn available(choice: ModeChoice, context: &Context) -> ExecMode {
         ModeChoice::Mode(mode) => mode,
     };
     let nearest = match mode {
-        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 => return mode,
+        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 | ExecMode::R2 | ExecMode::R3 => return mode,
         ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
-        ExecMode::R3 => ExecMode::P2,
-        ExecMode::R2 | ExecMode::S1 => ExecMode::P1,
+        ExecMode::S1 => ExecMode::P1,
     };
     context.printer.warning(format_args!(
         "execution mode {mode} is not available, {nearest} is used instead"

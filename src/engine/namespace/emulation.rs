@@ -17,7 +17,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
-use super::ids::IdMap;
+use super::ids::SingleId;
 
 /// A filter, ready to be installed.
 #[derive(PartialEq, Eq)]
@@ -33,13 +33,13 @@ impl std::fmt::Debug for Filter {
 const UNCHANGED: u32 = u32::MAX;
 
 impl Filter {
-    /// The filter for a root that has one id only; `None` for everybody else, who has ranges among
-    /// them, and on machines for which no filter can be built.
-    pub(super) fn for_root(ids: &IdMap) -> Option<Filter> {
-        match ids {
-            IdMap::Single(single) if single.inside().0 == 0 => build(single.inside().1).map(Filter),
-            IdMap::Single(_) | IdMap::Ranges(_) => None,
-        }
+    /// The filter for a root that has one id only; `None` for everybody else, and on machines for
+    /// which no filter can be built.
+    pub(super) fn for_root(id: SingleId) -> Option<Filter> {
+        let (0, gid) = id.inside() else {
+            return None;
+        };
+        build(gid).map(Filter)
     }
 
     /// Installs it for this process and those that come from it.

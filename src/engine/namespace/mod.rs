@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 pub use error::{Cause, NamespaceError, Unavailable};
 
+use self::emulation::Filter;
 use self::ids::{IdMap, SingleId};
 use self::points::MountPoints;
 use self::ranges::Ranges;
@@ -33,7 +34,7 @@ use rustix::thread::UnshareFlags;
 
 use super::{EngineError, RunOutcome};
 use crate::host::process::{Enter, Entry, Supervised};
-use crate::spec::{Identity, Processes, RunSpec};
+use crate::spec::{ExecMode, Identity, Processes, RunSpec};
 
 /// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond,
 /// so nobody needs to remember the answer.
@@ -52,7 +53,7 @@ pub fn probe() -> Result<(), EngineError> {
     }
     .run();
     match entered {
-        Err(error) if !Steps::stopped(&error) => Err(steps.explain(&error)),
+        Err(error) if !Steps::stopped(&error) => Err(steps.explain(&error, ExecMode::R1)),
         _ => Ok(()),
     }
 }
@@ -64,23 +65,38 @@ pub fn enter_ranges() -> bool {
     Ranges::granted().is_some_and(|ranges| ranges.enter(UnshareFlags::empty()).is_ok())
 }
 
-/// Runs a container in namespaces, with ranges of ids if `id_ranges` says so and they are granted.
+/// Who lets root inside do what its user cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emulation {
+    /// The kernel, where ranges of ids are granted to the caller; else a filter.
+    ByRangesOrFilter,
+    /// A filter.
+    ByFilter,
+    /// A tracer, which is what runs.
+    ByTracer,
+}
+
+/// Runs a container in namespaces.
 ///
 /// # Errors
 /// A step fails; see [`NamespaceError`].
-pub(super) fn launch(spec: &RunSpec, id_ranges: bool) -> Result<RunOutcome, EngineError> {
+pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome, EngineError> {
     let is_root = spec.identity == Identity::Emulated { uid: 0, gid: 0 };
-    let ranges = (id_ranges && is_root).then(Ranges::granted).flatten();
-    if let Some(ranges) = ranges {
-        let steps = Arc::new(Steps::of(spec, &IdMap::Ranges(ranges)));
+    let wants_ranges = is_root && emulation == Emulation::ByRangesOrFilter;
+    if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
+        let steps = Arc::new(Steps::of(spec, &IdMap::Ranges(ranges), None));
         match enter(spec, &steps) {
             Err(error) if steps.lacks_ranges(&error) => {}
-            result => return result.map_err(|error| steps.explain(&error)),
+            result => return result.map_err(|error| steps.explain(&error, spec.mode)),
         }
     }
-    let single = IdMap::Single(SingleId::of(spec.identity));
-    let steps = Arc::new(Steps::of(spec, &single));
-    enter(spec, &steps).map_err(|error| steps.explain(&error))
+    let id = SingleId::of(spec.identity);
+    let filter = match emulation {
+        Emulation::ByRangesOrFilter | Emulation::ByFilter => Filter::for_root(id),
+        Emulation::ByTracer => None,
+    };
+    let steps = Arc::new(Steps::of(spec, &IdMap::Single(id), filter));
+    enter(spec, &steps).map_err(|error| steps.explain(&error, spec.mode))
 }
 
 fn enter(spec: &RunSpec, steps: &Arc<Steps>) -> io::Result<RunOutcome> {

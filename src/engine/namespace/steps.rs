@@ -17,7 +17,7 @@ use super::mounts::{self, Mount};
 use super::ranges::Ranges;
 use crate::engine::EngineError;
 use crate::host::process::leave_namespaces;
-use crate::spec::{Access, GuestPath, HostName, HostPath, Identity, Processes, RunSpec};
+use crate::spec::{Access, ExecMode, GuestPath, HostName, HostPath, Identity, Processes, RunSpec};
 
 /// One of them.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,8 +75,7 @@ const STOPPED: i32 = 0;
 
 impl Steps {
     /// Decides on them.
-    pub(super) fn of(spec: &RunSpec, ids: &IdMap) -> Steps {
-        let filter = Filter::for_root(ids).map(Step::Emulation);
+    pub(super) fn of(spec: &RunSpec, ids: &IdMap, filter: Option<Filter>) -> Steps {
         let mounts = spec.binds.iter().flat_map(|bind| {
             let mount = Mount::of(spec, bind);
             let read_only = mount.read_only.then(|| Step::ReadOnly(mount.clone()));
@@ -96,7 +95,7 @@ impl Steps {
             Step::Directory(spec.cwd.clone()),
             Step::Capabilities,
         ]);
-        steps.0.extend(filter);
+        steps.0.extend(filter.map(Step::Emulation));
         steps
     }
 
@@ -157,8 +156,8 @@ impl Steps {
         self.0.get(number.checked_sub(1)?)
     }
 
-    /// Says what an error of [`Steps::take`], or one of the execution after it, means.
-    pub(super) fn explain(&self, error: &io::Error) -> EngineError {
+    /// Says what an error of [`Steps::take`], or one of the execution after it, means for `mode`.
+    pub(super) fn explain(&self, error: &io::Error, mode: ExecMode) -> EngineError {
         let code = error.raw_os_error().unwrap_or_default();
         let step = self.failed(error);
         let error = NamespaceError {
@@ -166,7 +165,10 @@ impl Steps {
             source: io::Error::from_raw_os_error(code & ((1 << ERRNO_BITS) - 1)),
         };
         if step.is_some_and(Step::is_about_host) {
-            return Unavailable::because_of(error).into();
+            return EngineError::Unavailable {
+                mode,
+                reason: Unavailable::because_of(error),
+            };
         }
         error.into()
     }
@@ -267,10 +269,10 @@ mod tests {
             (encode(2, &denied), "drop capabilities", false),
             (denied, "execute the command", false),
         ] {
-            let explained = steps.explain(&error);
+            let explained = steps.explain(&error, ExecMode::R1);
             let told = explained.to_string();
             assert!(told.contains(&format!("cannot {step}: ")), "{told}");
-            let is_unavailable = matches!(explained, EngineError::Unavailable(_));
+            let is_unavailable = matches!(explained, EngineError::Unavailable { .. });
             assert_eq!(is_unavailable, is_about_host, "{step}");
         }
     }

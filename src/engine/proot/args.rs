@@ -16,7 +16,10 @@ use crate::spec::{Access, Bind, Identity, RunSpec};
 ///
 /// # Errors
 /// A bind's source has a colon in it.
-pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsString>, EngineError> {
+pub(in crate::engine) fn arguments(
+    spec: &RunSpec,
+    features: Features,
+) -> Result<Vec<OsString>, EngineError> {
     let mut arguments = Vec::new();
     let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
     let word = OsStr::new;
@@ -81,7 +84,7 @@ fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
 /// PRoot's part of its environment, which it keeps from the guest: the patched one drops
 /// `PROOT_LOADER`, `PROOT_LOADER_32` and `PROOT_TMP_DIR` before it starts the guest.
 /// `PROOT_NO_SECCOMP`, and with another PRoot all of them, can be seen there; they are harmless.
-pub(super) fn environment<'a>(
+pub(in crate::engine) fn environment<'a>(
     tmp_dir: &'a Path,
     loader: Option<&'a Path>,
     loader_32: Option<&'a Path>,

@@ -48,21 +48,34 @@ pub(in crate::engine) fn launch(
             }
         }
     }
-    let tried = || {
-        std::iter::once(&options.bin_dir)
-            .chain(&options.fallback_dirs)
-            .cloned()
-            .collect()
-    };
-    Err(last.unwrap_or_else(|| EngineError::NoPlace(tried())))
+    Err(last.unwrap_or_else(|| no_place(options)))
+}
+
+/// PRoot as files that can be shown elsewhere, which memory files cannot.
+pub(in crate::engine) fn unpacked_to_bind(
+    options: &EngineOptions,
+) -> Result<Unpacked, EngineError> {
+    if let Some(proot) = &options.other_proot {
+        return Ok(binary::other(proot));
+    }
+    std::iter::once(&options.bin_dir)
+        .chain(&options.fallback_dirs)
+        .find_map(|directory| in_directory(directory))
+        .ok_or_else(|| no_place(options))
+}
+
+fn no_place(options: &EngineOptions) -> EngineError {
+    let tried = std::iter::once(&options.bin_dir).chain(&options.fallback_dirs);
+    EngineError::NoPlace(tried.cloned().collect())
+}
+
+fn in_directory(directory: &Path) -> Option<Unpacked> {
+    let unpacked = binary::unpack(directory).ok()?;
+    binary::allows_execution(directory).then_some(unpacked)
 }
 
 /// Where PRoot can be executed from, the best place first; each is made ready when it is asked for.
 fn places(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
-    let in_directory = |directory: &Path| {
-        let unpacked = binary::unpack(directory).ok()?;
-        binary::allows_execution(directory).then_some(unpacked)
-    };
     std::iter::once_with(move || in_directory(&options.bin_dir))
         .chain(std::iter::once_with(|| binary::keep_in_memory().ok()))
         .chain(
