@@ -142,9 +142,9 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
     }
     match engine {
         Engine::Namespace if options.id_ranges => {
-            namespace::launch(spec, Emulation::ByRangesOrFilter)
+            namespace::launch(spec, Emulation::RangesOrFilter)
         }
-        Engine::Namespace => namespace::launch(spec, Emulation::ByFilter),
+        Engine::Namespace => namespace::launch(spec, Emulation::Filter),
         Engine::Nested { seccomp } => nested::launch(spec, options, seccomp),
         Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
     }

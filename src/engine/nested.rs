@@ -25,7 +25,7 @@ pub(super) fn launch(
     let features = Features::of(options);
     let unpacked = proot::unpacked_to_bind(options)?;
     let outer = outside(spec, &unpacked, options, features, seccomp)?;
-    namespace::launch(&outer, Emulation::ByTracer)
+    namespace::launch(&outer, Emulation::Tracer)
 }
 
 /// What namespaces run: PRoot, as the calling user.

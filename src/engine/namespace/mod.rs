@@ -69,11 +69,11 @@ pub fn enter_ranges() -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Emulation {
     /// The kernel, where ranges of ids are granted to the caller; else a filter.
-    ByRangesOrFilter,
+    RangesOrFilter,
     /// A filter.
-    ByFilter,
+    Filter,
     /// A tracer, which is what runs.
-    ByTracer,
+    Tracer,
 }
 
 /// Runs a container in namespaces.
@@ -82,7 +82,7 @@ pub(super) enum Emulation {
 /// A step fails; see [`NamespaceError`].
 pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome, EngineError> {
     let is_root = spec.identity == Identity::Emulated { uid: 0, gid: 0 };
-    let wants_ranges = is_root && emulation == Emulation::ByRangesOrFilter;
+    let wants_ranges = is_root && emulation == Emulation::RangesOrFilter;
     if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
         let steps = Arc::new(Steps::of(spec, &IdMap::Ranges(ranges), None));
         match enter(spec, &steps) {
@@ -92,8 +92,8 @@ pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome,
     }
     let id = SingleId::of(spec.identity);
     let filter = match emulation {
-        Emulation::ByRangesOrFilter | Emulation::ByFilter => Filter::for_root(id),
-        Emulation::ByTracer => None,
+        Emulation::RangesOrFilter | Emulation::Filter => Filter::for_root(id),
+        Emulation::Tracer => None,
     };
     let steps = Arc::new(Steps::of(spec, &IdMap::Single(id), filter));
     enter(spec, &steps).map_err(|error| steps.explain(&error, spec.mode))
