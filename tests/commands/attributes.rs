@@ -93,7 +93,11 @@ fn an_export_holds_it() {
         .map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             // A device has its numbers where others have their size, and then date and time.
-            let size = if words[0].starts_with('c') { words[2] } else { "" };
+            let size = if words[0].starts_with('c') {
+                words[2]
+            } else {
+                ""
+            };
             format!("{} {} {size} {}", words[0], words[1], words[5..].join(" "))
         })
         .collect();

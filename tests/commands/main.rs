@@ -16,6 +16,7 @@ mod config;
 mod container;
 mod docker;
 mod doctor;
+mod id_ranges;
 mod login;
 mod manifest;
 mod search;

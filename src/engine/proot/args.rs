@@ -9,7 +9,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Features;
-use super::binary::Unpacked;
 use crate::engine::EngineError;
 use crate::spec::{ATTRIBUTES_FILE, Access, Bind, Identity, RunSpec};
 
@@ -17,7 +16,10 @@ use crate::spec::{ATTRIBUTES_FILE, Access, Bind, Identity, RunSpec};
 ///
 /// # Errors
 /// A bind's source has a colon in it.
-pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsString>, EngineError> {
+pub(in crate::engine) fn arguments(
+    spec: &RunSpec,
+    features: Features,
+) -> Result<Vec<OsString>, EngineError> {
     let mut arguments = Vec::new();
     let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
     let word = OsStr::new;
@@ -86,17 +88,15 @@ fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
 /// PRoot's part of its environment, which it keeps from the guest: the patched one drops
 /// `PROOT_LOADER`, `PROOT_LOADER_32` and `PROOT_TMP_DIR` before it starts the guest.
 /// `PROOT_NO_SECCOMP`, and with another PRoot all of them, can be seen there; they are harmless.
-pub(super) fn environment<'a>(
+pub(in crate::engine) fn environment<'a>(
     tmp_dir: &'a Path,
-    place: &'a Unpacked,
+    loader: Option<&'a Path>,
+    loader_32: Option<&'a Path>,
     seccomp: bool,
 ) -> Vec<(&'a OsStr, &'a OsStr)> {
     let mut environment = vec![(OsStr::new("PROOT_TMP_DIR"), tmp_dir.as_os_str())];
-    for (name, path) in [
-        ("PROOT_LOADER", &place.loader),
-        ("PROOT_LOADER_32", &place.loader_32),
-    ] {
-        environment.extend(path.iter().map(|path| (OsStr::new(name), path.as_os_str())));
+    for (name, path) in [("PROOT_LOADER", loader), ("PROOT_LOADER_32", loader_32)] {
+        environment.extend(path.map(|path| (OsStr::new(name), path.as_os_str())));
     }
     if !seccomp {
         environment.push((OsStr::new("PROOT_NO_SECCOMP"), OsStr::new("1")));
@@ -107,7 +107,9 @@ pub(super) fn environment<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume};
+    use crate::spec::{
+        Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Processes, Volume,
+    };
 
     fn spec() -> RunSpec {
         RunSpec {
@@ -121,6 +123,8 @@ mod tests {
             identity: Identity::Caller,
             binds: Vec::new(),
             kernel: None,
+            host_name: None,
+            processes: Processes::Hosts,
             ports: Vec::new(),
             publish_all: false,
             cpus: None,
@@ -135,6 +139,7 @@ mod tests {
             source: HostPath::new(source).unwrap(),
             target: GuestPath::new(target).unwrap(),
             access: Access::ReadWrite,
+            tmpfs: None,
         }
     }
 
@@ -239,6 +244,7 @@ mod tests {
                 source: volume.source,
                 target: volume.target,
                 access: volume.access,
+                tmpfs: None,
             };
             let Ok(value) = bind_value(&meant) else {
                 return Ok(());
