@@ -82,6 +82,8 @@ pub(super) const KEYS: &[Key] = &[
     key("http_agent", None, "", true),
     key("http_insecure", None, "False", true),
     key("http_proxy", None, "", true),
+    // Ours alone, as well.
+    key("id_ranges", Some(env_vars::UDOCKER_ID_RANGES), "True", true),
     key("installinfo", None, "", false),
     key("installretry", None, "3", false),
     key("invalid_host_env", None, "", false),

@@ -83,6 +83,8 @@ pub struct Settings {
     pub proot_executable: Option<PathBuf>,
     /// Whether PRoot is to do without seccomp in every mode.
     pub no_seccomp: bool,
+    /// Whether root in user namespaces gets the id ranges that are granted to the user.
+    pub id_ranges: bool,
     /// How much is said, in udocker.py's numbers: 0 errors, 1 results, 2 warnings, 3 notes, 5 all.
     pub verbose_level: i32,
     /// Most bytes that the files of one image may unpack to; `None` for what the disk holds.
@@ -342,6 +344,7 @@ impl Table {
                 .path("use_proot_executable")
                 .filter(|path| path.as_os_str() != "UDOCKER"),
             no_seccomp: self.text("proot_noseccomp").is_some_and(super::is_true),
+            id_ranges: self.text("id_ranges").is_some_and(super::is_true),
             verbose_level: self
                 .text("verbose_level")
                 .and_then(|text| text.parse().ok())

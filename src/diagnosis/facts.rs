@@ -115,7 +115,7 @@ impl Facts {
         Facts {
             machine: Machine::look_up(),
             namespaces: namespace::probe().map_err(|error| match error {
-                EngineError::Unavailable(unavailable) => unavailable.cause,
+                EngineError::Unavailable { reason, .. } => reason.cause,
                 _ => namespace::Cause::Policy,
             }),
             settings: namespace::Cause::settings(),

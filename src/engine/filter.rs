@@ -5,7 +5,7 @@ use std::io;
 
 use seccompiler::{apply_filter, sock_filter};
 
-use crate::host::process::Supervised;
+use crate::host::process::{Entry, Supervised};
 
 /// The error that is none: the filter is there, and the process need not go on.
 const INSTALLED: i32 = 0;
@@ -27,13 +27,13 @@ pub fn probe() -> io::Result<()> {
         program: OsStr::new(""),
         arguments: &[],
         environment: &[],
-        enter: Box::new(move || {
+        entry: Entry::Program(Box::new(move || {
             apply_filter(&allow_all).map_err(|error| match error {
                 seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
                 _ => io::ErrorKind::InvalidInput.into(),
             })?;
             Err(io::Error::from_raw_os_error(INSTALLED))
-        }),
+        })),
         afterwards: &|| (),
     }
     .run();

@@ -5,16 +5,18 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, RawDir, chownat};
+use rustix::process::geteuid;
 
 use super::descent::{Descent, OPEN_DIRECTORY, open_directory, set_mode};
 use super::error::RootfsError;
 use crate::host::fs::FsError;
 
+const NOFOLLOW: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, and returns how many the
-/// system refused to change. Symbolic links are not followed.
+/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, makes this user the owner of
+/// what belongs to others, and returns how many the system refused to change. Symbolic links are not followed.
 ///
 /// # Errors
 /// `path` itself is no directory that can be read.
@@ -27,6 +29,7 @@ fn walk(path: &Path) -> io::Result<u64> {
     let name = path.file_name().unwrap_or_default().to_owned();
     let name = CString::new(name.into_encoded_bytes()).map_err(io::Error::other)?;
     let top = open_directory(std::os::fd::AsFd::as_fd(&parent), &name)?;
+    let owner = geteuid();
     let mut refused = 0;
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
     // For each directory on the way: its subdirectories, once it has been read.
@@ -41,8 +44,7 @@ fn walk(path: &Path) -> io::Result<u64> {
                 if name == c"." || name == c".." {
                     continue;
                 }
-                let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-                else {
+                let Ok(stat) = rustix::fs::statat(directory, name, NOFOLLOW) else {
                     continue;
                 };
                 let needed = match FileType::from_raw_mode(stat.st_mode) {
@@ -51,7 +53,11 @@ fn walk(path: &Path) -> io::Result<u64> {
                     _ => Mode::RUSR | Mode::WUSR,
                 };
                 let mode = Mode::from_raw_mode(stat.st_mode);
-                if !mode.contains(needed) && set_mode(directory, name, mode | needed).is_err() {
+                let is_owned = stat.st_uid == owner.as_raw()
+                    || chownat(directory, name, Some(owner), None, NOFOLLOW).is_ok();
+                if !is_owned
+                    || !mode.contains(needed) && set_mode(directory, name, mode | needed).is_err()
+                {
                     refused += 1;
                 }
                 if needed == Mode::RWXU {

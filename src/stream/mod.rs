@@ -9,4 +9,4 @@ mod tar_writer;
 
 pub use decompress::{Compression, decompress};
 pub use hashing::{BackgroundHasher, HashingReader, copy_hashed};
-pub use tar_writer::{Run, TarAttributes, TarKind, TarWriter};
+pub use tar_writer::{DeviceNumber, Run, TarAttributes, TarKind, TarWriter};

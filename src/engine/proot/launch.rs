@@ -31,7 +31,7 @@ pub fn probe(options: &EngineOptions, seccomp: bool) -> Result<(), EngineError> 
         let arguments = arguments
             .into_iter()
             .chain([guest, OsStr::new("--version")]);
-        let environment = args::environment(&options.tmp_dir, place, seccomp);
+        let environment = environment_in(&options.tmp_dir, place, seccomp);
         let arguments: Vec<&OsStr> = arguments.collect();
         process::output(&place.proot, &arguments, &environment).map(drop)
     })
@@ -63,21 +63,34 @@ fn in_first_place<T>(
             outcome => return outcome,
         }
     }
-    let tried = || {
-        std::iter::once(&options.bin_dir)
-            .chain(&options.fallback_dirs)
-            .cloned()
-            .collect()
-    };
-    Err(last.unwrap_or_else(|| EngineError::NoPlace(tried())))
+    Err(last.unwrap_or_else(|| no_place(options)))
+}
+
+/// PRoot as files that can be shown elsewhere, which memory files cannot.
+pub(in crate::engine) fn unpacked_to_bind(
+    options: &EngineOptions,
+) -> Result<Unpacked, EngineError> {
+    if let Some(proot) = &options.other_proot {
+        return Ok(Unpacked::other(proot));
+    }
+    std::iter::once(&options.bin_dir)
+        .chain(&options.fallback_dirs)
+        .find_map(|directory| in_directory(directory))
+        .ok_or_else(|| no_place(options))
+}
+
+fn no_place(options: &EngineOptions) -> EngineError {
+    let tried = std::iter::once(&options.bin_dir).chain(&options.fallback_dirs);
+    EngineError::NoPlace(tried.cloned().collect())
+}
+
+fn in_directory(directory: &Path) -> Option<Unpacked> {
+    let unpacked = binary::unpack(directory).ok()?;
+    binary::allows_execution(directory).then_some(unpacked)
 }
 
 /// Where PRoot can be executed from, the best place first; each is made ready when it is asked for.
 fn places(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
-    let in_directory = |directory: &Path| {
-        let unpacked = binary::unpack(directory).ok()?;
-        binary::allows_execution(directory).then_some(unpacked)
-    };
     std::iter::once_with(move || in_directory(&options.bin_dir))
         .chain(std::iter::once_with(|| binary::keep_in_memory().ok()))
         .chain(
@@ -87,6 +100,15 @@ fn places(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
                 .map(move |directory| in_directory(directory)),
         )
         .flatten()
+}
+
+fn environment_in<'a>(
+    tmp_dir: &'a Path,
+    place: &'a Unpacked,
+    seccomp: bool,
+) -> Vec<(&'a OsStr, &'a OsStr)> {
+    let (loader, loader_32) = (place.loader.as_deref(), place.loader_32.as_deref());
+    args::environment(tmp_dir, loader, loader_32, seccomp)
 }
 
 /// What stays the same wherever PRoot is executed from.
@@ -120,7 +142,7 @@ impl<'a> Start<'a> {
 
     fn with(&self, place: &Unpacked) -> io::Result<RunOutcome> {
         let mut environment: Vec<(&OsStr, &OsStr)> = self.spec.env.iter().collect();
-        environment.extend(args::environment(self.tmp_dir, place, self.seccomp));
+        environment.extend(environment_in(self.tmp_dir, place, self.seccomp));
         let ended = Foreground {
             program: &place.proot,
             arguments: &self.arguments,

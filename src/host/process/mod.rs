@@ -4,6 +4,8 @@
 //! files (locks, an engine kept in memory) live as long as the program does, and what has to
 //! happen afterwards can. The price is one sleeping process.
 
+mod forked;
+mod namespaces;
 mod supervised;
 
 use std::ffi::{OsStr, OsString};
@@ -19,7 +21,8 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-pub use supervised::{Enter, Supervised, leave_namespaces};
+pub use namespaces::{leave_namespaces, leave_namespaces_with_help};
+pub use supervised::{Enter, Entry, Supervised};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
