@@ -52,6 +52,7 @@ use crate::host::fs::FsError;
 use crate::oci::DiffId;
 use crate::progress::Progress;
 use apply::Applier;
+use feed::Purpose;
 use tar::Source;
 use writers::{Queue, Writers};
 
@@ -126,7 +127,7 @@ where
     let failed = Mutex::new(None);
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
-        let pieces = feed::start(scope, layers, &failed, None, progress);
+        let pieces = feed::start(scope, layers, &failed, Purpose::UNPACK, progress);
         let writers = Writers::start(scope, &queue);
         let applier = Applier::new(directory, writers, limits)
             .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;
