@@ -28,6 +28,7 @@ mod pack;
 mod plan;
 mod remove;
 mod size;
+mod survey;
 mod tar;
 mod walk;
 mod writers;
