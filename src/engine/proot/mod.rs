@@ -7,7 +7,7 @@ mod binary;
 mod launch;
 
 use super::EngineOptions;
-pub use binary::{install, licences, version_facts};
+pub use binary::{install, licences};
 pub(super) use launch::launch;
 
 /// What is embedded, as `build.rs` found it.
