@@ -65,16 +65,6 @@ pub fn licences() -> &'static [(&'static str, &'static str)] {
     embedded::LICENCES
 }
 
-/// Where the embedded PRoot comes from, as names and values.
-pub fn version_facts() -> [(&'static str, &'static str); 4] {
-    [
-        ("version", embedded::VERSION),
-        ("source_sha256", embedded::SOURCE_SHA256),
-        ("patches_sha256", embedded::PATCHES_SHA256),
-        ("proot_sha256", embedded::PROOT_SHA256),
-    ]
-}
-
 pub(super) fn unpack(directory: &Path) -> Result<Unpacked, FsError> {
     let path = |ending: &str| {
         let architecture = std::env::consts::ARCH;

@@ -9,7 +9,7 @@ mod launch;
 use super::EngineOptions;
 pub(super) use args::{arguments, environment};
 pub(super) use binary::Unpacked;
-pub use binary::{install, licences, version_facts};
+pub use binary::{install, licences};
 pub use launch::probe;
 pub(super) use launch::{launch, unpacked_to_bind};
 
