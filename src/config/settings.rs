@@ -8,6 +8,7 @@ use super::env_vars::{self, Environment};
 use super::keys::{self, KEYS};
 use super::layer::{self, Assignment, ConfigError, Origin};
 use crate::oci::RegistryUrl;
+use crate::spec::{DEFAULT_PATH, SearchPaths};
 
 /// What the command line says about configuration.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +88,8 @@ pub struct Settings {
     pub index_url: String,
     /// The mode for containers without one of their own; `None` lets the program choose.
     pub default_execmode: Option<String>,
+    /// Where commands inside are looked for, where the image does not say.
+    pub search_paths: SearchPaths,
     /// Another PRoot than the embedded one.
     pub proot_executable: Option<PathBuf>,
     /// Whether PRoot is to do without seccomp in every mode.
@@ -340,6 +343,10 @@ impl Table {
             default_execmode: self
                 .text("override_default_execution_mode")
                 .map(str::to_string),
+            search_paths: SearchPaths {
+                root: self.text("root_path").unwrap_or(DEFAULT_PATH).to_string(),
+                user: self.text("user_path").unwrap_or(DEFAULT_PATH).to_string(),
+            },
             // "UDOCKER" is udocker.py's word for its own one.
             proot_executable: self
                 .path("use_proot_executable")

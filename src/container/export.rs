@@ -4,15 +4,17 @@ use std::io::Write;
 
 use super::ContainerError;
 use crate::engine::namespace::enter_ranges;
-use crate::rootfs::pack_tree;
+use crate::rootfs::{Attributes, pack_tree};
+use crate::spec::ATTRIBUTES_FILE;
 use crate::store::Container;
 
 /// What is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportForm {
-    /// The root file system.
+    /// The root file system, as emulated root sees it.
     Tree,
-    /// The whole container, as udocker.py's `export --clone` writes it.
+    /// The whole container, as udocker.py's `export --clone` writes it, and as the host sees it:
+    /// udocker.py could not unpack device nodes.
     Clone,
 }
 
@@ -27,9 +29,12 @@ pub fn export<W: Write>(
 ) -> Result<W, ContainerError> {
     // So that files of others can be read, should it have run with id ranges.
     enter_ranges();
-    let directory = match form {
-        ExportForm::Tree => container.root(),
-        ExportForm::Clone => container.directory.clone(),
+    let (directory, attributes) = match form {
+        ExportForm::Tree => {
+            let attributes = Attributes::load(&container.entry(ATTRIBUTES_FILE))?;
+            (container.root(), attributes)
+        }
+        ExportForm::Clone => (container.directory.clone(), Attributes::default()),
     };
-    Ok(pack_tree(&directory, out)?)
+    Ok(pack_tree(&directory, &attributes, out)?)
 }

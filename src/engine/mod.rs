@@ -4,6 +4,7 @@
 //! takes the same `RunSpec`, and a line in [`run`].
 
 mod error;
+pub mod filter;
 pub mod namespace;
 mod nested;
 mod prepare;

@@ -5,7 +5,7 @@
 //! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
 //! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`] measures
 //! it, [`make_accessible`] mends its modes, [`pack_tree`] makes an archive of it, and [`copy_tree`]
-//! a copy. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
+//! a copy, both with the [`Attributes`] that emulated root has given. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
 //!
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
@@ -17,6 +17,7 @@
 
 mod access;
 mod apply;
+mod attributes;
 mod check;
 mod copy;
 mod descent;
@@ -28,11 +29,13 @@ mod pack;
 mod plan;
 mod remove;
 mod size;
+mod survey;
 mod tar;
 mod walk;
 mod writers;
 
 pub use access::make_accessible;
+pub use attributes::Attributes;
 pub use check::{Checked, check_layer};
 pub use copy::copy_tree;
 pub use entry::{EntryError, ShownPath};
@@ -52,6 +55,7 @@ use crate::host::fs::FsError;
 use crate::oci::DiffId;
 use crate::progress::Progress;
 use apply::Applier;
+use feed::Purpose;
 use tar::Source;
 use writers::{Queue, Writers};
 
@@ -126,7 +130,7 @@ where
     let failed = Mutex::new(None);
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
-        let pieces = feed::start(scope, layers, &failed, None, progress);
+        let pieces = feed::start(scope, layers, &failed, Purpose::UNPACK, progress);
         let writers = Writers::start(scope, &queue);
         let applier = Applier::new(directory, writers, limits)
             .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;

@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 pub use command::{Argv, CommandError, parse_entrypoint};
-pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment};
+pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment, SearchPaths};
 pub use guest::{FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
@@ -53,6 +53,8 @@ pub struct RunRequest {
     pub accounts: Accounts,
     /// `--env-file` and then `-e`, in the order given.
     pub env: Vec<EnvWish>,
+    /// The configuration keys `root_path` and `user_path`.
+    pub search_paths: SearchPaths,
     /// `--hostenv`.
     pub pass_host_env: bool,
     /// `-v`.
@@ -113,6 +115,9 @@ pub struct ContainerFacts {
     /// The image's configuration.
     pub image: ImageConfig,
 }
+
+/// What emulated root has made of files is kept in this file beside the root tree.
+pub const ATTRIBUTES_FILE: &str = "attributes";
 
 /// A container's run, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]

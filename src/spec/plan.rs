@@ -59,6 +59,7 @@ pub fn plan_run(
     let env = plan_environment(&Sources {
         host: &host.environment,
         pass_host: request.pass_host_env,
+        path: request.search_paths.of(user.uid),
         image: &image.env,
         home: if user.home.is_empty() {
             "/"

@@ -11,9 +11,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attributes;
 mod config;
 mod container;
 mod docker;
+mod doctor;
 mod id_ranges;
 mod login;
 mod manifest;

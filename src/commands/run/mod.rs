@@ -74,7 +74,9 @@ pub struct Args {
 
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let mut request = args.wishes.request().map_err(CommandError::at_start)?;
+    let search_paths = context.settings.search_paths.clone();
+    let request = args.wishes.request(search_paths);
+    let mut request = request.map_err(CommandError::at_start)?;
     let docker = args.docker.apply(&mut request, context);
     // What it holds is there until the run is over.
     let _scratch = docker.map_err(CommandError::at_start)?;
@@ -185,7 +187,8 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
     Ok(outcome.exit_status())
 }
 
-fn engine_options(context: &Context) -> EngineOptions {
+/// How engines are started.
+pub(super) fn engine_options(context: &Context) -> EngineOptions {
     use crate::config::env_vars::{PROOT_NO_SECCOMP, PROOT_TMP_DIR, XDG_RUNTIME_DIR};
     let environment = &context.environment;
     let paths = &context.settings.paths;

@@ -7,7 +7,9 @@ use clap::ValueEnum;
 
 use crate::commands::CommandError;
 use crate::host::fs::read_limited;
-use crate::spec::{Accounts, EnvWish, RunRequest, UserWish, Volume, VolumeError, parse_entrypoint};
+use crate::spec::{
+    Accounts, EnvWish, RunRequest, SearchPaths, UserWish, Volume, VolumeError, parse_entrypoint,
+};
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
 
@@ -91,7 +93,7 @@ impl WishArgs {
     ///
     /// # Errors
     /// One of them makes no sense, or a file of variables cannot be read.
-    pub(super) fn request(&self) -> Result<RunRequest, CommandError> {
+    pub(super) fn request(&self, search_paths: SearchPaths) -> Result<RunRequest, CommandError> {
         type Parse = fn(&OsStr) -> Result<Volume, VolumeError>;
         let parse_all = |texts: &[OsString], parse: Parse| {
             let parsed = texts.iter().map(|text| parse(text));
@@ -114,6 +116,7 @@ impl WishArgs {
                 (false, false) => Accounts::Completed,
             },
             env: self.env_wishes()?,
+            search_paths,
             pass_host_env: self.hostenv,
             volumes: parse_all(&self.volumes, Volume::parse)?,
             devices: parse_all(&self.devices, Volume::parse_device)?,

@@ -71,7 +71,7 @@ fn run(tool: &Path, target: Pid, map: &[u32]) -> io::Result<()> {
     arguments.extend(map.iter().map(u32::to_string));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // What the tool says is for nobody: without the ranges the container runs too.
-    process::output(tool, &arguments)
+    process::output(tool, &arguments, &[])
         .map(drop)
         .map_err(|_| io::Error::from_raw_os_error(libc::EPERM))
 }

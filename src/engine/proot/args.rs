@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::Features;
 use crate::engine::EngineError;
-use crate::spec::{Access, Bind, Identity, RunSpec};
+use crate::spec::{ATTRIBUTES_FILE, Access, Bind, Identity, RunSpec};
 
 /// Everything after PRoot's own name.
 ///
@@ -31,6 +31,10 @@ pub(in crate::engine) fn arguments(
         Identity::Caller => {}
         Identity::Emulated { uid: 0, gid: 0 } => add(&[word("-0")]),
         Identity::Emulated { uid, gid } => add(&[word("-i"), word(&format!("{uid}:{gid}"))]),
+    }
+    if features.remembers_attributes && spec.identity != Identity::Caller {
+        let path = spec.directory.as_path().join(ATTRIBUTES_FILE);
+        add(&[word("--attributes"), path.as_os_str()]);
     }
     if let Some(kernel) = &spec.kernel {
         add(&[word("-k"), word(kernel)]);
@@ -194,10 +198,19 @@ mod tests {
         let ours = Features {
             follows_main_process: true,
             own_bind_options: true,
+            remembers_attributes: true,
         };
         assert_eq!(
             words(&spec, ours).join(" "),
             "--kill-on-exit --bind-rw /dev /dev --bind-ro /a:b! /c:d -w /w -r /c/ROOT sh -c "
+        );
+        let emulated = RunSpec {
+            identity: Identity::Emulated { uid: 0, gid: 0 },
+            ..self::spec()
+        };
+        assert_eq!(
+            words(&emulated, ours).join(" "),
+            "--kill-on-exit -0 --attributes /c/attributes -w /w -r /c/ROOT sh -c "
         );
         let sealed = RunSpec {
             root_access: Access::ReadOnly,

@@ -28,6 +28,18 @@ pub(in crate::engine) struct Unpacked {
     _memory: Vec<OwnedFd>,
 }
 
+impl Unpacked {
+    /// A PRoot that the user has brought, which has its loaders inside.
+    pub(super) fn other(proot: &Path) -> Unpacked {
+        Unpacked {
+            proot: proot.to_path_buf(),
+            loader: None,
+            loader_32: None,
+            _memory: Vec::new(),
+        }
+    }
+}
+
 /// The embedded parts and their endings.
 fn parts() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     [
@@ -53,16 +65,6 @@ pub fn licences() -> &'static [(&'static str, &'static str)] {
     embedded::LICENCES
 }
 
-/// Where the embedded PRoot comes from, as names and values.
-pub fn version_facts() -> [(&'static str, &'static str); 4] {
-    [
-        ("version", embedded::VERSION),
-        ("source_sha256", embedded::SOURCE_SHA256),
-        ("patches_sha256", embedded::PATCHES_SHA256),
-        ("proot_sha256", embedded::PROOT_SHA256),
-    ]
-}
-
 pub(super) fn unpack(directory: &Path) -> Result<Unpacked, FsError> {
     let path = |ending: &str| {
         let architecture = std::env::consts::ARCH;
@@ -81,16 +83,6 @@ pub(super) fn unpack(directory: &Path) -> Result<Unpacked, FsError> {
         loader_32: embedded::LOADER_32.map(|_| path("-loader-32")),
         _memory: Vec::new(),
     })
-}
-
-/// A PRoot that the user has brought, which has its loaders inside.
-pub(super) fn other(proot: &Path) -> Unpacked {
-    Unpacked {
-        proot: proot.to_path_buf(),
-        loader: None,
-        loader_32: None,
-        _memory: Vec::new(),
-    }
 }
 
 /// Whether programs in `directory` may be executed, as far as its mount tells.

@@ -180,18 +180,29 @@ fn first_child(parent: Pid) -> Option<Pid> {
     Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
 }
 
-/// Runs a program without input and returns what it prints.
+/// Runs a program without input, with `variables` beside this process's own, and returns what it
+/// prints.
 ///
 /// # Errors
-/// It cannot be started, fails, or prints what is no text.
-pub fn output(program: &Path, arguments: &[&str]) -> io::Result<String> {
+/// It cannot be started, fails, or prints what is no text. What it says when it fails is part of
+/// the error: the first line.
+pub fn output<S: AsRef<OsStr>>(
+    program: &Path,
+    arguments: &[S],
+    variables: &[(&OsStr, &OsStr)],
+) -> io::Result<String> {
     let output = Command::new(program)
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .output()?;
     if !output.status.success() {
-        return Err(io::Error::other(output.status.to_string()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let reason = match said.lines().next() {
+            Some(line) => format!("{}: {}", output.status, line.trim()),
+            None => output.status.to_string(),
+        };
+        return Err(io::Error::other(reason));
     }
     String::from_utf8(output.stdout).map_err(io::Error::other)
 }
@@ -235,12 +246,19 @@ mod tests {
 
     #[test]
     fn output_of_failing_programs_is_an_error() {
+        let shell = |script| {
+            let variables = [(OsStr::new("WORD"), OsStr::new("x"))];
+            output(Path::new("/bin/sh"), &["-c", script], &variables)
+        };
+        assert_eq!(shell("echo $WORD").unwrap(), "x\n");
         assert_eq!(
-            output(Path::new("/bin/sh"), &["-c", "echo x"]).unwrap(),
-            "x\n"
+            shell("echo no >&2; echo never >&2; exit 3")
+                .unwrap_err()
+                .to_string(),
+            "exit status: 3: no"
         );
-        assert!(output(Path::new("/bin/sh"), &["-c", "exit 1"]).is_err());
-        assert!(output(Path::new("/none"), &[]).is_err());
+        assert!(shell("exit 1").is_err());
+        assert!(output(Path::new("/none"), &[""; 0], &[]).is_err());
     }
 
     #[test]
