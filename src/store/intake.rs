@@ -7,9 +7,9 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::Store;
 use super::error::StoreError;
 use super::staging::{self, Slot};
+use super::{Age, Store};
 use crate::host::fs::{self as host_fs, FsError};
 
 /// Takes files in, until it is dropped.
@@ -27,7 +27,7 @@ impl Store {
     pub fn intake(&self) -> Result<Intake, StoreError> {
         self.ensure()?;
         let staging = self.layout.blob_staging();
-        for leftover in staging::abandoned(&staging) {
+        for leftover in staging::abandoned(&staging, Age::DAY) {
             std::fs::remove_dir_all(leftover.path())
                 .map_err(FsError::at("remove", leftover.path()))?;
         }
@@ -65,6 +65,7 @@ impl Drop for Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::facts::host_name;
     use crate::store::Layout;
 
     #[test]
@@ -85,7 +86,7 @@ mod tests {
         assert!(staging.exists());
         let killed = left.parent().unwrap().with_file_name("killed");
         std::fs::create_dir(&killed).unwrap();
-        std::fs::write(killed.with_extension("lock"), "").unwrap();
+        std::fs::write(killed.with_extension("lock"), host_name()).unwrap();
         store.intake().unwrap();
         assert!(!killed.exists() && left.exists());
     }

@@ -10,7 +10,7 @@ const PROCESSES: u64 = 20;
 const TIME: Duration = Duration::from_secs(15);
 
 /// What a command may say because another process was faster.
-const OTHERS_WERE_FASTER: [&str; 3] = [
+pub const OTHERS_WERE_FASTER: [&str; 3] = [
     "there is no image",
     "there is no container",
     "there is neither",
