@@ -43,7 +43,8 @@ export UDOCKER_TEST_CALLERS=${CARGO_TARGET_DIR:-$PWD/target}/callers
 udocker_py=${CARGO_TARGET_DIR:-$PWD/target}/udocker-py
 export UDOCKER_PY=$udocker_py/bin/python3
 say "Workflow engines that call udocker, and udocker.py itself"
-scripts/install-python.sh "$UDOCKER_TEST_CALLERS" cwltool==3.3.20260925135507 miniwdl==1.16.0
+scripts/install-python.sh "$UDOCKER_TEST_CALLERS" 'toil[cwl]==9.6.0' \
+	cwltool==3.3.20260925135507 miniwdl==1.16.0
 scripts/install-python.sh "$udocker_py" udocker==1.3.17
 
 say "Compiling"

@@ -2,7 +2,8 @@
 # Turns the patch queue into a git repository and back.
 #
 # vendor-proot/patches.sh open: build/queue becomes the source with one commit per patch.
-# vendor-proot/patches.sh save: the commits of build/queue replace the files in patches/.
+# vendor-proot/patches.sh save: the commits of build/queue replace the files in patches/. Those whose
+# name begins with speed/ are numbered from 0501 on.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 queue=$PWD/build/queue patches=$PWD/patches
@@ -20,6 +21,7 @@ case ${1-} in
         in_queue tag base
         for patch in "$patches"/*.patch; do
             name=$(basename "$patch" .patch)
+            case $name in 05*) name=${name/-/-speed\/} ;; esac
             patch -s -p1 -d "$queue" <"$patch"
             in_queue add -f -A
             sed "/^diff --git /,\$d; 1s/^Subject:/${name#*-}:/" "$patch" | in_queue commit -q -F -
@@ -27,18 +29,22 @@ case ${1-} in
         ;;
     save)
         rm -f "$patches"/*.patch
-        number=0
+        number=0 speed=500
         for commit in $(in_queue rev-list --reverse base..queue); do
-            number=$((number + 1))
             name=$(in_queue log -1 --format=%s "$commit")
+            name=${name%%:*}
+            case $name in
+                speed/*) prefix=$((++speed)) ;;
+                *) prefix=$((++number)) ;;
+            esac
             {
                 in_queue log -1 --format=%B "$commit" | sed '1s/^[^:]*:/Subject:/'
                 in_queue diff --no-color --no-ext-diff "$commit~" "$commit" | sed '/^index /d'
-            } >"$patches/$(printf %04d $number)-${name%%:*}.patch"
+            } >"$patches/$(printf %04d "$prefix")-${name#speed/}.patch"
         done
         ;;
     *)
-        sed -n '2,5s/^# \?//p' "$0"
+        sed -n '2,6s/^# \?//p' "$0"
         exit 2
         ;;
 esac

@@ -1,6 +1,7 @@
-//! Where the options of `run` end.
+//! What the argument parser is not told by its own means: where the options of `run` end, and that
+//! help on `help` is the help itself.
 //!
-//! They end at the first argument that is none: what follows belongs to the container's command,
+//! Options of `run` end at the first argument that is none: what follows belongs to the container's command,
 //! even where it looks like an option of `udocker run`. The argument parser would take `-e` there
 //! for its own, so it is told by `--`.
 
@@ -24,6 +25,16 @@ pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> 
         .and_then(|run| first_positional(&args, command_at + 1, run));
     if let Some(target_at) = target_at {
         args.insert(target_at + 1, END_OF_OPTIONS.into());
+    }
+    args
+}
+
+/// Makes `help --help` a plain `help`, which the parser would take for help on `--help`.
+pub(super) fn without_help_on_help(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
+    if let Some(command_at) = first_positional(&args, 1, program)
+        && args[command_at] == "help"
+    {
+        args.retain(|arg| arg != "--help" && arg != "-h");
     }
     args
 }

@@ -8,6 +8,7 @@ use super::env_vars::{self, Environment};
 use super::keys::{self, KEYS};
 use super::layer::{self, Assignment, ConfigError, Origin};
 use crate::oci::RegistryUrl;
+use crate::spec::{DEFAULT_PATH, SearchPaths};
 
 /// What the command line says about configuration.
 #[derive(Clone, Debug, Default)]
@@ -87,10 +88,14 @@ pub struct Settings {
     pub index_url: String,
     /// The mode for containers without one of their own; `None` lets the program choose.
     pub default_execmode: Option<String>,
+    /// Where commands inside are looked for, where the image does not say.
+    pub search_paths: SearchPaths,
     /// Another PRoot than the embedded one.
     pub proot_executable: Option<PathBuf>,
     /// Whether PRoot is to do without seccomp in every mode.
     pub no_seccomp: bool,
+    /// Whether root in user namespaces gets the id ranges that are granted to the user.
+    pub id_ranges: bool,
     /// How much is said, in udocker.py's numbers: 0 errors, 1 results, 2 warnings, 3 notes, 5 all.
     pub verbose_level: i32,
     /// Most bytes that the files of one image may unpack to; `None` for what the disk holds.
@@ -338,11 +343,16 @@ impl Table {
             default_execmode: self
                 .text("override_default_execution_mode")
                 .map(str::to_string),
+            search_paths: SearchPaths {
+                root: self.text("root_path").unwrap_or(DEFAULT_PATH).to_string(),
+                user: self.text("user_path").unwrap_or(DEFAULT_PATH).to_string(),
+            },
             // "UDOCKER" is udocker.py's word for its own one.
             proot_executable: self
                 .path("use_proot_executable")
                 .filter(|path| path.as_os_str() != "UDOCKER"),
             no_seccomp: self.text("proot_noseccomp").is_some_and(super::is_true),
+            id_ranges: self.text("id_ranges").is_some_and(super::is_true),
             verbose_level: self
                 .text("verbose_level")
                 .and_then(|text| text.parse().ok())

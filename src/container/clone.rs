@@ -2,7 +2,9 @@
 
 use super::ContainerError;
 use super::create::{CreateOptions, build};
-use crate::rootfs::copy_tree;
+use crate::engine::namespace::enter_ranges;
+use crate::rootfs::{Attributes, copy_tree};
+use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
 
 /// Makes a copy of a container, with all that it has beside its root.
@@ -23,7 +25,11 @@ pub fn clone(
         });
     }
     source.config_bytes()?;
+    // So that files of others can be read and keep their owners, should it have run with id ranges.
+    enter_ranges();
+    let attributes = Attributes::load(&source.entry(ATTRIBUTES_FILE))?;
     build(store, options, |staged| {
-        Ok(copy_tree(&source.directory, staged.path())?)
+        let copies = copy_tree(&source.directory, staged.path(), &attributes)?;
+        Ok(copies.save(&staged.path().join(ATTRIBUTES_FILE))?)
     })
 }

@@ -3,15 +3,18 @@
 use std::io::Write;
 
 use super::ContainerError;
-use crate::rootfs::pack_tree;
+use crate::engine::namespace::enter_ranges;
+use crate::rootfs::{Attributes, pack_tree};
+use crate::spec::ATTRIBUTES_FILE;
 use crate::store::Container;
 
 /// What is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportForm {
-    /// The root file system.
+    /// The root file system, as emulated root sees it.
     Tree,
-    /// The whole container, as udocker.py's `export --clone` writes it.
+    /// The whole container, as udocker.py's `export --clone` writes it, and as the host sees it:
+    /// udocker.py could not unpack device nodes.
     Clone,
 }
 
@@ -24,9 +27,14 @@ pub fn export<W: Write>(
     form: ExportForm,
     out: W,
 ) -> Result<W, ContainerError> {
-    let directory = match form {
-        ExportForm::Tree => container.root(),
-        ExportForm::Clone => container.directory.clone(),
+    // So that files of others can be read, should it have run with id ranges.
+    enter_ranges();
+    let (directory, attributes) = match form {
+        ExportForm::Tree => {
+            let attributes = Attributes::load(&container.entry(ATTRIBUTES_FILE))?;
+            (container.root(), attributes)
+        }
+        ExportForm::Clone => (container.directory.clone(), Attributes::default()),
     };
-    Ok(pack_tree(&directory, out)?)
+    Ok(pack_tree(&directory, &attributes, out)?)
 }

@@ -1,6 +1,7 @@
 //! Removing containers, and what killed processes left of them.
 
 use super::ContainerError;
+use crate::engine::namespace::enter_ranges;
 use crate::rootfs::remove_tree;
 use crate::store::{Age, Container, StagedContainer, Store};
 
@@ -31,5 +32,9 @@ pub fn sweep(store: &Store, age: Age) -> Result<u64, ContainerError> {
 }
 
 pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {
-    Ok(remove_tree(staged.path())?)
+    match remove_tree(staged.path()) {
+        // What has run with id ranges may belong to others, whom the same ranges reach.
+        Err(error) if error.is_denied() && enter_ranges() => Ok(remove_tree(staged.path())?),
+        removed => Ok(removed?),
+    }
 }

@@ -97,7 +97,7 @@ fn getent(uid: u32) -> Option<String> {
     ["/usr/bin/getent", "/bin/getent"]
         .iter()
         .find(|path| Path::new(path).exists())
-        .and_then(|path| process::output(Path::new(path), &["passwd", &uid.to_string()]).ok())
+        .and_then(|path| process::output(Path::new(path), &["passwd", &uid.to_string()], &[]).ok())
 }
 
 /// The machine, as `uname` tells.

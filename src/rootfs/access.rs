@@ -5,15 +5,17 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, chownat};
+use rustix::process::geteuid;
 
 use super::descent::{OPEN_DIRECTORY, open_directory, set_mode};
 use super::error::RootfsError;
 use super::survey::survey;
 use crate::host::fs::FsError;
 
-/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, and returns how many the
-/// system refused to change. Symbolic links are not followed.
+/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, makes this user the owner of
+/// what belongs to others, and returns how many the system refused to change. Symbolic links are
+/// not followed.
 ///
 /// # Errors
 /// `path` itself is no directory that can be read.
@@ -26,6 +28,7 @@ fn mend(path: &Path) -> io::Result<u64> {
     let name = path.file_name().unwrap_or_default().to_owned();
     let name = CString::new(name.into_encoded_bytes()).map_err(io::Error::other)?;
     let top = open_directory(parent.as_fd(), &name)?;
+    let owner = geteuid();
     let mut refused = 0;
     survey(top, |directory, name, stat| {
         let needed = match FileType::from_raw_mode(stat.st_mode) {
@@ -34,7 +37,17 @@ fn mend(path: &Path) -> io::Result<u64> {
             _ => Mode::RUSR | Mode::WUSR,
         };
         let mode = Mode::from_raw_mode(stat.st_mode);
-        if !mode.contains(needed) && set_mode(directory, name, mode | needed).is_err() {
+        let is_owned = stat.st_uid == owner.as_raw()
+            || chownat(
+                directory,
+                name,
+                Some(owner),
+                None,
+                AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .is_ok();
+        if !is_owned || !mode.contains(needed) && set_mode(directory, name, mode | needed).is_err()
+        {
             refused += 1;
         }
     })?;

@@ -7,9 +7,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid};
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
+use super::attributes::Attributes;
 use super::descent::{Descent, OPEN_DIRECTORY};
 use super::error::{Failure, RootfsError};
 use super::tar::Timestamp;
@@ -26,10 +28,15 @@ const COPY_STEP_BYTES: usize = 1 << 30;
 /// Content is shared where the file system can do that (`FICLONE`), else copied by the system,
 /// without filling holes. Hard links stay links; modes, times and extended attributes stay.
 /// Sockets are left out, and so is what other file systems hold that are mounted in the tree.
+/// Returns what of `attributes` the copies are to have.
 ///
 /// # Errors
 /// Something cannot be read or made; what was made until then stays.
-pub fn copy_tree(source: &Path, target: &Path) -> Result<(), RootfsError> {
+pub fn copy_tree(
+    source: &Path,
+    target: &Path,
+    attributes: &Attributes,
+) -> Result<Attributes, RootfsError> {
     let open = |path: &Path| {
         rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())
             .map_err(|error| FsError::at("open", path)(error.into()))
@@ -45,11 +52,14 @@ pub fn copy_tree(source: &Path, target: &Path) -> Result<(), RootfsError> {
         top,
         linked: HashMap::new(),
         can_share: true,
+        known: attributes,
+        copies: Attributes::default(),
     };
-    walk(from, &mut copier).map_err(|failure| failure.below(source))
+    walk(from, &mut copier).map_err(|failure| failure.below(source))?;
+    Ok(copier.copies)
 }
 
-struct Copier {
+struct Copier<'a> {
     /// The directory being filled; for each on the way, what it is to get when it is full.
     target: Descent<Option<Full>>,
     /// The top of the copy, from which the paths in `linked` count.
@@ -58,6 +68,8 @@ struct Copier {
     linked: HashMap<(u64, u64), Vec<u8>>,
     /// Whether sharing is worth another try.
     can_share: bool,
+    known: &'a Attributes,
+    copies: Attributes,
 }
 
 /// What a directory gets once nothing is written into it any more.
@@ -66,7 +78,7 @@ struct Full {
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Visitor for Copier {
+impl Visitor for Copier<'_> {
     type Error = Failure;
 
     fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Failure> {
@@ -76,6 +88,7 @@ impl Visitor for Copier {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(at("create directory")(error.into())),
         }
+        self.known.copy_to(found, parent, &mut self.copies);
         let made = rustix::fs::openat(parent, found.name, OPEN_DIRECTORY, Mode::empty())
             .map_err(|error| at("open")(error.into()))?;
         let full = Full {
@@ -88,7 +101,10 @@ impl Visitor for Copier {
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Failure> {
-        self.copy(found).map_err(Failure::at("copy", found.path))
+        self.copy(found).map_err(Failure::at("copy", found.path))?;
+        let (parent, _) = self.target.here();
+        self.known.copy_to(found, parent, &mut self.copies);
+        Ok(())
     }
 
     fn leave(&mut self) -> Result<(), Failure> {
@@ -107,7 +123,7 @@ impl Visitor for Copier {
     }
 }
 
-impl Copier {
+impl Copier<'_> {
     fn copy(&mut self, found: &Found<'_>) -> io::Result<()> {
         let stat = &found.stat;
         let (parent, _) = self.target.here();
@@ -209,7 +225,13 @@ fn copy_run(source: &File, made: &File, offset: u64, length: u64) -> io::Result<
     Ok(())
 }
 
+/// Of another owner's file the owner is kept, where this process may: as root of id ranges.
 fn finish(made: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
+    if stat.st_uid != geteuid().as_raw() || stat.st_gid != getegid().as_raw() {
+        let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        // Before the mode, whose set-user-ID bit it would take away.
+        let _ = rustix::fs::fchown(made, Some(owner), Some(group));
+    }
     rustix::fs::fchmod(made, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     Ok(rustix::fs::futimens(made, &modified_at(mtime_of(stat)))?)
 }

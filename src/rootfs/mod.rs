@@ -5,7 +5,7 @@
 //! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
 //! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`] measures
 //! it, [`make_accessible`] mends its modes, [`pack_tree`] makes an archive of it, and [`copy_tree`]
-//! a copy. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
+//! a copy, both with the [`Attributes`] that emulated root has given. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
 //!
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
@@ -17,6 +17,7 @@
 
 mod access;
 mod apply;
+mod attributes;
 mod check;
 mod copy;
 mod descent;
@@ -34,6 +35,7 @@ mod walk;
 mod writers;
 
 pub use access::make_accessible;
+pub use attributes::Attributes;
 pub use check::{Checked, check_layer};
 pub use copy::copy_tree;
 pub use entry::{EntryError, ShownPath};

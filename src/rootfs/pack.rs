@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, major, minor};
 
+use super::attributes::{Attributes, Shown};
 use super::descent::OPEN_DIRECTORY;
 use super::error::{Failure, RootfsError};
 use super::walk::{Found, Visitor, open_to_read, runs_of, walk, xattrs_of};
 use crate::host::fs::FsError;
-use crate::stream::{TarAttributes, TarKind, TarWriter};
+use crate::stream::{DeviceNumber, TarAttributes, TarKind, TarWriter};
 
 /// Files up to this size are read at once; for larger ones the system copies by itself.
 const SMALL_FILE_BYTES: u64 = 128 * 1024;
@@ -23,14 +24,20 @@ const SMALL_FILE_BYTES: u64 = 128 * 1024;
 /// Source: the manual of `star`, "SCHILY.xattr"; GNU tar and Docker write the same.
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 
+/// What the names of members begin with, and the name of the first.
+const TOP: &[u8] = b"./";
+
 /// Writes everything in the directory `root` to `out` as a tar archive, in the order of names.
+/// These begin with `./`, as in the archives of udocker.py, so that who takes out one file by its
+/// name finds it.
 ///
-/// Hard links stay links, holes stay holes, and everything belongs to root. Sockets are left
-/// out, and so is what other file systems hold that are mounted in the tree.
+/// Hard links stay links, holes stay holes, and everything belongs to root that `attributes` give
+/// no other owner. Sockets are left out, and so is what other file systems hold that are mounted
+/// in the tree.
 ///
 /// # Errors
 /// Something cannot be read, or `out` cannot be written.
-pub fn pack_tree<W: Write>(root: &Path, out: W) -> Result<W, RootfsError> {
+pub fn pack_tree<W: Write>(root: &Path, attributes: &Attributes, out: W) -> Result<W, RootfsError> {
     let open = || -> io::Result<_> {
         let top = rustix::fs::open(root, OPEN_DIRECTORY, Mode::empty())?;
         let stat = rustix::fs::fstat(&top)?;
@@ -39,12 +46,19 @@ pub fn pack_tree<W: Write>(root: &Path, out: W) -> Result<W, RootfsError> {
     let (top, stat) = open().map_err(FsError::at("open", root))?;
     let mut packer = Packer {
         writer: TarWriter::new(out),
+        known: attributes,
         linked: HashMap::new(),
     };
-    let attributes = attributes_of(&stat, Some(top.as_fd()));
+    let found = Found {
+        parent: top.as_fd(),
+        name: c".",
+        path: b"",
+        stat,
+    };
+    let attributes = packer.attributes_of(&found, Some(top.as_fd()));
     packer
         .writer
-        .member(b"./", TarKind::Directory, &attributes)
+        .member(TOP, TarKind::Directory, &attributes)
         .map_err(RootfsError::Output)?;
     match walk(top, &mut packer) {
         Ok(()) => packer.writer.finish().map_err(RootfsError::Output),
@@ -64,60 +78,61 @@ impl From<Failure> for Stop {
     }
 }
 
-struct Packer<W> {
+struct Packer<'a, W> {
     writer: TarWriter<W>,
-    /// Paths of files with several names, by device and inode.
+    known: &'a Attributes,
+    /// The first member of a file with several names, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
 }
 
-impl<W: Write> Visitor for Packer<W> {
+impl<W: Write> Visitor for Packer<'_, W> {
     type Error = Stop;
 
     fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Stop> {
-        let attributes = attributes_of(&found.stat, Some(directory));
-        let path = [found.path, b"/"].concat();
+        let attributes = self.attributes_of(found, Some(directory));
+        let name = [TOP, found.path, b"/"].concat();
         self.writer
-            .member(&path, TarKind::Directory, &attributes)
+            .member(&name, TarKind::Directory, &attributes)
             .map_err(Stop::Output)
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Stop> {
         let stat = &found.stat;
-        let kind = FileType::from_raw_mode(stat.st_mode);
+        let name = [TOP, found.path].concat();
+        let shown = self.known.shown(found);
+        let attributes = attributes_of(shown, stat, None);
         if stat.st_nlink > 1 {
             let id = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.linked.get(&id) {
+                let link = TarKind::HardLink(first);
                 return self
                     .writer
-                    .member(
-                        found.path,
-                        TarKind::HardLink(first),
-                        &attributes_of(stat, None),
-                    )
+                    .member(&name, link, &attributes)
                     .map_err(Stop::Output);
             }
-            self.linked.insert(id, found.path.to_vec());
+            self.linked.insert(id, name.clone());
         }
-        match kind {
-            FileType::RegularFile => self.file(found),
+        let target;
+        let kind = match FileType::from_raw_mode(shown.mode) {
+            FileType::RegularFile => return self.file(found, &name),
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())
+                target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())
                     .map_err(Failure::at("read link", found.path))?;
-                self.writer
-                    .member(
-                        found.path,
-                        TarKind::Symlink(target.as_bytes()),
-                        &attributes_of(stat, None),
-                    )
-                    .map_err(Stop::Output)
+                TarKind::Symlink(target.as_bytes())
             }
-            FileType::Fifo => self
-                .writer
-                .member(found.path, TarKind::Fifo, &attributes_of(stat, None))
-                .map_err(Stop::Output),
-            // Sockets mean nothing without their process, and nobody here can make devices.
-            _ => Ok(()),
-        }
+            FileType::Fifo => TarKind::Fifo,
+            FileType::CharacterDevice if shown.device != 0 => {
+                TarKind::CharacterDevice(number_of(shown.device))
+            }
+            FileType::BlockDevice if shown.device != 0 => {
+                TarKind::BlockDevice(number_of(shown.device))
+            }
+            // Sockets mean nothing without their process, and actual devices are not the tree's.
+            _ => return Ok(()),
+        };
+        self.writer
+            .member(&name, kind, &attributes)
+            .map_err(Stop::Output)
     }
 
     fn leave(&mut self) -> Result<(), Stop> {
@@ -125,12 +140,16 @@ impl<W: Write> Visitor for Packer<W> {
     }
 }
 
-impl<W: Write> Packer<W> {
-    fn file(&mut self, found: &Found<'_>) -> Result<(), Stop> {
+impl<W: Write> Packer<'_, W> {
+    fn attributes_of(&self, found: &Found<'_>, file: Option<BorrowedFd<'_>>) -> TarAttributes {
+        attributes_of(self.known.shown(found), &found.stat, file)
+    }
+
+    fn file(&mut self, found: &Found<'_>, name: &[u8]) -> Result<(), Stop> {
         let opened =
             open_to_read(found, OFlags::RDONLY).map_err(Failure::at("open", found.path))?;
         let mut file = File::from(opened);
-        let attributes = attributes_of(&found.stat, Some(file.as_fd()));
+        let attributes = self.attributes_of(found, Some(file.as_fd()));
         let size = u64::try_from(found.stat.st_size).unwrap_or(0);
         let runs = runs_of(file.as_fd(), &found.stat).map_err(Failure::at("read", found.path))?;
         if let Some(runs) = runs {
@@ -143,7 +162,7 @@ impl<W: Write> Packer<W> {
             };
             return self
                 .writer
-                .sparse_file(found.path, &attributes, size, &runs, run)
+                .sparse_file(name, &attributes, size, &runs, run)
                 .map_err(|error| stop(found, error));
         }
         if size <= SMALL_FILE_BYTES {
@@ -154,15 +173,22 @@ impl<W: Write> Packer<W> {
                 .map_err(Failure::at("read", found.path))?;
             return self
                 .writer
-                .small_file(found.path, &attributes, &bytes)
+                .small_file(name, &attributes, &bytes)
                 .map_err(Stop::Output);
         }
         self.writer
-            .member(found.path, TarKind::File(size), &attributes)
+            .member(name, TarKind::File(size), &attributes)
             .map_err(Stop::Output)?;
         self.writer
             .content(&mut file, size)
             .map_err(|error| stop(found, error))
+    }
+}
+
+fn number_of(device: u64) -> DeviceNumber {
+    DeviceNumber {
+        major: major(device),
+        minor: minor(device),
     }
 }
 
@@ -193,7 +219,7 @@ impl Read for Range<'_> {
     }
 }
 
-fn attributes_of(stat: &Stat, file: Option<BorrowedFd<'_>>) -> TarAttributes {
+fn attributes_of(shown: Shown, stat: &Stat, file: Option<BorrowedFd<'_>>) -> TarAttributes {
     let records = file
         .map(xattrs_of)
         .unwrap_or_default()
@@ -201,7 +227,9 @@ fn attributes_of(stat: &Stat, file: Option<BorrowedFd<'_>>) -> TarAttributes {
         .map(|(name, value)| ([XATTR_PREFIX, &name].concat(), value))
         .collect();
     TarAttributes {
-        mode: stat.st_mode & 0o7777,
+        mode: shown.mode & 0o7777,
+        uid: shown.uid,
+        gid: shown.gid,
         mtime: stat.st_mtime,
         records,
     }

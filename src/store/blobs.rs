@@ -20,6 +20,9 @@ use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
 use crate::oci::Digest;
 
+/// So many bytes are written between two requests to bring them to the disk.
+const WRITE_BACK_BYTES: u64 = 2 << 20;
+
 /// The blobs of a repository.
 #[derive(Clone, Copy, Debug)]
 pub struct Blobs<'a> {
@@ -102,6 +105,8 @@ pub struct StagedBlob {
     path: PathBuf,
     target: PathBuf,
     len: u64,
+    /// The bytes before this are on their way to the disk.
+    written_back: u64,
 }
 
 impl StagedBlob {
@@ -121,6 +126,7 @@ impl StagedBlob {
             path,
             target: layout.blob(digest),
             len,
+            written_back: len,
         })
     }
 
@@ -155,6 +161,7 @@ impl StagedBlob {
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.len = 0;
+        self.written_back = 0;
         Ok(())
     }
 
@@ -184,6 +191,11 @@ impl Write for StagedBlob {
             return Err(error);
         }
         self.len += bytes.len() as u64;
+        let pending = self.len - self.written_back;
+        if pending >= WRITE_BACK_BYTES {
+            fs::begin_write_back(&self.file, self.written_back, pending);
+            self.written_back = self.len;
+        }
         Ok(bytes.len())
     }
 

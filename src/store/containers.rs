@@ -6,6 +6,7 @@
 //! imagerepo.name   <repository>:<tag>
 //! execmode         the execution mode; absent means the default
 //! PROTECT          empty: rm must refuse
+//! attributes       owners, modes and devices that emulated root has made, see `rootfs`
 //! ```
 //!
 //! A container is made in the staging folder and appears by one rename; it is removed the other

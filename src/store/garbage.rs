@@ -126,11 +126,7 @@ impl Collector {
                     self.remove(&part.path())?;
                 }
             }
-            if !is_image
-                && entry
-                    .metadata()
-                    .is_ok_and(|meta| self.age.0.is_zero() || !!self.age.has(&meta))
-            {
+            if !is_image && entry.metadata().is_ok_and(|meta| self.age.has(&meta)) {
                 // One that still holds something stays.
                 let _ = fs::remove_dir(&path);
             }

@@ -1,8 +1,7 @@
 //! Tar archives, written member by member.
 //!
 //! Headers are ustar; what does not fit them (long names, large files, early times, attributes)
-//! goes into PAX records. Everything belongs to root: whose files they are on this host is
-//! nobody's business elsewhere.
+//! goes into PAX records.
 //!
 //! Sources: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Interchange Format"; the GNU
 //! tar manual, "Storing Sparse Files", PAX format 1.0.
@@ -11,6 +10,9 @@ use std::io::{self, Read, Write};
 
 const BLOCK: usize = 512;
 const NAME_BYTES: usize = 100;
+
+/// The largest number that seven octal digits hold.
+const SHORT_OCTAL_MAX: u32 = (1 << 21) - 1;
 
 /// The largest number that eleven octal digits hold.
 const OCTAL_MAX: u64 = (1 << 33) - 1;
@@ -28,6 +30,19 @@ pub enum TarKind<'a> {
     Directory,
     /// A named pipe.
     Fifo,
+    /// A character device.
+    CharacterDevice(DeviceNumber),
+    /// A block device.
+    BlockDevice(DeviceNumber),
+}
+
+/// Which device a node stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceNumber {
+    /// The driver.
+    pub major: u32,
+    /// The device among those of its driver.
+    pub minor: u32,
 }
 
 /// What else is known of a member.
@@ -35,6 +50,10 @@ pub enum TarKind<'a> {
 pub struct TarAttributes {
     /// Permission, set-id and sticky bits.
     pub mode: u32,
+    /// The user that owns it.
+    pub uid: u32,
+    /// The group that owns it.
+    pub gid: u32,
     /// Seconds since 1970.
     pub mtime: i64,
     /// Further PAX records, such as extended attributes.
@@ -66,12 +85,15 @@ impl<W: Write> TarWriter<W> {
         attributes: &TarAttributes,
     ) -> io::Result<()> {
         let mut records = attributes.records.clone();
-        let (flag, link, size) = match kind {
-            TarKind::File(size) => (b'0', &b""[..], size),
-            TarKind::HardLink(target) => (b'1', target, 0),
-            TarKind::Symlink(target) => (b'2', target, 0),
-            TarKind::Directory => (b'5', &b""[..], 0),
-            TarKind::Fifo => (b'6', &b""[..], 0),
+        let no_device = DeviceNumber::default();
+        let (flag, link, size, device) = match kind {
+            TarKind::File(size) => (b'0', &b""[..], size, no_device),
+            TarKind::HardLink(target) => (b'1', target, 0, no_device),
+            TarKind::Symlink(target) => (b'2', target, 0, no_device),
+            TarKind::Directory => (b'5', &b""[..], 0, no_device),
+            TarKind::Fifo => (b'6', &b""[..], 0, no_device),
+            TarKind::CharacterDevice(device) => (b'3', &b""[..], 0, device),
+            TarKind::BlockDevice(device) => (b'4', &b""[..], 0, device),
         };
         if path.len() > NAME_BYTES {
             records.push((b"path".to_vec(), path.to_vec()));
@@ -87,28 +109,38 @@ impl<W: Write> TarWriter<W> {
             let text = attributes.mtime.to_string();
             records.push((b"mtime".to_vec(), text.into_bytes()));
         }
+        for (key, id) in [(&b"uid"[..], attributes.uid), (b"gid", attributes.gid)] {
+            if id > SHORT_OCTAL_MAX {
+                records.push((key.to_vec(), id.to_string().into_bytes()));
+            }
+        }
         if !records.is_empty() {
             let bytes = pax_records(&records);
-            let header = header(
-                b"PaxHeaders/member",
-                b'x',
-                b"",
-                bytes.len() as u64,
-                0o644,
-                0,
-            );
+            let header = Header {
+                path: b"PaxHeaders/member",
+                flag: b'x',
+                link: b"",
+                size: bytes.len() as u64,
+                device: no_device,
+                attributes: &TarAttributes {
+                    mode: 0o644,
+                    ..TarAttributes::default()
+                },
+            }
+            .block();
             self.out.write_all(&header)?;
             self.out.write_all(&bytes)?;
             self.pad(bytes.len() as u64)?;
         }
-        let header = header(
+        let header = Header {
             path,
             flag,
             link,
-            size.min(OCTAL_MAX),
-            attributes.mode & 0o7777,
-            mtime.min(OCTAL_MAX),
-        );
+            size,
+            device,
+            attributes,
+        }
+        .block();
         self.out.write_all(&header)
     }
 
@@ -202,22 +234,39 @@ fn copy_exactly(source: &mut impl Read, out: &mut impl Write, size: u64) -> io::
     Ok(())
 }
 
-fn header(path: &[u8], flag: u8, link: &[u8], size: u64, mode: u32, mtime: u64) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    let mut put = |at: usize, field: &[u8]| block[at..at + field.len()].copy_from_slice(field);
-    put(0, &path[..path.len().min(NAME_BYTES)]);
-    put(100, format!("{mode:07o}\0").as_bytes());
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
-    put(124, format!("{size:011o}\0").as_bytes());
-    put(136, format!("{mtime:011o}\0").as_bytes());
-    put(148, b"        ");
-    put(156, &[flag]);
-    put(157, &link[..link.len().min(NAME_BYTES)]);
-    put(257, b"ustar\x0000");
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block
+/// What goes into a member's header. What does not fit is cut.
+struct Header<'a> {
+    path: &'a [u8],
+    flag: u8,
+    link: &'a [u8],
+    size: u64,
+    device: DeviceNumber,
+    attributes: &'a TarAttributes,
+}
+
+impl Header<'_> {
+    fn block(&self) -> [u8; BLOCK] {
+        let short = |number: u32| format!("{:07o}\0", number.min(SHORT_OCTAL_MAX));
+        let long = |number: u64| format!("{:011o}\0", number.min(OCTAL_MAX));
+        let mtime = u64::try_from(self.attributes.mtime).unwrap_or(0);
+        let mut block = [0; BLOCK];
+        let mut put = |at: usize, field: &[u8]| block[at..at + field.len()].copy_from_slice(field);
+        put(0, &self.path[..self.path.len().min(NAME_BYTES)]);
+        put(100, short(self.attributes.mode & 0o7777).as_bytes());
+        put(108, short(self.attributes.uid).as_bytes());
+        put(116, short(self.attributes.gid).as_bytes());
+        put(124, long(self.size).as_bytes());
+        put(136, long(mtime).as_bytes());
+        put(148, b"        ");
+        put(156, &[self.flag]);
+        put(157, &self.link[..self.link.len().min(NAME_BYTES)]);
+        put(257, b"ustar\x0000");
+        put(329, short(self.device.major).as_bytes());
+        put(337, short(self.device.minor).as_bytes());
+        let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        block
+    }
 }
 
 /// `LENGTH KEY=VALUE\n` each, where the length counts its own digits.
@@ -245,7 +294,7 @@ mod tests {
         TarAttributes {
             mode: 0o644,
             mtime,
-            records: Vec::new(),
+            ..TarAttributes::default()
         }
     }
 
@@ -289,6 +338,50 @@ mod tests {
                 row(&long, "", "content"),
                 row("hard", &long, ""),
                 row("soft", &target, ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn another_reader_sees_owners_and_devices() {
+        let mut writer = TarWriter::new(Vec::new());
+        let device = DeviceNumber {
+            major: 4,
+            minor: 65,
+        };
+        let owned = |uid, gid| TarAttributes {
+            uid,
+            gid,
+            ..attributes(1)
+        };
+        writer
+            .member(b"tty", TarKind::CharacterDevice(device), &owned(33, 44))
+            .unwrap();
+        writer
+            .small_file(b"far", &owned(3_000_000, 4_000_000), b"")
+            .unwrap();
+        let bytes = writer.finish().unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let seen: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let header = entry.header();
+                let number = |number: io::Result<Option<u32>>| number.unwrap();
+                (
+                    header.uid().unwrap(),
+                    header.gid().unwrap(),
+                    number(header.device_major()),
+                    number(header.device_minor()),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (33, 44, Some(4), Some(65)),
+                (3_000_000, 4_000_000, Some(0), Some(0))
             ]
         );
     }

@@ -11,9 +11,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attributes;
 mod config;
 mod container;
 mod docker;
+mod doctor;
+mod id_ranges;
 mod login;
 mod manifest;
 mod search;

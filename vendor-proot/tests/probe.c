@@ -8,6 +8,8 @@
  * probe memory: executes itself from a memory file.
  * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
  * probe reply, probe remove PATH, probe chroots PATH, probe owner, probe vectors PATH: see there.
+ * probe attributes FILE UID GID MODE: whether fstat and statx show these.
+ * probe as UID GID COMMAND...: executes the command as somebody else.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
@@ -540,9 +542,30 @@ static void threads(void)
 	pthread_join(thread, NULL);
 }
 
+static int has_attributes(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	struct statx statx_buffer;
+	struct stat buffer;
+	int fd = open(path, O_RDONLY);
+
+	return fstat(fd, &buffer) == 0
+	    && buffer.st_uid == uid && buffer.st_gid == gid && buffer.st_mode == mode
+	    && statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &statx_buffer) == 0
+	    && statx_buffer.stx_uid == uid && statx_buffer.stx_gid == gid && statx_buffer.stx_mode == mode
+	    && statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &statx_buffer) == 0
+	    && statx_buffer.stx_uid == uid && statx_buffer.stx_gid == gid && statx_buffer.stx_mode == mode;
+}
+
 int main(int argc, char *argv[])
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 6 && strcmp(argv[1], "attributes") == 0)
+		return !has_attributes(argv[2], atoi(argv[3]), atoi(argv[4]), strtol(argv[5], NULL, 8));
+	if (argc > 4 && strcmp(argv[1], "as") == 0) {
+		if (setgid(atoi(argv[3])) == 0 && setuid(atoi(argv[2])) == 0)
+			execvp(argv[4], argv + 4);
+		return 1;
+	}
 	if (argc == 2 && strcmp(argv[1], "exit") == 0)
 		return 0;
 	if (argc == 2 && strcmp(argv[1], "threads") == 0)

@@ -10,13 +10,16 @@ use std::path::Path;
 
 use super::Features;
 use crate::engine::EngineError;
-use crate::spec::{Access, Bind, Identity, RunSpec};
+use crate::spec::{ATTRIBUTES_FILE, Access, Bind, Identity, RunSpec};
 
 /// Everything after PRoot's own name.
 ///
 /// # Errors
 /// A bind's source has a colon in it.
-pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsString>, EngineError> {
+pub(in crate::engine) fn arguments(
+    spec: &RunSpec,
+    features: Features,
+) -> Result<Vec<OsString>, EngineError> {
     let mut arguments = Vec::new();
     let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
     let word = OsStr::new;
@@ -28,6 +31,10 @@ pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsStri
         Identity::Caller => {}
         Identity::Emulated { uid: 0, gid: 0 } => add(&[word("-0")]),
         Identity::Emulated { uid, gid } => add(&[word("-i"), word(&format!("{uid}:{gid}"))]),
+    }
+    if features.remembers_attributes && spec.identity != Identity::Caller {
+        let path = spec.directory.as_path().join(ATTRIBUTES_FILE);
+        add(&[word("--attributes"), path.as_os_str()]);
     }
     if let Some(kernel) = &spec.kernel {
         add(&[word("-k"), word(kernel)]);
@@ -81,7 +88,7 @@ fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
 /// PRoot's part of its environment, which it keeps from the guest: the patched one drops
 /// `PROOT_LOADER`, `PROOT_LOADER_32` and `PROOT_TMP_DIR` before it starts the guest.
 /// `PROOT_NO_SECCOMP`, and with another PRoot all of them, can be seen there; they are harmless.
-pub(super) fn environment<'a>(
+pub(in crate::engine) fn environment<'a>(
     tmp_dir: &'a Path,
     loader: Option<&'a Path>,
     loader_32: Option<&'a Path>,
@@ -100,7 +107,9 @@ pub(super) fn environment<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume};
+    use crate::spec::{
+        Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Processes, Volume,
+    };
 
     fn spec() -> RunSpec {
         RunSpec {
@@ -114,6 +123,8 @@ mod tests {
             identity: Identity::Caller,
             binds: Vec::new(),
             kernel: None,
+            host_name: None,
+            processes: Processes::Hosts,
             ports: Vec::new(),
             publish_all: false,
             cpus: None,
@@ -128,6 +139,7 @@ mod tests {
             source: HostPath::new(source).unwrap(),
             target: GuestPath::new(target).unwrap(),
             access: Access::ReadWrite,
+            tmpfs: None,
         }
     }
 
@@ -186,10 +198,19 @@ mod tests {
         let ours = Features {
             follows_main_process: true,
             own_bind_options: true,
+            remembers_attributes: true,
         };
         assert_eq!(
             words(&spec, ours).join(" "),
             "--kill-on-exit --bind-rw /dev /dev --bind-ro /a:b! /c:d -w /w -r /c/ROOT sh -c "
+        );
+        let emulated = RunSpec {
+            identity: Identity::Emulated { uid: 0, gid: 0 },
+            ..self::spec()
+        };
+        assert_eq!(
+            words(&emulated, ours).join(" "),
+            "--kill-on-exit -0 --attributes /c/attributes -w /w -r /c/ROOT sh -c "
         );
         let sealed = RunSpec {
             root_access: Access::ReadOnly,
@@ -223,6 +244,7 @@ mod tests {
                 source: volume.source,
                 target: volume.target,
                 access: volume.access,
+                tmpfs: None,
             };
             let Ok(value) = bind_value(&meant) else {
                 return Ok(());

@@ -7,8 +7,11 @@ mod binary;
 mod launch;
 
 use super::EngineOptions;
+pub(super) use args::{arguments, environment};
+pub(super) use binary::Unpacked;
 pub use binary::{install, licences};
-pub(super) use launch::launch;
+pub use launch::probe;
+pub(super) use launch::{launch, unpacked_to_bind};
 
 /// What is embedded, as `build.rs` found it.
 pub mod embedded {
@@ -24,6 +27,8 @@ pub(crate) struct Features {
     /// `--bind-rw` and `--bind-ro`: two arguments that are taken as they are, and read-only binds
     /// that are.
     pub(crate) own_bind_options: bool,
+    /// `--attributes`: owners, modes and devices that emulated root has made are shown to it.
+    pub(crate) remembers_attributes: bool,
 }
 
 impl Features {
@@ -31,12 +36,14 @@ impl Features {
     pub(crate) const EMBEDDED: Features = Features {
         follows_main_process: embedded::IS_OURS,
         own_bind_options: embedded::IS_OURS,
+        remembers_attributes: embedded::IS_OURS,
     };
 
     /// Those of one that the user has brought.
     pub(crate) const OTHER: Features = Features {
         follows_main_process: false,
         own_bind_options: false,
+        remembers_attributes: false,
     };
 
     /// Those of the PRoot that `options` choose.

@@ -1,0 +1,51 @@
+# shellcheck shell=bash disable=SC2016,SC2154
+# What emulated root makes of files is remembered, also by the next run and by others at once.
+attributes=$work/attributes
+rm -rf "$root/kept" "$attributes"
+mkdir "$root/kept"
+remembering() { guest -0 --attributes "$attributes" -w /kept "$@"; }
+export -f guest remembering
+export attributes
+# shown DESCRIPTION EXPECTED FORMAT FILE...
+shown() {
+    local description=$1 expected=$2 format=$3
+    shift 3
+    same "$description" "$expected" "$(remembering busybox stat -c "$format" "$@" 2>&1 </dev/null | xargs)"
+}
+
+status 'give away' 0 remembering sh -ec 'echo x >f; ln f hard; ln -s f soft; busybox mkdir d; echo x >same; echo x >group
+    busybox chown 33:44 f; busybox chown -h 5:6 soft; busybox chown 7:8 d; busybox chown 0:0 same; busybox chgrp 9 group; [ "$(busybox stat -c %u:%g f)" = 33:44 ]'
+shown 'owners' '33:44 33:44 5:6 7:8 0:0 0:9' %u:%g f hard soft d same group
+same 'links are links' 2 "$(stat -c %h "$root/kept/f")"
+same 'the host knows nothing' "$(id -u):$(id -g)" "$(stat -c %u:%g "$root/kept/f")"
+status 'fstat and statx' 0 remembering probe attributes f 33 44 100644
+status 'give back' 0 remembering sh -ec 'busybox chown 0:0 f; busybox mv d e; echo new >f; rm same; echo x >same'
+shown 'after that' '0:0 7:8 0:0' %u:%g f e same
+status 'access whatever the mode is' 0 remembering sh -ec 'busybox chmod 0 f; echo y >f; busybox chmod 4510 e; echo z >e/g; busybox mkdir -m 70 m; busybox cp f n; cat n
+    [ "$(busybox stat -c %a f)" = 0 ]; busybox chown 3:4 f'
+shown 'modes' '0 70' %a f m
+shown 'modes with special bits' '4510' %a e
+shown 'created without permissions' '0' %a n
+chmod 640 "$root/kept/m"
+shown 'changed by the host since' '640' %a m
+status 'devices' 0 remembering sh -ec 'busybox mknod -m 620 c c 4 65; busybox mknod b b 8 1; busybox chmod 600 b; [ -c c ] && [ -b b ] && ! [ -f c ] && ! busybox mknod c c 4 65; busybox mv c t'
+shown 'devices' 'character special file 4,41,620 block special file 8,1,600' '%F %t,%T,%a' t b
+status 'what users make' 0 remembering probe as 12 34 sh -ec 'echo x >user; busybox mkdir userdir; ln -s x userlink'
+shown 'what users made' '12:34 12:34 12:34' %u:%g user userdir userlink
+status 'inodes used again' 0 remembering sh -ec 'i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo >r; busybox chown 50:50 r; rm r; echo >r; [ "$(busybox stat -c %u r)" = 0 ]; rm r; done'
+status 'another run at the same time' 0 remembering sh -ec 'echo >one; busybox chown 60:60 one'
+remembering sh -ec 'i=0; while [ "$(busybox stat -c %u two)" != 61 ] && [ $i -lt 500 ]; do i=$((i + 1)); sleep 0.02; done; busybox stat -c %u two' </dev/null >"$work/seen" 2>/dev/null &
+sleep 0.3
+status 'which tells it' 0 remembering sh -ec 'echo >two; busybox chown 61:61 two'
+wait $!
+same 'is seen' 61 "$(cat "$work/seen")"
+status 'as somebody' 0 guest -i 1000:1000 --attributes "$attributes" -w /kept sh -c '[ "$(busybox stat -c %u one)" = 60 ] && ! busybox chown 1:1 one'
+status 'not at all without the file' 0 guest -0 -w /kept sh -c '[ "$(busybox stat -c %u one)" = 0 ]'
+echo 'garbage 1 2' >>"$attributes"
+printf '1 2' >>"$attributes"
+shown 'a damaged file' '60:60' %u:%g one
+chmod 400 "$attributes"
+shown 'a file that cannot be written' '60:60' %u:%g one
+status 'for this run only' 0 remembering sh -ec 'busybox chown 70:70 one; [ "$(busybox stat -c %u one)" = 70 ]'
+shown 'then' '60:60' %u:%g one
+rm -rf "$root/kept" "$attributes"
