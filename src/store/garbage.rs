@@ -82,6 +82,9 @@ impl Store {
                 }
             }
         }
+        let (files, bytes) = self.sweep_intakes(age)?;
+        collector.garbage.files += files;
+        collector.garbage.bytes += bytes;
         for entry in entries(&self.layout.blob_staging()) {
             match Lock::try_existing(&entry.path()) {
                 Ok(Some(_unused)) => collector.remove(&entry.path())?,
