@@ -2,58 +2,43 @@
 """Measures the listing of large repositories, and archive commands beside tar doing the same work;
 bench-commands.sh prepares what this needs and calls it.
 
-The work of tar includes what makes it the same: reading every layer of an archive to its end where
-udocker checks it, and putting on the disk what udocker puts there.
+The work of tar includes what makes it the same: it reads the layers of an archive to their end where
+udocker checks them, and sees that the disk has what udocker brings to the disk. Every number is the
+fastest of a few runs that take turns; nothing is removed in between.
 """
 
 import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import uuid
 
-from measure import Bench, Measured, remove, seconds
+from running import Measured, Runner, remove
 
 MANY = 1000
 
 
-def path_in(bench, name):
-    """A path in the scratch directory."""
-    return os.path.join(bench.work, name)
-
-
-def best_of(bench, rounds, sides):
-    """Runs the sides in turns. Each is the command, what comes before it each time, unmeasured,
-    and what takes the number of runs."""
-    for _ in range(rounds):
-        for argv, before, measured in sides:
-            before()
-            bench.run(argv, bench.home_ours(), measured)
-
-
-def listings(bench, rounds):
-    """A repository with many images and containers, and the median time of looking at it."""
-    udocker, home = bench.options.udocker, bench.home_ours("many")
-    tree = os.path.join(bench.work, "small")
+def listings(runner, udocker, rounds):
+    """Median seconds of looking at a repository with many images and containers, by command."""
+    home = runner.environment("many")
+    tree, archive = (os.path.join(runner.work, name) for name in ("small", "small.tar"))
     os.makedirs(os.path.join(tree, "etc"))
-    archive = os.path.join(bench.work, "small.tar")
-    bench.run(["tar", "-cf", archive, "-C", tree, "."], home)
-    bench.run([udocker, "import", archive, "lab/image:0"], home)
-    bench.run([udocker, "create", "--name=c0", "lab/image:0"], home)
+    for argv in (["tar", "-cf", archive, "-C", tree, "."],
+                 [udocker, "import", archive, "lab/image:0"],
+                 [udocker, "create", "--name=c0", "lab/image:0"]):
+        runner.run(argv, home)
     multiply(os.path.join(home["HOME"], ".udocker"))
-    results = {}
-    for argv in (["images"], ["ps"], ["inspect", "lab/image:500"], ["inspect", "c500"]):
+    medians = {}
+    for command in ("images", "ps", "inspect lab/image:500", "inspect c500"):
         measured = Measured()
         for _ in range(10 * rounds):
-            text = bench.run([udocker, *argv], home, measured)
-            if argv[0] != "inspect" and len(text.splitlines()) != MANY + 1:
-                sys.exit(f"{argv} shows {len(text.splitlines())} lines")
-        results[" ".join(argv)] = statistics.median(measured.seconds)
-    remove(os.path.join(home["HOME"], ".udocker"))
-    return results
+            text = runner.run([udocker, *command.split()], home, measured)
+            if not command.startswith("inspect") and len(text.splitlines()) != MANY + 1:
+                sys.exit(f"{command} shows {len(text.splitlines())} lines")
+        medians[command] = statistics.median(measured.seconds)
+    return medians
 
 
 def multiply(store):
@@ -72,68 +57,58 @@ def multiply(store):
 
 
 class Archives:
-    """An image, a container, a tree and archives of them, and commands on these."""
+    """An image, a container of it and archives of both, and what is done with them."""
 
-    def __init__(self, bench):
-        self.bench = bench
-        udocker, home = bench.options.udocker, bench.home_ours()
+    IMAGE = "lab/distro:latest"
+
+    def __init__(self, runner, udocker, layout):
+        self.runner = runner
         self.udocker = udocker
-        store = os.path.join(home["HOME"], ".udocker")
-        self.saved = path_in(bench, "saved.tar")
-        self.tree = path_in(bench, "tree.tar")
-        bench.run([udocker, "load", "-i", bench.options.layout, "lab/distro"], home)
-        self.image = bench.run([udocker, "-q", "images"], home).split()[0]
-        bench.run([udocker, "create", "--name=c", self.image], home)
-        bench.run([udocker, "save", "-o", self.saved, self.image], home)
-        bench.run([udocker, "export", "-o", self.tree, "c"], home)
-        self.root = bench.run([udocker, "inspect", "-p", "c"], home).strip()
-        self.layers = os.path.join(store, "layers")
-        self.new = path_in(bench, "new")
+        self.saved = os.path.join(runner.work, "saved.tar")
+        self.tree = os.path.join(runner.work, "tree.tar")
+        for arguments in (["load", "-i", layout, "lab/distro"], ["create", "--name=c", self.IMAGE],
+                          ["save", "-o", self.saved, self.IMAGE], ["export", "-o", self.tree, "c"]):
+            runner.run([udocker, *arguments], runner.environment("home"))
+        root = runner.run([udocker, "inspect", "-p", "c"], runner.environment("home"))
+        self.root = root.strip()
+        self.layers = os.path.join(runner.work, "home", ".udocker", "layers")
 
-    def shell(self, script):
-        return ["sh", "-ec", script]
+    def compare(self, name, rounds, home, arguments, script):
+        """Runs udocker and tar in turns. `{n}` is the round; `home` is where udocker works, and
+        tar's script begins in a directory of its own."""
+        target = os.path.join(self.runner.work, name)
 
-    def clean(self):
-        """Makes room for the next run, and has the disk idle when it begins."""
-        remove(self.new)
-        for file in ("out.tar", "theirs.tar"):
-            if os.path.exists(path_in(self.bench, file)):
-                os.unlink(path_in(self.bench, file))
-        os.makedirs(self.new)
-        subprocess.run(["sync", "-f", self.bench.work], check=True)
+        def ours(number, into):
+            words = [word.format(n=number) for word in arguments]
+            home_of_round = self.runner.environment(home.format(n=number))
+            self.runner.run([self.udocker, *words], home_of_round, into)
 
-    def forget(self, *argv):
-        """What comes before a command that makes something under a fixed name."""
+        def tar(number, into):
+            place = os.path.join(target, str(number))
+            os.makedirs(place)
+            environment = self.runner.environment("tar")
+            self.runner.run(["sh", "-ec", f"cd '{place}'; {script}"], environment, into)
 
-        def before():
-            subprocess.run([self.udocker, "-q", *argv], env=self.bench.home_ours(), check=False,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self.clean()
+        os.makedirs(target)
+        return self.runner.turns(rounds, {"ours": ours, "tar": tar})
 
-        return before
-
-    def pairs(self):
-        """Name, our command, what comes before it, and tar's."""
-        udocker, new, out = self.udocker, self.new, path_in(self.bench, "out.tar")
-        theirs = path_in(self.bench, "theirs.tar")
-        synced = f"sync -f {new}"
-        return [
-            ("load", [udocker, "load", "-i", self.saved, "lab/loaded"],
-             self.forget("rmi", self.image.replace("lab/distro", "lab/loaded")),
-             f"tar -xf {self.saved} -C {new}; for layer in {new}/*/layer.tar; do "
-             f"tar -tf $layer >/dev/null; done; {synced}"),
-            ("save", [udocker, "save", "-o", out, self.image], self.clean,
-             f"cd {self.layers}; tar -cf {theirs} sha256*"),
-            ("import", [udocker, "import", self.tree, "lab/imported:1"],
-             self.forget("rmi", "lab/imported:1"),
-             f"tee {new}/layer <{self.tree} | tar -t >/dev/null; {synced}"),
-            ("import --tocontainer", [udocker, "import", "--tocontainer", "--name=i", self.tree],
-             self.forget("rm", "i"), f"tar -xf {self.tree} -C {new}"),
-            ("export", [udocker, "export", "-o", out, "c"], self.clean,
-             f"tar -cf {theirs} -C {self.root} ."),
-            ("clone", [udocker, "clone", "--name=d", "c"], self.forget("rm", "d"),
-             f"tar -cf - -C {self.root} . | tar -xf - -C {new}"),
-        ]
+    def rows(self, rounds):
+        out = os.path.join(self.runner.work, "out{n}.tar")
+        for name, home, arguments, script in (
+                ("load", "load{n}", ["load", "-i", self.saved],
+                 f"tar -xf {self.saved}; for layer in */layer.tar; do "
+                 "tar -tf $layer >/dev/null; done; sync -f ."),
+                ("save", "home", ["save", "-o", out, self.IMAGE],
+                 f"tar -cf out.tar -C {self.layers} $(cd {self.layers}; ls)"),
+                ("import", "import{n}", ["import", self.tree, "lab/imported:1"],
+                 f"tar -xf {self.tree}; sync -f ."),
+                ("import --tocontainer", "home",
+                 ["import", "--tocontainer", "--name=i{n}", self.tree], f"tar -xf {self.tree}"),
+                ("export", "home", ["export", "-o", "x" + out.rpartition("/")[2], "c"],
+                 f"tar -cf out.tar -C {self.root} ."),
+                ("clone", "home", ["clone", "--name=d{n}", "c"],
+                 f"tar -cf - -C {self.root} . | tar -xf -")):
+            yield name, self.compare(name, rounds, home, arguments, script)
 
 
 def main():
@@ -143,19 +118,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory() as work:
-        bench = Bench(options, work)
-        for command, median in listings(bench, options.rounds).items():
+    work = tempfile.mkdtemp(prefix="udocker-bench-")
+    try:
+        runner = Runner(work)
+        for command, median in listings(runner, options.udocker, options.rounds).items():
             rows.append((f"{command}, {MANY} images and containers, ms", median * 1000, 50, ""))
-        archives = Archives(bench)
-        for name, ours_argv, before, script in archives.pairs():
-            ours, tar = Measured(), Measured()
-            best_of(bench, options.rounds, [(ours_argv, before, ours),
-                                            (archives.shell(script), archives.clean, tar)])
-            rows.append((f"{name} / tar", ours.best / tar.best, 1.0, seconds(ours, tar)))
-            rows.append((f"{name}, peak MiB", ours.peak / (1024 * 1024), 64, ""))
-        archives.clean()
-        remove(os.path.join(bench.home_ours()["HOME"], ".udocker"))
+        archives = Archives(runner, options.udocker, options.layout)
+        for name, measured in archives.rows(options.rounds):
+            ours, tar = measured["ours"], measured["tar"]
+            note = f"{ours.best:.3f} s against {tar.best:.3f} s"
+            rows.append((f"{name} / tar", ours.best / tar.best, 1.0, note))
+            rows.append((f"{name}, peak MiB", ours.peak_mib, 64, ""))
+    finally:
+        remove(work)
     print(f"{'what':52} {'measured':>9} {'at most':>8}")
     for what, value, limit, note in rows:
         verdict = "PASS" if value <= limit else "OVER"

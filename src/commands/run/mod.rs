@@ -294,7 +294,7 @@ pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandEr
             container.id
         ))
         .with_hint(format!(
-            "undo that with `setup --execmode=P1 {}` of udocker.py",
+            "undo that with `udocker.py setup --force --execmode=P1 {}`",
             container.id
         ))),
     }
