@@ -9,6 +9,7 @@ use std::env;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
@@ -62,11 +63,30 @@ fn generate() -> Result<(), String> {
         ("SOURCE_SHA256", "source_sha256"),
         ("PATCHES_SHA256", "patches_sha256"),
         ("PROOT_SHA256", "proot_sha256"),
+        ("LOADER_SHA256", "loader_sha256"),
+        ("LOADER_32_SHA256", "loader_m32_sha256"),
     ] {
         let value = parts.facts.get(key).map_or("", String::as_str);
         define(format!(
             "/// `{key}` of the build.\npub const {name}: &str = {value:?};"
         ))?;
+    }
+    let rustc = output(&variable("RUSTC")?, "--version");
+    for (name, doc, value) in [
+        (
+            "RUST",
+            "The compiler, whose standard library is inside",
+            rustc,
+        ),
+        (
+            "LIBC",
+            "The C library",
+            output("getconf", "GNU_LIBC_VERSION"),
+        ),
+    ] {
+        // "rustc 1.91.0 (…)", "glibc 2.41".
+        let version = value.split_whitespace().nth(1).unwrap_or_default();
+        define(format!("/// {doc}.\npub const {name}: &str = {version:?};"))?;
     }
     define(format!(
         "/// Whether the patches of `vendor-proot/` are in it.\npub const IS_OURS: bool = {};",
@@ -183,6 +203,15 @@ fn hex_digest(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// What a program prints, or nothing.
+fn output(program: &str, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).output();
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -21,6 +21,7 @@ gate rustfmt cargo fmt --check
 gate shellcheck scripts/run-shellcheck.sh
 gate cargo-clippy cargo clippy --locked --all-targets -- -D warnings
 gate cargo-deny cargo deny --locked check licenses bans sources
+gate cargo scripts/list-crates.sh --check
 if gate cargo-deny timeout 120 cargo deny --locked fetch db >/dev/null 2>&1; then
 	gate cargo-deny cargo deny --locked check advisories
 else

@@ -37,10 +37,10 @@ extra=(); [[ $mirror != https* ]] || extra=(--include=ca-certificates)
 debootstrap --variant=minbase "${extra[@]}" "$suite" "$root" "$mirror" >"$work/log" || { tail -n 30 "$work/log"; exit 1; }
 layer debootstrap
 
-echo "test image: layer 2, gcc make python3-numpy git"
+echo "test image: layer 2, gcc make python3-numpy git rpm"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 { chroot "$root" apt-get update &&
-	chroot "$root" apt-get install --yes --no-install-recommends gcc libc6-dev make python3-numpy git
+	chroot "$root" apt-get install --yes --no-install-recommends gcc libc6-dev make python3-numpy git rpm
 } >"$work/log" 2>&1 || { tail -n 30 "$work/log"; exit 1; }
 inside below
 layer packages

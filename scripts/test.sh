@@ -43,7 +43,8 @@ export UDOCKER_TEST_CALLERS=${CARGO_TARGET_DIR:-$PWD/target}/callers
 udocker_py=${CARGO_TARGET_DIR:-$PWD/target}/udocker-py
 export UDOCKER_PY=$udocker_py/bin/python3
 say "Workflow engines that call udocker, and udocker.py itself"
-scripts/install-python.sh "$UDOCKER_TEST_CALLERS" cwltool==3.3.20260925135507 miniwdl==1.16.0
+scripts/install-python.sh "$UDOCKER_TEST_CALLERS" 'toil[cwl]==9.6.0' \
+	cwltool==3.3.20260925135507 miniwdl==1.16.0
 scripts/install-python.sh "$udocker_py" udocker==1.3.17
 
 say "Compiling"
@@ -53,5 +54,8 @@ wait "$images" || { tail -n 30 "$UDOCKER_TEST_IMAGES/log"; echo "the test image 
 
 say "The executable is portable"
 "${sudo[@]}" scripts/show-portable.sh "$UDOCKER_TEST_IMAGES"
+
+say "File systems that share blocks, belong to others, or fail"
+"${sudo[@]}" scripts/show-filesystems.sh "$(find "${CARGO_TARGET_DIR:-target}/" -path '*/release/udocker' -type f -perm -u+x | head -n 1)"
 
 exec scripts/check.sh

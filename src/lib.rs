@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | 4 | `cli` | the program as a shell sees it |
 //! | 3 | `commands`, `ui`, `config` | one file per subcommand; the terminal; settings |
-//! | 2 | `image`, `container` | workflows |
+//! | 2 | `image`, `container`, `diagnosis` | workflows |
 //! | 1 | `registry`, `credentials`, `store`, `archive`, `rootfs`, `spec`, `engine` | one job each, unaware of each other |
 //! | 0 | `oci`, `stream`, `host`, `progress` | vocabulary and the operating system |
 //!
@@ -20,6 +20,7 @@ pub mod commands;
 pub mod config;
 pub mod container;
 pub mod credentials;
+pub mod diagnosis;
 pub mod engine;
 pub mod host;
 pub mod image;

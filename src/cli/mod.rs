@@ -77,9 +77,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut program = Cli::command();
-    program.build();
+    // Not built: the parser builds the one subcommand that is asked for, which takes less than
+    // building all.
+    let program = Cli::command();
     let args = arguments::end_options_of_run(args.into_iter().collect(), &program);
+    let args = arguments::without_help_on_help(args, &program);
     let matches = program.try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
 }
@@ -113,7 +115,16 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
     for warning in &settings.warnings {
         printer.warning(warning);
     }
-    command.run(&Context::new(settings, environment, printer))
+    let context = Context::new(settings, environment, printer);
+    if let Some(named) = &cli.global.repo
+        && !command.does_without_repository()
+        && !context.store.exists()
+    {
+        let named = named.display();
+        let error = CommandError::failed(format_args!("there is no repository at '{named}'"));
+        return Err(error.with_hint(format!("make one with `udocker mkrepo {named}`")));
+    }
+    command.run(&context)
 }
 
 /// What udocker.py's levels come to here, where warnings and notes go together.

@@ -5,7 +5,7 @@ use crate::config::{Environment, Settings, env_vars};
 use crate::credentials::{Lookup, Sources};
 use crate::oci::RegistryUrl;
 use crate::registry::{Client, ClientOptions, CredentialSource, Proxies, TrustedCertificates};
-use crate::store::{Layout, Store};
+use crate::store::Store;
 use crate::ui::{Printer, TerminalProgress};
 
 /// Settings, environment, terminal and repository, made once in `cli`.
@@ -24,16 +24,7 @@ pub struct Context {
 impl Context {
     /// Puts the parts together.
     pub fn new(settings: Settings, environment: Environment, printer: Printer) -> Context {
-        let paths = &settings.paths;
-        let store = Store::open(Layout {
-            top: paths.top.clone(),
-            bin: paths.bin.clone(),
-            lib: paths.lib.clone(),
-            doc: paths.doc.clone(),
-            repos: paths.repos.clone(),
-            layers: paths.layers.clone(),
-            containers: paths.containers.clone(),
-        });
+        let store = Store::open(settings.paths.layout.clone());
         Context {
             settings,
             environment,
@@ -47,11 +38,7 @@ impl Context {
     /// # Errors
     /// `proxy`, or the configured one, cannot be used.
     pub fn registry_client(&self, proxy: Option<&str>) -> Result<Client, CommandError> {
-        let lookup = self.credentials();
-        let credentials = move |registry: &RegistryUrl, repository: &str| {
-            lookup.credential(registry, repository).map_err(Into::into)
-        };
-        self.client_with(proxy, credentials)
+        self.client_with(proxy, self.credential_source())
     }
 
     /// As [`Context::registry_client`], with other logins.
@@ -63,6 +50,11 @@ impl Context {
         proxy: Option<&str>,
         credentials: impl CredentialSource + 'static,
     ) -> Result<Client, CommandError> {
+        Client::new(self.client_options(proxy), credentials).map_err(CommandError::from)
+    }
+
+    /// How to talk to registries, with `proxy` instead of the configured one.
+    pub fn client_options(&self, proxy: Option<&str>) -> ClientOptions {
         let http = &self.settings.http;
         let variable = |name: &str| self.environment.text(name);
         let proxies = match proxy.or(http.proxy.as_deref()) {
@@ -70,7 +62,7 @@ impl Context {
             None => Proxies::from_variables(variable),
         };
         let defaults = ClientOptions::default();
-        let options = ClientOptions {
+        ClientOptions {
             insecure: http.insecure,
             proxies,
             trusted: TrustedCertificates {
@@ -81,8 +73,15 @@ impl Context {
             read_timeout: http.read_timeout,
             user_agent: http.agent.clone().unwrap_or(defaults.user_agent),
             retry: defaults.retry,
-        };
-        Client::new(options, credentials).map_err(CommandError::from)
+        }
+    }
+
+    /// The user's logins, as a client asks for them.
+    pub fn credential_source(&self) -> impl CredentialSource + use<> {
+        let lookup = self.credentials();
+        move |registry: &RegistryUrl, repository: &str| {
+            lookup.credential(registry, repository).map_err(Into::into)
+        }
     }
 
     /// The registry that an option names; the default one where there is none.

@@ -3,6 +3,7 @@
 pub mod clone;
 mod context;
 pub mod create;
+pub mod doctor;
 mod error;
 pub mod export;
 pub mod gc;
@@ -81,6 +82,7 @@ pub enum Command {
     Logout(logout::Args),
     Mkrepo(mkrepo::Args),
     Install(install::Args),
+    Doctor(doctor::Args),
     Showconf(showconf::Args),
     Version(version::Args),
 }
@@ -89,6 +91,27 @@ impl Command {
     /// Whether it may run as root without being asked to: it touches nothing.
     pub fn is_harmless(&self) -> bool {
         matches!(self, Command::Version(_))
+    }
+
+    /// Whether it makes the repository where there is none, or has no use for one. The others
+    /// would take a mistyped directory for an empty repository.
+    pub fn does_without_repository(&self) -> bool {
+        matches!(
+            self,
+            Command::Doctor(_)
+                | Command::Import(_)
+                | Command::Install(_)
+                | Command::Load(_)
+                | Command::Login(_)
+                | Command::Logout(_)
+                | Command::Manifest(_)
+                | Command::Mkrepo(_)
+                | Command::Pull(_)
+                | Command::Run(_)
+                | Command::Search(_)
+                | Command::Showconf(_)
+                | Command::Version(_)
+        )
     }
 
     /// Runs it.
@@ -125,6 +148,7 @@ impl Command {
             Command::Logout(args) => logout::run(args, context),
             Command::Mkrepo(args) => mkrepo::run(args, context),
             Command::Install(args) => install::run(args, context),
+            Command::Doctor(args) => doctor::run(args, context),
             Command::Showconf(args) => showconf::run(args, context),
             Command::Version(args) => version::run(args, context),
         }

@@ -26,9 +26,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 
 fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
     let container = context.store.container(text)?;
+    container::remove(&context.store, &container)?;
     context
         .printer
-        .info(format_args!("deleting container: {}", container.id));
-    container::remove(&context.store, &container)?;
+        .info(format_args!("deleted container: {}", container.id));
     Ok(())
 }

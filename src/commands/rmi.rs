@@ -24,9 +24,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 
 fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
     let image = context.store.image(text)?;
+    context.store.remove_image(&image)?;
     context
         .printer
-        .info(format_args!("deleting image: {}", image.name));
-    context.store.remove_image(&image)?;
+        .info(format_args!("deleted image: {}", image.name));
     Ok(())
 }

@@ -15,8 +15,10 @@ use crate::store::{Container, StoreError};
   P1  PRoot with seccomp acceleration (default)
   P2  PRoot without it
   R1  user namespaces, at native speed where the host allows them
+  R2  user namespaces with PRoot as P1 inside, for what switches users
+  R3  the same with P2
   auto  R1 where it works, else P1
-  R2 R3 S1 are not there yet: the nearest of the above is used, with a warning
+  S1 is not there yet: P1 is used, with a warning
   F1 F2 F3 F4 are accepted for the sake of old scripts, and set what auto does
 
 Examples:
@@ -112,6 +114,7 @@ fn set_mode(
 }
 
 fn fix_permissions(container: &Container, context: &Context) -> Result<(), CommandError> {
+    crate::engine::namespace::enter_ranges();
     let unchanged =
         crate::rootfs::make_accessible(&container.root()).map_err(CommandError::failed)?;
     if unchanged > 0 {

@@ -5,8 +5,8 @@ use crate::image;
 
 /// Check that an image is whole
 ///
-/// Reads every layer to its end, and compares all digests with the manifest and the
-/// configuration.
+/// Reads every layer to its end, compares all digests with the manifest and the configuration, and
+/// finds archives that are damaged or hold what is refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   udocker verify ubuntu:24.04")]

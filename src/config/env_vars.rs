@@ -16,6 +16,8 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub const UDOCKER_ALLOW_ROOT: &str = "UDOCKER_ALLOW_ROOT";
 /// Top directory of the repository.
 pub const UDOCKER_DIR: &str = "UDOCKER_DIR";
+/// `false` keeps root in user namespaces to one id, though `/etc/subuid` grants more.
+pub const UDOCKER_ID_RANGES: &str = "UDOCKER_ID_RANGES";
 /// Most megabytes, of a million bytes, that the files of one image may unpack to. Not set, the
 /// disk is the limit.
 pub const UDOCKER_MAX_UNPACKED_MB: &str = "UDOCKER_MAX_UNPACKED_MB";

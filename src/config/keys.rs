@@ -1,6 +1,7 @@
 //! The configuration keys, as udocker.py names them.
 
 use super::env_vars;
+use crate::spec::DEFAULT_PATH;
 
 /// One configuration key.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub(super) const KEYS: &[Key] = &[
     key("http_agent", None, "", true),
     key("http_insecure", None, "False", true),
     key("http_proxy", None, "", true),
+    // Ours alone, as well.
+    key("id_ranges", Some(env_vars::UDOCKER_ID_RANGES), "True", true),
     key("installinfo", None, "", false),
     key("installretry", None, "3", false),
     key("invalid_host_env", None, "", false),
@@ -115,7 +118,7 @@ pub(super) const KEYS: &[Key] = &[
     key("proot_link2symlink", None, "False", false),
     key("proot_noseccomp", None, "", true),
     key("reposdir", Some("UDOCKER_REPOS"), "", true),
-    key("root_path", None, "", false),
+    key("root_path", None, DEFAULT_PATH, true),
     key("runc_capabilities", None, "", false),
     key("runc_nomqueue", None, "", false),
     key("singularity_options", None, "", false),
@@ -155,7 +158,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         false,
     ),
-    key("user_path", None, "", false),
+    key("user_path", None, DEFAULT_PATH, true),
     key("valid_host_env", None, "", false),
     key("verbose_level", Some("UDOCKER_LOGLEVEL"), "3", true),
 ];

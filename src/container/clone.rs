@@ -2,6 +2,7 @@
 
 use super::ContainerError;
 use super::create::{CreateOptions, build};
+use crate::engine::namespace::enter_ranges;
 use crate::rootfs::{Attributes, copy_tree};
 use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
@@ -24,6 +25,8 @@ pub fn clone(
         });
     }
     source.config_bytes()?;
+    // So that files of others can be read and keep their owners, should it have run with id ranges.
+    enter_ranges();
     let attributes = Attributes::load(&source.entry(ATTRIBUTES_FILE))?;
     build(store, options, |staged| {
         let copies = copy_tree(&source.directory, staged.path(), &attributes)?;

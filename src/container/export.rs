@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::ContainerError;
+use crate::engine::namespace::enter_ranges;
 use crate::rootfs::{Attributes, pack_tree};
 use crate::spec::ATTRIBUTES_FILE;
 use crate::store::Container;
@@ -26,6 +27,8 @@ pub fn export<W: Write>(
     form: ExportForm,
     out: W,
 ) -> Result<W, ContainerError> {
+    // So that files of others can be read, should it have run with id ranges.
+    enter_ranges();
     let (directory, attributes) = match form {
         ExportForm::Tree => {
             let attributes = Attributes::load(&container.entry(ATTRIBUTES_FILE))?;

@@ -106,7 +106,7 @@ fn host_directories(library_path: Option<&OsStr>) -> BTreeSet<PathBuf> {
     let named = library_path.split(|byte| *byte == b':');
     candidates.extend(named.map(|path| PathBuf::from(OsStr::from_bytes(path))));
     // Where there is no linker cache, the directories above have to do.
-    let cache = process::output(Path::new("/sbin/ldconfig"), &["-p"]).unwrap_or_default();
+    let cache = process::output(Path::new("/sbin/ldconfig"), &["-p"], &[]).unwrap_or_default();
     candidates.extend(cached_directories(&cache));
     candidates
         .into_iter()

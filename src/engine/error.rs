@@ -23,8 +23,13 @@ pub enum EngineError {
     #[error(transparent)]
     Prepare(#[from] FsError),
     /// Namespaces are not allowed here.
-    #[error("mode R1 cannot be used: {0}")]
-    Unavailable(#[from] Unavailable),
+    #[error("mode {mode} cannot be used: {reason}")]
+    Unavailable {
+        /// What was asked for.
+        mode: ExecMode,
+        /// What keeps it away.
+        reason: Unavailable,
+    },
     /// Namespaces cannot be entered.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),

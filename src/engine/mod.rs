@@ -1,22 +1,25 @@
 //! From a [`RunSpec`] to a running process, and back to how it ended.
 //!
-//! There are two engines, [`proot`] and [`namespace`]. Another one is a module beside them that
+//! There are two engines, [`proot`] and [`namespace`], and `nested`, the one in the other. Another one is a module beside them that
 //! takes the same `RunSpec`, and a line in [`run`].
 
 mod error;
+pub mod filter;
 pub mod namespace;
+mod nested;
 mod prepare;
 pub mod proot;
 mod view;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use error::EngineError;
 pub use view::HostView;
 
+use self::namespace::Emulation;
 use crate::host::process::{self, Ended};
-use crate::spec::{Access, Bind, ExecMode, RunSpec};
+use crate::spec::{Access, Bind, ExecMode, Processes, RunSpec, SHARED_MEMORY};
 
 /// How a container's main process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub struct EngineOptions {
     pub other_proot: Option<PathBuf>,
     /// Whether to do without seccomp whatever the mode.
     pub no_seccomp: bool,
+    /// Whether root in namespaces gets the id ranges that are granted to the caller.
+    pub id_ranges: bool,
 }
 
 /// Something the engine cannot do, though it can run the container.
@@ -66,6 +71,19 @@ pub struct EngineOptions {
 pub enum Shortcoming {
     /// A PRoot without our patches knows no read-only binds.
     ReadOnlyNotEnforced,
+    /// PRoot shows the name of the host.
+    HostName,
+    /// PRoot shows the host's processes.
+    Processes,
+    /// PRoot mounts nothing, so the size of `/dev/shm` is the host's.
+    SharedMemory,
+}
+
+impl Shortcoming {
+    /// Whether the run can do harm that it was meant not to do; else it only goes without.
+    pub fn is_dangerous(self) -> bool {
+        self == Shortcoming::ReadOnlyNotEnforced
+    }
 }
 
 impl fmt::Display for Shortcoming {
@@ -74,20 +92,38 @@ impl fmt::Display for Shortcoming {
             Shortcoming::ReadOnlyNotEnforced => {
                 f.write_str("what is to be read-only stays writable: this PRoot cannot enforce it")
             }
+            Shortcoming::HostName => {
+                f.write_str("--hostname has no effect: it has the host's name")
+            }
+            Shortcoming::Processes => {
+                f.write_str("--pid has no effect: it sees the host's processes")
+            }
+            Shortcoming::SharedMemory => {
+                f.write_str("--shm-size has no effect: /dev/shm is the host's")
+            }
         }
     }
 }
 
 /// What the user should know before the start.
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
-    let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
-    let enforced = spec.enforces_read_only() || proot::Features::of(options).own_bind_options;
-    let is_wanted = spec.root_access == Access::ReadOnly || spec.binds.iter().any(is_read_only);
-    if is_wanted && !enforced {
-        vec![Shortcoming::ReadOnlyNotEnforced]
-    } else {
-        Vec::new()
+    if !matches!(Engine::of(spec, options), Ok(Engine::Proot { .. })) {
+        return Vec::new();
     }
+    let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
+    let is_sized =
+        |bind: &Bind| bind.tmpfs.is_some() && bind.target.as_path() == Path::new(SHARED_MEMORY);
+    let enforced = proot::Features::of(options).own_bind_options;
+    let is_sealed = spec.root_access == Access::ReadOnly || spec.binds.iter().any(is_read_only);
+    [
+        (is_sealed && !enforced, Shortcoming::ReadOnlyNotEnforced),
+        (spec.host_name.is_some(), Shortcoming::HostName),
+        (spec.processes == Processes::Own, Shortcoming::Processes),
+        (spec.binds.iter().any(is_sized), Shortcoming::SharedMemory),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, shortcoming)| is_so.then_some(shortcoming))
+    .collect()
 }
 
 /// Runs a container to its end.
@@ -98,22 +134,19 @@ pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming>
 /// # Errors
 /// It cannot be started; see [`EngineError::exit_status`].
 pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
-    let engine = match spec.mode {
-        // Native speed is no use where the container would not do what was asked for.
-        ExecMode::R1 if !spec.needs_tracer() => Engine::Namespace,
-        ExecMode::R1 | ExecMode::P1 => Engine::Proot {
-            seccomp: !options.no_seccomp,
-        },
-        ExecMode::P2 => Engine::Proot { seccomp: false },
-        other => return Err(EngineError::Mode(other)),
-    };
-    let makes_mount_points = matches!(engine, Engine::Namespace);
-    prepare::carry_out(&spec.preparations, !makes_mount_points)?;
+    let engine = Engine::of(spec, options)?;
+    // Namespaces make their own.
+    let wants_mount_points = matches!(engine, Engine::Proot { .. });
+    prepare::carry_out(&spec.preparations, wants_mount_points)?;
     if let Some(cpus) = &spec.cpus {
         process::stay_on_cpus(cpus.iter()).map_err(EngineError::Cpus)?;
     }
     match engine {
-        Engine::Namespace => namespace::launch(spec),
+        Engine::Namespace if options.id_ranges => {
+            namespace::launch(spec, Emulation::RangesOrFilter)
+        }
+        Engine::Namespace => namespace::launch(spec, Emulation::Filter),
+        Engine::Nested { seccomp } => nested::launch(spec, options, seccomp),
         Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
     }
 }
@@ -121,5 +154,30 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
 /// What carries a mode out.
 enum Engine {
     Namespace,
-    Proot { seccomp: bool },
+    /// PRoot in namespaces.
+    Nested {
+        seccomp: bool,
+    },
+    Proot {
+        seccomp: bool,
+    },
+}
+
+impl Engine {
+    fn of(spec: &RunSpec, options: &EngineOptions) -> Result<Engine, EngineError> {
+        match spec.mode {
+            // Native speed is no use where the container would not do what was asked for.
+            ExecMode::R1 if !spec.needs_tracer() => Ok(Engine::Namespace),
+            // The emulator is a program of the host, which nothing in a namespace can see.
+            ExecMode::R2 if spec.emulator.is_none() => Ok(Engine::Nested {
+                seccomp: !options.no_seccomp,
+            }),
+            ExecMode::R3 if spec.emulator.is_none() => Ok(Engine::Nested { seccomp: false }),
+            ExecMode::R1 | ExecMode::R2 | ExecMode::P1 => Ok(Engine::Proot {
+                seccomp: !options.no_seccomp,
+            }),
+            ExecMode::R3 | ExecMode::P2 => Ok(Engine::Proot { seccomp: false }),
+            other => Err(EngineError::Mode(other)),
+        }
+    }
 }

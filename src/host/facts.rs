@@ -97,7 +97,7 @@ fn getent(uid: u32) -> Option<String> {
     ["/usr/bin/getent", "/bin/getent"]
         .iter()
         .find(|path| Path::new(path).exists())
-        .and_then(|path| process::output(Path::new(path), &["passwd", &uid.to_string()]).ok())
+        .and_then(|path| process::output(Path::new(path), &["passwd", &uid.to_string()], &[]).ok())
 }
 
 /// The machine, as `uname` tells.
@@ -118,6 +118,21 @@ impl Machine {
             kernel: name.release().to_string_lossy().into_owned(),
         }
     }
+}
+
+/// What the kernel calls the host, with what could not be part of a file name replaced.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_bytes().to_vec();
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'.';
+    name.iter()
+        .map(|byte| {
+            if is_plain(byte) {
+                char::from(*byte)
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

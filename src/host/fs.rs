@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -48,6 +48,19 @@ pub fn is_storage_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Asks the system to begin writing a part of a file to the disk now, without waiting for it, so
+/// that a later sync finds little left to do. Where the system cannot, nothing happens.
+pub fn begin_write_back(file: &File, offset: u64, bytes: u64) {
+    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
+        return;
+    };
+    #[allow(unsafe_code, reason = "no crate in use has this call")]
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; the rest are numbers.
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE);
+    }
 }
 
 /// Reads a whole file of at most `limit` bytes.

@@ -1,15 +1,19 @@
 //! Verifying: is a stored image what it says?
 
 use std::fs::File;
-use std::io;
 use std::sync::Mutex;
+use std::thread::available_parallelism;
 
 use super::ImageError;
 use crate::host::fs::FsError;
-use crate::oci::{Algorithm, Digest};
-use crate::progress::{Counted, Progress, Task};
-use crate::store::{Image, LayerFile, StoreError};
-use crate::stream::{HashingReader, decompress};
+use crate::oci::{Algorithm, Digest, Hasher};
+use crate::progress::Progress;
+use crate::rootfs::{self, Checked, Layer, RootfsError};
+use crate::store::{Image, LayerFile};
+use crate::stream::HashingReader;
+
+/// Layers that are read at once, at most, since each takes some memory.
+const MAX_WORKERS: usize = 8;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -20,8 +24,8 @@ pub struct VerifyReport {
     pub faults: Vec<String>,
 }
 
-/// Reads every blob of an image, and compares digests with the manifest and diff_ids with the
-/// configuration, on all processors.
+/// Reads every blob of an image on all processors: compares digests with the manifest and diff_ids
+/// with the configuration, and looks for entries that could not be unpacked.
 ///
 /// # Errors
 /// The image's own metadata cannot be read; faults of its blobs are in the report.
@@ -29,7 +33,7 @@ pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, Im
     let content = image.content()?;
     let mut faults = Vec::new();
     if let Some(expected) = &content.config_digest {
-        let mut hasher = crate::oci::Hasher::new(expected.algorithm());
+        let mut hasher = Hasher::new(expected.algorithm());
         hasher.update(&content.config_bytes);
         let found = hasher.finish();
         if found != *expected {
@@ -40,7 +44,9 @@ pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, Im
     }
     let queue = Mutex::new(content.layers.iter());
     let found = Mutex::new(Vec::new());
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_WORKERS);
     std::thread::scope(|scope| {
         for _ in 0..workers.min(content.layers.len()) {
             scope.spawn(|| {
@@ -63,61 +69,55 @@ pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, Im
     })
 }
 
-/// Reads one layer to its end; returns what is wrong with it.
+/// Reads one layer to its end, as it is stored and as it unpacks in one pass; returns what is
+/// wrong with it.
 fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<String> {
-    let name = layer
-        .path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let size = layer.path.metadata().map(|meta| meta.len()).ok();
-    let label = name.split(':').next_back().unwrap_or(&name);
-    let label: String = label.chars().take(12).collect();
-    let task = progress.begin(&format!("checking {label}"), size);
-    match digests(layer, task.as_ref()) {
-        Err(error) => Some(format!("layer {name} cannot be read to its end: {error}")),
-        Ok((stored, unpacked)) => {
-            let wrong_blob = layer
+    let name = match &layer.digest {
+        Some(digest) => digest.short().to_string(),
+        None => layer
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    match read_layer(layer, &name, progress) {
+        Err(error) => Some(format!("layer '{name}' cannot be read to its end: {error}")),
+        // What was altered needs no other explanation.
+        Ok((_, stored))
+            if layer
                 .digest
                 .as_ref()
-                .filter(|expected| **expected != stored);
-            let wrong_tree = layer
-                .diff_id
-                .as_ref()
-                .filter(|expected| expected.0 != unpacked);
-            if wrong_blob.is_some() {
-                Some(format!("layer {name} has the content of {stored}"))
-            } else {
-                wrong_tree.map(|expected| {
-                    format!("layer {name} unpacks to {unpacked}, the configuration says {expected}")
-                })
-            }
+                .is_some_and(|digest| *digest != stored) =>
+        {
+            Some(format!("layer '{name}' has the content of {stored}"))
         }
+        Ok((unpacked, _)) => unpacked.err().map(|error| error.to_string()),
     }
 }
 
-/// Hashes a layer as it is stored and as it unpacks, in one pass.
-fn digests(layer: &LayerFile, task: &dyn Task) -> Result<(Digest, Digest), StoreError> {
-    let at = |error: io::Error| StoreError::from(FsError::at("read", &layer.path)(error));
-    let stored_algorithm = layer
+/// Returns whether a layer could be unpacked, and the digest of its stored bytes.
+fn read_layer(
+    layer: &LayerFile,
+    name: &str,
+    progress: &dyn Progress,
+) -> Result<(Result<Checked, RootfsError>, Digest), FsError> {
+    let at = |action| FsError::at(action, &layer.path);
+    let algorithm = layer
         .digest
         .as_ref()
         .map_or(Algorithm::Sha256, Digest::algorithm);
-    let unpacked_algorithm = layer
-        .diff_id
-        .as_ref()
-        .map_or(Algorithm::Sha256, |diff_id| diff_id.0.algorithm());
-    let file = File::open(&layer.path).map_err(at)?;
-    let counted = Counted::new(file, task);
-    let mut stored = HashingReader::new(counted, stored_algorithm);
-    let unpacked = {
-        let (_, plain) = decompress(&mut stored).map_err(at)?;
-        HashingReader::new(plain, unpacked_algorithm)
-            .finish()
-            .map_err(at)?
-            .0
+    let file = File::open(&layer.path).map_err(at("open"))?;
+    let size = file.metadata().map_err(at("read"))?.len();
+    let mut stored = HashingReader::new(file, algorithm);
+    let archive = Layer {
+        name: name.to_string(),
+        source: Box::new(&mut stored),
+        diff_id: layer.diff_id.clone(),
+        size: Some(size),
     };
-    let (stored, _) = stored.finish().map_err(at)?;
-    Ok((stored, unpacked))
+    let unpacked = rootfs::check_layer(archive, None, progress);
+    // There may be more behind what its compression takes, and behind what is wrong.
+    let (digest, _) = stored.finish().map_err(at("read"))?;
+    Ok((unpacked, digest))
 }

@@ -6,8 +6,9 @@ use std::thread;
 use reqwest::StatusCode;
 use url::Url;
 
-use crate::oci::{Descriptor, Hasher, RegistryUrl};
+use crate::oci::{Descriptor, RegistryUrl};
 use crate::progress::{Silent, Task};
+use crate::stream::BackgroundHasher;
 
 use super::auth::Access;
 use super::client::at;
@@ -86,7 +87,7 @@ impl Client {
             registry,
             repository,
             descriptor,
-            hasher: Hasher::new(descriptor.digest.algorithm()),
+            hasher: BackgroundHasher::new(descriptor.digest.algorithm()),
             received: 0,
             sink,
             task,
@@ -112,7 +113,7 @@ struct Download<'a> {
     registry: &'a RegistryUrl,
     repository: &'a str,
     descriptor: &'a Descriptor,
-    hasher: Hasher,
+    hasher: BackgroundHasher,
     received: u64,
     sink: &'a mut dyn BlobSink,
     task: &'a dyn Task,
@@ -130,8 +131,7 @@ enum Outcome {
 
 impl Download<'_> {
     fn run(mut self) -> Result<(), RegistryError> {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        self.take_existing(&mut buffer)?;
+        self.take_existing()?;
         let mut is_second_chance = false;
         let mut retry = 0;
         loop {
@@ -140,7 +140,7 @@ impl Download<'_> {
                 Outcome::Complete
             } else {
                 let response = self.open()?;
-                self.receive(response, &mut buffer)?
+                self.receive(response)?
             };
             let fault = match outcome {
                 Outcome::Broken { url, source } => {
@@ -180,30 +180,29 @@ impl Download<'_> {
     }
 
     /// Hashes what the sink has. More than the blob can hold is thrown away.
-    fn take_existing(&mut self, buffer: &mut [u8]) -> Result<(), RegistryError> {
+    fn take_existing(&mut self) -> Result<(), RegistryError> {
         let limit = self.descriptor.size.unwrap_or(u64::MAX);
-        let mut taken = 0;
-        let mut hasher = self.hasher.clone();
-        let outcome = (|| -> io::Result<()> {
-            let mut existing = self.sink.existing()?;
-            while taken <= limit {
-                match existing.read(buffer) {
-                    Ok(0) => break,
+        let hasher = &mut self.hasher;
+        let outcome = self.sink.existing().and_then(|existing| {
+            let mut existing = existing.take(limit.saturating_add(1));
+            let mut buffer = vec![0; BUFFER_BYTES];
+            let mut taken = 0;
+            loop {
+                match existing.read(&mut buffer) {
+                    Ok(0) => return Ok(taken),
                     Ok(count) => {
-                        hasher.update(&buffer[..count]);
                         taken += count as u64;
+                        buffer = hasher.update(buffer, count);
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
                 }
             }
-            Ok(())
-        })();
-        outcome.map_err(|source| self.sink_error(source))?;
+        });
+        let taken = outcome.map_err(|source| self.sink_error(source))?;
         if taken > limit {
             return self.restart();
         }
-        self.hasher = hasher;
         self.received = taken;
         self.task.reset(taken);
         Ok(())
@@ -259,11 +258,7 @@ impl Download<'_> {
         Err(last_error)
     }
 
-    fn receive(
-        &mut self,
-        mut response: Response,
-        buffer: &mut [u8],
-    ) -> Result<Outcome, RegistryError> {
+    fn receive(&mut self, mut response: Response) -> Result<Outcome, RegistryError> {
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             // The server's blob ends before what we have of it.
             return Ok(Outcome::Faulty(BlobFault::TooShort {
@@ -278,8 +273,9 @@ impl Download<'_> {
                 response = self.open()?;
             }
         }
+        let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let count = match response.read(buffer) {
+            let count = match response.read(&mut buffer) {
                 Ok(0) => return Ok(Outcome::Complete),
                 Ok(count) => count,
                 Err(source) => {
@@ -295,17 +291,16 @@ impl Download<'_> {
             {
                 return Ok(Outcome::Faulty(BlobFault::TooLong { expected }));
             }
-            let bytes = &buffer[..count];
-            self.hasher.update(bytes);
             self.sink
-                .write(bytes)
+                .write(&buffer[..count])
                 .map_err(|source| self.sink_error(source))?;
+            buffer = self.hasher.update(buffer, count);
             self.received = total;
             self.task.advance(count as u64);
         }
     }
 
-    fn check(&self) -> Result<(), BlobFault> {
+    fn check(&mut self) -> Result<(), BlobFault> {
         if let Some(expected) = self.descriptor.size
             && self.received != expected
         {
@@ -314,7 +309,7 @@ impl Download<'_> {
                 found: self.received,
             });
         }
-        let found = self.hasher.clone().finish();
+        let found = self.hasher.finish();
         if found != self.descriptor.digest {
             return Err(BlobFault::Digest { found });
         }
@@ -325,7 +320,7 @@ impl Download<'_> {
         self.sink
             .restart()
             .map_err(|source| self.sink_error(source))?;
-        self.hasher = Hasher::new(self.descriptor.digest.algorithm());
+        self.hasher.restart();
         self.received = 0;
         self.task.reset(0);
         Ok(())

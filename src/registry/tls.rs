@@ -19,13 +19,23 @@ pub struct TrustedCertificates {
     pub directory: Option<PathBuf>,
 }
 
-/// Returns the TLS settings of all connections.
+impl TrustedCertificates {
+    /// How many authorities are trusted beside the built-in ones.
+    ///
+    /// # Errors
+    /// A file that was named cannot be used.
+    pub fn count(&self) -> Result<usize, RegistryError> {
+        Ok(roots(self)?.len() - webpki_roots::TLS_SERVER_ROOTS.len())
+    }
+}
+
+/// Returns the TLS settings of all connections. Without `trusted` no server is.
 ///
 /// Trusted are Mozilla's authorities, which are built in so that the program works in a bare
 /// container, and the named ones or, where none are named, those of the system. With `insecure`
 /// every certificate will do.
 pub(super) fn config(
-    trusted: &TrustedCertificates,
+    trusted: Option<&TrustedCertificates>,
     insecure: bool,
 ) -> Result<ClientConfig, RegistryError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -38,9 +48,8 @@ pub(super) fn config(
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             .with_no_client_auth()
     } else {
-        builder
-            .with_root_certificates(roots(trusted)?)
-            .with_no_client_auth()
+        let roots = trusted.map_or_else(|| Ok(RootCertStore::empty()), roots)?;
+        builder.with_root_certificates(roots).with_no_client_auth()
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -59,17 +59,22 @@ pub(super) struct Response {
     inner: HttpResponse,
 }
 
-/// Sends requests. The HTTP client inside is made at the first one.
+/// Sends requests. The HTTP clients inside are made when they are first needed.
 pub(super) struct Transport {
     options: ClientOptions,
-    http: OnceLock<HttpClient>,
+    /// For servers without TLS. Reading the system's certificates takes longer than a whole
+    /// exchange with a server nearby, so it is left to the other one.
+    plain: OnceLock<HttpClient>,
+    /// For all others.
+    encrypted: OnceLock<HttpClient>,
 }
 
 impl Transport {
     pub(super) fn new(options: ClientOptions) -> Transport {
         Transport {
             options,
-            http: OnceLock::new(),
+            plain: OnceLock::new(),
+            encrypted: OnceLock::new(),
         }
     }
 
@@ -150,7 +155,9 @@ impl Transport {
             Some(_) => Method::POST,
             None => Method::GET,
         };
-        let mut builder = self.http()?.request(method, request.url.clone());
+        let mut builder = self
+            .http(&request.url)?
+            .request(method, request.url.clone());
         if let Some(accept) = &request.accept {
             builder = builder.header(ACCEPT, accept);
         }
@@ -177,11 +184,18 @@ impl Transport {
         })
     }
 
-    fn http(&self) -> Result<&HttpClient, RegistryError> {
-        if let Some(http) = self.http.get() {
+    fn http(&self, url: &Url) -> Result<&HttpClient, RegistryError> {
+        let options = &self.options;
+        // A proxy may be spoken to with TLS, whatever lies behind it.
+        let is_plain = url.scheme() == "http" && options.proxies.http.is_none();
+        let (client, trusted) = if is_plain {
+            (&self.plain, None)
+        } else {
+            (&self.encrypted, Some(&options.trusted))
+        };
+        if let Some(http) = client.get() {
             return Ok(http);
         }
-        let options = &self.options;
         let mut builder = HttpClient::builder()
             .user_agent(&options.user_agent)
             // Redirects are followed here, where it is known what may travel along; and the
@@ -191,13 +205,13 @@ impl Transport {
             .connect_timeout(options.connect_timeout)
             // Counts anew for every piece of a body, so a large blob may take its time.
             .timeout(options.read_timeout)
-            .tls_backend_preconfigured(tls::config(&options.trusted, options.insecure)?);
+            .tls_backend_preconfigured(tls::config(trusted, options.insecure)?);
         for rule in options.proxies.rules()? {
             builder = builder.proxy(rule);
         }
         let http = builder.build().map_err(RegistryError::Setup)?;
         // Two threads at their first request both get here; the second client is dropped.
-        Ok(self.http.get_or_init(|| http))
+        Ok(client.get_or_init(|| http))
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 
 use super::entry::Entry;
 use super::error::{RootfsError, Stop};
+use super::feed::{self, Purpose};
 use super::plan::plan;
 use super::tar::{Members, Source};
-use super::{Layer, Limits, feed};
+use super::{Layer, Limits};
 use crate::oci::{Algorithm, DiffId};
 use crate::progress::Progress;
 
@@ -34,7 +35,7 @@ pub fn check_layer(
     let failed = Mutex::new(None::<Infallible>);
     std::thread::scope(|scope| {
         let layers = std::iter::once(Ok(layer));
-        let pieces = feed::start(scope, layers, &failed, algorithm, progress);
+        let pieces = feed::start(scope, layers, &failed, Purpose::check(algorithm), progress);
         let mut source = Source::new(&pieces);
         source.next_layer();
         read_through(&mut source).map_err(|stop| stop.in_layer(&name))

@@ -7,8 +7,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid};
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 use super::attributes::Attributes;
 use super::descent::{Descent, OPEN_DIRECTORY};
@@ -224,7 +225,13 @@ fn copy_run(source: &File, made: &File, offset: u64, length: u64) -> io::Result<
     Ok(())
 }
 
+/// Of another owner's file the owner is kept, where this process may: as root of id ranges.
 fn finish(made: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
+    if stat.st_uid != geteuid().as_raw() || stat.st_gid != getegid().as_raw() {
+        let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        // Before the mode, whose set-user-ID bit it would take away.
+        let _ = rustix::fs::fchown(made, Some(owner), Some(group));
+    }
     rustix::fs::fchmod(made, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     Ok(rustix::fs::futimens(made, &modified_at(mtime_of(stat)))?)
 }

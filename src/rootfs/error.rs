@@ -61,6 +61,16 @@ pub enum RootfsError {
 }
 
 impl RootfsError {
+    /// Whether the system forbade it.
+    pub fn is_denied(&self) -> bool {
+        let source = match self {
+            RootfsError::Apply { source, .. } | RootfsError::Output(source) => source,
+            RootfsError::Tree(error) => &error.source,
+            _ => return false,
+        };
+        source.kind() == io::ErrorKind::PermissionDenied
+    }
+
     /// Whether the cause is a full disk or an exhausted quota.
     pub fn is_storage_full(&self) -> bool {
         match self {

@@ -19,17 +19,42 @@ use crate::progress::{Counted, Progress};
 use crate::stream::decompress;
 
 const CHUNK_BYTES: usize = 256 * 1024;
-/// With the chunks' size, this bounds what is under way to 16 MiB.
-const MAX_CHUNKS: usize = 64;
+
+/// What layers are read for.
+pub(super) struct Purpose {
+    /// What users are told is being done.
+    verb: &'static str,
+    /// What layers are hashed with whose diff_id is not known, if they are.
+    unknown: Option<Algorithm>,
+    /// With the chunks' size, this bounds what is under way.
+    max_chunks: usize,
+}
+
+impl Purpose {
+    /// To be written to disk, which takes its pauses: 16 MiB are read ahead.
+    pub(super) const UNPACK: Purpose = Purpose {
+        verb: "unpacking",
+        unknown: None,
+        max_chunks: 64,
+    };
+
+    /// To be looked at, which several layers may be at once: 2 MiB are read ahead of each.
+    pub(super) fn check(unknown: Option<Algorithm>) -> Purpose {
+        Purpose {
+            verb: "checking",
+            unknown,
+            max_chunks: 8,
+        }
+    }
+}
 
 /// Starts feeding `layers` and returns where they arrive. An error of `layers` itself ends the
-/// feed and is left in `failed`. Layers whose diff_id is not known are hashed with `unknown`, if
-/// that is given.
+/// feed and is left in `failed`.
 pub(super) fn start<'scope, 'env, 'a, I, E>(
     scope: &'scope Scope<'scope, 'env>,
     layers: I,
     failed: &'env Mutex<Option<E>>,
-    unknown: Option<Algorithm>,
+    purpose: Purpose,
     progress: &'env dyn Progress,
 ) -> Receiver<Piece>
 where
@@ -41,7 +66,7 @@ where
     let (work, hashing) = channel();
     scope.spawn(move || hash(&hashing));
     scope.spawn(move || {
-        let mut feed = Feed::new(pieces, work, unknown);
+        let mut feed = Feed::new(pieces, work, purpose);
         for layer in layers {
             let is_wanted = match layer {
                 Ok(layer) => feed.layer(layer, progress),
@@ -92,25 +117,25 @@ struct Feed {
     returned: Receiver<Vec<u8>>,
     home: Sender<Vec<u8>>,
     unmade: usize,
-    unknown: Option<Algorithm>,
+    purpose: Purpose,
 }
 
 impl Feed {
-    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>, unknown: Option<Algorithm>) -> Feed {
+    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>, purpose: Purpose) -> Feed {
         let (home, returned) = channel();
         Feed {
             pieces,
             hashing,
             returned,
             home,
-            unmade: MAX_CHUNKS,
-            unknown,
+            unmade: purpose.max_chunks,
+            purpose,
         }
     }
 
     /// Sends one layer; returns whether more are wanted.
     fn layer(&mut self, layer: Layer<'_>, progress: &dyn Progress) -> bool {
-        let label = format!("unpacking {}", layer.name);
+        let label = format!("{} {}", self.purpose.verb, layer.name);
         let task = progress.begin(&label, layer.size);
         if self.pieces.send(Piece::Begin(layer.name)).is_err() {
             return false;
@@ -131,7 +156,7 @@ impl Feed {
         // that is sent will tell.
         let algorithm = match &expected {
             Some(DiffId(digest)) => Some(digest.algorithm()),
-            None => self.unknown,
+            None => self.purpose.unknown,
         };
         if let Some(algorithm) = algorithm {
             let _ = self.hashing.send(HashWork::Begin(algorithm));

@@ -29,6 +29,7 @@ mod pack;
 mod plan;
 mod remove;
 mod size;
+mod survey;
 mod tar;
 mod walk;
 mod writers;
@@ -54,6 +55,7 @@ use crate::host::fs::FsError;
 use crate::oci::DiffId;
 use crate::progress::Progress;
 use apply::Applier;
+use feed::Purpose;
 use tar::Source;
 use writers::{Queue, Writers};
 
@@ -128,7 +130,7 @@ where
     let failed = Mutex::new(None);
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
-        let pieces = feed::start(scope, layers, &failed, None, progress);
+        let pieces = feed::start(scope, layers, &failed, Purpose::UNPACK, progress);
         let writers = Writers::start(scope, &queue);
         let applier = Applier::new(directory, writers, limits)
             .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;

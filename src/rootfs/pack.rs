@@ -24,7 +24,12 @@ const SMALL_FILE_BYTES: u64 = 128 * 1024;
 /// Source: the manual of `star`, "SCHILY.xattr"; GNU tar and Docker write the same.
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 
+/// What the names of members begin with, and the name of the first.
+const TOP: &[u8] = b"./";
+
 /// Writes everything in the directory `root` to `out` as a tar archive, in the order of names.
+/// These begin with `./`, as in the archives of udocker.py, so that who takes out one file by its
+/// name finds it.
 ///
 /// Hard links stay links, holes stay holes, and everything belongs to root that `attributes` give
 /// no other owner. Sockets are left out, and so is what other file systems hold that are mounted
@@ -53,7 +58,7 @@ pub fn pack_tree<W: Write>(root: &Path, attributes: &Attributes, out: W) -> Resu
     let attributes = packer.attributes_of(&found, Some(top.as_fd()));
     packer
         .writer
-        .member(b"./", TarKind::Directory, &attributes)
+        .member(TOP, TarKind::Directory, &attributes)
         .map_err(RootfsError::Output)?;
     match walk(top, &mut packer) {
         Ok(()) => packer.writer.finish().map_err(RootfsError::Output),
@@ -76,7 +81,7 @@ impl From<Failure> for Stop {
 struct Packer<'a, W> {
     writer: TarWriter<W>,
     known: &'a Attributes,
-    /// Paths of files with several names, by device and inode.
+    /// The first member of a file with several names, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
 }
 
@@ -85,14 +90,15 @@ impl<W: Write> Visitor for Packer<'_, W> {
 
     fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Stop> {
         let attributes = self.attributes_of(found, Some(directory));
-        let path = [found.path, b"/"].concat();
+        let name = [TOP, found.path, b"/"].concat();
         self.writer
-            .member(&path, TarKind::Directory, &attributes)
+            .member(&name, TarKind::Directory, &attributes)
             .map_err(Stop::Output)
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Stop> {
         let stat = &found.stat;
+        let name = [TOP, found.path].concat();
         let shown = self.known.shown(found);
         let attributes = attributes_of(shown, stat, None);
         if stat.st_nlink > 1 {
@@ -101,14 +107,14 @@ impl<W: Write> Visitor for Packer<'_, W> {
                 let link = TarKind::HardLink(first);
                 return self
                     .writer
-                    .member(found.path, link, &attributes)
+                    .member(&name, link, &attributes)
                     .map_err(Stop::Output);
             }
-            self.linked.insert(id, found.path.to_vec());
+            self.linked.insert(id, name.clone());
         }
         let target;
         let kind = match FileType::from_raw_mode(shown.mode) {
-            FileType::RegularFile => return self.file(found),
+            FileType::RegularFile => return self.file(found, &name),
             FileType::Symlink => {
                 target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())
                     .map_err(Failure::at("read link", found.path))?;
@@ -125,7 +131,7 @@ impl<W: Write> Visitor for Packer<'_, W> {
             _ => return Ok(()),
         };
         self.writer
-            .member(found.path, kind, &attributes)
+            .member(&name, kind, &attributes)
             .map_err(Stop::Output)
     }
 
@@ -139,7 +145,7 @@ impl<W: Write> Packer<'_, W> {
         attributes_of(self.known.shown(found), &found.stat, file)
     }
 
-    fn file(&mut self, found: &Found<'_>) -> Result<(), Stop> {
+    fn file(&mut self, found: &Found<'_>, name: &[u8]) -> Result<(), Stop> {
         let opened =
             open_to_read(found, OFlags::RDONLY).map_err(Failure::at("open", found.path))?;
         let mut file = File::from(opened);
@@ -156,7 +162,7 @@ impl<W: Write> Packer<'_, W> {
             };
             return self
                 .writer
-                .sparse_file(found.path, &attributes, size, &runs, run)
+                .sparse_file(name, &attributes, size, &runs, run)
                 .map_err(|error| stop(found, error));
         }
         if size <= SMALL_FILE_BYTES {
@@ -167,11 +173,11 @@ impl<W: Write> Packer<'_, W> {
                 .map_err(Failure::at("read", found.path))?;
             return self
                 .writer
-                .small_file(found.path, &attributes, &bytes)
+                .small_file(name, &attributes, &bytes)
                 .map_err(Stop::Output);
         }
         self.writer
-            .member(found.path, TarKind::File(size), &attributes)
+            .member(name, TarKind::File(size), &attributes)
             .map_err(Stop::Output)?;
         self.writer
             .content(&mut file, size)

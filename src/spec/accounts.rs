@@ -114,6 +114,7 @@ impl AccountFile {
             source: path.clone(),
             target: GuestPath::root().join(self.path),
             access: Access::ReadWrite,
+            tmpfs: None,
         };
         binds
             .preparations
@@ -124,7 +125,7 @@ impl AccountFile {
 }
 
 /// `<directory>/passwd-<16 hex digits of SHA-256>`.
-fn generated_path(directory: &HostPath, path: &str, text: &str) -> HostPath {
+pub(super) fn generated_path(directory: &HostPath, path: &str, text: &str) -> HostPath {
     let digest: String = Sha256::digest(text)
         .iter()
         .take(8)

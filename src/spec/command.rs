@@ -26,6 +26,11 @@ impl Argv {
         })
     }
 
+    /// A program and its arguments.
+    pub fn of(program: OsString, arguments: Vec<OsString>) -> Argv {
+        Argv { program, arguments }
+    }
+
     /// The first word.
     pub fn program(&self) -> &OsStr {
         &self.program

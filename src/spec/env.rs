@@ -11,6 +11,34 @@ use super::path::split_once;
 /// Searched when nobody sets `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// `PATH` inside, where the image sets none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchPaths {
+    /// That of root.
+    pub root: String,
+    /// That of others.
+    pub user: String,
+}
+
+impl Default for SearchPaths {
+    fn default() -> SearchPaths {
+        SearchPaths {
+            root: DEFAULT_PATH.to_string(),
+            user: DEFAULT_PATH.to_string(),
+        }
+    }
+}
+
+impl SearchPaths {
+    /// That of the user with this number.
+    pub(super) fn of(&self, uid: u32) -> &str {
+        match uid {
+            0 => &self.root,
+            _ => &self.user,
+        }
+    }
+}
+
 /// Names and values in the order in which they were first set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment(Vec<(OsString, OsString)>);
@@ -111,6 +139,8 @@ impl EnvWish {
 pub(super) struct Sources<'a> {
     pub(super) host: &'a Environment,
     pub(super) pass_host: bool,
+    /// The `PATH` of who runs.
+    pub(super) path: &'a str,
     pub(super) image: &'a [String],
     pub(super) home: &'a str,
     /// Describe the user and the container.
@@ -126,7 +156,7 @@ pub(super) fn plan_environment(sources: &Sources<'_>) -> Environment {
         .filter(|(name, _)| passes(name, sources.pass_host))
         .map(|(name, value)| (name.to_os_string(), value.to_os_string()))
         .collect();
-    environment.set("PATH", DEFAULT_PATH);
+    environment.set("PATH", sources.path);
     environment.set("HOME", sources.home);
     for text in sources.image {
         // An image may hold anything; what is no variable is left out.
@@ -213,6 +243,7 @@ mod tests {
         let planned = plan_environment(&Sources {
             host: &host,
             pass_host: false,
+            path: DEFAULT_PATH,
             image: &image.map(str::to_string),
             home: "/root",
             described: &[("USER", "root".to_string()), ("SHLVL", "0".to_string())],
@@ -246,6 +277,7 @@ mod tests {
         let planned = plan_environment(&Sources {
             host: &host,
             pass_host: true,
+            path: DEFAULT_PATH,
             image: &[],
             home: "/root",
             described: &[],

@@ -226,6 +226,7 @@ pub(super) mod tests {
             source: HostPath::new(source).unwrap(),
             target: GuestPath::new(target).unwrap(),
             access: Access::ReadWrite,
+            tmpfs: None,
         }
     }
 

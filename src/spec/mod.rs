@@ -5,13 +5,16 @@
 //! written before the start is listed in [`RunSpec::preparations`].
 
 mod accounts;
+mod apt;
 mod command;
 mod env;
 mod guest;
+mod isolation;
 mod mode;
 mod path;
 mod plan;
 mod port;
+mod tmpfs;
 mod user;
 mod volume;
 
@@ -19,14 +22,18 @@ use std::ffi::OsString;
 use std::fmt;
 
 pub use command::{Argv, CommandError, parse_entrypoint};
-pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment};
+pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment, SearchPaths};
 pub use guest::{FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
+pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
 pub use path::{GuestPath, HostPath, NotAbsolute};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
+pub use tmpfs::{Tmpfs, TmpfsError, TmpfsSize};
 pub use user::{Accounts, Identity, UserError, UserWish};
-pub use volume::{Access, Bind, DRI_DIRECTORIES, SYSTEM_DIRECTORIES, Volume, VolumeError};
+pub use volume::{
+    Access, Bind, DRI_DIRECTORIES, SHARED_MEMORY, SYSTEM_DIRECTORIES, Volume, VolumeError,
+};
 
 use crate::host::facts::{Caller, Machine};
 use crate::oci::ImageConfig;
@@ -46,6 +53,8 @@ pub struct RunRequest {
     pub accounts: Accounts,
     /// `--env-file` and then `-e`, in the order given.
     pub env: Vec<EnvWish>,
+    /// The configuration keys `root_path` and `user_path`.
+    pub search_paths: SearchPaths,
     /// `--hostenv`.
     pub pass_host_env: bool,
     /// `-v`.
@@ -72,6 +81,10 @@ pub struct RunRequest {
     pub cpus: Option<CpuList>,
     /// `--kernel`.
     pub kernel: Option<String>,
+    /// `--hostname`.
+    pub host_name: Option<HostName>,
+    /// `--init`, `--pid`.
+    pub processes: Processes,
 }
 
 /// What planning knows of the host.
@@ -129,6 +142,10 @@ pub struct RunSpec {
     pub binds: Vec<Bind>,
     /// Kernel release to show.
     pub kernel: Option<String>,
+    /// Name of the machine to show.
+    pub host_name: Option<HostName>,
+    /// Whose processes to show.
+    pub processes: Processes,
     /// Ports to map.
     pub ports: Vec<PortMapping>,
     /// Whether to map all other ports to free ones.
@@ -145,18 +162,12 @@ pub struct RunSpec {
 
 impl RunSpec {
     /// Whether it takes an engine that looks at every system call: another kernel release, mapped
-    /// ports, programs for another architecture. A read-only root is left to it as well.
+    /// ports, programs for another architecture.
     pub fn needs_tracer(&self) -> bool {
         self.kernel.is_some()
             || !self.ports.is_empty()
             || self.publish_all
             || self.emulator.is_some()
-            || self.root_access == Access::ReadOnly
-    }
-
-    /// Whether namespaces hold what is to be read-only; else it is PRoot's business.
-    pub fn enforces_read_only(&self) -> bool {
-        self.mode == ExecMode::R1 && !self.needs_tracer()
     }
 }
 

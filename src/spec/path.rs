@@ -29,6 +29,11 @@ impl HostPath {
         Ok(HostPath(path.components().collect()))
     }
 
+    /// `/`.
+    pub fn root() -> HostPath {
+        HostPath(PathBuf::from("/"))
+    }
+
     /// `/proc`.
     pub fn proc() -> HostPath {
         HostPath(PathBuf::from("/proc"))

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::accounts::plan_accounts;
+use super::apt::plan_apt;
 use super::command::{Lookup, compose};
 use super::env::{Sources, plan_environment};
 use super::guest::{FileType, GuestView, resolve_guest_path};
@@ -50,6 +51,7 @@ pub fn plan_run(
         view,
     )?;
     let mut user = plan_accounts(request, image, host, container, &mut binds, view)?;
+    plan_apt(user.identity, container, &mut binds, view)?;
     if request.bind_home {
         user.home = home.to_string();
     }
@@ -57,6 +59,7 @@ pub fn plan_run(
     let env = plan_environment(&Sources {
         host: &host.environment,
         pass_host: request.pass_host_env,
+        path: request.search_paths.of(user.uid),
         image: &image.env,
         home: if user.home.is_empty() {
             "/"
@@ -101,6 +104,8 @@ pub fn plan_run(
         identity: user.identity,
         binds: binds.binds,
         kernel: request.kernel.clone(),
+        host_name: request.host_name.clone(),
+        processes: request.processes,
         ports: request.ports.clone(),
         publish_all: request.publish_all,
         cpus: request.cpus.clone(),
@@ -346,6 +351,36 @@ mod tests {
             ..RunRequest::default()
         };
         assert_eq!(plan(&mapped, process).unwrap().warnings, []);
+    }
+
+    #[test]
+    fn apt_is_told_where_there_is_one_user_only() {
+        let target = "/etc/apt/apt.conf.d/zz-udocker";
+        for (mode, user, has_apt, is_told) in [
+            (ExecMode::R1, "root", true, true),
+            (ExecMode::R1, "1000", true, false),
+            (ExecMode::R1, "root", false, false),
+            (ExecMode::P1, "root", true, false),
+        ] {
+            let mut view = view();
+            if has_apt {
+                view = view.directory("/c/ROOT/etc/apt/apt.conf.d");
+            }
+            let request = RunRequest {
+                user: Some(UserWish::parse(user).unwrap()),
+                ..RunRequest::default()
+            };
+            let container = ContainerFacts {
+                mode,
+                ..container(ProcessConfig::default())
+            };
+            let spec = plan_run(&request, &host(), &container, &view).unwrap();
+            let bind = spec
+                .binds
+                .iter()
+                .find(|bind| bind.target.as_path() == Path::new(target));
+            assert_eq!(bind.is_some(), is_told, "{mode} {user} {has_apt}");
+        }
     }
 
     #[test]

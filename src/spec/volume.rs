@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::guest::{FileType, GuestView, LinkLoop, resolve_guest_path};
 use super::path::{GuestPath, HostPath, NotAbsolute};
+use super::tmpfs::Tmpfs;
 use super::{Preparation, Warning};
 
 /// Bound by default, each where the host has it.
@@ -22,6 +23,9 @@ pub const SYSTEM_DIRECTORIES: [&str; 6] = [
     "/etc/host.conf",
     "/lib/modules",
 ];
+
+/// Where programs share memory.
+pub const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Bound by `--dri`, each where the host has it.
 pub const DRI_DIRECTORIES: [&str; 4] = ["/usr/lib64/dri", "/lib64/dri", "/usr/lib/dri", "/lib/dri"];
@@ -45,6 +49,8 @@ pub struct Bind {
     pub target: GuestPath,
     /// How.
     pub access: Access,
+    /// What is to be there instead, where the engine can mount it; the source only stands in.
+    pub tmpfs: Option<Tmpfs>,
 }
 
 /// The value of `-v`.
@@ -56,6 +62,8 @@ pub struct Volume {
     pub target: GuestPath,
     /// How.
     pub access: Access,
+    /// What is to be there instead, where the engine can mount it; the source only stands in.
+    pub tmpfs: Option<Tmpfs>,
 }
 
 /// A volume that cannot be had.
@@ -135,6 +143,7 @@ impl Volume {
             source,
             target,
             access,
+            tmpfs: None,
         })
     }
 
@@ -314,6 +323,7 @@ impl BindPlan {
             source: volume.source,
             target: found.guest,
             access: volume.access,
+            tmpfs: volume.tmpfs,
         });
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Blobs: files named by the digest of their content.
 //!
-//! A blob on its way is `layers/.staging/<digest>`, locked by the process that fetches it, so
+//! A blob on its way is `layers/.staging/<digest>.<host>`, locked by the process that fetches it, so
 //! that a hundred pulls of one image download it once; a process that waited finds the blob done.
 //! What a killed process left there is resumed.
 //!
@@ -16,8 +16,12 @@ use rustix::io::retry_on_intr;
 
 use super::error::StoreError;
 use super::layout::Layout;
+use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
 use crate::oci::Digest;
+
+/// So many bytes are written between two requests to bring them to the disk.
+const WRITE_BACK_BYTES: u64 = 2 << 20;
 
 /// The blobs of a repository.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +62,8 @@ impl<'a> Blobs<'a> {
     pub fn stage(&self, digest: &Digest) -> Result<Staging, StoreError> {
         let staging = self.layout.blob_staging();
         fs::create_dir_all(&staging)?;
-        let path = staging.join(digest.to_string());
+        // Another host may not see the lock, so it writes to another file.
+        let path = staging.join(format!("{digest}.{}", host_name()));
         loop {
             if self.contains(digest) {
                 return Ok(Staging::Present);
@@ -100,6 +105,8 @@ pub struct StagedBlob {
     path: PathBuf,
     target: PathBuf,
     len: u64,
+    /// The bytes before this are on their way to the disk.
+    written_back: u64,
 }
 
 impl StagedBlob {
@@ -119,6 +126,7 @@ impl StagedBlob {
             path,
             target: layout.blob(digest),
             len,
+            written_back: len,
         })
     }
 
@@ -153,6 +161,7 @@ impl StagedBlob {
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.len = 0;
+        self.written_back = 0;
         Ok(())
     }
 
@@ -182,6 +191,11 @@ impl Write for StagedBlob {
             return Err(error);
         }
         self.len += bytes.len() as u64;
+        let pending = self.len - self.written_back;
+        if pending >= WRITE_BACK_BYTES {
+            fs::begin_write_back(&self.file, self.written_back, pending);
+            self.written_back = self.len;
+        }
         Ok(bytes.len())
     }
 

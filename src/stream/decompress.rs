@@ -49,7 +49,7 @@ pub fn decompress<'a>(
     let compression = Compression::sniff(source.peek(HEAD_BYTES)?);
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::None => Box::new(source),
-        Compression::Gzip => Box::new(GzipReader::new(source)),
+        Compression::Gzip => Box::new(GzipReader::new(source)?),
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(source)?),
     };
     Ok((compression, reader))
@@ -168,7 +168,7 @@ mod tests {
                 zstd(&[7; 5000])[..12].to_vec(),
                 io::ErrorKind::UnexpectedEof,
             ),
-            ("wrong checksum", flipped, io::ErrorKind::InvalidInput),
+            ("wrong checksum", flipped, io::ErrorKind::InvalidData),
             (
                 "second member truncated",
                 [gzip(b"one"), gzip(b"two")[..12].to_vec()].concat(),

@@ -8,5 +8,5 @@ mod peek;
 mod tar_writer;
 
 pub use decompress::{Compression, decompress};
-pub use hashing::{HashingReader, copy_hashed};
+pub use hashing::{BackgroundHasher, HashingReader, copy_hashed};
 pub use tar_writer::{DeviceNumber, Run, TarAttributes, TarKind, TarWriter};

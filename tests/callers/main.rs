@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod desktop;
 mod place;
 mod scripts;
 mod workflows;

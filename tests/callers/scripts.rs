@@ -140,6 +140,30 @@ fn scar() {
     assert_eq!(ran.stdout, "text from script.sh\n", "{ran:#?}");
 }
 
+/// SCAR with an image that comes with the function, saved by Docker.
+#[test]
+fn scar_with_an_image_file() {
+    let Some(place) = Place::new() else { return };
+    let ran = place
+        .bash(
+            r#"
+            skopeo --insecure-policy copy --quiet --src-tls-verify=false \
+                "docker://${UDOCKER_REGISTRY#http://}/lab/busybox:1" \
+                docker-archive:image.tar:lab/function:latest
+            export UDOCKER_DIR=$TMPDIR/udocker UDOCKER_EXEC="udocker --quiet"
+            name=$($UDOCKER_EXEC load -i image.tar)
+            echo "$name"
+            $UDOCKER_EXEC images | grep -c "^$name "
+            $UDOCKER_EXEC create --name=udocker_container "$name" >/dev/null
+            $UDOCKER_EXEC setup --execmode=F1 udocker_container
+            $UDOCKER_EXEC ps | grep -c udocker_container
+            $UDOCKER_EXEC run -v /dev -v /proc -v /etc/hosts --nosysdirs udocker_container echo done"#,
+        )
+        .succeeds();
+    assert_eq!(ran.stdout, "lab/function:latest\n1\n1\ndone\n", "{ran:#?}");
+    assert_eq!(ran.stderr, "");
+}
+
 /// The custom executor for GitLab runners.
 #[test]
 fn gitlab_custom_executor() {

@@ -1,5 +1,7 @@
 //! Workflow engines themselves, where they are installed; `scripts/test.sh` does it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::place::Place;
@@ -29,7 +31,7 @@ fn cwltool(place: &Place, description: &str, options: &str, inputs: &str) -> Opt
     place.sandbox.write("tool.cwl", description);
     Some(place.bash(&format!(
         "export PATH={}:$PATH\n\
-         cwltool --quiet --udocker --outdir out {options} tool.cwl {inputs}",
+         cwltool --udocker --outdir out {options} tool.cwl {inputs}",
         programs.display()
     )))
 }
@@ -40,6 +42,65 @@ class: CommandLineTool
 requirements:
   DockerRequirement: {dockerPull: 'lab/busybox:1'}
 ";
+
+const SCATTER: &str = "
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {words: 'string[]'}
+outputs:
+  files: {type: 'File[]', outputSource: step/file}
+steps:
+  step:
+    scatter: word
+    in: {word: words}
+    out: [file]
+    run:
+      class: CommandLineTool
+      requirements: {DockerRequirement: {dockerPull: 'lab/busybox:1'}}
+      baseCommand: echo
+      inputs: {word: {type: string, inputBinding: {position: 1}}}
+      stdout: word.txt
+      outputs: {file: {type: stdout}}
+";
+
+/// Inputs for [`SCATTER`]: `w0`, `w1` and so on.
+fn words(count: usize) -> String {
+    (0..count).map(|n| format!(" --words w{n}")).collect()
+}
+
+/// A tool whose status is 7, and what is success to it.
+fn ends_with_7(success: u32) -> String {
+    format!(
+        "{TOOL}
+baseCommand: [sh, -c, 'exit 7']
+successCodes: [{success}]
+inputs: []
+outputs: []
+"
+    )
+}
+
+/// A tool with a limit of three seconds whose processes sleep for `seconds`.
+fn endless(seconds: u32) -> String {
+    let tool = TOOL.replace(
+        "requirements:\n",
+        "requirements:\n  ToolTimeLimit: {timelimit: 3}\n",
+    );
+    format!(
+        "{tool}
+baseCommand: [sh, -c, 'sleep {seconds} & sleep {seconds}']
+inputs: []
+outputs: []
+"
+    )
+}
+
+/// Asserts that no process of [`endless`] is there any more.
+fn nothing_sleeps(place: &Place, seconds: u32) {
+    let script = format!("sleep 1; pgrep -cfx 'sleep {seconds}' || true");
+    place.bash(&script).succeeds().prints("0");
+}
 
 #[test]
 fn cwltool_runs_a_tool_on_a_file_with_an_odd_name() {
@@ -62,7 +123,7 @@ outputs:
     };
     let ran = ran.succeeds();
     assert!(ran.stdout.contains("\"class\": \"File\""), "{ran:#?}");
-    let result = std::fs::read_to_string(place.sandbox.path("out/result")).unwrap();
+    let result = fs::read_to_string(place.sandbox.path("out/result")).unwrap();
     let lines: Vec<&str> = result.lines().collect();
     assert_eq!(lines[0], "content");
     // The working directory is the home as well, and nothing but the program's output is there.
@@ -73,28 +134,81 @@ outputs:
 #[test]
 fn cwltool_scatters_over_a_cold_store() {
     let Some(place) = Place::new() else { return };
-    let description = "
+    let Some(ran) = cwltool(&place, SCATTER, "--parallel", &words(10)) else {
+        return;
+    };
+    let _ = ran.succeeds();
+    place
+        .bash("cat out/* | sort | tr '\\n' ' '; udocker ps | wc -l")
+        .succeeds()
+        .prints("w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 1");
+}
+
+/// What cwltool hands on besides: a digest, memory to share, graphics cards, which it counts by
+/// `nvidia-smi`, and inputs that their owner may not write.
+#[test]
+fn cwltool_asks_for_a_digest_and_devices_and_keeps_inputs_safe() {
+    let Some(place) = Place::new() else { return };
+    let digest = place
+        .bash(
+            "skopeo inspect --tls-verify=false --format '{{.Digest}}' \
+             \"docker://${UDOCKER_REGISTRY#http://}/lab/busybox:1\"",
+        )
+        .succeeds();
+    let description = format!(
+        "
 cwlVersion: v1.2
-class: Workflow
-requirements: {ScatterFeatureRequirement: {}}
-inputs: {words: 'string[]'}
+class: CommandLineTool
+$namespaces: {{cwltool: 'http://commonwl.org/cwltool#'}}
+requirements:
+  DockerRequirement: {{dockerPull: 'lab/busybox@{}'}}
+  cwltool:ShmSize: {{shmSize: 64m}}
+  cwltool:CUDARequirement:
+    {{cudaVersionMin: '1.0', cudaComputeCapability: '3.0', cudaDeviceCountMin: 1}}
+baseCommand: [sh, -c]
+arguments: ['cat \"$0\"; (echo more >> \"$0\") 2>/dev/null || echo unchanged']
+inputs:
+  file: {{type: File, inputBinding: {{position: 1}}}}
+stdout: result
 outputs:
-  files: {type: 'File[]', outputSource: step/file}
-steps:
-  step:
-    scatter: word
-    in: {word: words}
-    out: [file]
-    run:
-      class: CommandLineTool
-      requirements: {DockerRequirement: {dockerPull: 'lab/busybox:1'}}
-      baseCommand: echo
-      inputs: {word: {type: string, inputBinding: {position: 1}}}
-      stdout: word.txt
-      outputs: {file: {type: stdout}}
-";
-    let words: String = (0..10).map(|n| format!(" --words w{n}")).collect();
-    let Some(ran) = cwltool(&place, description, "--parallel", &words) else {
+  result: {{type: stdout}}
+",
+        digest.text()
+    );
+    let smi = "#!/bin/sh\necho '<log><cuda_version>12.0</cuda_version>\
+        <attached_gpus>1</attached_gpus></log>'\n";
+    let smi = place.sandbox.write("bin/nvidia-smi", smi);
+    fs::set_permissions(smi, fs::Permissions::from_mode(0o755)).unwrap();
+    let input = place.sandbox.write("input.txt", "content\n");
+    fs::set_permissions(&input, fs::Permissions::from_mode(0o444)).unwrap();
+    let Some(ran) = cwltool(&place, &description, "--enable-ext", "--file input.txt") else {
+        return;
+    };
+    let ran = ran.succeeds();
+    for option in ["--shm-size=64m", "--gpus=1"] {
+        assert!(ran.stderr.contains(option), "{option}: {ran:#?}");
+    }
+    let result = fs::read_to_string(place.sandbox.path("out/result")).unwrap();
+    assert_eq!(result, "content\nunchanged\n");
+    assert_eq!(fs::read_to_string(input).unwrap(), "content\n");
+}
+
+/// toil-cwl-runner with the code of cwltool, each step in processes of its own.
+fn toil(place: &Place, description: &str, inputs: &str) -> Option<Ran> {
+    let programs = engines("toil-cwl-runner")?;
+    place.sandbox.write("tool.cwl", description);
+    Some(place.bash(&format!(
+        "export PATH={}:$PATH; rm -rf jobs\n\
+         toil-cwl-runner --user-space-docker-cmd udocker --jobStore \"$PWD/jobs\" --outdir out \
+            --logError --disableProgress --retryCount 0 tool.cwl {inputs}",
+        programs.display()
+    )))
+}
+
+#[test]
+fn toil_scatters_over_a_cold_store() {
+    let Some(place) = Place::new() else { return };
+    let Some(ran) = toil(&place, SCATTER, &words(10)) else {
         return;
     };
     let _ = ran.succeeds();
@@ -105,36 +219,29 @@ steps:
 }
 
 #[test]
-fn cwltool_sees_exit_codes_and_ends_what_takes_too_long() {
+fn toil_sees_exit_codes_and_ends_what_takes_too_long() {
     let Some(place) = Place::new() else { return };
-    let codes = format!(
-        "{TOOL}
-baseCommand: [sh, -c, 'exit 7']
-successCodes: [7]
-inputs: []
-outputs: []
-"
-    );
-    let Some(ran) = cwltool(&place, &codes, "", "") else {
+    let Some(ran) = toil(&place, &ends_with_7(0), "") else {
         return;
     };
-    let _ = ran.succeeds();
-    let strict = codes.replace("successCodes: [7]\n", "");
-    let _ = cwltool(&place, &strict, "", "").unwrap().exits_with(1);
-    let endless = format!(
-        "{}
-baseCommand: [sh, -c, 'sleep 4321 & sleep 4321']
-inputs: []
-outputs: []
-",
-        TOOL.replace(
-            "requirements:\n",
-            "requirements:\n  ToolTimeLimit: {timelimit: 3}\n"
-        )
-    );
-    let _ = cwltool(&place, &endless, "", "").unwrap().exits_with(1);
-    let left = place.bash("sleep 1; pgrep -cf 'sleep 432[1]' || true");
-    left.succeeds().prints("0");
+    let _ = ran.exits_with(1);
+    let _ = toil(&place, &ends_with_7(7), "").unwrap().succeeds();
+    let _ = toil(&place, &endless(5432), "").unwrap().exits_with(1);
+    nothing_sleeps(&place, 5432);
+}
+
+#[test]
+fn cwltool_sees_exit_codes_and_ends_what_takes_too_long() {
+    let Some(place) = Place::new() else { return };
+    let Some(ran) = cwltool(&place, &ends_with_7(0), "", "") else {
+        return;
+    };
+    let _ = ran.exits_with(1);
+    let _ = cwltool(&place, &ends_with_7(7), "", "").unwrap().succeeds();
+    let _ = cwltool(&place, &endless(4321), "", "")
+        .unwrap()
+        .exits_with(1);
+    nothing_sleeps(&place, 4321);
 }
 
 /// An image whose shell answers to the name that miniwdl calls.
@@ -194,4 +301,32 @@ task count {
         ran.stderr.contains("exit_status: 7") || ran.stderr.contains("exit status 7"),
         "{ran:#?}"
     );
+}
+
+/// It stops a task by ending udocker, and waits for it.
+#[test]
+fn miniwdl_leaves_nothing_when_it_is_ended() {
+    let Some(programs) = engines("miniwdl") else {
+        return;
+    };
+    let Some(place) = Place::new() else { return };
+    push_bash(&place);
+    place.sandbox.write(
+        "slow.wdl",
+        r#"version 1.0
+task slow {
+    command <<< sleep 6543 & sleep 6543 >>>
+    runtime { docker: "lab/bash:1" }
+}
+"#,
+    );
+    let script = format!(
+        "export PATH={}:$PATH MINIWDL__SCHEDULER__CONTAINER_BACKEND=udocker\n\
+         miniwdl run slow.wdl --dir runs --no-color >log 2>&1 & engine=$!\n\
+         until pgrep -fx 'sleep 6543' >/dev/null; do kill -0 $engine; sleep 0.1; done\n\
+         kill -TERM $engine; ! wait $engine",
+        programs.display()
+    );
+    place.bash(&script).succeeds();
+    nothing_sleeps(&place, 6543);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::archives::{file_in_container, file_in_image, layer, root_of, two_layers};
+use crate::archives::{file_in_container, file_in_image, layer, root_of, tool, two_layers};
 use crate::export::zoo;
 use crate::support::sandbox::Sandbox;
 use crate::support::udocker_py::UdockerPy;
@@ -217,4 +217,38 @@ fn exported_and_cloned_containers_go_both_ways() {
             .count()
             >= 9
     );
+}
+
+/// Scripts take single files out of archives by their names.
+#[test]
+fn exported_files_have_the_names_that_udocker_py_gives_them() {
+    let Some(python) = UdockerPy::find() else {
+        return;
+    };
+    let sandbox = with_image();
+    sandbox
+        .udocker(["create", "--name=one", "lab/a:v1"])
+        .run()
+        .succeeds();
+    let names = |archive: &str| {
+        let file = sandbox.path(archive);
+        let listing = tool("tar", &["-tf", file.to_str().unwrap()]);
+        let mut names: Vec<String> = listing.lines().map(str::to_string).collect();
+        names.sort();
+        names
+    };
+    for form in [&[][..], &["--clone"]] {
+        let arguments = |archive| {
+            let target = ["-o", archive, "one"];
+            ["export"]
+                .iter()
+                .chain(form)
+                .chain(&target)
+                .copied()
+                .collect::<Vec<&str>>()
+        };
+        sandbox.udocker(arguments("ours.tar")).run().succeeds();
+        python.run(&sandbox, &arguments("theirs.tar")).succeeds();
+        assert_eq!(names("ours.tar"), names("theirs.tar"), "{form:?}");
+    }
 }

@@ -90,6 +90,43 @@ fn skopeo_reads_what_is_saved() {
     }
 }
 
+/// Podman keeps what it loads below the sandbox, with the driver that needs no rights.
+#[test]
+fn podman_loads_what_is_saved() {
+    if !has_tools(&["podman"]) {
+        return;
+    }
+    let sandbox = with_image(&two_layers(), "lab/a:1");
+    sandbox
+        .udocker(["save", "-o", "saved.tar", "lab/a:1"])
+        .run()
+        .succeeds();
+    let podman = |command: &str| {
+        let line = format!(
+            "podman --root=\"$PWD/pods\" --runroot=\"$PWD/run\" --storage-driver=vfs {command}"
+        );
+        let ran = sandbox
+            .udocker([""; 0])
+            .through(&["sh", "-ec", &line])
+            .run();
+        ran.succeeds().stdout
+    };
+    podman("load -i saved.tar");
+    let inspected = podman("image inspect --format '{{len .RootFS.Layers}}' localhost/lab/a:1");
+    assert_eq!(inspected, "2\n");
+    // And back: what podman saves is loaded.
+    podman("save -o podman.tar localhost/lab/a:1");
+    let other = Sandbox::new();
+    other
+        .udocker(["load", "-i", sandbox.path("podman.tar").to_str().unwrap()])
+        .run()
+        .succeeds();
+    assert_eq!(
+        file_in_image(&other, "localhost/lab/a:1", "etc/top"),
+        "from above"
+    );
+}
+
 #[test]
 fn old_images_are_saved_with_the_digests_that_loading_compares() {
     if !has_tools(&["skopeo"]) {

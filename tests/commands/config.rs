@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::container;
+use crate::support::requirement::cannot;
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// The line of `showconf` for `key`.
@@ -138,6 +140,58 @@ fn an_unknown_key_is_warned_of_once() {
     );
     let ran = sandbox.udocker(["-q", "images"]).run().succeeds();
     assert_eq!(ran.stderr, "");
+}
+
+/// A file of the whole system, where the test's user can have one: in a namespace of its own.
+#[test]
+fn the_file_of_the_system_counts_unless_it_is_switched_off() {
+    let sandbox = Sandbox::new();
+    let script = "mount -t tmpfs tmpfs /etc && printf '[DEFAULT]\ntimeout = 77\n' > /etc/udocker.conf \
+                  && exec \"$@\"";
+    let wrapper = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ];
+    let show = |value: Option<&str>| {
+        let invocation = sandbox.udocker(["--allow-root", "showconf"]);
+        let invocation = match value {
+            Some(value) => invocation.env("UDOCKER_NOSYSCONF", value),
+            None => invocation,
+        };
+        invocation.through(&wrapper).run()
+    };
+    let ran = show(None);
+    if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
+        return cannot(&format!("no user namespaces here: {}", ran.stderr));
+    }
+    let ran = ran.succeeds();
+    assert_eq!(line(&ran, "timeout"), "timeout = 77  # /etc/udocker.conf:2");
+    for value in ["1", "no matter what"] {
+        let ran = show(Some(value)).succeeds();
+        assert_eq!(line(&ran, "timeout"), "timeout = 12  # default");
+    }
+}
+
+#[test]
+fn search_paths_are_those_of_who_runs() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let text = "[DEFAULT]\nroot_path = /bin:/of-root\nuser_path = /bin:/of-user\n";
+    sandbox.write("home/.udocker/udocker.conf", text);
+    for (user, path) in [
+        ("--user=root", "/bin:/of-root"),
+        ("--user=me", "/bin:/of-user"),
+    ] {
+        let options = ["-q", "run", "--nometa", user, "one"];
+        let arguments = options.iter().chain(&["sh", "-c", "echo $PATH"]);
+        sandbox.udocker(arguments).run().succeeds().prints(path);
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn what_changes_nothing_is_accepted_with_one_line() {
         "--network=bridge",
         "--ipc=private",
         "--pid=container:x",
+        "--pid=private",
         "--privileged",
         "--cap-add=SYS_ADMIN",
         "--ulimit=nofile=9:9",
@@ -151,6 +152,36 @@ fn a_read_only_container_can_be_written_where_something_is_mounted() {
     assert!(!directory.join("ROOT/x").exists());
     run(&sandbox, &[], "touch /x").succeeds();
     assert!(directory.join("ROOT/x").exists());
+}
+
+#[test]
+fn in_namespaces_a_container_may_have_its_own() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let options = [
+        "--hostname=box",
+        "--pid=private",
+        "--shm-size=1m",
+        "--tmpfs=/scratch:size=1m",
+        "--init",
+    ];
+    let script = "cat /proc/sys/kernel/hostname; set -- /proc/[0-9]*; echo $#; \
+                  while read -r d p t o r; do case $p in /dev/shm | /scratch) echo $p ${o##*,size=};; esac; done </proc/mounts";
+    let arguments = ["run", "--nobanner"].iter().chain(&options);
+    let ran = sandbox
+        .udocker(arguments.chain(&["one", "sh", "-c", script]))
+        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "R1")
+        .run()
+        .succeeds();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[..2], ["box", "2"], "{ran:#?}");
+    for place in ["/dev/shm 1024k", "/scratch 1024k"] {
+        assert!(
+            lines[2..].iter().any(|line| line.starts_with(place)),
+            "{ran:#?}"
+        );
+    }
+    assert_eq!(ran.stderr, "");
 }
 
 #[test]

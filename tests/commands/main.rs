@@ -15,6 +15,8 @@ mod attributes;
 mod config;
 mod container;
 mod docker;
+mod doctor;
+mod id_ranges;
 mod login;
 mod manifest;
 mod search;

@@ -20,6 +20,7 @@ fn pages_are_as_written_down() {
     };
     is_page(&[], "udocker");
     is_page(&["help"], "udocker");
+    is_page(&["help", "--help"], "udocker");
     for command in commands() {
         is_page(&["help", command.get_name()], command.get_name());
     }

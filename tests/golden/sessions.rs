@@ -98,6 +98,7 @@ fn mistakes_in_names() {
             "rmi lab/tool:1",
             "rmi absent:1",
             "inspect absent",
+            "--repo=/absent images",
             "name work second",
             "name work a/b",
             "rmname absent",

@@ -7,8 +7,14 @@
     reason = "a test binary has no readers of its documentation, may panic anywhere, and its harness catches what it prints"
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ids;
+mod isolation;
 mod lifetime;
 mod namespace;
+mod nested;
 mod sandbox;
 mod sight;
 mod status;

@@ -13,22 +13,22 @@ use udocker::engine::{self, EngineOptions, HostView};
 use udocker::host::facts::{Caller, Machine};
 use udocker::oci::ImageConfig;
 use udocker::spec::{
-    self, Accounts, ContainerFacts, EnvWish, Environment, ExecMode, HostFacts, HostPath,
-    RunRequest, UserWish, Volume,
+    self, Access, Accounts, ContainerFacts, EnvWish, Environment, ExecMode, GuestPath, HostFacts,
+    HostPath, Processes, RunRequest, Tmpfs, UserWish, Volume,
 };
 
 const BUSYBOX: &str = "/bin/busybox";
-const APPLETS: [&str; 27] = [
+const APPLETS: [&str; 29] = [
     "sh", "true", "sleep", "cat", "echo", "id", "ls", "wc", "kill", "env", "pwd", "touch", "dd",
     "readlink", "test", "head", "ln", "uname", "grep", "stat", "mv", "mount", "chown", "rm",
-    "mknod", "mkdir", "chroot",
+    "mknod", "mkdir", "chroot", "hostname", "su",
 ];
 
 /// Between words that may have several lines.
 const SEPARATOR: &str = "\u{1f}";
 
 /// The modes that there are engines for. What does not speak of a mode holds in each.
-pub(crate) const MODES: [&str; 3] = ["P1", "P2", "R1"];
+pub(crate) const MODES: [&str; 5] = ["P1", "P2", "R1", "R2", "R3"];
 
 pub(crate) struct Sandbox {
     directory: TempDir,
@@ -61,6 +61,10 @@ impl Sandbox {
         .unwrap();
         fs::write(root.join("etc/group"), "root:x:0:\n").unwrap();
         Sandbox { directory, mode }
+    }
+
+    pub(crate) fn mode(&self) -> &'static str {
+        self.mode
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -169,6 +173,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         tmp_dir: std::env::temp_dir(),
         other_proot: None,
         no_seccomp: false,
+        id_ranges: false,
     };
     let mut request = RunRequest {
         arguments: words
@@ -189,6 +194,29 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
             "volume" => request
                 .volumes
                 .push(Volume::parse(value.as_ref()).map_err(|e| (125, e.to_string()))?),
+            "device" => request
+                .devices
+                .push(Volume::parse_device(value.as_ref()).map_err(|e| (125, e.to_string()))?),
+            "tmpfs" => {
+                let (target, options) = value.split_once(':').unwrap_or((value, ""));
+                let stand_in = directory.join(target.replace('/', "-"));
+                fs::create_dir_all(&stand_in).unwrap();
+                request.volumes.push(Volume {
+                    source: path(&stand_in),
+                    target: GuestPath::new(target).unwrap(),
+                    access: Access::ReadWrite,
+                    tmpfs: Some(Tmpfs::parse(options).unwrap()),
+                });
+            }
+            "read-only" => request.root_access = Access::ReadOnly,
+            "hostname" => request.host_name = Some(value.parse().unwrap()),
+            "processes" => {
+                request.processes = match value {
+                    "own" => Processes::Own,
+                    _ => Processes::Reaped,
+                }
+            }
+            "no-system-directories" => request.no_system_directories = true,
             "env" => request.env.push(EnvWish::parse(value.as_ref()).unwrap()),
             "workdir" => request.workdir = Some(value.into()),
             "image-workdir" => container.image.process.working_dir = value.to_string(),
@@ -201,6 +229,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
                     _ => Accounts::Completed,
                 }
             }
+            "id-ranges" => engine_options.id_ranges = true,
             "bin" => engine_options.bin_dir = PathBuf::from(value),
             "proot" => engine_options.other_proot = Some(PathBuf::from(value)),
             _ => panic!("unknown option {key}"),

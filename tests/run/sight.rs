@@ -205,7 +205,9 @@ fn the_engine_starts_from_wherever_it_can() {
         for script in ["exit 9", "sh -c 'exit 9'"] {
             assert_eq!(sandbox.status(&[&bin], script), Some(9));
         }
-        assert!(!sandbox.host("fallback").exists());
+        // Memory will do, unless PRoot has to be shown in namespaces.
+        let is_nested = ["R2", "R3"].contains(&sandbox.mode());
+        assert_eq!(sandbox.host("fallback").exists(), is_nested);
         assert!(!sandbox.host("bin").exists());
     }
 }

@@ -36,5 +36,7 @@ status 'chroot and back' 0 guest -0 probe chroots /jail
 status 'chroot needs root' 1 guest -i 1234:1234 busybox chroot /jail /bin/sh
 status 'a read-only bind in a chroot' 0 guest -0 --bind-ro "$work/shared" /jail/sub busybox chroot /jail /bin/sh -c 'cd /sub && ! echo x >new && echo x >/new'
 status 'a device' 0 guest -0 sh -c 'cd /tmp && busybox mknod -m 622 device c 1 3 && [ -e device ] && busybox chmod 600 device && ! busybox mknod device c 1 3 && rm device'
+status 'an owner whom the user namespace does not map' 0 unshare --user --map-root-user "$engine/proot" -r "$root" -b /proc -b /dev -w / -0 sh -c 'cd /tmp && echo x >f &&
+    busybox chown 33:5 f && busybox chown -h 33:5 f && ! busybox chown 33 none 2>/dev/null'
 status 'changing the real user only' 0 guest -0 probe owner
 rm -r "$root/jail"

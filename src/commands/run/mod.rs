@@ -74,7 +74,9 @@ pub struct Args {
 
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let mut request = args.wishes.request().map_err(CommandError::at_start)?;
+    let search_paths = context.settings.search_paths.clone();
+    let request = args.wishes.request(search_paths);
+    let mut request = request.map_err(CommandError::at_start)?;
     let docker = args.docker.apply(&mut request, context);
     // What it holds is there until the run is over.
     let _scratch = docker.map_err(CommandError::at_start)?;
@@ -164,7 +166,11 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
         context.printer.warning(warning);
     }
     for shortcoming in engine::shortcomings(spec, &options) {
-        context.printer.warning(shortcoming);
+        if shortcoming.is_dangerous() {
+            context.printer.warning(shortcoming);
+        } else {
+            context.printer.info(shortcoming);
+        }
     }
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();
@@ -174,19 +180,20 @@ fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> 
     let outcome = engine::run(spec, &options).map_err(|error| {
         let failure = CommandError::start(error.exit_status(), &error);
         match error {
-            EngineError::Unavailable(reason) => failure.with_hint(reason.cause.remedy()),
+            EngineError::Unavailable { reason, .. } => failure.with_hint(reason.cause.remedy()),
             _ => failure,
         }
     })?;
     Ok(outcome.exit_status())
 }
 
-fn engine_options(context: &Context) -> EngineOptions {
+/// How engines are started.
+pub(super) fn engine_options(context: &Context) -> EngineOptions {
     use crate::config::env_vars::{PROOT_NO_SECCOMP, PROOT_TMP_DIR, XDG_RUNTIME_DIR};
     let environment = &context.environment;
     let paths = &context.settings.paths;
     EngineOptions {
-        bin_dir: paths.bin.clone(),
+        bin_dir: paths.layout.bin.clone(),
         fallback_dirs: environment
             .path(XDG_RUNTIME_DIR)
             .into_iter()
@@ -197,6 +204,7 @@ fn engine_options(context: &Context) -> EngineOptions {
             .unwrap_or_else(|| paths.tmp.clone()),
         other_proot: context.settings.proot_executable.clone(),
         no_seccomp: context.settings.no_seccomp || environment.get(PROOT_NO_SECCOMP).is_some(),
+        id_ranges: context.settings.id_ranges,
     }
 }
 
@@ -286,7 +294,7 @@ pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandEr
             container.id
         ))
         .with_hint(format!(
-            "undo that with `setup --execmode=P1 {}` of udocker.py",
+            "undo that with `udocker.py setup --force --execmode=P1 {}`",
             container.id
         ))),
     }
@@ -309,10 +317,9 @@ pub(super) fn available(choice: ModeChoice, context: &Context) -> ExecMode {
         ModeChoice::Mode(mode) => mode,
     };
     let nearest = match mode {
-        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 => return mode,
+        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 | ExecMode::R2 | ExecMode::R3 => return mode,
         ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
-        ExecMode::R3 => ExecMode::P2,
-        ExecMode::R2 | ExecMode::S1 => ExecMode::P1,
+        ExecMode::S1 => ExecMode::P1,
     };
     context.printer.warning(format_args!(
         "execution mode {mode} is not available, {nearest} is used instead"

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::commands::CommandError;
 use crate::host::fs::read_limited;
 use crate::spec::{
-    Access, Accounts, EnvWish, RunRequest, UserWish, Volume, VolumeError, parse_entrypoint,
+    Accounts, EnvWish, RunRequest, SearchPaths, UserWish, Volume, VolumeError, parse_entrypoint,
 };
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
@@ -93,7 +93,7 @@ impl WishArgs {
     ///
     /// # Errors
     /// One of them makes no sense, or a file of variables cannot be read.
-    pub(super) fn request(&self) -> Result<RunRequest, CommandError> {
+    pub(super) fn request(&self, search_paths: SearchPaths) -> Result<RunRequest, CommandError> {
         type Parse = fn(&OsStr) -> Result<Volume, VolumeError>;
         let parse_all = |texts: &[OsString], parse: Parse| {
             let parsed = texts.iter().map(|text| parse(text));
@@ -102,7 +102,6 @@ impl WishArgs {
                 .map_err(CommandError::failed)
         };
         Ok(RunRequest {
-            arguments: Vec::new(),
             entrypoint: self.entrypoint.as_deref().map(parse_entrypoint),
             workdir: self.workdir.clone(),
             user: self
@@ -117,9 +116,9 @@ impl WishArgs {
                 (false, false) => Accounts::Completed,
             },
             env: self.env_wishes()?,
+            search_paths,
             pass_host_env: self.hostenv,
             volumes: parse_all(&self.volumes, Volume::parse)?,
-            root_access: Access::ReadWrite,
             devices: parse_all(&self.devices, Volume::parse_device)?,
             leave_out: self.novol.clone(),
             no_system_directories: self.nosysdirs,
@@ -140,6 +139,7 @@ impl WishArgs {
                 .transpose()
                 .map_err(CommandError::failed)?,
             kernel: self.kernel.clone(),
+            ..RunRequest::default()
         })
     }
 

@@ -17,7 +17,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
-use super::ids::IdMap;
+use super::ids::SingleId;
 
 /// A filter, ready to be installed.
 #[derive(PartialEq, Eq)]
@@ -35,8 +35,8 @@ const UNCHANGED: u32 = u32::MAX;
 impl Filter {
     /// The filter for a root that has one id only; `None` for everybody else, and on machines for
     /// which no filter can be built.
-    pub(super) fn for_root(ids: IdMap) -> Option<Filter> {
-        let (0, gid) = ids.inside() else {
+    pub(super) fn for_root(id: SingleId) -> Option<Filter> {
+        let (0, gid) = id.inside() else {
             return None;
         };
         build(gid).map(Filter)

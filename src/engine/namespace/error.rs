@@ -26,15 +26,17 @@ pub struct Unavailable {
 impl Unavailable {
     /// Looks for the cause of a failure.
     pub(super) fn because_of(error: NamespaceError) -> Unavailable {
-        let setting = |name: &str| {
-            let path = format!("/proc/sys/{}", name.replace('.', "/"));
-            fs::read_to_string(path).ok()?.trim().parse().ok()
-        };
         Unavailable {
-            cause: Cause::find(&error.source, &setting),
+            cause: Cause::find(&error.source, &read_setting),
             error,
         }
     }
+}
+
+/// The value of a kernel setting, by its name for `sysctl`.
+fn read_setting(name: &str) -> Option<u64> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// What keeps user namespaces away.
@@ -68,6 +70,14 @@ impl Cause {
         ("kernel.unprivileged_userns_clone", 0, 1),
         ("kernel.apparmor_restrict_unprivileged_userns", 1, 0),
     ];
+
+    /// The settings above that this kernel has, with their values.
+    pub fn settings() -> Vec<(&'static str, u64)> {
+        let names = Cause::SETTINGS.iter().map(|(name, ..)| *name);
+        names
+            .filter_map(|name| Some((name, read_setting(name)?)))
+            .collect()
+    }
 
     fn find(error: &io::Error, setting: &dyn Fn(&str) -> Option<u64>) -> Cause {
         for (name, forbidding, wanted) in Cause::SETTINGS {

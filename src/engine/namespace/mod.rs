@@ -4,29 +4,38 @@
 //! it away again, `emulation` lets root do what an ordinary user cannot, `steps` does it all in the
 //! process that becomes the guest.
 //!
-//! The guest keeps the host's process namespace, as in PRoot: programs that find each other by
+//! Unless it asks for its own, the guest keeps the host's process namespace, as in PRoot: programs that find each other by
 //! process id (MPI, debuggers, job control) work across containers. What it cannot do is act on
 //! processes outside: the kernel lets nobody in a user namespace trace or inspect those of its
 //! parent. Nor does root inside hold `CAP_SYS_ADMIN`, as in Docker: with it, it could make
 //! read-only mounts writable.
 
+mod cover;
 mod emulation;
 mod error;
 mod ids;
 mod mounts;
 mod points;
+mod ranges;
 mod steps;
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::sync::Arc;
 
 pub use error::{Cause, NamespaceError, Unavailable};
+pub use ranges::Grant;
 
+use self::emulation::Filter;
+use self::ids::{IdMap, SingleId};
 use self::points::MountPoints;
-use self::steps::Steps;
+use self::ranges::Ranges;
+use self::steps::{Part, Steps};
+use rustix::thread::UnshareFlags;
+
 use super::{EngineError, RunOutcome};
-use crate::host::process::Supervised;
-use crate::spec::RunSpec;
+use crate::host::process::{self, Enter, Entry, Supervised};
+use crate::spec::{ExecMode, Identity, Processes, RunSpec};
 
 /// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond,
 /// so nobody needs to remember the answer.
@@ -40,34 +49,88 @@ pub fn probe() -> Result<(), EngineError> {
         program: OsStr::new(""),
         arguments: &[],
         environment: &[],
-        enter: Box::new(move || inside.take()),
+        entry: Entry::Program(Box::new(move || inside.take(Part::All))),
         afterwards: &|| (),
     }
     .run();
     match entered {
-        Err(error) if !Steps::stopped(&error) => Err(steps.explain(&error)),
+        Err(error) if !Steps::stopped(&error) => Err(steps.explain(&error, ExecMode::R1)),
         _ => Ok(()),
     }
+}
+
+/// Finds out whether the ids that are granted to the caller can be mapped, by doing it in a process
+/// that ends at once.
+///
+/// # Errors
+/// There are none, or they cannot.
+pub fn probe_ranges() -> io::Result<()> {
+    let ranges = Ranges::granted().ok_or(io::ErrorKind::NotFound)?;
+    process::attempt(move || ranges.enter(UnshareFlags::empty()))
+}
+
+/// Makes this process root of the id ranges that are granted to the caller, and returns whether
+/// that worked. It may then touch what containers that ran with these ranges have left; what it
+/// makes itself belongs to the caller as before. Only for a process with one thread.
+pub fn enter_ranges() -> bool {
+    Ranges::granted().is_some_and(|ranges| ranges.enter(UnshareFlags::empty()).is_ok())
+}
+
+/// Who lets root inside do what its user cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emulation {
+    /// The kernel, where ranges of ids are granted to the caller; else a filter.
+    RangesOrFilter,
+    /// A filter.
+    Filter,
+    /// A tracer, which is what runs.
+    Tracer,
 }
 
 /// Runs a container in namespaces.
 ///
 /// # Errors
 /// A step fails; see [`NamespaceError`].
-pub(super) fn launch(spec: &RunSpec) -> Result<RunOutcome, EngineError> {
+pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome, EngineError> {
+    let is_root = spec.identity == Identity::Emulated { uid: 0, gid: 0 };
+    let wants_ranges = is_root && emulation == Emulation::RangesOrFilter;
+    if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
+        let steps = Arc::new(Steps::of(spec, &IdMap::Ranges(ranges), None));
+        match enter(spec, &steps) {
+            Err(error) if steps.lacks_ranges(&error) => {}
+            result => return result.map_err(|error| steps.explain(&error, spec.mode)),
+        }
+    }
+    let id = SingleId::of(spec.identity);
+    let filter = match emulation {
+        Emulation::RangesOrFilter | Emulation::Filter => Filter::for_root(id),
+        Emulation::Tracer => None,
+    };
+    let steps = Arc::new(Steps::of(spec, &IdMap::Single(id), filter));
+    enter(spec, &steps).map_err(|error| steps.explain(&error, spec.mode))
+}
+
+fn enter(spec: &RunSpec, steps: &Arc<Steps>) -> io::Result<RunOutcome> {
     let points = MountPoints::make(spec);
-    let steps = Arc::new(Steps::of(spec));
     let arguments: Vec<OsString> = spec.argv.iter().skip(1).map(OsString::from).collect();
     let environment: Vec<(&OsStr, &OsStr)> = spec.env.iter().collect();
-    let inside = Arc::clone(&steps);
+    let take = |part: Part| -> Enter {
+        let steps = Arc::clone(steps);
+        Box::new(move || steps.take(part))
+    };
     let ended = Supervised {
         program: spec.argv.program(),
         arguments: &arguments,
         environment: &environment,
-        enter: Box::new(move || inside.take()),
+        entry: match spec.processes {
+            Processes::Hosts => Entry::Program(take(Part::All)),
+            Processes::Reaped | Processes::Own => Entry::Init {
+                supervisor: take(Part::Outside),
+                init: take(Part::Inside),
+            },
+        },
         afterwards: &|| points.remove(),
     }
-    .run()
-    .map_err(|error| steps.explain(&error))?;
+    .run()?;
     Ok(ended.into())
 }

@@ -1,19 +1,24 @@
 //! What the guest sees: binds as mounts.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, mount_bind_recursive, mount_remount};
+use rustix::mount::{MountFlags, mount, mount_bind_recursive, mount_remount};
 
-use crate::spec::{Access, Bind, DRI_DIRECTORIES, GuestPath, HostPath, SYSTEM_DIRECTORIES};
+use super::cover;
+use crate::spec::{
+    Access, Bind, DRI_DIRECTORIES, GuestPath, HostPath, Processes, RunSpec, SYSTEM_DIRECTORIES,
+    Tmpfs,
+};
 
-/// A bind to be mounted.
+/// Something to be mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    pub(super) source: HostPath,
+    content: Content,
     pub(super) target: GuestPath,
     /// The target, below the root tree.
     pub(super) place: PathBuf,
@@ -23,28 +28,85 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    pub(super) fn of(root: &HostPath, bind: &Bind) -> Mount {
+    pub(super) fn of(spec: &RunSpec, bind: &Bind) -> Mount {
         let source = bind.source.as_path();
         let is_default = source == bind.target.as_path()
             && SYSTEM_DIRECTORIES
                 .iter()
                 .chain(&DRI_DIRECTORIES)
                 .any(|path| source == Path::new(path));
+        let shows_processes = is_default && source == HostPath::proc().as_path();
+        let content = match bind.tmpfs {
+            Some(tmpfs) => Content::Memory(tmpfs),
+            None if shows_processes && spec.processes != Processes::Hosts => Content::Processes,
+            None => Content::Host(bind.source.clone()),
+        };
         Mount {
-            source: bind.source.clone(),
+            content,
             target: bind.target.clone(),
-            place: root.beneath(bind.target.as_path()).as_path().to_path_buf(),
+            place: spec
+                .root
+                .beneath(bind.target.as_path())
+                .as_path()
+                .to_path_buf(),
             read_only: bind.access == Access::ReadOnly,
             is_default,
         }
     }
 
     pub(super) fn mount(&self) -> io::Result<()> {
-        match self::bind(self.source.as_path(), &self.place) {
-            Err(_) if self.is_default => Ok(()),
+        match self.mount_content() {
+            // Showing the host's processes in its place would be wrong.
+            Err(_) if self.is_default && self.content != Content::Processes => Ok(()),
             result => result,
         }
     }
+
+    fn mount_content(&self) -> io::Result<()> {
+        let place = self.place.as_path();
+        match &self.content {
+            Content::Host(source) => {
+                let source = source.as_path();
+                cover::make_place(place, &|| source.is_dir())?;
+                bind(source, place)
+            }
+            Content::Memory(tmpfs) => {
+                cover::make_place(place, &|| true)?;
+                mount_memory(place, tmpfs)
+            }
+            Content::Processes => {
+                let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                Ok(mount("proc", place, "proc", flags, None)?)
+            }
+        }
+    }
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Host(HostPath),
+    Memory(Tmpfs),
+    /// The file system that shows the processes of the guest's own namespace.
+    Processes,
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.content {
+            Content::Host(source) => write!(f, "'{source}' at '{}'", self.target),
+            Content::Memory(_) => write!(f, "a file system in memory at '{}'", self.target),
+            Content::Processes => write!(f, "'{}' for processes of its own", self.target),
+        }
+    }
+}
+
+/// Mounts a new file system in memory.
+pub(super) fn mount_memory(place: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
+    flags.set(MountFlags::NOEXEC, !tmpfs.executable);
+    let options = CString::new(tmpfs.to_string()).map_err(io::Error::other)?;
+    Ok(mount("tmpfs", place, "tmpfs", flags, options.as_c_str())?)
 }
 
 /// Mounts `source` with all that is mounted below it: the kernel refuses less, since what lies

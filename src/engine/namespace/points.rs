@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::spec::{RunSpec, locate};
+use crate::spec::{Bind, RunSpec, locate};
 
 /// The mount points of a run, and of earlier ones that had no chance to remove theirs.
 pub(super) struct MountPoints {
@@ -33,7 +33,11 @@ impl MountPoints {
             tree: lock(spec.root.as_path()).ok(),
         };
         for (index, bind) in spec.binds.iter().enumerate() {
-            let place = locate(&spec.root, &spec.binds[..index], &bind.target);
+            let below = &spec.binds[..index];
+            if is_in_memory(below, bind) {
+                continue;
+            }
+            let place = locate(&spec.root, below, &bind.target);
             let is_directory = bind.source.as_path().is_dir();
             if fs::symlink_metadata(place.as_path()).is_err() {
                 // The mount will say what is wrong.
@@ -98,6 +102,15 @@ impl MountPoints {
         }
         let _ = fs::remove_file(&self.note);
     }
+}
+
+/// Whether the bind lies in a file system in memory, which is not there yet.
+fn is_in_memory(others: &[Bind], bind: &Bind) -> bool {
+    let target = bind.target.as_path();
+    let innermost = others
+        .iter()
+        .rfind(|other| target.starts_with(other.target.as_path()));
+    innermost.is_some_and(|other| other.tmpfs.is_some())
 }
 
 /// Waits for a run that is just removing its own.

@@ -1,28 +1,34 @@
 //! What the process that becomes the guest does before it executes the command.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{chdir, pivot_root};
+use rustix::system::sethostname;
 use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_bounding_set};
 
 use super::emulation::Filter;
 use super::error::{NamespaceError, Unavailable};
-use super::ids::IdMap;
+use super::ids::{IdMap, SingleId};
 use super::mounts::{self, Mount};
+use super::ranges::Ranges;
 use crate::engine::EngineError;
 use crate::host::process::leave_namespaces;
-use crate::spec::{GuestPath, HostPath, Identity, RunSpec};
+use crate::spec::{Access, ExecMode, GuestPath, HostName, HostPath, Identity, Processes, RunSpec};
 
 /// One of them.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    Namespaces,
-    Ids(IdMap),
+    Namespaces(UnshareFlags),
+    NamespacesWithRanges(UnshareFlags, Ranges),
+    Id(SingleId),
+    HostName(HostName),
     Separate,
     Root(HostPath),
+    SealRoot(HostPath),
     Mount(Mount),
     ReadOnly(Mount),
     Pivot(HostPath),
@@ -37,6 +43,30 @@ enum Step {
 #[derive(Debug)]
 pub(super) struct Steps(Vec<Step>);
 
+/// Some of the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    /// Up to where a process namespace gets its first process.
+    Outside,
+    /// What that process does.
+    Inside,
+}
+
+impl Part {
+    fn has(self, step: &Step) -> bool {
+        let is_outside = matches!(
+            step,
+            Step::Namespaces(_) | Step::NamespacesWithRanges(..) | Step::Id(_)
+        );
+        match self {
+            Part::All => true,
+            Part::Outside => is_outside,
+            Part::Inside => !is_outside,
+        }
+    }
+}
+
 /// Errors carry the number of the step, from 1, above that many bits of the system's error.
 const ERRNO_BITS: u32 = 16;
 
@@ -45,22 +75,27 @@ const STOPPED: i32 = 0;
 
 impl Steps {
     /// Decides on them.
-    pub(super) fn of(spec: &RunSpec) -> Steps {
-        let ids = IdMap::of(spec.identity);
-        let filter = Filter::for_root(ids).map(Step::Emulation);
+    pub(super) fn of(spec: &RunSpec, ids: &IdMap, filter: Option<Filter>) -> Steps {
         let mounts = spec.binds.iter().flat_map(|bind| {
-            let mount = Mount::of(&spec.root, bind);
+            let mount = Mount::of(spec, bind);
             let read_only = mount.read_only.then(|| Step::ReadOnly(mount.clone()));
             std::iter::once(Step::Mount(mount)).chain(read_only)
         });
-        let mut steps = Steps::to_root(ids, &spec.root);
+        let mut flags = UnshareFlags::empty();
+        flags.set(UnshareFlags::NEWUTS, spec.host_name.is_some());
+        flags.set(UnshareFlags::NEWPID, spec.processes != Processes::Hosts);
+        let host_name = spec.host_name.clone().map(Step::HostName);
+        let seal = Step::SealRoot(spec.root.clone());
+        let seal = (spec.root_access == Access::ReadOnly).then_some(seal);
+        let mut steps = Steps::to_root(flags, ids, host_name, &spec.root);
+        steps.0.extend(seal);
         steps.0.extend(mounts);
         steps.0.extend([
             Step::Pivot(spec.root.clone()),
             Step::Directory(spec.cwd.clone()),
             Step::Capabilities,
         ]);
-        steps.0.extend(filter);
+        steps.0.extend(filter.map(Step::Emulation));
         steps
     }
 
@@ -68,18 +103,26 @@ impl Steps {
     pub(super) fn of_probe() -> Steps {
         // A directory that is always there, and whose content shows that the root has changed.
         let root = HostPath::proc();
-        let mut steps = Steps::to_root(IdMap::of(Identity::Caller), &root);
+        let ids = IdMap::Single(SingleId::of(Identity::Caller));
+        let mut steps = Steps::to_root(UnshareFlags::empty(), &ids, None, &root);
         steps.0.extend([Step::Pivot(root), Step::Stop]);
         steps
     }
 
-    fn to_root(ids: IdMap, root: &HostPath) -> Steps {
-        Steps(vec![
-            Step::Namespaces,
-            Step::Ids(ids),
-            Step::Separate,
-            Step::Root(root.clone()),
-        ])
+    fn to_root(
+        further: UnshareFlags,
+        ids: &IdMap,
+        host_name: Option<Step>,
+        root: &HostPath,
+    ) -> Steps {
+        let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | further;
+        let mut steps = Steps(match ids {
+            IdMap::Single(single) => vec![Step::Namespaces(flags), Step::Id(*single)],
+            IdMap::Ranges(ranges) => vec![Step::NamespacesWithRanges(flags, ranges.clone())],
+        });
+        steps.0.extend(host_name);
+        steps.0.extend([Step::Separate, Step::Root(root.clone())]);
+        steps
     }
 
     /// Whether the error says that a probe has come to its end.
@@ -87,12 +130,13 @@ impl Steps {
         error.raw_os_error() == Some(STOPPED)
     }
 
-    /// Takes them.
+    /// Takes them all, or only those of one part.
     ///
     /// # Errors
     /// One fails; the number in the error is for [`Steps::explain`].
-    pub(super) fn take(&self) -> io::Result<()> {
-        for (number, step) in (1..).zip(&self.0) {
+    pub(super) fn take(&self, part: Part) -> io::Result<()> {
+        let numbered = (1..).zip(&self.0);
+        for (number, step) in numbered.filter(|(_, step)| part.has(step)) {
             if *step == Step::Stop && Path::new("/self").exists() {
                 return Err(io::Error::from_raw_os_error(STOPPED));
             }
@@ -101,17 +145,30 @@ impl Steps {
         Ok(())
     }
 
-    /// Says what an error of [`Steps::take`], or one of the execution after it, means.
-    pub(super) fn explain(&self, error: &io::Error) -> EngineError {
+    /// Whether the error is that of ranges which cannot be mapped after all.
+    pub(super) fn lacks_ranges(&self, error: &io::Error) -> bool {
+        matches!(self.failed(error), Some(Step::NamespacesWithRanges(..)))
+    }
+
+    fn failed(&self, error: &io::Error) -> Option<&Step> {
         let code = error.raw_os_error().unwrap_or_default();
-        let number = usize::try_from(code >> ERRNO_BITS).unwrap_or_default();
-        let step = number.checked_sub(1).and_then(|index| self.0.get(index));
+        let number = usize::try_from(code >> ERRNO_BITS).ok()?;
+        self.0.get(number.checked_sub(1)?)
+    }
+
+    /// Says what an error of [`Steps::take`], or one of the execution after it, means for `mode`.
+    pub(super) fn explain(&self, error: &io::Error, mode: ExecMode) -> EngineError {
+        let code = error.raw_os_error().unwrap_or_default();
+        let step = self.failed(error);
         let error = NamespaceError {
             step: step.map_or("execute the command".to_string(), Step::to_string),
             source: io::Error::from_raw_os_error(code & ((1 << ERRNO_BITS) - 1)),
         };
         if step.is_some_and(Step::is_about_host) {
-            return Unavailable::because_of(error).into();
+            return EngineError::Unavailable {
+                mode,
+                reason: Unavailable::because_of(error),
+            };
         }
         error.into()
     }
@@ -125,17 +182,20 @@ fn encode(number: i32, error: &io::Error) -> io::Error {
 impl Step {
     fn take(&self) -> io::Result<()> {
         match self {
-            Step::Namespaces => leave_namespaces(UnshareFlags::NEWUSER | UnshareFlags::NEWNS),
-            Step::Ids(ids) => ids.write(),
+            Step::Namespaces(flags) => leave_namespaces(*flags),
+            Step::NamespacesWithRanges(flags, ranges) => ranges.enter(*flags),
+            Step::Id(id) => id.write(),
+            Step::HostName(name) => Ok(sethostname(name.as_str().as_bytes())?),
             Step::Separate => {
                 let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
                 Ok(mount_change("/", flags)?)
             }
             Step::Root(root) => mounts::bind(root.as_path(), root.as_path()),
+            Step::SealRoot(root) => mounts::make_read_only(root.as_path()),
             Step::Mount(mount) => mount.mount(),
             Step::ReadOnly(mount) => mounts::make_read_only(&mount.place),
             Step::Pivot(root) => pivot(root.as_path()),
-            Step::Directory(path) => Ok(chdir(path.as_path())?),
+            Step::Directory(path) => enter(path.as_path()),
             Step::Capabilities => Ok(remove_capability_from_bounding_set(
                 CapabilitySet::SYS_ADMIN,
             )?),
@@ -147,7 +207,7 @@ impl Step {
     fn is_about_host(&self) -> bool {
         matches!(
             self,
-            Step::Namespaces | Step::Ids(_) | Step::Separate | Step::Pivot(_) | Step::Stop
+            Step::Namespaces(_) | Step::Id(_) | Step::Separate | Step::Pivot(_) | Step::Stop
         )
     }
 }
@@ -161,14 +221,28 @@ fn pivot(root: &Path) -> io::Result<()> {
     Ok(chdir("/")?)
 }
 
+/// The image's working directory, if it is in a file system in memory, is not there yet.
+fn enter(directory: &Path) -> io::Result<()> {
+    match chdir(directory) {
+        Err(rustix::io::Errno::NOENT) => {
+            fs::create_dir_all(directory)?;
+            Ok(chdir(directory)?)
+        }
+        result => Ok(result?),
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Namespaces => f.write_str("make a user namespace"),
-            Step::Ids(_) => f.write_str("map user ids"),
+            Step::Namespaces(_) => f.write_str("make a user namespace"),
+            Step::NamespacesWithRanges(..) => f.write_str("make a user namespace with id ranges"),
+            Step::Id(_) => f.write_str("map user ids"),
+            Step::HostName(name) => write!(f, "set the host name '{name}'"),
             Step::Separate => f.write_str("separate mounts from the host's"),
             Step::Root(root) => write!(f, "mount the root directory '{root}'"),
-            Step::Mount(mount) => write!(f, "mount '{}' at '{}'", mount.source, mount.target),
+            Step::SealRoot(root) => write!(f, "make the root directory '{root}' read-only"),
+            Step::Mount(mount) => write!(f, "mount {mount}"),
             Step::ReadOnly(mount) => write!(f, "make '{}' read-only", mount.target),
             Step::Pivot(root) => write!(f, "change the root directory to '{root}'"),
             Step::Directory(path) => write!(f, "enter the working directory '{path}'"),
@@ -185,17 +259,20 @@ mod tests {
 
     #[test]
     fn errors_tell_the_step_that_failed() {
-        let steps = Steps(vec![Step::Namespaces, Step::Capabilities]);
+        let steps = Steps(vec![
+            Step::Namespaces(UnshareFlags::NEWUSER),
+            Step::Capabilities,
+        ]);
         let denied = io::Error::from_raw_os_error(libc::EPERM);
         for (error, step, is_about_host) in [
             (encode(1, &denied), "make a user namespace", true),
             (encode(2, &denied), "drop capabilities", false),
             (denied, "execute the command", false),
         ] {
-            let explained = steps.explain(&error);
+            let explained = steps.explain(&error, ExecMode::R1);
             let told = explained.to_string();
             assert!(told.contains(&format!("cannot {step}: ")), "{told}");
-            let is_unavailable = matches!(explained, EngineError::Unavailable(_));
+            let is_unavailable = matches!(explained, EngineError::Unavailable { .. });
             assert_eq!(is_unavailable, is_about_host, "{step}");
         }
     }

@@ -16,7 +16,10 @@ use crate::spec::{ATTRIBUTES_FILE, Access, Bind, Identity, RunSpec};
 ///
 /// # Errors
 /// A bind's source has a colon in it.
-pub(super) fn arguments(spec: &RunSpec, features: Features) -> Result<Vec<OsString>, EngineError> {
+pub(in crate::engine) fn arguments(
+    spec: &RunSpec,
+    features: Features,
+) -> Result<Vec<OsString>, EngineError> {
     let mut arguments = Vec::new();
     let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
     let word = OsStr::new;
@@ -85,7 +88,7 @@ fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
 /// PRoot's part of its environment, which it keeps from the guest: the patched one drops
 /// `PROOT_LOADER`, `PROOT_LOADER_32` and `PROOT_TMP_DIR` before it starts the guest.
 /// `PROOT_NO_SECCOMP`, and with another PRoot all of them, can be seen there; they are harmless.
-pub(super) fn environment<'a>(
+pub(in crate::engine) fn environment<'a>(
     tmp_dir: &'a Path,
     loader: Option<&'a Path>,
     loader_32: Option<&'a Path>,
@@ -104,7 +107,9 @@ pub(super) fn environment<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Volume};
+    use crate::spec::{
+        Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Processes, Volume,
+    };
 
     fn spec() -> RunSpec {
         RunSpec {
@@ -118,6 +123,8 @@ mod tests {
             identity: Identity::Caller,
             binds: Vec::new(),
             kernel: None,
+            host_name: None,
+            processes: Processes::Hosts,
             ports: Vec::new(),
             publish_all: false,
             cpus: None,
@@ -132,6 +139,7 @@ mod tests {
             source: HostPath::new(source).unwrap(),
             target: GuestPath::new(target).unwrap(),
             access: Access::ReadWrite,
+            tmpfs: None,
         }
     }
 
@@ -236,6 +244,7 @@ mod tests {
                 source: volume.source,
                 target: volume.target,
                 access: volume.access,
+                tmpfs: None,
             };
             let Ok(value) = bind_value(&meant) else {
                 return Ok(());

@@ -20,12 +20,24 @@ use super::embedded;
 use crate::host::fs::{FsError, create_dir_all, write_atomic};
 
 /// PRoot and its loaders, ready to be executed.
-pub(super) struct Unpacked {
-    pub(super) proot: PathBuf,
-    pub(super) loader: Option<PathBuf>,
-    pub(super) loader_32: Option<PathBuf>,
+pub(in crate::engine) struct Unpacked {
+    pub(in crate::engine) proot: PathBuf,
+    pub(in crate::engine) loader: Option<PathBuf>,
+    pub(in crate::engine) loader_32: Option<PathBuf>,
     /// What the paths stand for, where they are memory files of this process.
     _memory: Vec<OwnedFd>,
+}
+
+impl Unpacked {
+    /// A PRoot that the user has brought, which has its loaders inside.
+    pub(super) fn other(proot: &Path) -> Unpacked {
+        Unpacked {
+            proot: proot.to_path_buf(),
+            loader: None,
+            loader_32: None,
+            _memory: Vec::new(),
+        }
+    }
 }
 
 /// The embedded parts and their endings.
@@ -51,16 +63,6 @@ pub fn install(directory: &Path) -> Result<PathBuf, FsError> {
 /// Names and texts of the licences of what is embedded and of this program.
 pub fn licences() -> &'static [(&'static str, &'static str)] {
     embedded::LICENCES
-}
-
-/// Where the embedded PRoot comes from, as names and values.
-pub fn version_facts() -> [(&'static str, &'static str); 4] {
-    [
-        ("version", embedded::VERSION),
-        ("source_sha256", embedded::SOURCE_SHA256),
-        ("patches_sha256", embedded::PATCHES_SHA256),
-        ("proot_sha256", embedded::PROOT_SHA256),
-    ]
 }
 
 pub(super) fn unpack(directory: &Path) -> Result<Unpacked, FsError> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::binary::{self, Unpacked};
 use super::{Features, args};
 use crate::engine::{EngineError, EngineOptions, RunOutcome};
-use crate::host::process::{Foreground, SignalTarget};
+use crate::host::process::{self, Foreground, SignalTarget};
 use crate::spec::RunSpec;
 
 /// Runs a container in PRoot.
@@ -17,52 +17,80 @@ pub(in crate::engine) fn launch(
     seccomp: bool,
 ) -> Result<RunOutcome, EngineError> {
     let start = Start::new(spec, options, Features::of(options), seccomp)?;
+    in_first_place(options, |place| start.with(place))
+}
+
+/// Finds out whether PRoot works on this host, by letting it run a program: itself.
+///
+/// # Errors
+/// It does not; what it said is in the error.
+pub fn probe(options: &EngineOptions, seccomp: bool) -> Result<(), EngineError> {
+    in_first_place(options, |place| {
+        let guest = place.proot.as_os_str();
+        let arguments = ["-r", "/", "-w", "/"].map(OsStr::new);
+        let arguments = arguments
+            .into_iter()
+            .chain([guest, OsStr::new("--version")]);
+        let environment = environment_in(&options.tmp_dir, place, seccomp);
+        let arguments: Vec<&OsStr> = arguments.collect();
+        process::output(&place.proot, &arguments, &environment).map(drop)
+    })
+}
+
+/// Starts PRoot from the first place where it can be executed.
+fn in_first_place<T>(
+    options: &EngineOptions,
+    start: impl Fn(&Unpacked) -> io::Result<T>,
+) -> Result<T, EngineError> {
+    let at = |place: Unpacked| {
+        start(&place).map_err(|source| EngineError::Start {
+            path: place.proot,
+            source,
+        })
+    };
     if let Some(proot) = &options.other_proot {
-        return start
-            .with(proot, None, None)
-            .map_err(|source| EngineError::Start {
-                path: proot.clone(),
-                source,
-            });
+        return at(Unpacked::other(proot));
     }
     let mut last = None;
-    for unpacked in places(options) {
-        match start.with(
-            &unpacked.proot,
-            unpacked.loader.as_deref(),
-            unpacked.loader_32.as_deref(),
-        ) {
-            Ok(outcome) => return Ok(outcome),
+    for place in places(options) {
+        match at(place) {
             // A security module may forbid what the mount allows.
-            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-                last = Some(EngineError::Start {
-                    path: unpacked.proot.clone(),
-                    source,
-                });
+            Err(EngineError::Start { path, source })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                last = Some(EngineError::Start { path, source });
             }
-            Err(source) => {
-                return Err(EngineError::Start {
-                    path: unpacked.proot.clone(),
-                    source,
-                });
-            }
+            outcome => return outcome,
         }
     }
-    let tried = || {
-        std::iter::once(&options.bin_dir)
-            .chain(&options.fallback_dirs)
-            .cloned()
-            .collect()
-    };
-    Err(last.unwrap_or_else(|| EngineError::NoPlace(tried())))
+    Err(last.unwrap_or_else(|| no_place(options)))
+}
+
+/// PRoot as files that can be shown elsewhere, which memory files cannot.
+pub(in crate::engine) fn unpacked_to_bind(
+    options: &EngineOptions,
+) -> Result<Unpacked, EngineError> {
+    if let Some(proot) = &options.other_proot {
+        return Ok(Unpacked::other(proot));
+    }
+    std::iter::once(&options.bin_dir)
+        .chain(&options.fallback_dirs)
+        .find_map(|directory| in_directory(directory))
+        .ok_or_else(|| no_place(options))
+}
+
+fn no_place(options: &EngineOptions) -> EngineError {
+    let tried = std::iter::once(&options.bin_dir).chain(&options.fallback_dirs);
+    EngineError::NoPlace(tried.cloned().collect())
+}
+
+fn in_directory(directory: &Path) -> Option<Unpacked> {
+    let unpacked = binary::unpack(directory).ok()?;
+    binary::allows_execution(directory).then_some(unpacked)
 }
 
 /// Where PRoot can be executed from, the best place first; each is made ready when it is asked for.
 fn places(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
-    let in_directory = |directory: &Path| {
-        let unpacked = binary::unpack(directory).ok()?;
-        binary::allows_execution(directory).then_some(unpacked)
-    };
     std::iter::once_with(move || in_directory(&options.bin_dir))
         .chain(std::iter::once_with(|| binary::keep_in_memory().ok()))
         .chain(
@@ -72,6 +100,15 @@ fn places(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
                 .map(move |directory| in_directory(directory)),
         )
         .flatten()
+}
+
+fn environment_in<'a>(
+    tmp_dir: &'a Path,
+    place: &'a Unpacked,
+    seccomp: bool,
+) -> Vec<(&'a OsStr, &'a OsStr)> {
+    let (loader, loader_32) = (place.loader.as_deref(), place.loader_32.as_deref());
+    args::environment(tmp_dir, loader, loader_32, seccomp)
 }
 
 /// What stays the same wherever PRoot is executed from.
@@ -103,21 +140,11 @@ impl<'a> Start<'a> {
         })
     }
 
-    fn with(
-        &self,
-        proot: &Path,
-        loader: Option<&Path>,
-        loader_32: Option<&Path>,
-    ) -> io::Result<RunOutcome> {
+    fn with(&self, place: &Unpacked) -> io::Result<RunOutcome> {
         let mut environment: Vec<(&OsStr, &OsStr)> = self.spec.env.iter().collect();
-        environment.extend(args::environment(
-            self.tmp_dir,
-            loader,
-            loader_32,
-            self.seccomp,
-        ));
+        environment.extend(environment_in(self.tmp_dir, place, self.seccomp));
         let ended = Foreground {
-            program: proot,
+            program: &place.proot,
             arguments: &self.arguments,
             environment: &environment,
             signals: self.signals,

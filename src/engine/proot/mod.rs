@@ -7,8 +7,11 @@ mod binary;
 mod launch;
 
 use super::EngineOptions;
-pub use binary::{install, licences, version_facts};
-pub(super) use launch::launch;
+pub(super) use args::{arguments, environment};
+pub(super) use binary::Unpacked;
+pub use binary::{install, licences};
+pub use launch::probe;
+pub(super) use launch::{launch, unpacked_to_bind};
 
 /// What is embedded, as `build.rs` found it.
 pub mod embedded {

@@ -4,6 +4,8 @@
 //! files (locks, an engine kept in memory) live as long as the program does, and what has to
 //! happen afterwards can. The price is one sleeping process.
 
+mod forked;
+mod namespaces;
 mod supervised;
 
 use std::ffi::{OsStr, OsString};
@@ -19,7 +21,8 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-pub use supervised::{Enter, Supervised, leave_namespaces};
+pub use namespaces::{leave_namespaces, leave_namespaces_with_help};
+pub use supervised::{Enter, Entry, Supervised, attempt};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,24 +146,26 @@ fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
 /// Watches for the signals to pass on, for `others`, and for the program's end. A signal that is
 /// ignored (by `nohup`, say) stays so, here and in the program.
 fn watch_signals(others: &[Signal]) -> io::Result<SignalsInfo<WithOrigin>> {
-    let ignored = ignored_signals();
     let watched = PASSED_ON
         .iter()
         .map(|signal| signal.as_raw())
-        .filter(|signal| ignored & (1 << (signal - 1)) == 0)
+        .filter(|signal| !is_ignored(*signal))
         .chain(others.iter().map(|signal| signal.as_raw()))
         .chain([Signal::CHILD.as_raw()]);
     SignalsInfo::new(watched)
 }
 
-/// One bit a signal, as `/proc/self/status` has it.
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or_default()
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    #[allow(unsafe_code, reason = "no crate in use asks for a signal's action")]
+    // SAFETY: without a new action the call only fills in the old one, and does so if it succeeds.
+    let action = unsafe {
+        if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
+            return false;
+        }
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 fn to_pass_on(origin: &Origin) -> Option<Signal> {
@@ -175,18 +180,29 @@ fn first_child(parent: Pid) -> Option<Pid> {
     Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
 }
 
-/// Runs a program without input and returns what it prints.
+/// Runs a program without input, with `variables` beside this process's own, and returns what it
+/// prints.
 ///
 /// # Errors
-/// It cannot be started, fails, or prints what is no text.
-pub fn output(program: &Path, arguments: &[&str]) -> io::Result<String> {
+/// It cannot be started, fails, or prints what is no text. What it says when it fails is part of
+/// the error: the first line.
+pub fn output<S: AsRef<OsStr>>(
+    program: &Path,
+    arguments: &[S],
+    variables: &[(&OsStr, &OsStr)],
+) -> io::Result<String> {
     let output = Command::new(program)
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .output()?;
     if !output.status.success() {
-        return Err(io::Error::other(output.status.to_string()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let reason = match said.lines().next() {
+            Some(line) => format!("{}: {}", output.status, line.trim()),
+            None => output.status.to_string(),
+        };
+        return Err(io::Error::other(reason));
     }
     String::from_utf8(output.stdout).map_err(io::Error::other)
 }
@@ -230,12 +246,19 @@ mod tests {
 
     #[test]
     fn output_of_failing_programs_is_an_error() {
+        let shell = |script| {
+            let variables = [(OsStr::new("WORD"), OsStr::new("x"))];
+            output(Path::new("/bin/sh"), &["-c", script], &variables)
+        };
+        assert_eq!(shell("echo $WORD").unwrap(), "x\n");
         assert_eq!(
-            output(Path::new("/bin/sh"), &["-c", "echo x"]).unwrap(),
-            "x\n"
+            shell("echo no >&2; echo never >&2; exit 3")
+                .unwrap_err()
+                .to_string(),
+            "exit status: 3: no"
         );
-        assert!(output(Path::new("/bin/sh"), &["-c", "exit 1"]).is_err());
-        assert!(output(Path::new("/none"), &[]).is_err());
+        assert!(shell("exit 1").is_err());
+        assert!(output(Path::new("/none"), &[""; 0], &[]).is_err());
     }
 
     #[test]

@@ -5,6 +5,12 @@
 //! this process ── supervisor ── program ── its children …
 //! ```
 //!
+//! With a process namespace there is one more, the first process of that namespace:
+//!
+//! ```text
+//! this process ── supervisor ── init ── program ── its children …
+//! ```
+//!
 //! The supervisor is a fork of this process. The kernel gives it whoever below it loses his parent
 //! (`PR_SET_CHILD_SUBREAPER`), so nobody can get away: when the program has ended, or when this
 //! process is killed, it ends them all. Since it is in a process group of its own, and in none of
@@ -13,19 +19,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, set_child_subreaper,
-    setpgid, wait, waitpid,
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process,
+    set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, setpgid, wait,
+    waitpid,
 };
-use rustix::thread::UnshareFlags;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 
+use super::forked::{Forked, Gate};
 use super::{Ended, die_with, to_pass_on, watch_signals};
 
 /// What the program's process does before the program is executed.
@@ -33,6 +40,19 @@ use super::{Ended, die_with, to_pass_on, watch_signals};
 /// It runs in a process with one thread, so there is nothing it may not do. Of its error only
 /// [`io::Error::raw_os_error`] arrives, which may be any number.
 pub type Enter = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
+
+/// Who does what before the program is executed.
+pub enum Entry {
+    /// The program's own process does everything.
+    Program(Enter),
+    /// The supervisor enters a process namespace, whose first process does the rest.
+    Init {
+        /// What the supervisor does.
+        supervisor: Enter,
+        /// What the first process does.
+        init: Enter,
+    },
+}
 
 /// A program to run under supervision.
 pub struct Supervised<'a> {
@@ -42,8 +62,8 @@ pub struct Supervised<'a> {
     pub arguments: &'a [OsString],
     /// Its whole environment.
     pub environment: &'a [(&'a OsStr, &'a OsStr)],
-    /// What its process does first.
-    pub enter: Enter,
+    /// What is done first, and by whom.
+    pub entry: Entry,
     /// What is done once nobody is left, even if this process has been killed meanwhile.
     pub afterwards: &'a dyn Fn(),
 }
@@ -51,7 +71,7 @@ pub struct Supervised<'a> {
 /// Sent to the supervisor when this process dies.
 const ABANDONED: Signal = Signal::ALARM;
 
-impl Supervised<'_> {
+impl<'a> Supervised<'a> {
     /// Runs the program to its end, and everybody it leaves behind to theirs.
     ///
     /// Files, signals and terminals are treated as in [`super::Foreground::run`].
@@ -59,75 +79,154 @@ impl Supervised<'_> {
     /// # Errors
     /// The program cannot be started; what [`Enter`] returned.
     pub fn run(self) -> io::Result<Ended> {
-        let (reader, writer) = io::pipe()?;
-        let (mut start, not_yet) = io::pipe()?;
         let caller = getpid();
-        let Some(supervisor) = fork()? else {
-            let _exit = ExitWhenDropped;
-            drop((reader, not_yet));
-            let result = self.supervise(caller, &mut start);
-            report(writer, &result);
-            return result;
-        };
-        drop((writer, start));
+        let supervisor = Forked::start(|gate| self.supervise(caller, gate))?;
         // The supervisor must not inherit the handlers, the program not run before they are there.
         let mut signals = watch_signals(&[])?;
-        drop(not_yet);
+        let supervisor = supervisor.let_go()?;
         loop {
             // Looked at first, since the supervisor may have ended before anybody watched.
-            if let Some((_, status)) = waitpid(Some(supervisor), WaitOptions::NOHANG)? {
-                return read_report(reader).unwrap_or_else(|| Ok(ended(status)));
+            if let Some((_, status)) = waitpid(Some(supervisor.pid), WaitOptions::NOHANG)? {
+                return supervisor
+                    .read_report()
+                    .unwrap_or_else(|| Ok(ended(status)));
             }
-            pass_on(&mut signals, supervisor);
+            pass_on(&mut signals, supervisor.pid);
         }
     }
 
-    /// The supervisor's life; the program is started when `start` is closed.
-    fn supervise(self, caller: Pid, start: &mut PipeReader) -> io::Result<Ended> {
+    /// The supervisor's life.
+    fn supervise(self, caller: Pid, gate: Gate) -> io::Result<Ended> {
         set_child_subreaper(Some(getpid()))?;
-        let mut signals = watch_signals(&[ABANDONED])?;
-        io::copy(start, &mut io::sink())?;
-        die_with(caller, ABANDONED)?;
         let afterwards = self.afterwards;
-        let result = self.start().and_then(|program| {
-            // Only now, so that the program is in the caller's group.
-            let _ = setpgid(None, None);
-            loop {
-                pass_on(&mut signals, program);
-                if let Some(ended) = reap(program) {
-                    return Ok(ended);
-                }
-                if getppid() != Some(caller) {
-                    return Ok(Ended::Signaled(Signal::KILL.as_raw()));
-                }
+        let program = self.program();
+        let result = match self.entry {
+            Entry::Program(enter) => {
+                let mut signals = watch_signals(&[ABANDONED])?;
+                gate.pass()?;
+                die_with(caller, ABANDONED)?;
+                program
+                    .start(enter)
+                    .and_then(|program| await_end(program, &mut signals, caller))
             }
-        });
+            Entry::Init {
+                mut supervisor,
+                init,
+            } => supervisor().and_then(|()| {
+                // Before the handlers are there, as above.
+                let init = Forked::start(|gate| program.start_as_init(init, gate))?;
+                let mut signals = watch_signals(&[ABANDONED])?;
+                gate.pass()?;
+                die_with(caller, ABANDONED)?;
+                let init = init.let_go()?;
+                let ended = await_end(init.pid, &mut signals, caller)?;
+                init.read_report().unwrap_or(Ok(ended))
+            }),
+        };
         end_children();
         afterwards();
         result
     }
 
-    fn start(self) -> io::Result<Pid> {
+    fn program(&self) -> Program<'a> {
+        Program {
+            program: self.program,
+            arguments: self.arguments,
+            environment: self.environment,
+        }
+    }
+}
+
+/// Waits for the end of the supervisor's child, or that of its own parent.
+fn await_end(child: Pid, signals: &mut SignalsInfo<WithOrigin>, caller: Pid) -> io::Result<Ended> {
+    // Only now, so that the program is in the caller's group.
+    let _ = setpgid(None, None);
+    loop {
+        pass_on(signals, child);
+        if let Some(ended) = reap(child) {
+            return Ok(ended);
+        }
+        if getppid() != Some(caller) {
+            return Ok(Ended::Signaled(Signal::KILL.as_raw()));
+        }
+    }
+}
+
+/// What is executed in the end.
+#[derive(Clone, Copy)]
+struct Program<'a> {
+    program: &'a OsStr,
+    arguments: &'a [OsString],
+    environment: &'a [(&'a OsStr, &'a OsStr)],
+}
+
+impl Program<'_> {
+    /// The life of a process namespace's first process, which ends all others with its own.
+    fn start_as_init(self, mut enter: Enter, gate: Gate) -> io::Result<Ended> {
+        // The parent is in another namespace, so it cannot be seen that it has died before that:
+        // then the gate stays shut.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        let mut signals = watch_signals(&[])?;
+        gate.pass()?;
+        enter()?;
+        // It still holds this program's memory and files, and the guest sees it as process 1.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        let program = self.start(Box::new(|| Ok(())))?;
+        loop {
+            pass_on(&mut signals, program);
+            if let Some(ended) = reap(program) {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn start(self, mut enter: Enter) -> io::Result<Pid> {
         let mut command = Command::new(self.program);
         command
             .args(self.arguments)
             .env_clear()
             .envs(self.environment.iter().copied());
-        let supervisor = getpid();
-        let mut enter = self.enter;
+        let parent = getpid();
         #[allow(
             unsafe_code,
             reason = "namespaces are entered between fork and exec: before, the supervisor would enter them too"
         )]
-        // SAFETY: the supervisor is a fork and starts no threads, so no lock can be held by one
-        // that is missing in its child.
+        // SAFETY: supervisor and init are forks and start no threads, so no lock can be held by one
+        // that is missing in their child.
         unsafe {
             command.pre_exec(move || {
                 enter()?;
-                die_with(supervisor, Signal::KILL)
+                die_with(parent, Signal::KILL)
             });
         }
         Ok(Pid::from_child(&command.spawn()?))
+    }
+}
+
+/// The error that is none.
+const DONE: i32 = 0;
+
+/// Does something in a process of its own, which ends right after that, so that nothing of it stays.
+///
+/// # Errors
+/// It fails, or no process can be started. Only [`io::Error::raw_os_error`] arrives.
+pub fn attempt(
+    mut action: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<()> {
+    let ended = Supervised {
+        program: OsStr::new(""),
+        arguments: &[],
+        environment: &[],
+        entry: Entry::Program(Box::new(move || {
+            action()?;
+            Err(io::Error::from_raw_os_error(DONE))
+        })),
+        afterwards: &|| (),
+    }
+    .run();
+    match ended {
+        Err(error) if error.raw_os_error() != Some(DONE) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -183,82 +282,23 @@ fn ended(status: WaitStatus) -> Ended {
     }
 }
 
-/// Five bytes: what happened, and a number in the byte order of the machine.
-fn report(mut to: PipeWriter, result: &io::Result<Ended>) {
-    let (what, number) = match result {
-        Ok(Ended::Exited(status)) => (0, i32::from(*status)),
-        Ok(Ended::Signaled(signal)) => (1, *signal),
-        Err(error) => (2, error.raw_os_error().unwrap_or(libc::EIO)),
-    };
-    let mut message = [what; 5];
-    message[1..].copy_from_slice(&number.to_ne_bytes());
-    // If nobody reads it, nobody wants to know.
-    let _ = to.write_all(&message);
-}
-
-/// `None` when the supervisor did not live to report.
-fn read_report(mut from: PipeReader) -> Option<io::Result<Ended>> {
-    let mut message = [0; 5];
-    from.read_exact(&mut message).ok()?;
-    let [what, number @ ..] = message;
-    let number = i32::from_ne_bytes(number);
-    Some(match what {
-        0 => Ok(Ended::Exited(number.to_le_bytes()[0])),
-        1 => Ok(Ended::Signaled(number)),
-        _ => Err(io::Error::from_raw_os_error(number)),
-    })
-}
-
-/// Ends a forked process without what its original does at its end, such as writing out buffers
-/// and removing temporary files; also when it panics.
-struct ExitWhenDropped;
-
-impl Drop for ExitWhenDropped {
-    fn drop(&mut self) {
-        #[allow(unsafe_code, reason = "the library offers no other safe way")]
-        // SAFETY: ends the process, whatever state it is in.
-        unsafe {
-            libc::_exit(0)
-        }
-    }
-}
-
-/// Returns the child's process id, and `None` in the child.
-fn fork() -> io::Result<Option<Pid>> {
-    #[allow(unsafe_code, reason = "no crate in use forks")]
-    // SAFETY: commands that run containers have one thread at this point; if there are others, as
-    // in tests, glibc makes its allocator usable in the child, which takes no other lock.
-    let pid = unsafe { libc::fork() };
-    match pid {
-        -1 => Err(io::Error::last_os_error()),
-        pid => Ok(Pid::from_raw(pid)),
-    }
-}
-
-/// Leaves the namespaces that `flags` names for new ones.
-///
-/// # Errors
-/// The system refuses.
-pub fn leave_namespaces(flags: UnshareFlags) -> io::Result<()> {
-    let flags = flags - UnshareFlags::FILES;
-    #[allow(unsafe_code, reason = "rustix has no safe variant for harmless flags")]
-    // SAFETY: the only flag that could be unsafe is taken out.
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn supervised(script: &str, enter: Enter, afterwards: &dyn Fn()) -> io::Result<Ended> {
+    fn supervised(script: &str, entry: Entry, afterwards: &dyn Fn()) -> io::Result<Ended> {
         Supervised {
             program: OsStr::new("sh"),
             arguments: &["-c".into(), script.into()],
             environment: &[(OsStr::new("PATH"), OsStr::new("/usr/bin:/bin"))],
-            enter,
+            entry,
             afterwards,
         }
         .run()
+    }
+
+    fn nothing() -> Entry {
+        Entry::Program(Box::new(|| Ok(())))
     }
 
     #[test]
@@ -268,11 +308,11 @@ mod tests {
             ("kill -9 $$", Ended::Signaled(9)),
             ("(sleep 60 &) ; exit 3", Ended::Exited(3)),
         ] {
-            let result = supervised(script, Box::new(|| Ok(())), &|| ());
+            let result = supervised(script, nothing(), &|| ());
             assert_eq!(result.unwrap(), end, "{script}");
         }
         let refuse: Enter = Box::new(|| Err(io::Error::from_raw_os_error(0x0012_3456)));
-        let error = supervised("exit 0", refuse, &|| ()).unwrap_err();
+        let error = supervised("exit 0", Entry::Program(refuse), &|| ()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(0x0012_3456));
     }
 
@@ -284,7 +324,7 @@ mod tests {
             directory.path().join("after"),
         );
         let script = format!("(sleep 0.3; touch {}) & exit 4", late.display());
-        let result = supervised(&script, Box::new(|| Ok(())), &|| {
+        let result = supervised(&script, nothing(), &|| {
             fs::write(&after, "").unwrap();
         });
         assert_eq!(result.unwrap(), Ended::Exited(4));

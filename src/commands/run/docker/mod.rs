@@ -14,7 +14,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use crate::commands::{CommandError, Context};
 use crate::host::fs::{FsError, create_dir_all, write_atomic};
 use crate::rootfs::remove_tree;
-use crate::spec::{Access, GuestPath, HostPath, NotAbsolute, RunRequest, Volume};
+use crate::spec::{
+    Access, GuestPath, HostPath, NotAbsolute, Processes, RunRequest, SHARED_MEMORY, Tmpfs,
+    TmpfsSize, Volume,
+};
 use crate::store::Container;
 
 use mount::{MountError, Mounted};
@@ -113,15 +116,34 @@ impl DockerArgs {
                     Treatment::ReadOnly => request.root_access = Access::ReadOnly,
                     Treatment::Mount => match mount::parse_mount(value).map_err(failed)? {
                         Mounted::Bind(volume) => request.volumes.push(volume),
-                        Mounted::Empty(target) => request.volumes.push(scratch.empty(target)?),
+                        Mounted::Empty(target, options) => {
+                            request.volumes.push(scratch.empty(target, options)?);
+                        }
                         Mounted::Nothing => {
                             no_effect(option, "the container keeps what is written", context);
                         }
                     },
                     Treatment::Tmpfs => {
-                        let target = mount::parse_tmpfs(value).map_err(failed)?;
-                        request.volumes.push(scratch.empty(target)?);
+                        let (target, options) = mount::parse_tmpfs(value).map_err(failed)?;
+                        request.volumes.push(scratch.empty(target, options)?);
                     }
+                    Treatment::SharedMemory => {
+                        let size = value.parse().map_err(CommandError::failed)?;
+                        // Before the user's own, one of which may be for the same place.
+                        request.volumes.insert(0, shared_memory(size)?);
+                    }
+                    Treatment::HostName => {
+                        request.host_name = Some(value.parse().map_err(CommandError::failed)?);
+                    }
+                    Treatment::Init if request.processes == Processes::Hosts => {
+                        request.processes = Processes::Reaped;
+                    }
+                    Treatment::Init => {}
+                    Treatment::Processes => match value.as_str() {
+                        "host" => {}
+                        "" | "private" => request.processes = Processes::Own,
+                        _ => no_effect(option, "it sees the host's processes", context),
+                    },
                     Treatment::AddHost => {
                         let line = mount::parse_host(value).ok_or_else(|| {
                             CommandError::failed(format_args!(
@@ -198,11 +220,14 @@ impl Scratch {
         }
     }
 
-    /// A new empty directory, shown at `target`.
-    fn empty(&mut self, target: GuestPath) -> Result<Volume, CommandError> {
+    /// A new file system in memory at `target`, for which a new empty directory stands in.
+    fn empty(&mut self, target: GuestPath, options: Tmpfs) -> Result<Volume, CommandError> {
         let path = self.next()?;
         create_dir_all(&path).map_err(CommandError::failed)?;
-        volume(&path, target)
+        Ok(Volume {
+            tmpfs: Some(options),
+            ..volume(&path, target)?
+        })
     }
 
     /// A file like Docker's `/etc/hosts`, with further `lines`.
@@ -246,6 +271,17 @@ fn volume(path: &Path, target: GuestPath) -> Result<Volume, CommandError> {
         source: HostPath::new(path).map_err(not_absolute)?,
         target,
         access: Access::ReadWrite,
+        tmpfs: None,
+    })
+}
+
+/// `/dev/shm` of that size, for which the host's stands in.
+fn shared_memory(size: TmpfsSize) -> Result<Volume, CommandError> {
+    let place = Path::new(SHARED_MEMORY);
+    let target = GuestPath::new(place).map_err(not_absolute)?;
+    Ok(Volume {
+        tmpfs: Some(Tmpfs::shared_memory(size)),
+        ..volume(place, target)?
     })
 }
 

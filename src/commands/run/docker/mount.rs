@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::spec::{Access, GuestPath, HostPath, Volume, VolumeError};
+use crate::spec::{Access, GuestPath, HostPath, Tmpfs, TmpfsError, Volume, VolumeError};
 
 /// What a mount comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub(super) enum Mounted {
     /// A part of the host.
     Bind(Volume),
     /// A directory that is empty at the start and gone at the end.
-    Empty(GuestPath),
+    Empty(GuestPath, Tmpfs),
     /// A volume of the container itself, which keeps what is written to it anyway.
     Nothing,
 }
@@ -30,6 +30,8 @@ pub(super) enum MountError {
     UnknownType(String, String),
     #[error(transparent)]
     Volume(#[from] VolumeError),
+    #[error("invalid mount '{0}': {1}")]
+    Tmpfs(String, #[source] TmpfsError),
 }
 
 /// Reads `type=bind,source=/host,target=/inside,readonly`.
@@ -37,6 +39,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
     let own = || text.to_string();
     let (mut kind, mut source, mut target) = ("volume".to_string(), None, None);
     let mut access = Access::ReadWrite;
+    let mut tmpfs = Vec::new();
     for field in fields(text) {
         let (key, value) = field.split_once('=').unwrap_or((&field, ""));
         match key.trim().to_ascii_lowercase().as_str() {
@@ -45,10 +48,8 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
             "target" | "destination" | "dst" => target = Some(value.to_string()),
             "readonly" | "ro" if matches!(value, "" | "true" | "1") => access = Access::ReadOnly,
             "readonly" | "ro" | "consistency" => {}
-            known
-                if ["bind-", "volume-", "tmpfs-"]
-                    .iter()
-                    .any(|p| known.starts_with(p)) => {}
+            "tmpfs-size" | "tmpfs-mode" => tmpfs.push(field["tmpfs-".len()..].to_string()),
+            known if known.starts_with("bind-") || known.starts_with("volume-") => {}
             _ => return Err(MountError::UnknownPart(own(), field)),
         }
     }
@@ -63,8 +64,13 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
             })?,
             target,
             access,
+            tmpfs: None,
         })),
-        ("tmpfs", _) => Ok(Mounted::Empty(target)),
+        ("tmpfs", _) => {
+            let options = Tmpfs::parse(&tmpfs.join(","));
+            let options = options.map_err(|error| MountError::Tmpfs(own(), error))?;
+            Ok(Mounted::Empty(target, options))
+        }
         ("volume", None) => Ok(Mounted::Nothing),
         ("volume", Some(_)) => Err(MountError::NamedVolume(own())),
         _ => Err(MountError::UnknownType(own(), kind)),
@@ -72,9 +78,11 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
 }
 
 /// Reads `/inside[:OPTIONS]`.
-pub(super) fn parse_tmpfs(text: &str) -> Result<GuestPath, MountError> {
-    let path = text.split_once(':').map_or(text, |(path, _)| path);
-    inside(path, text)
+pub(super) fn parse_tmpfs(text: &str) -> Result<(GuestPath, Tmpfs), MountError> {
+    let (path, options) = text.split_once(':').unwrap_or((text, ""));
+    let options =
+        Tmpfs::parse(options).map_err(|error| MountError::Tmpfs(text.to_string(), error))?;
+    Ok((inside(path, text)?, options))
 }
 
 fn inside(path: &str, text: &str) -> Result<GuestPath, MountError> {
@@ -121,7 +129,10 @@ mod tests {
     #[test]
     fn mounts_are_read() {
         let bind = |text: &str| Ok(Mounted::Bind(Volume::parse(OsStr::new(text)).unwrap()));
-        let empty = |path: &str| Ok(Mounted::Empty(GuestPath::new(path).unwrap()));
+        let empty = |path: &str, options: &str| {
+            let tmpfs = Tmpfs::parse(options).unwrap();
+            Ok(Mounted::Empty(GuestPath::new(path).unwrap(), tmpfs))
+        };
         for (text, expected) in [
             ("type=bind,source=/a,target=/b", bind("/a:/b")),
             ("type=bind,src=/a,dst=/b,readonly", bind("/a:/b:ro")),
@@ -131,7 +142,14 @@ mod tests {
                 "type=bind,\"source=/a,x\",destination=/b,bind-propagation=rslave",
                 bind("/a,x:/b"),
             ),
-            ("type=tmpfs,target=/run,tmpfs-size=1g", empty("/run")),
+            (
+                "type=tmpfs,target=/run,tmpfs-size=1g",
+                empty("/run", "size=1g"),
+            ),
+            (
+                "type=tmpfs,dst=/run,tmpfs-mode=700",
+                empty("/run", "mode=700"),
+            ),
             ("target=/data", Ok(Mounted::Nothing)),
         ] {
             assert_eq!(parse_mount(text), expected, "{text}");
@@ -152,6 +170,7 @@ mod tests {
             ),
             ("source=data,target=/b", "no named volumes"),
             ("type=npipe,source=/a,target=/b", "type 'npipe'"),
+            ("type=tmpfs,target=/b,tmpfs-size=x", "invalid size 'x'"),
         ] {
             let error = parse_mount(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
@@ -161,10 +180,13 @@ mod tests {
     #[test]
     fn empty_directories_are_read() {
         let path = GuestPath::new("/run").unwrap();
-        assert_eq!(parse_tmpfs("/run"), Ok(path.clone()));
-        assert_eq!(parse_tmpfs("/run:rw,size=64m"), Ok(path));
-        assert!(parse_tmpfs("run").is_err());
-        assert!(parse_tmpfs("/").is_err());
+        for (text, options) in [("/run", ""), ("/run:rw,size=64m", "size=64m")] {
+            let tmpfs = Tmpfs::parse(options).unwrap();
+            assert_eq!(parse_tmpfs(text), Ok((path.clone(), tmpfs)), "{text}");
+        }
+        for text in ["run", "/", "/run:sise=1"] {
+            assert!(parse_tmpfs(text).is_err(), "{text}");
+        }
     }
 
     #[test]

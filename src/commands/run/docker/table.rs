@@ -31,6 +31,14 @@ pub(super) enum Treatment {
     Mount,
     /// An empty directory.
     Tmpfs,
+    /// The size of `/dev/shm`.
+    SharedMemory,
+    /// The name of the machine.
+    HostName,
+    /// Somebody who reaps orphans.
+    Init,
+    /// Whose processes are seen.
+    Processes,
     /// A line of `/etc/hosts`.
     AddHost,
     /// The file that the container's id is written to.
@@ -134,9 +142,8 @@ pub(super) const OPTIONS: &[DockerOption] = &[
     row("health-start-interval", Value, NO_HEALTH),
     row("health-start-period", Value, NO_HEALTH),
     row("health-timeout", Value, NO_HEALTH),
-    row("hostname", Value, HOST_NAME),
-    // Nothing inside outlives the run, and orphans are reaped.
-    row("init", Flag, Silent),
+    row("hostname", Value, Treatment::HostName),
+    row("init", Flag, Treatment::Init),
     short('i', row("interactive", Flag, Silent)),
     row("ip", Value, HOST_NETWORK),
     row("ip6", Value, HOST_NETWORK),
@@ -174,7 +181,7 @@ pub(super) const OPTIONS: &[DockerOption] = &[
     row("no-healthcheck", Flag, Silent),
     row("oom-kill-disable", Flag, UNLIMITED),
     row("oom-score-adj", Value, UNLIMITED),
-    row("pid", Value, Unless("host", "it sees the host's processes")),
+    row("pid", Value, Treatment::Processes),
     row("pids-limit", Value, UNLIMITED),
     row("privileged", Flag, YOUR_RIGHTS),
     row("read-only", Flag, ReadOnly),
@@ -185,7 +192,7 @@ pub(super) const OPTIONS: &[DockerOption] = &[
         NoEffect("its mode says how it is run, see `udocker setup`"),
     ),
     row("security-opt", Value, YOUR_RIGHTS),
-    row("shm-size", Value, NoEffect("/dev/shm is the host's")),
+    row("shm-size", Value, Treatment::SharedMemory),
     row("sig-proxy", Flag, Silent),
     row("stop-signal", Value, STOPPED_BY_SIGNALS),
     row("stop-timeout", Value, STOPPED_BY_SIGNALS),

@@ -1,0 +1,72 @@
+"""Running commands and measuring them."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+
+class Measured:
+    """Durations in seconds and the highest peak memory of some runs of one command."""
+
+    def __init__(self):
+        self.seconds = []
+        self.peak_mib = 0
+
+    @property
+    def best(self):
+        return min(self.seconds)
+
+
+class Runner:
+    """Runs commands in homes below a scratch directory."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def environment(self, home):
+        """Nothing but a home of that name, and where programs and temporary files are."""
+        paths = {"HOME": os.path.join(self.work, home), "TMPDIR": os.path.join(self.work, "tmp")}
+        for path in paths.values():
+            os.makedirs(path, exist_ok=True)
+        return {**paths, "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+    def run(self, argv, environment, into=None, expected=0):
+        """Runs a command to its end; returns its standard output."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            start = time.monotonic()
+            process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL,
+                                       stdout=out, stderr=err, cwd=self.work)
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.monotonic() - start
+            process.returncode = os.waitstatus_to_exitcode(status)
+            text, message = (read(file) for file in (out, err))
+        if process.returncode != expected:
+            sys.exit(f"{argv} ended with {process.returncode}:\n{text}{message}")
+        if into is not None:
+            into.seconds.append(seconds)
+            into.peak_mib = max(into.peak_mib, usage.ru_maxrss / 1024)
+        return text
+
+    def turns(self, rounds, commands):
+        """Runs each of the commands, which are told the round and where to measure, in turns."""
+        measured = {name: Measured() for name in commands}
+        for number in range(rounds):
+            for name, command in commands.items():
+                # What the command before wrote is not to be written during this one.
+                os.sync()
+                command(number, measured[name])
+        return measured
+
+
+def read(file):
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
+
+
+def remove(path):
+    """Removes a tree whatever its modes."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        subprocess.run(["chmod", "-R", "u+rwX", path], check=True)
+    subprocess.run(["rm", "-rf", path], check=True)

@@ -1,0 +1,87 @@
+//! Which file system a directory is on.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// A file system, by the number that `statfs` gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem(pub u32);
+
+/// Number, name, and whether other machines see the files as well.
+///
+/// Source: statfs(2); those of Lustre, GPFS, BeeGFS and PanFS from their own headers.
+const KNOWN: &[(u32, &str, bool)] = &[
+    (0x0000_6969, "NFS", true),
+    (0x0000_517b, "SMB", true),
+    (0xff53_4d42, "CIFS", true),
+    (0xfe53_4d42, "SMB2", true),
+    (0x0bd0_0bd0, "Lustre", true),
+    (0x4750_4653, "GPFS", true),
+    (0x1983_0326, "BeeGFS", true),
+    (0xaad7_aaea, "PanFS", true),
+    (0x00c3_6400, "CephFS", true),
+    (0x5346_414f, "AFS", true),
+    (0x0102_1997, "9P", true),
+    (0x6573_5546, "FUSE", false),
+    (0x0000_ef53, "ext4", false),
+    (0x5846_5342, "XFS", false),
+    (0x9123_683e, "Btrfs", false),
+    (0x2fc1_2fc1, "ZFS", false),
+    (0xca45_1a4e, "bcachefs", false),
+    (0xf2f5_2010, "F2FS", false),
+    (0x794c_7630, "overlay", false),
+    (0x0102_1994, "tmpfs", false),
+    (0x7371_7368, "SquashFS", false),
+];
+
+impl FileSystem {
+    /// That of `directory`.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn of(directory: &Path) -> io::Result<FileSystem> {
+        let number = rustix::fs::statfs(directory)?.f_type;
+        // The type of the field differs between machines; the numbers have 32 bits.
+        Ok(FileSystem((number as u64 & u64::from(u32::MAX)) as u32))
+    }
+
+    /// Whether it belongs to several machines, where every look at a file is a question to a server.
+    pub fn is_shared(self) -> bool {
+        self.known().is_some_and(|(_, _, shared)| *shared)
+    }
+
+    fn known(self) -> Option<&'static (u32, &'static str, bool)> {
+        KNOWN.iter().find(|(number, ..)| *number == self.0)
+    }
+}
+
+impl fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known() {
+            Some((_, name, _)) => f.write_str(name),
+            None => write!(f, "type {:#x}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_are_known_by_their_numbers() {
+        for (number, name, shared) in [
+            (0x6969, "NFS", true),
+            (0xef53, "ext4", false),
+            (0x1234, "type 0x1234", false),
+        ] {
+            let system = FileSystem(number);
+            assert_eq!(
+                (system.to_string(), system.is_shared()),
+                (name.to_string(), shared)
+            );
+        }
+        assert!(FileSystem::of(Path::new("/proc")).is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+//! What this host allows: the workflow behind `udocker doctor`.
+//!
+//! [`Facts::gather`] tries things out and writes nothing that stays; [`findings`] decides what that
+//! means, and knows neither files nor processes.
+
+mod facts;
+mod file_system;
+mod findings;
+
+pub use facts::{Facts, Place, PlaceState, Probe, Repository, Request};
+pub use file_system::FileSystem;
+pub use findings::{Finding, Remedy, Verdict, Who, findings, modes};

@@ -1,0 +1,165 @@
+//! Ranges of ids that an administrator has granted to the caller, in `/etc/subuid` and
+//! `/etc/subgid`: lines `NAME-OR-UID:FIRST:COUNT`. Only `newuidmap` and `newgidmap` may map them;
+//! the system installs these with the privilege that it takes.
+//!
+//! Source: subuid(5), newuidmap(1).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, getegid, geteuid};
+use rustix::thread::UnshareFlags;
+
+use crate::host::facts::Caller;
+use crate::host::process::{self, leave_namespaces_with_help};
+
+/// Ids that can be mapped beside the caller's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranges {
+    users: Extents,
+    groups: Extents,
+    tools: [PathBuf; 2],
+}
+
+/// What is granted to the caller, whether it can be used or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// How many user ids.
+    pub users: u32,
+    /// How many group ids.
+    pub groups: u32,
+    /// The tools that map them and are not installed.
+    pub missing: Vec<&'static str>,
+}
+
+impl Grant {
+    /// Looks it up.
+    pub fn look_up() -> Grant {
+        let caller = Caller::look_up(None).account;
+        let count = |file: &str| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            Extents::of(&text, &caller.name, caller.uid).map_or(0, |extents| extents.count())
+        };
+        Grant {
+            users: count("/etc/subuid"),
+            groups: count("/etc/subgid"),
+            missing: ["newuidmap", "newgidmap"]
+                .into_iter()
+                .filter(|name| tool(name).is_none())
+                .collect(),
+        }
+    }
+}
+
+/// Ranges of one kind as first id and count; there is at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Extents(Vec<(u32, u32)>);
+
+impl Ranges {
+    /// What is granted to the caller; `None` where that is nothing, or cannot be used.
+    pub(super) fn granted() -> Option<Ranges> {
+        let users = fs::read_to_string("/etc/subuid").ok()?;
+        let groups = fs::read_to_string("/etc/subgid").ok()?;
+        if users.trim().is_empty() || groups.trim().is_empty() {
+            return None;
+        }
+        let tools = [tool("newuidmap")?, tool("newgidmap")?];
+        let caller = Caller::look_up(None).account;
+        Some(Ranges {
+            users: Extents::of(&users, &caller.name, caller.uid)?,
+            groups: Extents::of(&groups, &caller.name, caller.uid)?,
+            tools,
+        })
+    }
+
+    /// Enters a new user namespace, and others that `flags` names, as root.
+    ///
+    /// # Errors
+    /// The system refuses; a tool fails.
+    pub(super) fn enter(&self, flags: UnshareFlags) -> io::Result<()> {
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        leave_namespaces_with_help(flags | UnshareFlags::NEWUSER, |target| {
+            let maps = [self.users.map(uid), self.groups.map(gid)];
+            for (tool, map) in self.tools.iter().zip(maps) {
+                run(tool, target, &map)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn tool(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/bin", "/usr/local/bin"]
+        .iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| path.exists())
+}
+
+fn run(tool: &Path, target: Pid, map: &[u32]) -> io::Result<()> {
+    let mut arguments = vec![target.to_string()];
+    arguments.extend(map.iter().map(u32::to_string));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // What the tool says is for nobody: without the ranges the container runs too.
+    process::output(tool, &arguments, &[])
+        .map(drop)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EPERM))
+}
+
+impl Extents {
+    /// Those that the lines of `text` grant. No id inside may lie beyond what fits.
+    fn of(text: &str, name: &str, uid: u32) -> Option<Extents> {
+        let mut found = Vec::new();
+        let mut total = 0_u32;
+        for line in text.lines() {
+            let mut fields = line.trim().split(':');
+            let (Some(owner), Some(first), Some(count)) =
+                (fields.next(), fields.next(), fields.next())
+            else {
+                continue;
+            };
+            let is_callers = owner == name || owner.parse() == Ok(uid);
+            if let (true, Ok(first), Ok(count)) = (is_callers, first.parse(), count.parse())
+                && count > 0
+                && let Some(sum) = total.checked_add(count).filter(|sum| *sum < u32::MAX)
+            {
+                total = sum;
+                found.push((first, count));
+            }
+        }
+        (!found.is_empty()).then_some(Extents(found))
+    }
+
+    fn count(&self) -> u32 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Triples of first id inside, first id outside, and count.
+    fn map(&self, own: u32) -> Vec<u32> {
+        let mut map = vec![0, own, 1];
+        let mut inside = 1;
+        for &(first, count) in &self.0 {
+            map.extend([inside, first, count]);
+            inside += count;
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_read() {
+        let text = "other:1:2\nme:100000:65536\n\n# no\nme:x:1\n1000:300000:10\nme:5:0\n";
+        let extents = Extents::of(text, "me", 1000).unwrap();
+        assert_eq!(
+            extents.map(1000),
+            [0, 1000, 1, 1, 100_000, 65536, 65537, 300_000, 10]
+        );
+        assert_eq!(extents.count(), 65_546);
+        assert_eq!(Extents::of(text, "stranger", 7), None);
+        assert_eq!(Extents::of("me:0:4294967295", "me", 7), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Modes R2 and R3: PRoot inside namespaces.
+//!
+//! Namespaces show the files, so that what is to be read-only is, and nothing of the host can be
+//! reached; PRoot, to which all that looks like its own root, plays the other users, the kernel
+//! release and the ports. It and its loaders are shown below `/.udocker`, in a file system in memory.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::namespace::{self, Emulation};
+use super::proot::{self, Features, Unpacked};
+use super::{EngineError, EngineOptions, RunOutcome};
+use crate::host::fs::FsError;
+use crate::spec::{
+    ATTRIBUTES_FILE, Access, Argv, Bind, GuestPath, HostPath, Identity, Processes, RunSpec, Tmpfs,
+};
+
+/// Where PRoot and its loaders are shown.
+const DIRECTORY: &str = "/.udocker";
+
+/// Runs a container in PRoot in namespaces.
+pub(super) fn launch(
+    spec: &RunSpec,
+    options: &EngineOptions,
+    seccomp: bool,
+) -> Result<RunOutcome, EngineError> {
+    let features = Features::of(options);
+    let unpacked = proot::unpacked_to_bind(options)?;
+    let outer = outside(spec, &unpacked, options, features, seccomp)?;
+    namespace::launch(&outer, Emulation::Tracer)
+}
+
+/// What namespaces run: PRoot, as the calling user.
+fn outside(
+    spec: &RunSpec,
+    unpacked: &Unpacked,
+    options: &EngineOptions,
+    features: Features,
+    seccomp: bool,
+) -> Result<RunSpec, EngineError> {
+    let directory = GuestPath::root().join(DIRECTORY);
+    let mut binds = spec.binds.clone();
+    binds.push(Bind {
+        source: host_path(&options.tmp_dir)?,
+        target: directory.clone(),
+        access: Access::ReadWrite,
+        tmpfs: Some(Tmpfs::default()),
+    });
+    let mut show = |source: &Path, name: &str, access: Access| -> Result<GuestPath, EngineError> {
+        let target = directory.join(name);
+        binds.push(Bind {
+            source: host_path(source)?,
+            target: target.clone(),
+            access,
+            tmpfs: None,
+        });
+        Ok(target)
+    };
+    let proot = show(&unpacked.proot, "proot", Access::ReadOnly)?;
+    let mut show_loader = |source: Option<&PathBuf>, name| {
+        let shown = source.map(|source| show(source, name, Access::ReadOnly));
+        shown.transpose()
+    };
+    let loader = show_loader(unpacked.loader.as_ref(), "loader")?;
+    let loader_32 = show_loader(unpacked.loader_32.as_ref(), "loader-32")?;
+    // Where none can be made, PRoot makes one that lasts as long as the run.
+    let attributes = spec.directory.as_path().join(ATTRIBUTES_FILE);
+    if File::options()
+        .create(true)
+        .append(true)
+        .open(&attributes)
+        .is_ok()
+    {
+        show(&attributes, ATTRIBUTES_FILE, Access::ReadWrite)?;
+    }
+    let mut env = spec.env.clone();
+    for (name, value) in proot::environment(
+        directory.as_path(),
+        loader.as_ref().map(GuestPath::as_path),
+        loader_32.as_ref().map(GuestPath::as_path),
+        seccomp,
+    ) {
+        env.set(name, value);
+    }
+    Ok(RunSpec {
+        argv: Argv::of(
+            proot.as_path().into(),
+            proot::arguments(&inside(spec)?, features)?,
+        ),
+        env,
+        identity: Identity::Caller,
+        binds,
+        kernel: None,
+        ports: Vec::new(),
+        publish_all: false,
+        ..spec.clone()
+    })
+}
+
+fn host_path(path: &Path) -> Result<HostPath, EngineError> {
+    let path = std::path::absolute(path).map_err(FsError::at("find", path))?;
+    HostPath::new(&path)
+        .map_err(|_| FsError::at("find", &path)(io::ErrorKind::InvalidInput.into()).into())
+}
+
+/// What PRoot runs: the same command, in what is its root already.
+fn inside(spec: &RunSpec) -> Result<RunSpec, EngineError> {
+    Ok(RunSpec {
+        root: HostPath::root(),
+        directory: host_path(Path::new(DIRECTORY))?,
+        root_access: Access::ReadWrite,
+        binds: Vec::new(),
+        host_name: None,
+        processes: Processes::Hosts,
+        ..spec.clone()
+    })
+}

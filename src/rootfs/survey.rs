@@ -1,0 +1,62 @@
+//! Going through a tree as far as it can be read, whatever is in the way.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, RawDir, Stat};
+
+use super::descent::{Descent, OPEN_DIRECTORY};
+
+const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
+
+/// Shows everything below `top`, but not `top` itself, to `see`: with the directory that holds it,
+/// its name there, and what it is, links not followed. A directory is opened after it was shown,
+/// so that its mode may be mended first. What cannot be read is passed over.
+///
+/// # Errors
+/// The way back up is gone.
+pub(super) fn survey(
+    top: OwnedFd,
+    mut see: impl FnMut(BorrowedFd<'_>, &CStr, &Stat),
+) -> io::Result<()> {
+    let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
+    // For each directory on the way: its subdirectories, once it has been read.
+    let mut descent = Descent::new(top, None::<Vec<CString>>)?;
+    loop {
+        let (directory, pending) = descent.here();
+        let pending = pending.get_or_insert_with(|| {
+            let mut subdirectories = Vec::new();
+            let mut entries = RawDir::new(directory, &mut buffer);
+            while let Some(Ok(entry)) = entries.next() {
+                let name = entry.file_name();
+                if name == c"." || name == c".." {
+                    continue;
+                }
+                let flags = AtFlags::SYMLINK_NOFOLLOW;
+                let Ok(stat) = rustix::fs::statat(directory, name, flags) else {
+                    continue;
+                };
+                see(directory, name, &stat);
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                    subdirectories.push(name.to_owned());
+                }
+            }
+            subdirectories
+        });
+        match pending.pop() {
+            Some(name) => {
+                let opened = rustix::fs::openat(directory, &name, OPEN_DIRECTORY, Mode::empty());
+                if let Ok(subdirectory) = opened {
+                    descent.down(name, subdirectory, None)?;
+                }
+            }
+            None => {
+                if descent.up()?.is_none() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a container may have for itself beside its files.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Whose processes the guest sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Processes {
+    /// The host's.
+    #[default]
+    Hosts,
+    /// No matter whose, as long as somebody reaps orphans and passes signals on: `--init`.
+    Reaped,
+    /// Its own only: `--pid=private`.
+    Own,
+}
+
+/// A name for the machine, as `--hostname` gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+/// A name that no machine can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid host name '{0}': expected up to 63 letters, digits, dots and hyphens")]
+pub struct HostNameError(String);
+
+impl HostName {
+    /// The name's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<HostName, HostNameError> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        let is_name = (1..64).contains(&text.len())
+            && text.bytes().all(is_allowed)
+            && !text.starts_with(['-', '.']);
+        if is_name {
+            Ok(HostName(text.to_string()))
+        } else {
+            Err(HostNameError(text.to_string()))
+        }
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_checked() {
+        for (name, is_fine) in [
+            ("box", true),
+            ("node-1.cluster_a", true),
+            ("", false),
+            ("-x", false),
+            ("a b", false),
+            (&"x".repeat(63), true),
+            (&"x".repeat(64), false),
+        ] {
+            assert_eq!(name.parse::<HostName>().is_ok(), is_fine, "{name}");
+        }
+    }
+}

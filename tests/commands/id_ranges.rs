@@ -1,0 +1,110 @@
+//! Containers whose files belong to ids of the caller's ranges.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::container;
+use crate::support::requirement::has_id_ranges;
+use crate::support::sandbox::{Invocation, Sandbox};
+
+fn in_namespaces(sandbox: &Sandbox, script: &str) -> Invocation {
+    sandbox
+        .udocker(["run", "--nobanner", "one", "/bin/sh", "-c", script])
+        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "R1")
+}
+
+/// A container with a directory of another owner that nobody else may enter. `None` where there
+/// are no ranges.
+fn with_foreign_files(sandbox: &Sandbox) -> Option<PathBuf> {
+    if !has_id_ranges() {
+        return None;
+    }
+    let directory = container::busybox(sandbox);
+    let script = "cd /tmp; mkdir d; echo content >d/f; busybox chown -R 33:5 d; busybox chmod 700 d; busybox stat -c %u d/f";
+    let ran = in_namespaces(sandbox, script).run().succeeds();
+    assert_eq!(ran.text(), "33");
+    assert!(fs::read_dir(directory.join("ROOT/tmp/d")).is_err());
+    Some(directory)
+}
+
+#[test]
+fn they_are_removed() {
+    let sandbox = Sandbox::new();
+    let Some(directory) = with_foreign_files(&sandbox) else {
+        return;
+    };
+    sandbox.udocker(["rm", "one"]).run().succeeds();
+    assert!(!directory.exists());
+    assert_eq!(sandbox.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn they_are_exported_and_cloned() {
+    let sandbox = Sandbox::new();
+    if with_foreign_files(&sandbox).is_none() {
+        return;
+    }
+    let archive = sandbox.path("one.tar");
+    let text = archive.to_str().unwrap();
+    sandbox
+        .udocker(["export", "-o", text, "one"])
+        .run()
+        .succeeds();
+    let mut found = false;
+    let mut tar = tar::Archive::new(fs::File::open(&archive).unwrap());
+    for entry in tar.entries().unwrap() {
+        found |= entry
+            .unwrap()
+            .path()
+            .unwrap()
+            .ends_with(Path::new("tmp/d/f"));
+    }
+    assert!(found);
+    sandbox
+        .udocker(["clone", "--name=two", "one"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker([
+            "run",
+            "--nobanner",
+            "two",
+            "/bin/sh",
+            "-c",
+            "busybox stat -c %u:%g /tmp/d/f; cat /tmp/d/f",
+        ])
+        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "R1")
+        .run()
+        .succeeds()
+        .prints("33:5\ncontent");
+    for name in ["one", "two"] {
+        sandbox.udocker(["rm", name]).run().succeeds();
+    }
+}
+
+#[test]
+fn their_files_can_be_made_the_callers() {
+    let sandbox = Sandbox::new();
+    let Some(directory) = with_foreign_files(&sandbox) else {
+        return;
+    };
+    let ran = sandbox
+        .udocker(["setup", "--fixperm", "one"])
+        .run()
+        .succeeds();
+    assert_eq!(ran.stderr, "");
+    let content = fs::read(directory.join("ROOT/tmp/d/f")).unwrap();
+    assert_eq!(content, b"content\n");
+}
+
+#[test]
+fn they_are_left_out_where_the_user_says_so() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let script = "cd /tmp; touch f; busybox chown 33 f; busybox stat -c %u f";
+    in_namespaces(&sandbox, script)
+        .env("UDOCKER_ID_RANGES", "false")
+        .run()
+        .succeeds()
+        .prints("0");
+}

@@ -1,0 +1,75 @@
+//! Mode R1 with ranges of ids, which `scripts/make-test-user.sh` grants to the test user.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use udocker::host::facts::uid;
+
+use crate::sandbox::Sandbox;
+use crate::support::requirement::has_id_ranges;
+
+const RANGES: &str = "id-ranges=yes";
+
+#[test]
+fn owners_are_kept_and_users_switched_to() {
+    if !has_id_ranges() {
+        return;
+    }
+    let sandbox = Sandbox::new("R1");
+    let script = "cd /tmp; touch f; mkdir d; chown 33:5 f d && chmod 700 d
+        stat -c %u:%g f; id -u; chown 70000:0 f 2>/dev/null || echo beyond
+        su app -c 'id -u; id -g; touch /tmp/d/own; touch /x' 2>/dev/null
+        stat -c %u:%g d/own";
+    assert_eq!(
+        sandbox.output(&[RANGES], script),
+        "33:5\n0\nbeyond\n33\n33\n33:33\n"
+    );
+    assert!(!sandbox.root().join("x").exists());
+    // The next run finds it as it was.
+    assert_eq!(sandbox.output(&[RANGES], "stat -c %u:%g /tmp/f"), "33:5\n");
+    assert_ne!(
+        fs::metadata(sandbox.root().join("tmp/f")).unwrap().uid(),
+        uid()
+    );
+    // The sandbox has to be removed by its owner.
+    assert_eq!(sandbox.output(&[RANGES], "rm -r /tmp/f /tmp/d"), "");
+}
+
+#[test]
+fn a_process_namespace_has_them_too() {
+    if !has_id_ranges() {
+        return;
+    }
+    let sandbox = Sandbox::new("R1");
+    let script = "touch /tmp/f; chown 33:5 /tmp/f; stat -c %u:%g /tmp/f; echo $$; rm /tmp/f";
+    let shown = sandbox.output(&[RANGES, "processes=own"], script);
+    assert_eq!(shown, "33:5\n2\n");
+    // Everybody but root has one id.
+    let shown = sandbox.output(&[RANGES, "user=1234:5678"], "id -u; id -g");
+    assert_eq!(shown, "1234\n5678\n");
+}
+
+#[test]
+fn ranges_that_cannot_be_mapped_are_done_without() {
+    if !has_id_ranges() {
+        return;
+    }
+    let sandbox = Sandbox::new("R1");
+    let inner = sandbox.command(&[RANGES], &["sh", "-c", "chown 33 /tmp && id -u; exit 7"]);
+    // The tools are not root any more, nor is anything granted to the user that is root there.
+    let output = std::process::Command::new("setpriv")
+        .arg("--no-new-privs")
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear()
+        .envs(
+            inner
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert_eq!(crate::sandbox::stdout(&output), "0\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -1,0 +1,151 @@
+//! Files in memory, sealed roots, devices, names and processes: Docker's options that a container
+//! may have something for itself by.
+
+use std::fs;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use udocker::host::facts::Machine;
+
+use crate::sandbox::{Sandbox, stdout};
+
+#[test]
+fn a_sealed_root_can_be_written_where_something_is_mounted() {
+    for sandbox in Sandbox::in_each_mode() {
+        fs::create_dir(sandbox.host("data")).unwrap();
+        fs::write(sandbox.root().join("etc/file"), "old\n").unwrap();
+        let data = format!("volume={}:/new/data", sandbox.host("data").display());
+        let script = "for file in /x /etc/file /root/x /tmp/sub/x /new/x; do
+                (echo new >$file) 2>/dev/null && echo wrote $file
+            done
+            rm /etc/file 2>/dev/null && echo removed; mkdir /d 2>/dev/null && echo made
+            echo fine >/new/data/f && echo fine >/run/f && cat /new/data/f /run/f && echo >/dev/null";
+        let options = ["read-only=yes", "tmpfs=/run", &data];
+        assert_eq!(sandbox.output(&options, script), "fine\nfine\n");
+        assert_eq!(fs::read(sandbox.host("data/f")).unwrap(), b"fine\n");
+        // The next run may write again.
+        assert_eq!(sandbox.status(&[], "echo >/x"), Some(0));
+    }
+}
+
+#[test]
+fn directories_in_memory_begin_empty_and_hold_what_is_mounted_in_them() {
+    for sandbox in Sandbox::in_each_mode() {
+        fs::write(sandbox.host("single"), "alone\n").unwrap();
+        fs::write(sandbox.root().join("tmp/hidden"), "").unwrap();
+        let single = format!("volume={}:/tmp/deep/s", sandbox.host("single").display());
+        let options = ["tmpfs=/tmp", &single, "image-workdir=/tmp/work"];
+        let script = "ls /tmp; cat /tmp/deep/s; readlink /proc/self/cwd; \
+                      echo 'exit 3' >/tmp/s; chmod +x /tmp/s; /tmp/s; echo $?";
+        assert_eq!(
+            sandbox.output(&options, script),
+            "deep\nwork\nalone\n/tmp/work\n3\n"
+        );
+        let names: Vec<_> = fs::read_dir(sandbox.root().join("tmp")).unwrap().collect();
+        assert_eq!(names.len(), 1);
+    }
+}
+
+#[test]
+fn devices_are_passed() {
+    for sandbox in Sandbox::in_each_mode() {
+        for options in [
+            &["device=/dev/null:/dev/other"][..],
+            &["device=/dev/null:/dev/other", "no-system-directories=yes"],
+        ] {
+            let script = "test -c /dev/other && echo x >/dev/other && cat /dev/other";
+            assert_eq!(sandbox.status(options, script), Some(0), "{options:?}");
+        }
+        // What else there is stays.
+        let script = "test -c /dev/zero && head -c 1 /dev/zero | wc -c; readlink /dev/fd";
+        let shown = sandbox.output(&["device=/dev/null:/dev/other"], script);
+        assert_eq!(shown, "1\n/proc/self/fd\n");
+    }
+}
+
+#[test]
+fn memory_is_limited_in_namespaces() {
+    let sandbox = Sandbox::new("R1");
+    let script = "dd if=/dev/zero of=/t/x bs=1k count=200 2>/dev/null && echo all
+        stat -c %a /t; stat -f -c %T /t; echo 'exit 3' >/t/s; chmod +x /t/s; /t/s 2>/dev/null; echo $?";
+    assert_eq!(
+        sandbox.output(&["tmpfs=/t:size=64k,mode=700,noexec"], script),
+        "700\ntmpfs\n126\n"
+    );
+    // As `--shm-size` asks for it.
+    let shared = sandbox.output(&["tmpfs=/dev/shm:size=64k"], "stat -f -c %b /dev/shm");
+    assert_eq!(shared, "16\n");
+}
+
+#[test]
+fn a_host_name_of_its_own_is_shown_in_namespaces() {
+    let own = rustix::system::uname();
+    let own = format!("{}\n", own.nodename().to_string_lossy());
+    for sandbox in Sandbox::in_each_mode() {
+        assert_eq!(sandbox.output(&[], "hostname"), own);
+    }
+    let sandbox = Sandbox::new("R1");
+    let shown = sandbox.output(&["hostname=box"], "hostname; cat /proc/sys/kernel/hostname");
+    assert_eq!(shown, "box\nbox\n");
+    // Whom the tracer has to run, gets the host's.
+    let shown = sandbox.output(&["hostname=box", "kernel=9.8.7-x"], "hostname; uname -r");
+    assert_eq!(shown, format!("{own}9.8.7-x\n"));
+    assert_ne!(Machine::look_up().kernel, "9.8.7-x");
+}
+
+#[test]
+fn only_its_own_processes_are_there_in_a_process_namespace() {
+    let sandbox = Sandbox::new("R1");
+    for option in ["processes=own", "processes=reaped"] {
+        let shown = sandbox.output(&[option], "echo $$; set -- /proc/[0-9]*; echo $#");
+        // The init, and the shell.
+        assert_eq!(shown, "2\n2\n", "{option}");
+        // The init holds the host's files and this program's memory.
+        let script = "for f in environ mem root fd/0; do
+                cat /proc/1/$f >/dev/null 2>&1 && echo read $f
+            done
+            ls /proc/1/root/ /proc/1/cwd/ 2>/dev/null
+            readlink /proc/1/fd/* /proc/1/exe
+            kill -KILL 1; kill -STOP 1; test -d /proc/1 && echo there";
+        assert_eq!(sandbox.output(&[option], script), "there\n", "{option}");
+    }
+}
+
+#[test]
+fn an_init_reaps_passes_signals_on_and_tells_the_status() {
+    for sandbox in Sandbox::in_each_mode() {
+        let option = "processes=reaped";
+        for (script, status) in [
+            ("exit 7", 7),
+            ("kill -KILL $$", 137),
+            ("(sleep 300 &) ; exit 3", 3),
+            ("(sleep 0.1; exit 9) & exit 4", 4),
+        ] {
+            assert_eq!(sandbox.status(&[option], script), Some(status), "{script}");
+        }
+        let no_command = sandbox.run(&[option], &["/no/such"]);
+        assert_eq!(no_command.status.code(), Some(127));
+        let script = "(sleep 0.1 &) ; sleep 0.4; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l";
+        if sandbox.mode() == "R1" {
+            assert_eq!(sandbox.output(&[option], script), "0\n");
+        }
+        for (sent, status) in [(Signal::TERM, 42), (Signal::USR1, 42), (Signal::INT, 130)] {
+            let script = "trap 'exit 42' TERM USR1; touch /tmp/ready; while :; do sleep 0.05; done";
+            let mut child = sandbox
+                .command(&[option], &["sh", "-c", script])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let ready = sandbox.root().join("tmp/ready");
+            while !ready.exists() {
+                assert!(child.try_wait().unwrap().is_none());
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            fs::remove_file(ready).unwrap();
+            kill_process(Pid::from_child(&child), sent).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(status), "{sent:?}");
+            assert_eq!(stdout(&output), "");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Modes R2 and R3: what PRoot inside adds to namespaces.
+
+use std::fs;
+
+use udocker::host::facts::Machine;
+
+use crate::sandbox::Sandbox;
+
+fn in_each_nested_mode() -> impl Iterator<Item = Sandbox> {
+    ["R2", "R3"].into_iter().map(Sandbox::new)
+}
+
+#[test]
+fn users_are_switched_to_and_owners_changed() {
+    for sandbox in in_each_nested_mode() {
+        let script = "cd /tmp; touch f; chown 33:5 f && chown -h 0:0 f && echo chown
+            su app -c 'id -u; id -g'; chroot --help >/dev/null 2>&1; id -u
+            mknod null c 1 3 && echo device";
+        assert_eq!(sandbox.output(&[], script), "chown\n33\n33\n0\ndevice\n");
+    }
+}
+
+#[test]
+fn the_kernel_holds_what_is_read_only() {
+    for sandbox in in_each_nested_mode() {
+        fs::create_dir(sandbox.host("data")).unwrap();
+        let data = format!("volume={}:/data:ro", sandbox.host("data").display());
+        let script = "touch /data/x 2>/dev/null && echo wrote
+            grep -c ' /data ro,' /proc/self/mountinfo; uname -r";
+        let shown = sandbox.output(&[&data, "kernel=9.8.7-x"], script);
+        assert_eq!(shown, "1\n9.8.7-x\n");
+        assert_ne!(Machine::look_up().kernel, "9.8.7-x");
+    }
+}
+
+#[test]
+fn proot_leaves_no_trace() {
+    for sandbox in in_each_nested_mode() {
+        let names = || {
+            let entries = fs::read_dir(sandbox.root()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = names();
+        assert_eq!(sandbox.output(&[], "env | grep -c PROOT_LOADER"), "0\n");
+        assert_eq!(names(), before);
+    }
+}
