@@ -18,6 +18,7 @@ if [ -z "${ROOTS-}" ]; then
 fi
 export PROOT_TMP_DIR=$ROOTS/tmp PROOT_LOADER=$engine/loader PROOT_LOADER_32=$engine/loader-m32
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 HOME=/root
+unset TMPDIR
 mkdir -p "$PROOT_TMP_DIR"
 failed=0
 
