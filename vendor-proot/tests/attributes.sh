@@ -41,6 +41,10 @@ wait $!
 same 'is seen' 61 "$(cat "$work/seen")"
 status 'as somebody' 0 guest -i 1000:1000 --attributes "$attributes" -w /kept sh -c '[ "$(busybox stat -c %u one)" = 60 ] && ! busybox chown 1:1 one'
 status 'not at all without the file' 0 guest -0 -w /kept sh -c '[ "$(busybox stat -c %u one)" = 0 ]'
+before=$(wc -l <"$attributes")
+status 'as a package manager does' 0 remembering sh -ec 'i=0; : >empty; busybox chmod 0 empty; while [ $i -lt 20 ]; do i=$((i + 1)); busybox cp empty p; [ "$(busybox stat -c %a p)" = 0 ]; busybox chown 0:0 p; busybox chmod 644 p; [ "$(busybox stat -c %a p)" = 644 ]; rm p; done; busybox cp empty last'
+same 'takes few lines' 2 "$(($(wc -l <"$attributes") - before))"
+shown 'what was pending is written' 0 %a last
 echo 'garbage 1 2' >>"$attributes"
 printf '1 2' >>"$attributes"
 shown 'a damaged file' '60:60' %u:%g one
