@@ -11,6 +11,7 @@
  * probe attributes FILE UID GID MODE: whether fstat and statx show these.
  * probe as UID GID COMMAND...: executes the command as somebody else.
  * probe int80 PATH: opens it by the 32-bit interface, from 64-bit code; exits with the error.
+ * probe openat2 PATH MODE: creates it.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
@@ -576,6 +577,10 @@ static int has_attributes(const char *path, uid_t uid, gid_t gid, mode_t mode)
 int main(int argc, char *argv[])
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 4 && strcmp(argv[1], "openat2") == 0) {
+		struct { uint64_t flags, mode, resolve; } how = { O_CREAT | O_EXCL | O_WRONLY, strtol(argv[3], NULL, 8), 0 };
+		return syscall(NR_openat2, AT_FDCWD, argv[2], &how, sizeof(how)) < 0 ? errno : 0;
+	}
 	if (argc == 3 && strcmp(argv[1], "int80") == 0)
 		return int80_open(argv[2]);
 	if (argc == 6 && strcmp(argv[1], "attributes") == 0)

@@ -23,6 +23,10 @@ status 'without permissions' 0 guest -0 sh -c 'cd /tmp && busybox mkdir -m 0 d &
 status 'the rest of the mode is as wished' 0 guest -0 sh -c 'cd /tmp && echo x >f && busybox chmod 4051 f && [ "$(busybox stat -c %a f)" = 4651 ] && busybox mkdir -m 1077 d && [ "$(busybox stat -c %a d)" = 1777 ]'
 status 'others choose their own mode' 0 guest sh -c 'cd /tmp && echo x >o && busybox chmod 040 o && [ "$(busybox stat -c %a o)" = 40 ]'
 
+if [ "$("$root/bin/probe" openat2 "$work/new" 600; echo $?)" = 0 ]; then
+    status 'openat2' 0 guest -0 sh -c 'cd /tmp && probe openat2 o2 40 && cat o2 && [ "$(busybox stat -c %a o2)" = 640 ] && rm o2'
+    status 'openat2 by others' 0 guest sh -c 'cd /tmp && probe openat2 o3 40 && [ "$(busybox stat -c %a o3)" = 40 ] && rm -f o3'
+fi
 mkdir -p "$root"/jail/{bin,proc,sub/deep}
 cp "$root/bin/busybox" "$root/jail/bin"
 ln -sf busybox "$root/jail/bin/sh"
