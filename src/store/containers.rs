@@ -12,6 +12,7 @@
 //! A container is made in the staging folder and appears by one rename; it is removed the other
 //! way round.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -24,6 +25,7 @@ use rustix::fs::{Access, access};
 
 use super::Store;
 use super::error::StoreError;
+use super::garbage::Age;
 use super::images::set_marker;
 use super::staging::{self, Slot};
 use crate::host::fs::{self as host_fs, FsError, read_limited, write_atomic};
@@ -157,7 +159,7 @@ impl Store {
             return Vec::new();
         };
         let mut containers: Vec<(SystemTime, Container)> = Vec::new();
-        let mut names: Vec<(String, String)> = Vec::new();
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for entry in entries.flatten() {
             let Ok(file_name) = entry.file_name().into_string() else {
                 continue;
@@ -165,7 +167,7 @@ impl Store {
             match entry.file_type() {
                 Ok(kind) if kind.is_symlink() => {
                     if let Some(id) = link_target(&entry.path()) {
-                        names.push((id, file_name));
+                        names.entry(id).or_default().push(file_name);
                     }
                 }
                 Ok(kind) if kind.is_dir() => {
@@ -183,13 +185,9 @@ impl Store {
                 _ => {}
             }
         }
-        names.sort();
         for (_, container) in &mut containers {
-            container.names = names
-                .iter()
-                .filter(|(id, _)| id == container.id.as_str())
-                .map(|(_, name)| name.clone())
-                .collect();
+            container.names = names.remove(container.id.as_str()).unwrap_or_default();
+            container.names.sort();
         }
         containers.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
         containers
@@ -354,9 +352,10 @@ impl Store {
         })
     }
 
-    /// What killed processes left in the staging folder, for removal.
-    pub fn abandoned_containers(&self) -> Vec<StagedContainer> {
-        staging::abandoned(&self.layout.container_staging())
+    /// What killed processes left in the staging folder, for removal; where another host may still
+    /// be at work on it, only from `age` on.
+    pub fn abandoned_containers(&self, age: Age) -> Vec<StagedContainer> {
+        staging::abandoned(&self.layout.container_staging(), age)
             .into_iter()
             .filter_map(|slot| {
                 let name = slot.path().file_name()?.to_str()?.to_string();
@@ -622,9 +621,9 @@ mod tests {
         assert!(!store.has_name(&name("n")));
         assert!(retired.root().is_dir());
         // Somebody is at work on it, so nobody else may take it for a leftover.
-        assert!(store.abandoned_containers().is_empty());
+        assert!(store.abandoned_containers(Age::DAY).is_empty());
         drop(retired);
-        assert_eq!(store.abandoned_containers().len(), 1);
+        assert_eq!(store.abandoned_containers(Age::DAY).len(), 1);
         assert!(matches!(
             store.retire_container(&container),
             Err(StoreError::NoContainer(_))

@@ -22,7 +22,7 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
 pub use namespaces::{leave_namespaces, leave_namespaces_with_help};
-pub use supervised::{Enter, Entry, Supervised};
+pub use supervised::{Enter, Entry, Supervised, attempt};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
