@@ -5,7 +5,7 @@ use crate::config::{Environment, Settings, env_vars};
 use crate::credentials::{Lookup, Sources};
 use crate::oci::RegistryUrl;
 use crate::registry::{Client, ClientOptions, CredentialSource, Proxies, TrustedCertificates};
-use crate::store::{Layout, Store};
+use crate::store::Store;
 use crate::ui::{Printer, TerminalProgress};
 
 /// Settings, environment, terminal and repository, made once in `cli`.
@@ -24,16 +24,7 @@ pub struct Context {
 impl Context {
     /// Puts the parts together.
     pub fn new(settings: Settings, environment: Environment, printer: Printer) -> Context {
-        let paths = &settings.paths;
-        let store = Store::open(Layout {
-            top: paths.top.clone(),
-            bin: paths.bin.clone(),
-            lib: paths.lib.clone(),
-            doc: paths.doc.clone(),
-            repos: paths.repos.clone(),
-            layers: paths.layers.clone(),
-            containers: paths.containers.clone(),
-        });
+        let store = Store::open(settings.paths.layout.clone());
         Context {
             settings,
             environment,

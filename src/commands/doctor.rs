@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use super::run::engine_options;
 use super::{CommandError, Context, DONE, Outcome};
-use crate::config::env_vars;
 use crate::diagnosis::{Facts, Finding, Request, findings, modes};
-use crate::host::facts::Caller;
 use crate::registry::{Client, ClientOptions, RetryPolicy};
 use crate::spec::ExecMode;
 use crate::ui::pretty_json;
@@ -47,7 +45,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 }
 
 fn gather(args: &Args, context: &Context) -> Result<Facts, CommandError> {
-    let home = context.environment.text(env_vars::HOME);
     // One who waits for an answer would rather know than wait for the network to recover.
     let patience = RetryPolicy {
         retries: 0,
@@ -61,7 +58,6 @@ fn gather(args: &Args, context: &Context) -> Result<Facts, CommandError> {
     let client = Client::new(options, context.credential_source())?;
     let registry = (&client, &context.settings.default_registry);
     Ok(Facts::gather(&Request {
-        account: &Caller::look_up(home.as_deref()).account,
         engine: &engine_options(context),
         containers: &context.store.layout().containers,
         proxies: &proxies,

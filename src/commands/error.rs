@@ -214,7 +214,8 @@ impl From<ContainerError> for CommandError {
             ContainerError::Store(error) => error.into(),
             ContainerError::Image(error) => error.into(),
             ContainerError::Tied { ref container, .. } => {
-                let hint = format!("undo it with `udocker.py setup --execmode=P1 {container}`");
+                let hint =
+                    format!("undo it with `udocker.py setup --force --execmode=P1 {container}`");
                 CommandError::failed(error).with_hint(hint)
             }
             ContainerError::Rootfs(RootfsError::Output(error)) => CommandError::output(error),

@@ -31,24 +31,24 @@ pub struct Args {
 
 /// Lists images.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    if !context.printer.is_quiet() {
-        context.printer.out("REPOSITORY")?;
-    }
-    for image in context.store.images() {
-        context.printer.out(line(&image, args.platform))?;
-        if args.long {
-            context
-                .printer
-                .out(format_args!(" {}", image.directory.display()))?;
-            for link in image.links()? {
-                let size = fs::metadata(image.directory.join(&link)).map_or(0, |meta| meta.len());
-                context
-                    .printer
-                    .out(layer_line(&link.to_string_lossy(), size))?;
-            }
+    let header = (!context.printer.is_quiet()).then(|| "REPOSITORY".to_string());
+    let images = context.store.images();
+    let lines = images.iter().flat_map(|image| lines(image, args));
+    context.printer.out_all(header.into_iter().chain(lines))?;
+    Ok(DONE)
+}
+
+fn lines(image: &Image, args: &Args) -> Vec<String> {
+    let mut lines = vec![line(image, args.platform)];
+    if args.long {
+        lines.push(format!(" {}", image.directory.display()));
+        // One that is being removed has none any more.
+        for link in image.links().unwrap_or_default() {
+            let size = fs::metadata(image.directory.join(&link)).map_or(0, |meta| meta.len());
+            lines.push(layer_line(&link.to_string_lossy(), size));
         }
     }
-    Ok(DONE)
+    lines
 }
 
 fn line(image: &Image, with_platform: bool) -> String {

@@ -23,9 +23,9 @@ pub struct Args {
 
 /// Unpacks the engine, and the licence texts into the directory for documentation.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let paths = &context.settings.paths;
+    let layout = &context.settings.paths.layout;
     if args.purge {
-        for directory in [&paths.bin, &paths.lib] {
+        for directory in [&layout.bin, &layout.lib] {
             if directory.is_dir() {
                 remove_tree(directory).map_err(CommandError::failed)?;
             }
@@ -33,9 +33,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     }
     context.store.ensure()?;
     // What is there is compared with what is embedded, so there is nothing to force.
-    let engine = proot::install(&paths.bin).map_err(CommandError::failed)?;
+    let engine = proot::install(&layout.bin).map_err(CommandError::failed)?;
     for (name, text) in proot::licences() {
-        let path = paths.doc.join(name.replace('/', "-"));
+        let path = layout.doc.join(name.replace('/', "-"));
         write_atomic(&path, text.as_bytes(), 0o644).map_err(CommandError::failed)?;
     }
     context

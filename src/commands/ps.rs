@@ -25,10 +25,11 @@ pub struct Args {
 
 /// Lists containers.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    context.printer.out(header(args))?;
-    for container in context.store.containers() {
-        context.printer.out(row(args, context, &container))?;
-    }
+    let containers = context.store.containers();
+    let rows = containers.iter().map(|one| row(args, context, one));
+    context
+        .printer
+        .out_all(std::iter::once(header(args)).chain(rows))?;
     Ok(DONE)
 }
 

@@ -9,6 +9,7 @@ use super::keys::{self, KEYS};
 use super::layer::{self, Assignment, ConfigError, Origin};
 use crate::oci::RegistryUrl;
 use crate::spec::{DEFAULT_PATH, SearchPaths};
+use crate::store::Layout;
 
 /// What the command line says about configuration.
 #[derive(Clone, Debug, Default)]
@@ -26,20 +27,8 @@ pub struct Overrides {
 pub struct Paths {
     /// The user's home directory.
     pub home: PathBuf,
-    /// Top directory of the repository.
-    pub top: PathBuf,
-    /// Engine executables.
-    pub bin: PathBuf,
-    /// udocker.py's libraries.
-    pub lib: PathBuf,
-    /// Documentation and licences.
-    pub doc: PathBuf,
-    /// Images.
-    pub repos: PathBuf,
-    /// Layers and configurations.
-    pub layers: PathBuf,
-    /// Containers.
-    pub containers: PathBuf,
+    /// The repository.
+    pub layout: Layout,
     /// Credentials.
     pub keystore: PathBuf,
     /// Temporary files.
@@ -293,13 +282,17 @@ impl Table {
         }
         let below =
             |key: &'static str, name: &str| self.path(key).unwrap_or_else(|| top.join(name));
-        let paths = Paths {
+        let layout = Layout {
             bin: below("bindir", "bin"),
             lib: below("libdir", "lib"),
             doc: below("docdir", "doc"),
             repos: below("reposdir", "repos"),
             layers: below("layersdir", "layers"),
             containers: below("containersdir", "containers"),
+            top: top.clone(),
+        };
+        let paths = Paths {
+            layout,
             // An absolute path stays as it is when joined.
             keystore: home
                 .join(".udocker")
@@ -309,7 +302,6 @@ impl Table {
                 .or_else(|| environment.path(env_vars::TMPDIR))
                 .unwrap_or_else(|| PathBuf::from("/tmp")),
             home,
-            top: top.clone(),
         };
         let registry = self.text("dockerio_registry_url").unwrap_or_default();
         let default_registry = RegistryUrl::parse(registry)
@@ -322,13 +314,13 @@ impl Table {
             agent: self.text("http_agent").map(str::to_string),
         };
         let shown = [
-            ("topdir", &paths.top),
-            ("bindir", &paths.bin),
-            ("libdir", &paths.lib),
-            ("docdir", &paths.doc),
-            ("reposdir", &paths.repos),
-            ("layersdir", &paths.layers),
-            ("containersdir", &paths.containers),
+            ("topdir", &paths.layout.top),
+            ("bindir", &paths.layout.bin),
+            ("libdir", &paths.layout.lib),
+            ("docdir", &paths.layout.doc),
+            ("reposdir", &paths.layout.repos),
+            ("layersdir", &paths.layout.layers),
+            ("containersdir", &paths.layout.containers),
             ("homedir", &paths.home.join(".udocker")),
             ("keystore", &paths.keystore),
             ("tmpdir", &paths.tmp),
@@ -396,9 +388,12 @@ mod tests {
     #[test]
     fn everything_stands_below_the_home_directory_by_default() {
         let settings = settings(&[], &Overrides::default());
-        assert_eq!(settings.paths.top, Path::new("/nonexistent-home/.udocker"));
         assert_eq!(
-            settings.paths.containers,
+            settings.paths.layout.top,
+            Path::new("/nonexistent-home/.udocker")
+        );
+        assert_eq!(
+            settings.paths.layout.containers,
             Path::new("/nonexistent-home/.udocker/containers")
         );
         assert_eq!(
@@ -425,9 +420,9 @@ mod tests {
             ],
             &overrides,
         );
-        assert_eq!(settings.paths.top, Path::new("/flag"));
-        assert_eq!(settings.paths.repos, Path::new("/flag/repos"));
-        assert_eq!(settings.paths.layers, Path::new("/shared/layers"));
+        assert_eq!(settings.paths.layout.top, Path::new("/flag"));
+        assert_eq!(settings.paths.layout.repos, Path::new("/flag/repos"));
+        assert_eq!(settings.paths.layout.layers, Path::new("/shared/layers"));
         assert_eq!(settings.paths.keystore, Path::new("/keys"));
         assert_eq!(settings.paths.tmp, Path::new("/scratch"));
         assert!(settings.http.insecure);
@@ -472,7 +467,7 @@ mod tests {
             ..Overrides::default()
         };
         let settings = Settings::resolve(&environment, &overrides).unwrap();
-        assert_eq!(settings.paths.top, top);
+        assert_eq!(settings.paths.layout.top, top);
         assert_eq!(settings.http.read_timeout, Duration::from_secs(3));
         assert_eq!(settings.http.connect_timeout, Duration::from_secs(2));
         assert_eq!(

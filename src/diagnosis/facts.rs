@@ -7,17 +7,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FlockOperation, Mode, OFlags, ResolveFlags};
 
-use super::{FileSystem, Subordinate};
+use super::FileSystem;
 use crate::engine::{self, EngineError, EngineOptions, namespace, proot};
-use crate::host::facts::{Account, Machine};
+use crate::host::facts::Machine;
 use crate::host::process;
 use crate::oci::RegistryUrl;
 use crate::registry::{Client, Proxies, RegistryError, TrustedCertificates};
 
 /// What is to be looked at.
 pub struct Request<'a> {
-    /// The calling user.
-    pub account: &'a Account,
     /// How engines are started.
     pub engine: &'a EngineOptions,
     /// The repository's folder for containers, there or not.
@@ -43,7 +41,9 @@ pub struct Facts {
     /// The kernel's settings for user namespaces, by their names for `sysctl`.
     pub settings: Vec<(&'static str, u64)>,
     /// Further ids of the user.
-    pub subordinate: Subordinate,
+    pub grant: namespace::Grant,
+    /// Whether these can be mapped.
+    pub ranges: Probe,
     /// Whether PRoot works, as mode P2 needs it.
     pub tracing: Probe,
     /// `kernel.yama.ptrace_scope`, where there is one.
@@ -119,7 +119,8 @@ impl Facts {
                 _ => namespace::Cause::Policy,
             }),
             settings: namespace::Cause::settings(),
-            subordinate: subordinate(request.account),
+            grant: namespace::Grant::look_up(),
+            ranges: said(namespace::probe_ranges()),
             tracing: said(proot::probe(engine, false)),
             ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
             accelerated_tracing: said(proot::probe(engine, true)),
@@ -147,21 +148,6 @@ fn said<T, E: ToString>(result: Result<T, E>) -> Result<T, String> {
 
 fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn subordinate(account: &Account) -> Subordinate {
-    let count = |file: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        Subordinate::count(&text, &account.name, account.uid)
-    };
-    Subordinate {
-        users: count("/etc/subuid"),
-        groups: count("/etc/subgid"),
-        missing: ["newuidmap", "newgidmap"]
-            .into_iter()
-            .filter(|program| which::which_global(program).is_err())
-            .collect(),
-    }
 }
 
 /// Opens the root directory, as nothing but the kernel can refuse.

@@ -118,12 +118,16 @@ impl Finding {
     }
 }
 
-/// The execution modes in which containers can run here, the fastest first.
+/// The execution modes in which containers can run here.
 pub fn modes(facts: &Facts) -> Vec<ExecMode> {
+    let namespaces = facts.namespaces.is_ok();
+    let (fast, plain) = (facts.accelerated_tracing.is_ok(), facts.tracing.is_ok());
     let modes = [
-        (ExecMode::R1, facts.namespaces.is_ok()),
-        (ExecMode::P1, facts.accelerated_tracing.is_ok()),
-        (ExecMode::P2, facts.tracing.is_ok()),
+        (ExecMode::R1, namespaces),
+        (ExecMode::P1, fast),
+        (ExecMode::P2, plain),
+        (ExecMode::R2, namespaces && fast),
+        (ExecMode::R3, namespaces && plain),
     ];
     modes
         .into_iter()
@@ -137,7 +141,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![
         kernel(facts),
         namespaces(facts),
-        subordinate(facts),
+        further_ids(facts),
         tracing(facts),
         filters(facts),
         openat2(facts),
@@ -192,23 +196,29 @@ fn namespaces(facts: &Facts) -> Finding {
     }
 }
 
-fn subordinate(facts: &Facts) -> Finding {
+fn further_ids(facts: &Facts) -> Finding {
     const CHECK: &str = "further ids";
-    const MEANING: &str = "a user namespace shows one user and one group; others are emulated";
-    let subordinate = &facts.subordinate;
-    if subordinate.users == 0 || subordinate.groups == 0 {
+    const MEANING: &str = "in mode R1 everything belongs to one user; other owners are imitated";
+    let grant = &facts.grant;
+    if grant.users == 0 || grant.groups == 0 {
         return Finding::limited(CHECK, "none in /etc/subuid and /etc/subgid", MEANING)
             .administrator_can(
                 "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
             );
     }
-    let ids = format!("{} users, {} groups", subordinate.users, subordinate.groups);
-    if subordinate.missing.is_empty() {
-        return Finding::fine(CHECK, ids);
+    let ids = format!("{} users, {} groups", grant.users, grant.groups);
+    if !grant.missing.is_empty() {
+        let missing = grant.missing.join(" and ");
+        return Finding::limited(CHECK, format!("{ids}, but no {missing}"), MEANING)
+            .administrator_can("install newuidmap and newgidmap (package uidmap or shadow-utils)");
     }
-    let missing = subordinate.missing.join(" and ");
-    Finding::limited(CHECK, format!("{ids}, but no {missing}"), MEANING)
-        .administrator_can("install newuidmap and newgidmap (package uidmap or shadow-utils)")
+    match &facts.ranges {
+        Ok(()) => Finding::fine(CHECK, ids),
+        // That there are no user namespaces at all is said elsewhere.
+        Err(_) if facts.namespaces.is_err() => Finding::fine(CHECK, ids),
+        Err(reason) => Finding::limited(CHECK, format!("{ids}: {reason}"), MEANING)
+            .administrator_can("give newuidmap and newgidmap back the privilege they came with"),
+    }
 }
 
 fn tracing(facts: &Facts) -> Finding {
@@ -411,7 +421,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::diagnosis::{FileSystem, Subordinate};
+    use crate::diagnosis::FileSystem;
+    use crate::engine::namespace::Grant;
     use crate::host::facts::Machine;
     use crate::registry::Proxies;
 
@@ -424,11 +435,12 @@ mod tests {
             },
             namespaces: Ok(()),
             settings: vec![("user.max_user_namespaces", 100)],
-            subordinate: Subordinate {
+            grant: Grant {
                 users: 65_536,
                 groups: 65_536,
                 missing: Vec::new(),
             },
+            ranges: Ok(()),
             tracing: Ok(()),
             ptrace_scope: Some(1),
             accelerated_tracing: Ok(()),
@@ -466,7 +478,13 @@ mod tests {
         }
         assert_eq!(
             modes(&generous()),
-            [ExecMode::R1, ExecMode::P1, ExecMode::P2]
+            [
+                ExecMode::R1,
+                ExecMode::P1,
+                ExecMode::P2,
+                ExecMode::R2,
+                ExecMode::R3
+            ]
         );
     }
 
@@ -505,18 +523,25 @@ mod tests {
             (Who::Administrator, "AppArmor"),
         ),
         (
-            |facts| facts.subordinate.groups = 0,
+            |facts| facts.grant.groups = 0,
             "further ids",
             Verdict::Limited,
             "none in /etc/subuid",
             (Who::Administrator, "usermod"),
         ),
         (
-            |facts| facts.subordinate.missing = vec!["newgidmap"],
+            |facts| facts.grant.missing = vec!["newgidmap"],
             "further ids",
             Verdict::Limited,
             "65536 users, 65536 groups, but no newgidmap",
             (Who::Administrator, "uidmap"),
+        ),
+        (
+            |facts| facts.ranges = no(),
+            "further ids",
+            Verdict::Limited,
+            "65536 users, 65536 groups: denied",
+            (Who::Administrator, "newuidmap"),
         ),
         (
             |facts| facts.tracing = no(),

@@ -6,9 +6,7 @@
 mod facts;
 mod file_system;
 mod findings;
-mod subordinate;
 
 pub use facts::{Facts, Place, PlaceState, Probe, Repository, Request};
 pub use file_system::FileSystem;
 pub use findings::{Finding, Remedy, Verdict, Who, findings, modes};
-pub use subordinate::Subordinate;

@@ -12,6 +12,7 @@
 //! A container is made in the staging folder and appears by one rename; it is removed the other
 //! way round.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -158,7 +159,7 @@ impl Store {
             return Vec::new();
         };
         let mut containers: Vec<(SystemTime, Container)> = Vec::new();
-        let mut names: Vec<(String, String)> = Vec::new();
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for entry in entries.flatten() {
             let Ok(file_name) = entry.file_name().into_string() else {
                 continue;
@@ -166,7 +167,7 @@ impl Store {
             match entry.file_type() {
                 Ok(kind) if kind.is_symlink() => {
                     if let Some(id) = link_target(&entry.path()) {
-                        names.push((id, file_name));
+                        names.entry(id).or_default().push(file_name);
                     }
                 }
                 Ok(kind) if kind.is_dir() => {
@@ -184,13 +185,9 @@ impl Store {
                 _ => {}
             }
         }
-        names.sort();
         for (_, container) in &mut containers {
-            container.names = names
-                .iter()
-                .filter(|(id, _)| id == container.id.as_str())
-                .map(|(_, name)| name.clone())
-                .collect();
+            container.names = names.remove(container.id.as_str()).unwrap_or_default();
+            container.names.sort();
         }
         containers.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
         containers

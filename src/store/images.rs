@@ -34,8 +34,8 @@ pub const CONFIG_MAX_BYTES: u64 = 32 << 20;
 /// The files of an image's directory, beside its links.
 pub(super) const IMAGE_FILES: [&str; 5] = ["v1", "v2", "manifest", "ancestry", "container.json"];
 
-/// Directories nest as deep as a repository name has components.
-const DEPTH_MAX: usize = 64;
+/// Directories nest as deep as a repository name has components, and one deeper for the tag.
+const DEPTH_MAX: usize = 65;
 
 /// Which of udocker's two forms an image has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,33 +237,40 @@ impl Store {
     }
 }
 
-/// Walks the tree of repositories.
+/// Walks the tree of repositories: each directory is listed once, and asked nothing else.
 fn collect(repos: &Path, directory: &Path, depth: usize, images: &mut Vec<Image>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
     for entry in entries.flatten() {
-        // Links are blobs; only directories can be repositories or images.
-        if depth > DEPTH_MAX || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
+        match entry.file_type() {
+            // Links are blobs; only directories can be repositories or images.
+            Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => {
+                collect(repos, &entry.path(), depth + 1, images);
+            }
+            Ok(kind) if kind.is_file() && entry.file_name() == "TAG" => {
+                images.extend(Image::in_directory(repos, directory));
+            }
+            _ => {}
         }
-        let path = entry.path();
-        if path.join("TAG").is_file()
-            && let Ok(relative) = directory.strip_prefix(repos)
-        {
-            images.push(Image {
-                name: LocalName {
-                    repository: relative.to_string_lossy().into_owned(),
-                    tag: entry.file_name().to_string_lossy().into_owned(),
-                },
-                directory: path.clone(),
-            });
-        }
-        collect(repos, &path, depth + 1, images);
     }
 }
 
 impl Image {
+    /// The image whose directory this is; `None` where it is too near to the top to be one.
+    fn in_directory(repos: &Path, directory: &Path) -> Option<Image> {
+        let repository = directory.parent()?.strip_prefix(repos).ok()?;
+        let tag = directory.file_name()?;
+        let name = LocalName {
+            repository: repository.to_string_lossy().into_owned(),
+            tag: tag.to_string_lossy().into_owned(),
+        };
+        (!name.repository.is_empty()).then(|| Image {
+            name,
+            directory: directory.to_path_buf(),
+        })
+    }
+
     /// Whether it is still there.
     pub fn exists(&self) -> bool {
         self.directory.join("TAG").is_file()

@@ -44,7 +44,8 @@ impl<R: Read> Read for HashingReader<R> {
 
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
-/// Copies `source` to its end into `target`, and returns digest and number of the bytes.
+/// Copies `source` to its end into `target`, and returns digest and number of the bytes. They are
+/// hashed beside that.
 ///
 /// # Errors
 /// Those of both sides.
@@ -53,12 +54,17 @@ pub fn copy_hashed(
     target: &mut impl Write,
     algorithm: Algorithm,
 ) -> io::Result<(Digest, u64)> {
-    let mut source = HashingReader::new(source, algorithm);
+    let mut hasher = BackgroundHasher::new(algorithm);
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    let mut bytes = 0;
     loop {
         match source.read(&mut buffer) {
-            Ok(0) => return source.finish(),
-            Ok(count) => target.write_all(&buffer[..count])?,
+            Ok(0) => return Ok((hasher.finish(), bytes)),
+            Ok(count) => {
+                target.write_all(&buffer[..count])?;
+                bytes += count as u64;
+                buffer = hasher.update(buffer, count);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 /// How much is said on stderr.
@@ -61,6 +61,22 @@ impl Printer {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{line}")?;
         stdout.flush()
+    }
+
+    /// Prints the lines of a result: one by one for somebody who watches, else many at once.
+    ///
+    /// # Errors
+    /// stdout is closed or full.
+    pub fn out_all(&self, lines: impl IntoIterator<Item = String>) -> io::Result<()> {
+        let stdout = io::stdout();
+        let mut out: Box<dyn Write> = match stdout.is_terminal() {
+            true => Box::new(stdout.lock()),
+            false => Box::new(BufWriter::new(stdout.lock())),
+        };
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
+        out.flush()
     }
 
     /// Prints a result as it is.

@@ -14,6 +14,7 @@ mod support;
 mod tree;
 
 mod archives;
+mod both_ways;
 mod clone;
 mod exchange;
 mod export;

@@ -105,13 +105,13 @@ fn an_export_holds_it() {
     assert_eq!(
         found,
         [
-            "---------- 0/0  kept/locked",
-            "-rw-r--r-- 33/44  kept/file",
-            "crw--w---- 0/5 4,65 kept/tty",
-            "dr-x--S--- 3000000/7  kept/folder/",
-            "drwxr-xr-x 0/0  kept/",
-            "hrw-r--r-- 33/44  kept/hard link to kept/file",
-            "lrwxrwxrwx 5/6  kept/soft -> file",
+            "---------- 0/0  ./kept/locked",
+            "-rw-r--r-- 33/44  ./kept/file",
+            "crw--w---- 0/5 4,65 ./kept/tty",
+            "dr-x--S--- 3000000/7  ./kept/folder/",
+            "drwxr-xr-x 0/0  ./kept/",
+            "hrw-r--r-- 33/44  ./kept/hard link to ./kept/file",
+            "lrwxrwxrwx 5/6  ./kept/soft -> file",
         ]
     );
 }

@@ -193,7 +193,7 @@ pub(super) fn engine_options(context: &Context) -> EngineOptions {
     let environment = &context.environment;
     let paths = &context.settings.paths;
     EngineOptions {
-        bin_dir: paths.bin.clone(),
+        bin_dir: paths.layout.bin.clone(),
         fallback_dirs: environment
             .path(XDG_RUNTIME_DIR)
             .into_iter()
@@ -294,7 +294,7 @@ pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandEr
             container.id
         ))
         .with_hint(format!(
-            "undo that with `setup --execmode=P1 {}` of udocker.py",
+            "undo that with `udocker.py setup --force --execmode=P1 {}`",
             container.id
         ))),
     }

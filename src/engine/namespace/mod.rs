@@ -24,6 +24,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use error::{Cause, NamespaceError, Unavailable};
+pub use ranges::Grant;
 
 use self::emulation::Filter;
 use self::ids::{IdMap, SingleId};
@@ -33,7 +34,7 @@ use self::steps::{Part, Steps};
 use rustix::thread::UnshareFlags;
 
 use super::{EngineError, RunOutcome};
-use crate::host::process::{Enter, Entry, Supervised};
+use crate::host::process::{self, Enter, Entry, Supervised};
 use crate::spec::{ExecMode, Identity, Processes, RunSpec};
 
 /// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond,
@@ -56,6 +57,16 @@ pub fn probe() -> Result<(), EngineError> {
         Err(error) if !Steps::stopped(&error) => Err(steps.explain(&error, ExecMode::R1)),
         _ => Ok(()),
     }
+}
+
+/// Finds out whether the ids that are granted to the caller can be mapped, by doing it in a process
+/// that ends at once.
+///
+/// # Errors
+/// There are none, or they cannot.
+pub fn probe_ranges() -> io::Result<()> {
+    let ranges = Ranges::granted().ok_or(io::ErrorKind::NotFound)?;
+    process::attempt(move || ranges.enter(UnshareFlags::empty()))
 }
 
 /// Makes this process root of the id ranges that are granted to the caller, and returns whether

@@ -22,6 +22,36 @@ pub(super) struct Ranges {
     tools: [PathBuf; 2],
 }
 
+/// What is granted to the caller, whether it can be used or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// How many user ids.
+    pub users: u32,
+    /// How many group ids.
+    pub groups: u32,
+    /// The tools that map them and are not installed.
+    pub missing: Vec<&'static str>,
+}
+
+impl Grant {
+    /// Looks it up.
+    pub fn look_up() -> Grant {
+        let caller = Caller::look_up(None).account;
+        let count = |file: &str| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            Extents::of(&text, &caller.name, caller.uid).map_or(0, |extents| extents.count())
+        };
+        Grant {
+            users: count("/etc/subuid"),
+            groups: count("/etc/subgid"),
+            missing: ["newuidmap", "newgidmap"]
+                .into_iter()
+                .filter(|name| tool(name).is_none())
+                .collect(),
+        }
+    }
+}
+
 /// Ranges of one kind as first id and count; there is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Extents(Vec<(u32, u32)>);
@@ -100,6 +130,10 @@ impl Extents {
         (!found.is_empty()).then_some(Extents(found))
     }
 
+    fn count(&self) -> u32 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
     /// Triples of first id inside, first id outside, and count.
     fn map(&self, own: u32) -> Vec<u32> {
         let mut map = vec![0, own, 1];
@@ -124,6 +158,7 @@ mod tests {
             extents.map(1000),
             [0, 1000, 1, 1, 100_000, 65536, 65537, 300_000, 10]
         );
+        assert_eq!(extents.count(), 65_546);
         assert_eq!(Extents::of(text, "stranger", 7), None);
         assert_eq!(Extents::of("me:0:4294967295", "me", 7), None);
     }

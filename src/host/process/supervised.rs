@@ -205,6 +205,33 @@ impl Program<'_> {
     }
 }
 
+/// The error that is none.
+const DONE: i32 = 0;
+
+/// Does something in a process of its own, which ends right after that, so that nothing of it stays.
+///
+/// # Errors
+/// It fails, or no process can be started. Only [`io::Error::raw_os_error`] arrives.
+pub fn attempt(
+    mut action: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<()> {
+    let ended = Supervised {
+        program: OsStr::new(""),
+        arguments: &[],
+        environment: &[],
+        entry: Entry::Program(Box::new(move || {
+            action()?;
+            Err(io::Error::from_raw_os_error(DONE))
+        })),
+        afterwards: &|| (),
+    }
+    .run();
+    match ended {
+        Err(error) if error.raw_os_error() != Some(DONE) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Waits for signals and passes on those that were meant for the program.
 fn pass_on(signals: &mut SignalsInfo<WithOrigin>, to: Pid) {
     for signal in signals.wait().filter_map(|origin| to_pass_on(&origin)) {
