@@ -55,4 +55,7 @@ wait "$images" || { tail -n 30 "$UDOCKER_TEST_IMAGES/log"; echo "the test image 
 say "The executable is portable"
 "${sudo[@]}" scripts/show-portable.sh "$UDOCKER_TEST_IMAGES"
 
+say "File systems that share blocks, belong to others, or fail"
+"${sudo[@]}" scripts/show-filesystems.sh "$(find "${CARGO_TARGET_DIR:-target}/" -path '*/release/udocker' -type f -perm -u+x | head -n 1)"
+
 exec scripts/check.sh

@@ -14,15 +14,17 @@ const END_OF_OPTIONS: &str = "--";
 
 /// Puts `--` behind the container or image of `udocker run`. `args` begins with the program.
 pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
-    let Some(command_at) = first_positional(&args, 1, program) else {
+    let general: Vec<&Arg> = program.get_arguments().collect();
+    let Some(command_at) = first_positional(&args, 1, &general) else {
         return args;
     };
     if args[command_at] != "run" {
         return args;
     }
-    let target_at = program
-        .find_subcommand("run")
-        .and_then(|run| first_positional(&args, command_at + 1, run));
+    let target_at = program.find_subcommand("run").and_then(|run| {
+        let known: Vec<&Arg> = run.get_arguments().chain(general).collect();
+        first_positional(&args, command_at + 1, &known)
+    });
     if let Some(target_at) = target_at {
         args.insert(target_at + 1, END_OF_OPTIONS.into());
     }
@@ -31,7 +33,8 @@ pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> 
 
 /// Makes `help --help` a plain `help`, which the parser would take for help on `--help`.
 pub(super) fn without_help_on_help(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
-    if let Some(command_at) = first_positional(&args, 1, program)
+    let general: Vec<&Arg> = program.get_arguments().collect();
+    if let Some(command_at) = first_positional(&args, 1, &general)
         && args[command_at] == "help"
     {
         args.retain(|arg| arg != "--help" && arg != "-h");
@@ -39,9 +42,9 @@ pub(super) fn without_help_on_help(mut args: Vec<OsString>, program: &Command) -
     args
 }
 
-/// The first argument from `start` on that is neither an option of `command` nor the value of
+/// The first argument from `start` on that is neither one of the `known` options nor the value of
 /// one; `None` where there is none, or the user has ended the options already.
-fn first_positional(args: &[OsString], start: usize, command: &Command) -> Option<usize> {
+fn first_positional(args: &[OsString], start: usize, known: &[&Arg]) -> Option<usize> {
     let mut index = start;
     while let Some(arg) = args.get(index) {
         if arg == END_OF_OPTIONS {
@@ -50,23 +53,23 @@ fn first_positional(args: &[OsString], start: usize, command: &Command) -> Optio
         if !arg.as_bytes().starts_with(b"-") || arg == "-" {
             return Some(index);
         }
-        index += if takes_next(arg, command) { 2 } else { 1 };
+        index += if takes_next(arg, known) { 2 } else { 1 };
     }
     None
 }
 
 /// Whether the value of this option is the argument after it.
-fn takes_next(arg: &OsStr, command: &Command) -> bool {
+fn takes_next(arg: &OsStr, known: &[&Arg]) -> bool {
     let bytes = arg.as_bytes();
     if let Some(long) = bytes.strip_prefix(b"--") {
-        return option(command, |known| is_long(known, long)).is_some_and(takes_value);
+        return option(known, |option| is_long(option, long)).is_some_and(takes_value);
     }
     // In a cluster such as -itv, only the last letter's value can be the next argument.
     for (position, letter) in bytes.iter().enumerate().skip(1) {
-        match option(command, |known| {
-            known.get_short() == Some(char::from(*letter))
+        match option(known, |option| {
+            option.get_short() == Some(char::from(*letter))
         }) {
-            Some(known) if takes_value(known) => return position + 1 == bytes.len(),
+            Some(option) if takes_value(option) => return position + 1 == bytes.len(),
             Some(_) => {}
             None => return false,
         }
@@ -74,8 +77,8 @@ fn takes_next(arg: &OsStr, command: &Command) -> bool {
     false
 }
 
-fn option(command: &Command, is_meant: impl Fn(&Arg) -> bool) -> Option<&Arg> {
-    command.get_arguments().find(|arg| is_meant(arg))
+fn option<'a>(known: &[&'a Arg], is_meant: impl Fn(&Arg) -> bool) -> Option<&'a Arg> {
+    known.iter().copied().find(|arg| is_meant(arg))
 }
 
 fn takes_value(arg: &Arg) -> bool {
@@ -98,8 +101,7 @@ mod tests {
 
     #[test]
     fn options_end_at_the_container() {
-        let mut program = crate::cli::Cli::command();
-        program.build();
+        let program = crate::cli::Cli::command();
         for (given, expected) in [
             ("run c", "run c --"),
             ("run c -e X", "run c -- -e X"),

@@ -77,8 +77,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut program = Cli::command();
-    program.build();
+    // Not built: the parser builds the one subcommand that is asked for, which takes less than
+    // building all.
+    let program = Cli::command();
     let args = arguments::end_options_of_run(args.into_iter().collect(), &program);
     let args = arguments::without_help_on_help(args, &program);
     let matches = program.try_get_matches_from(args)?;

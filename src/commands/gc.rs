@@ -6,7 +6,8 @@ use super::{Context, DONE, Outcome};
 use crate::container;
 use crate::store::Age;
 
-/// What udocker.py may be in the middle of is given this time; our own processes hold locks.
+/// What udocker.py, or another host, may be in the middle of is given this time; our own processes
+/// hold locks.
 const YOUNG: Duration = Duration::from_secs(60 * 60);
 
 /// Remove what interrupted commands have left
@@ -18,7 +19,8 @@ const YOUNG: Duration = Duration::from_secs(60 * 60);
   udocker gc
   udocker gc --all")]
 pub struct Args {
-    /// Remove also what has changed within the last hour; only while no udocker.py is at work
+    /// Remove also what has changed within the last hour; only while no udocker.py and no other
+    /// host is at work
     #[arg(long)]
     all: bool,
 }
@@ -29,9 +31,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if !store.exists() {
         return Ok(DONE);
     }
-    let containers = container::sweep(store)?;
-    let age = if args.all { Duration::ZERO } else { YOUNG };
-    let garbage = store.collect_garbage(Age(age))?;
+    let age = Age(if args.all { Duration::ZERO } else { YOUNG });
+    let containers = container::sweep(store, age)?;
+    let garbage = store.collect_garbage(age)?;
     context.printer.out(format_args!(
         "removed: {containers} containers, {} files of images ({} MB)",
         garbage.files,

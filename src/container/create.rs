@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::registry::Client;
 use crate::rootfs::{self, Layer, Limits};
 use crate::store::{
-    Container, ContainerName, Image, ImageContent, StagedContainer, Store, StoreError,
+    Age, Container, ContainerName, Image, ImageContent, StagedContainer, Store, StoreError,
 };
 
 /// How to create a container.
@@ -136,7 +136,7 @@ fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
         return Err(StoreError::NameTaken(name.to_string()).into());
     }
     store.ensure()?;
-    super::sweep(store)?;
+    super::sweep(store, Age::DAY)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::ContainerError;
 use crate::engine::namespace::enter_ranges;
 use crate::rootfs::remove_tree;
-use crate::store::{Container, StagedContainer, Store};
+use crate::store::{Age, Container, StagedContainer, Store};
 
 /// Removes a container with its names. It leaves the listing at once; what a kill leaves of it
 /// is swept away later.
@@ -13,17 +13,18 @@ use crate::store::{Container, StagedContainer, Store};
 pub fn remove(store: &Store, container: &Container) -> Result<(), ContainerError> {
     let retired = store.retire_container(container)?;
     discard(&retired)?;
-    sweep(store)?;
+    sweep(store, Age::DAY)?;
     Ok(())
 }
 
 /// Removes what killed processes left half made or half removed, and returns how many there were.
+/// What another host may still be at work on only goes from `age` on.
 ///
 /// # Errors
 /// The file system refuses.
-pub fn sweep(store: &Store) -> Result<u64, ContainerError> {
+pub fn sweep(store: &Store, age: Age) -> Result<u64, ContainerError> {
     let mut count = 0;
-    for leftover in store.abandoned_containers() {
+    for leftover in store.abandoned_containers(age) {
         discard(&leftover)?;
         count += 1;
     }

@@ -4,14 +4,17 @@
 //! reached; PRoot, to which all that looks like its own root, plays the other users, the kernel
 //! release and the ports. It and its loaders are shown below `/.udocker`, in a file system in memory.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::namespace::{self, Emulation};
 use super::proot::{self, Features, Unpacked};
 use super::{EngineError, EngineOptions, RunOutcome};
 use crate::host::fs::FsError;
-use crate::spec::{Access, Argv, Bind, GuestPath, HostPath, Identity, Processes, RunSpec, Tmpfs};
+use crate::spec::{
+    ATTRIBUTES_FILE, Access, Argv, Bind, GuestPath, HostPath, Identity, Processes, RunSpec, Tmpfs,
+};
 
 /// Where PRoot and its loaders are shown.
 const DIRECTORY: &str = "/.udocker";
@@ -44,23 +47,33 @@ fn outside(
         access: Access::ReadWrite,
         tmpfs: Some(Tmpfs::default()),
     });
-    let mut show = |source: &Path, name: &str| -> Result<GuestPath, EngineError> {
+    let mut show = |source: &Path, name: &str, access: Access| -> Result<GuestPath, EngineError> {
         let target = directory.join(name);
         binds.push(Bind {
             source: host_path(source)?,
             target: target.clone(),
-            access: Access::ReadOnly,
+            access,
             tmpfs: None,
         });
         Ok(target)
     };
-    let proot = show(&unpacked.proot, "proot")?;
-    let mut show_loader = |source: &Option<_>, name| {
-        let source: Option<&std::path::PathBuf> = source.as_ref();
-        source.map(|source| show(source, name)).transpose()
+    let proot = show(&unpacked.proot, "proot", Access::ReadOnly)?;
+    let mut show_loader = |source: Option<&PathBuf>, name| {
+        let shown = source.map(|source| show(source, name, Access::ReadOnly));
+        shown.transpose()
     };
-    let loader = show_loader(&unpacked.loader, "loader")?;
-    let loader_32 = show_loader(&unpacked.loader_32, "loader-32")?;
+    let loader = show_loader(unpacked.loader.as_ref(), "loader")?;
+    let loader_32 = show_loader(unpacked.loader_32.as_ref(), "loader-32")?;
+    // Where none can be made, PRoot makes one that lasts as long as the run.
+    let attributes = spec.directory.as_path().join(ATTRIBUTES_FILE);
+    if File::options()
+        .create(true)
+        .append(true)
+        .open(&attributes)
+        .is_ok()
+    {
+        show(&attributes, ATTRIBUTES_FILE, Access::ReadWrite)?;
+    }
     let mut env = spec.env.clone();
     for (name, value) in proot::environment(
         directory.as_path(),
@@ -73,7 +86,7 @@ fn outside(
     Ok(RunSpec {
         argv: Argv::of(
             proot.as_path().into(),
-            proot::arguments(&inside(spec), features)?,
+            proot::arguments(&inside(spec)?, features)?,
         ),
         env,
         identity: Identity::Caller,
@@ -92,13 +105,14 @@ fn host_path(path: &Path) -> Result<HostPath, EngineError> {
 }
 
 /// What PRoot runs: the same command, in what is its root already.
-fn inside(spec: &RunSpec) -> RunSpec {
-    RunSpec {
+fn inside(spec: &RunSpec) -> Result<RunSpec, EngineError> {
+    Ok(RunSpec {
         root: HostPath::root(),
+        directory: host_path(Path::new(DIRECTORY))?,
         root_access: Access::ReadWrite,
         binds: Vec::new(),
         host_name: None,
         processes: Processes::Hosts,
         ..spec.clone()
-    }
+    })
 }

@@ -120,6 +120,21 @@ impl Machine {
     }
 }
 
+/// What the kernel calls the host, with what could not be part of a file name replaced.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_bytes().to_vec();
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'.';
+    name.iter()
+        .map(|byte| {
+            if is_plain(byte) {
+                char::from(*byte)
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,7 +35,8 @@ pub(super) fn plan_apt(
     let volume = Volume {
         source: path.clone(),
         target: settings.join(OURS),
-        access: Access::ReadOnly,
+        // Read-only would cost a remount and protect nothing.
+        access: Access::ReadWrite,
         tmpfs: None,
     };
     binds.preparations.push(Preparation::Generate {

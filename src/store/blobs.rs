@@ -1,6 +1,6 @@
 //! Blobs: files named by the digest of their content.
 //!
-//! A blob on its way is `layers/.staging/<digest>`, locked by the process that fetches it, so
+//! A blob on its way is `layers/.staging/<digest>.<host>`, locked by the process that fetches it, so
 //! that a hundred pulls of one image download it once; a process that waited finds the blob done.
 //! What a killed process left there is resumed.
 //!
@@ -16,6 +16,7 @@ use rustix::io::retry_on_intr;
 
 use super::error::StoreError;
 use super::layout::Layout;
+use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
 use crate::oci::Digest;
 
@@ -61,7 +62,8 @@ impl<'a> Blobs<'a> {
     pub fn stage(&self, digest: &Digest) -> Result<Staging, StoreError> {
         let staging = self.layout.blob_staging();
         fs::create_dir_all(&staging)?;
-        let path = staging.join(digest.to_string());
+        // Another host may not see the lock, so it writes to another file.
+        let path = staging.join(format!("{digest}.{}", host_name()));
         loop {
             if self.contains(digest) {
                 return Ok(Staging::Present);

@@ -25,6 +25,7 @@ use rustix::fs::{Access, access};
 
 use super::Store;
 use super::error::StoreError;
+use super::garbage::Age;
 use super::images::set_marker;
 use super::staging::{self, Slot};
 use crate::host::fs::{self as host_fs, FsError, read_limited, write_atomic};
@@ -351,9 +352,10 @@ impl Store {
         })
     }
 
-    /// What killed processes left in the staging folder, for removal.
-    pub fn abandoned_containers(&self) -> Vec<StagedContainer> {
-        staging::abandoned(&self.layout.container_staging())
+    /// What killed processes left in the staging folder, for removal; where another host may still
+    /// be at work on it, only from `age` on.
+    pub fn abandoned_containers(&self, age: Age) -> Vec<StagedContainer> {
+        staging::abandoned(&self.layout.container_staging(), age)
             .into_iter()
             .filter_map(|slot| {
                 let name = slot.path().file_name()?.to_str()?.to_string();
@@ -619,9 +621,9 @@ mod tests {
         assert!(!store.has_name(&name("n")));
         assert!(retired.root().is_dir());
         // Somebody is at work on it, so nobody else may take it for a leftover.
-        assert!(store.abandoned_containers().is_empty());
+        assert!(store.abandoned_containers(Age::DAY).is_empty());
         drop(retired);
-        assert_eq!(store.abandoned_containers().len(), 1);
+        assert_eq!(store.abandoned_containers(Age::DAY).len(), 1);
         assert!(matches!(
             store.retire_container(&container),
             Err(StoreError::NoContainer(_))

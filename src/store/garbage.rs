@@ -24,6 +24,19 @@ use crate::host::fs as host_fs;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(pub Duration);
 
+impl Age {
+    /// A day: what commands give to work of which they cannot know whether it goes on.
+    pub const DAY: Age = Age(Duration::from_secs(24 * 60 * 60));
+
+    /// Whether a file is of that age; one from the future is young.
+    pub(super) fn has(self, meta: &fs::Metadata) -> bool {
+        let changed = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        SystemTime::now()
+            .duration_since(changed)
+            .map_or(self.0 == Duration::ZERO, |age| age >= self.0)
+    }
+}
+
 /// What was removed and what was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Garbage {
@@ -69,6 +82,9 @@ impl Store {
                 }
             }
         }
+        let (files, bytes) = self.sweep_intakes(age)?;
+        collector.garbage.files += files;
+        collector.garbage.bytes += bytes;
         for entry in entries(&self.layout.blob_staging()) {
             match Lock::try_existing(&entry.path()) {
                 Ok(Some(_unused)) => collector.remove(&entry.path())?,
@@ -90,7 +106,7 @@ impl Collector {
         let Ok(meta) = path.symlink_metadata() else {
             return Ok(());
         };
-        if self.is_young(&meta) {
+        if !self.age.has(&meta) {
             self.garbage.kept += 1;
             return Ok(());
         }
@@ -98,14 +114,6 @@ impl Collector {
         self.garbage.files += 1;
         self.garbage.bytes += if meta.is_file() { meta.size() } else { 0 };
         Ok(())
-    }
-
-    fn is_young(&self, meta: &fs::Metadata) -> bool {
-        let changed = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        // A time in the future is young.
-        SystemTime::now()
-            .duration_since(changed)
-            .map_or(self.age.0 > Duration::ZERO, |age| age < self.age.0)
     }
 
     /// Removes, below `directory`, what belongs to an image in directories that are none.
@@ -121,11 +129,7 @@ impl Collector {
                     self.remove(&part.path())?;
                 }
             }
-            if !is_image
-                && entry
-                    .metadata()
-                    .is_ok_and(|meta| self.age.0.is_zero() || !self.is_young(&meta))
-            {
+            if !is_image && entry.metadata().is_ok_and(|meta| self.age.has(&meta)) {
                 // One that still holds something stays.
                 let _ = fs::remove_dir(&path);
             }

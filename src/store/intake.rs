@@ -2,14 +2,14 @@
 //!
 //! They lie in a directory of their own in the blobs' staging folder, so that publishing one is a
 //! rename. What is not published goes when the holder does; what a killed process left is swept
-//! away by the next one that takes something in.
+//! away by the next one that takes something in, or with the garbage.
 
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::Store;
 use super::error::StoreError;
 use super::staging::{self, Slot};
+use super::{Age, Store};
 use crate::host::fs::{self as host_fs, FsError};
 
 /// Takes files in, until it is dropped.
@@ -26,14 +26,30 @@ impl Store {
     /// What the file system says.
     pub fn intake(&self) -> Result<Intake, StoreError> {
         self.ensure()?;
+        self.sweep_intakes(Age::DAY)?;
         let staging = self.layout.blob_staging();
-        for leftover in staging::abandoned(&staging) {
-            std::fs::remove_dir_all(leftover.path())
-                .map_err(FsError::at("remove", leftover.path()))?;
-        }
         let slot = Slot::take(&staging, &uuid::Uuid::new_v4().to_string())?;
         host_fs::create_dir_all(slot.path())?;
         Ok(Intake { slot, files: 0 })
+    }
+
+    /// Removes what killed processes took in; where another host may still be at work on it, only
+    /// from `age` on. Returns how many files that were, and their bytes.
+    pub(super) fn sweep_intakes(&self, age: Age) -> Result<(u64, u64), StoreError> {
+        let (mut files, mut bytes) = (0, 0);
+        for leftover in staging::abandoned(&self.layout.blob_staging(), age) {
+            for entry in std::fs::read_dir(leftover.path())
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                files += 1;
+                bytes += entry.metadata().map_or(0, |meta| meta.len());
+            }
+            std::fs::remove_dir_all(leftover.path())
+                .map_err(FsError::at("remove", leftover.path()))?;
+        }
+        Ok((files, bytes))
     }
 }
 
@@ -65,6 +81,7 @@ impl Drop for Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::facts::host_name;
     use crate::store::Layout;
 
     #[test]
@@ -85,7 +102,7 @@ mod tests {
         assert!(staging.exists());
         let killed = left.parent().unwrap().with_file_name("killed");
         std::fs::create_dir(&killed).unwrap();
-        std::fs::write(killed.with_extension("lock"), "").unwrap();
+        std::fs::write(killed.with_extension("lock"), host_name()).unwrap();
         store.intake().unwrap();
         assert!(!killed.exists() && left.exists());
     }

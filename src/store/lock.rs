@@ -2,21 +2,26 @@
 //!
 //! Where the file system has none (some NFS and Lustre mounts), a lock is had at once and
 //! protects nothing; the store is correct without, by unique names and atomic renames, and only
-//! does some work twice.
+//! does some work twice. Other mounts keep locks to their host. So that a lock is not held proves
+//! something only on the host where it was taken, see [`Lock::sign`].
 
 use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
+use crate::host::facts::host_name;
 use crate::host::fs::FsError;
 
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    /// Whether the file system knows locks at all.
+    is_real: bool,
 }
 
 impl Lock {
@@ -25,9 +30,7 @@ impl Lock {
     /// # Errors
     /// The file cannot be made or opened.
     pub fn exclusive(path: &Path) -> Result<Lock, FsError> {
-        let file = open(path)?;
-        acquire(&file, path, FlockOperation::LockExclusive)?;
-        Ok(Lock { _file: file })
+        Lock::wait(path, FlockOperation::LockExclusive)
     }
 
     /// Waits until nobody holds the lock exclusively; others may share it.
@@ -35,9 +38,7 @@ impl Lock {
     /// # Errors
     /// The file cannot be made or opened.
     pub fn shared(path: &Path) -> Result<Lock, FsError> {
-        let file = open(path)?;
-        acquire(&file, path, FlockOperation::LockShared)?;
-        Ok(Lock { _file: file })
+        Lock::wait(path, FlockOperation::LockShared)
     }
 
     /// Takes the lock only if nobody holds it.
@@ -45,19 +46,41 @@ impl Lock {
     /// # Errors
     /// The file cannot be made or opened.
     pub fn try_exclusive(path: &Path) -> Result<Option<Lock>, FsError> {
-        let file = open(path)?;
-        let taken = acquire(&file, path, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(taken.then_some(Lock { _file: file }))
+        acquire(open(path)?, path, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes the lock of a file that must be there already, only if nobody holds it.
     pub(super) fn try_existing(path: &Path) -> Result<Option<Lock>, FsError> {
         let file = File::options()
+            .read(true)
             .write(true)
             .open(path)
             .map_err(FsError::at("open lock file", path))?;
-        let taken = acquire(&file, path, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(taken.then_some(Lock { _file: file }))
+        acquire(file, path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn wait(path: &Path, operation: FlockOperation) -> Result<Lock, FsError> {
+        // A blocking lock is never refused, so the loop only ever goes round once.
+        loop {
+            if let Some(lock) = acquire(open(path)?, path, operation)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Writes into the lock file which host took the lock. Without it, others only know less.
+    pub(super) fn sign(&self) {
+        let _ = self.file.set_len(0);
+        let _ = (&self.file).write_all(host_name().as_bytes());
+    }
+
+    /// Whether nobody has held the lock when it was taken: not where there are no locks, nor
+    /// where another host, of whose locks nothing is known here, has signed it.
+    pub(super) fn was_free(&self) -> bool {
+        let mut signature = String::new();
+        self.is_real
+            && (&self.file).read_to_string(&mut signature).is_ok()
+            && signature == host_name()
     }
 }
 
@@ -65,23 +88,22 @@ fn open(path: &Path) -> Result<File, FsError> {
     OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(0o600)
         .open(path)
         .map_err(FsError::at("open lock file", path))
 }
 
-/// Returns whether the lock is held now; only the non-blocking kind can say no.
-fn acquire(file: &File, path: &Path, operation: FlockOperation) -> Result<bool, FsError> {
-    loop {
-        return match flock(file, operation) {
-            Ok(()) => Ok(true),
-            Err(Errno::INTR) => continue,
-            Err(Errno::WOULDBLOCK) => Ok(false),
-            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => Ok(true),
-            Err(errno) => Err(FsError::at("lock", path)(errno.into())),
-        };
-    }
+/// Returns the lock if it is held now; only the non-blocking kind may be refused.
+fn acquire(file: File, path: &Path, operation: FlockOperation) -> Result<Option<Lock>, FsError> {
+    let is_real = match retry_on_intr(|| flock(&file, operation)) {
+        Ok(()) => true,
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => false,
+        Err(errno) => return Err(FsError::at("lock", path)(errno.into())),
+    };
+    Ok(Some(Lock { file, is_real }))
 }
 
 #[cfg(test)]
@@ -96,5 +118,17 @@ mod tests {
         assert!(Lock::try_exclusive(&path).unwrap().is_none());
         drop(first);
         assert!(Lock::try_exclusive(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn only_a_lock_of_this_host_is_known_to_be_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        Lock::exclusive(&path).unwrap().sign();
+        assert!(Lock::try_existing(&path).unwrap().unwrap().was_free());
+        for signature in ["", "another-host"] {
+            std::fs::write(&path, signature).unwrap();
+            assert!(!Lock::try_existing(&path).unwrap().unwrap().was_free());
+        }
     }
 }

@@ -1,16 +1,14 @@
 //! Directories on their way in or out.
 //!
 //! `<staging>/<id>` is the directory and `<staging>/<id>.lock` is held by the process at work on
-//! it. A lock that nobody holds marks something left by a killed process.
+//! it. A lock that nobody holds marks something left by a killed process. Where that cannot be
+//! known, because another host made it or there are no locks, age tells.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
+use super::garbage::Age;
 use super::lock::Lock;
 use crate::host::fs::{self, FsError};
-
-/// How old something without a lock has to be before it counts as left behind.
-const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The right to a name in a staging folder, for as long as it lives.
 #[derive(Debug)]
@@ -27,6 +25,7 @@ impl Slot {
         fs::create_dir_all(staging)?;
         let lock_path = staging.join(format!("{id}.lock"));
         let lock = Lock::exclusive(&lock_path)?;
+        lock.sign();
         Ok(Slot {
             path: staging.join(id),
             lock_path,
@@ -49,15 +48,16 @@ impl Drop for Slot {
     }
 }
 
-/// Returns the directories in `staging` that nobody works on any more, each with its slot.
-pub(super) fn abandoned(staging: &Path) -> Vec<Slot> {
+/// Returns the directories in `staging` that nobody works on any more, each with its slot; those
+/// of which that is not certain only from `age` on.
+pub(super) fn abandoned(staging: &Path, age: Age) -> Vec<Slot> {
     let Ok(entries) = std::fs::read_dir(staging) else {
         return Vec::new();
     };
     entries
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| abandoned_slot(&entry.path()))
+        .filter_map(|entry| abandoned_slot(&entry.path(), age))
         .collect()
 }
 
@@ -78,12 +78,14 @@ pub(super) fn remove_stray_locks(staging: &Path) {
     }
 }
 
-fn abandoned_slot(path: &Path) -> Option<Slot> {
+fn abandoned_slot(path: &Path, age: Age) -> Option<Slot> {
     let mut lock_name = path.as_os_str().to_os_string();
     lock_name.push(".lock");
     let lock_path = PathBuf::from(lock_name);
+    // The lock is as old as the work; the directory may be one that is being removed.
+    let is_old = |path: &Path| path.symlink_metadata().is_ok_and(|meta| age.has(&meta));
     let lock = match Lock::try_existing(&lock_path) {
-        Ok(lock) => lock?,
+        Ok(lock) => lock.filter(|lock| lock.was_free() || is_old(&lock_path))?,
         Err(error) if error.is_not_found() && is_old(path) => {
             Lock::try_exclusive(&lock_path).ok()??
         }
@@ -94,13 +96,4 @@ fn abandoned_slot(path: &Path) -> Option<Slot> {
         lock_path,
         _lock: lock,
     })
-}
-
-fn is_old(path: &Path) -> bool {
-    let age = path
-        .symlink_metadata()
-        .and_then(|meta| meta.modified())
-        .ok()
-        .and_then(|time| SystemTime::now().duration_since(time).ok());
-    age.is_some_and(|age| age > ABANDONED_AFTER)
 }

@@ -15,6 +15,7 @@ mod bad_input;
 mod commands;
 mod create;
 mod interrupts;
+mod packages;
 mod prepared;
 mod pull;
 mod run;

@@ -10,7 +10,8 @@ const PROCESSES: u64 = 20;
 const TIME: Duration = Duration::from_secs(15);
 
 /// What a command may say because another process was faster.
-const OTHERS_WERE_FASTER: [&str; 3] = [
+pub const OTHERS_WERE_FASTER: [&str; 4] = [
+    "there is an image",
     "there is no image",
     "there is no container",
     "there is neither",
@@ -47,12 +48,15 @@ fn a_crowd_gets_no_error_that_one_alone_would_not() {
             let containers = listed(containers.text());
             let some = random.below(containers.len().max(1) as u64) as usize;
             let some = containers.get(some).cloned().unwrap_or_default();
-            let args: Vec<&str> = match random.below(6) {
+            let other = served.image(&format!("other{}", random.below(3)));
+            let args: Vec<&str> = match random.below(8) {
                 0 => vec!["pull", &image],
                 1 => vec!["create", &image],
                 2 => vec!["run", "--rm", "--nobanner", &image, "true"],
                 3 => vec!["rm", &some],
-                4 => vec!["rmi", &image],
+                4 => vec!["rmi", if random.below(2) == 0 { &image } else { &other }],
+                5 => vec!["tag", &image, &other],
+                6 => vec!["clone", &some],
                 _ => vec!["images"],
             };
             let ran = sandbox.udocker(&args).run();

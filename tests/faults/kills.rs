@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -61,31 +61,61 @@ pub fn assert_can_be_emptied(sandbox: &Sandbox) {
     );
 }
 
+/// Makes the repository such that `command` has something to do, and returns its arguments.
+fn prepared(sandbox: &Sandbox, served: &Served, command: &str, round: u32) -> Vec<String> {
+    let image = served.image(&(round % 3).to_string());
+    let pull = || sandbox.udocker(["pull", &image]).run().succeeds();
+    match command {
+        "rm" => {
+            pull();
+            let created = sandbox.udocker(["create", &image]).run().succeeds();
+            vec!["rm".to_string(), created.text().to_string()]
+        }
+        "load" => {
+            let name = format!("lab/loaded:{round}");
+            ["load", "-i", "archive.tar", &name]
+                .map(String::from)
+                .to_vec()
+        }
+        "create" | "rmi" => {
+            pull();
+            vec![command.to_string(), image]
+        }
+        _ => vec![command.to_string(), image],
+    }
+}
+
 #[test]
 fn a_hundred_kills_leave_a_sound_repository() {
     let served = Served::start();
     let sandbox = Sandbox::new();
+    let image = served.image("0");
+    sandbox.udocker(["pull", &image]).run().succeeds();
+    sandbox
+        .udocker(["save", "-o", "archive.tar", &image])
+        .run()
+        .succeeds();
     let mut random = Random::new(4);
     let mut killed = 0;
-    for round in 0..100 {
-        let image = served.image(&(round / 4 % 3).to_string());
-        let container = listed(sandbox.udocker(["ps"]).run().succeeds().text());
-        let command = match (round % 4, container.first()) {
-            (0, _) => vec!["pull".to_string(), image],
-            (2, Some(id)) if container.len() > 2 => vec!["rm".to_string(), id.clone()],
-            (3, _) if round % 8 == 7 => vec!["rmi".to_string(), image],
-            _ => {
-                // Killed in a create more often than not, so the image has to be whole.
-                sandbox.udocker(["pull", &image]).run().succeeds();
-                vec!["create".to_string(), image]
+    for command in ["pull", "create", "load", "rm", "rmi"] {
+        // How long it takes when nobody disturbs it.
+        let arguments = prepared(&sandbox, &served, command, 0);
+        let start = Instant::now();
+        sandbox.udocker(&arguments).run().succeeds();
+        let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
+        for round in 1..=20 {
+            if command == "pull" {
+                let image = served.image(&(round % 3).to_string());
+                let _ = sandbox.udocker(["rmi", &image]).run();
             }
-        };
-        let process = sandbox.udocker(&command).spawn();
-        std::thread::sleep(Duration::from_millis(random.below(120)));
-        let _ = rustix::process::kill_process(process.pid(), Signal::KILL);
-        killed += u32::from(process.wait().code().is_none());
-        if round % 10 == 9 {
-            assert_sound(&sandbox);
+            let arguments = prepared(&sandbox, &served, command, round);
+            let process = sandbox.udocker(&arguments).spawn();
+            std::thread::sleep(Duration::from_micros(random.below(whole)));
+            let _ = rustix::process::kill_process(process.pid(), Signal::KILL);
+            killed += u32::from(process.wait().code().is_none());
+            if round % 10 == 0 {
+                assert_sound(&sandbox);
+            }
         }
     }
     assert!(killed > 30, "only {killed} processes were killed in time");

@@ -12,6 +12,7 @@ mod support;
 
 mod crowd;
 mod disk;
+mod hosts;
 mod kills;
 mod registry;
 mod served;

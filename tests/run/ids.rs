@@ -3,36 +3,16 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use udocker::host::facts::{Caller, uid};
+use udocker::host::facts::uid;
 
 use crate::sandbox::Sandbox;
-use crate::support::requirement::has_tools;
-
-/// Whether ranges can be had here; says so where not.
-fn has_ranges() -> bool {
-    let name = Caller::look_up(None).account.name;
-    let is_granted = |file: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        text.lines()
-            .any(|line| line.starts_with(&format!("{name}:")))
-    };
-    if !has_tools(&["newuidmap", "newgidmap"]) {
-        return false;
-    }
-    if !["/etc/subuid", "/etc/subgid"].into_iter().all(is_granted) {
-        crate::support::requirement::skip(
-            "no ids are granted; scripts/make-test-user.sh does that",
-        );
-        return false;
-    }
-    true
-}
+use crate::support::requirement::has_id_ranges;
 
 const RANGES: &str = "id-ranges=yes";
 
 #[test]
 fn owners_are_kept_and_users_switched_to() {
-    if !has_ranges() {
+    if !has_id_ranges() {
         return;
     }
     let sandbox = Sandbox::new("R1");
@@ -57,7 +37,7 @@ fn owners_are_kept_and_users_switched_to() {
 
 #[test]
 fn a_process_namespace_has_them_too() {
-    if !has_ranges() {
+    if !has_id_ranges() {
         return;
     }
     let sandbox = Sandbox::new("R1");
@@ -71,7 +51,7 @@ fn a_process_namespace_has_them_too() {
 
 #[test]
 fn ranges_that_cannot_be_mapped_are_done_without() {
-    if !has_ranges() {
+    if !has_id_ranges() {
         return;
     }
     let sandbox = Sandbox::new("R1");

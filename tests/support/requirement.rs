@@ -1,6 +1,9 @@
 //! What a test needs from the machine, and what happens where it is not there.
 
+use std::fs;
 use std::path::Path;
+
+use udocker::host::facts::Caller;
 
 /// Says that a test does nothing here, and why; where `CI` is set it fails instead, since there
 /// `scripts/test.sh` has installed everything.
@@ -33,4 +36,23 @@ pub fn has_tools(names: &[&str]) -> bool {
         }
     }
     true
+}
+
+/// Whether ranges of ids are granted to this user and can be mapped; says so where not.
+#[track_caller]
+pub fn has_id_ranges() -> bool {
+    let name = Caller::look_up(None).account.name;
+    let is_granted = |file: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines()
+            .any(|line| line.starts_with(&format!("{name}:")))
+    };
+    if !has_tools(&["newuidmap", "newgidmap"]) {
+        return false;
+    }
+    let granted = ["/etc/subuid", "/etc/subgid"].into_iter().all(is_granted);
+    if !granted {
+        skip("no ids are granted to this user; scripts/make-test-user.sh does that");
+    }
+    granted
 }

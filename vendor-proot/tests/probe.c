@@ -10,6 +10,7 @@
  * probe reply, probe remove PATH, probe chroots PATH, probe owner, probe vectors PATH: see there.
  * probe attributes FILE UID GID MODE: whether fstat and statx show these.
  * probe as UID GID COMMAND...: executes the command as somebody else.
+ * probe int80 PATH: opens it by the 32-bit interface, from 64-bit code; exits with the error.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
@@ -542,6 +543,22 @@ static void threads(void)
 	pthread_join(thread, NULL);
 }
 
+/* The address has to fit 32 bits: this program isn't position-independent.  */
+static int int80_open(const char *path)
+{
+#ifdef __x86_64__
+	long result = 5; /* open */
+
+	strncpy(base, path, sizeof(base) - 1);
+	__asm__ volatile ("int $0x80" : "+a" (result) : "b" (base), "c" (O_RDONLY), "d" (0)
+			: "memory", "r8", "r9", "r10", "r11");
+	return (int) result < 0 ? -(int) result : 0;
+#else
+	(void) path;
+	return ENOSYS;
+#endif
+}
+
 static int has_attributes(const char *path, uid_t uid, gid_t gid, mode_t mode)
 {
 	struct statx statx_buffer;
@@ -559,6 +576,8 @@ static int has_attributes(const char *path, uid_t uid, gid_t gid, mode_t mode)
 int main(int argc, char *argv[])
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 3 && strcmp(argv[1], "int80") == 0)
+		return int80_open(argv[2]);
 	if (argc == 6 && strcmp(argv[1], "attributes") == 0)
 		return !has_attributes(argv[2], atoi(argv[3]), atoi(argv[4]), strtol(argv[5], NULL, 8));
 	if (argc > 4 && strcmp(argv[1], "as") == 0) {

@@ -42,3 +42,22 @@ if command -v script >/dev/null; then
     same 'a Ctrl-C on the terminal' '<1>' "$(grep -o '<.*>' <<<"$output")"
 fi
 status 'the guest cannot signal PRoot' 0 guest sh -c 'kill -TERM $PPID; sleep 0.2'
+
+# relayed SIGNAL: the same when the whole group, with a parent of PRoot that relays, is signaled.
+relayed() {
+    : >"$work/out"
+    setsid env --default-signal bash -c '
+        trap "kill -s $2 \$child" "$2"
+        "$0" -r "$1" -b "$3:/mnt" -w / sh -c "
+            n=0; trap \"n=\\\$((n + 1))\" $2; echo ready >/mnt/out
+            i=0; while [ \$i -lt 12 ]; do sleep 0.03; i=\$((i + 1)); done; exit \$n" &
+        child=$!
+        wait $child; wait $child' "$engine/proot" "$root" "$1" "$work" </dev/null 2>/dev/null &
+    until [ -s "$work/out" ]; do sleep 0.01; done
+    kill -s "$1" -- "-$!"
+    wait $!
+    echo $?
+}
+for signal in TERM HUP USR1; do
+    for _ in 1 2 3; do same "$signal to the group and relayed" 1 "$(relayed $signal)"; done
+done

@@ -49,3 +49,9 @@ same 'all calls of the tables are listed' '' "$(comm -3 <(listed '.*') <(
 same 'all that is treated is handled' '' "$(comm -3 <(listed '\(path\|refused\|emulated\|read-only\)') <(cases))"
 same 'and traced' '' "$(comm -3 <(listed '\(path\|refused\|emulated\|result\|watched\)') <(filtered proot_sysnums))"
 same 'read-only ones too' '' "$(comm -3 <(listed read-only) <(filtered read_only_sysnums))"
+if "$root/bin/probe" int80 "$root/bin/probe" 2>/dev/null; then
+    status 'the 32-bit interface from 64-bit code' 38 guest probe int80 /bin/probe
+fi
+long=$(printf '%255s' '' | tr ' ' n)
+status 'the longest name' 0 guest sh -c "cd /tmp && echo x >$long && cat /tmp/$long && busybox mv $long l && busybox mkdir $long && ls /tmp/$long && rm l && busybox rmdir $long"
+status 'a longer one' 1 guest sh -c "echo x >/tmp/n$long"

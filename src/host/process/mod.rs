@@ -146,24 +146,26 @@ fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
 /// Watches for the signals to pass on, for `others`, and for the program's end. A signal that is
 /// ignored (by `nohup`, say) stays so, here and in the program.
 fn watch_signals(others: &[Signal]) -> io::Result<SignalsInfo<WithOrigin>> {
-    let ignored = ignored_signals();
     let watched = PASSED_ON
         .iter()
         .map(|signal| signal.as_raw())
-        .filter(|signal| ignored & (1 << (signal - 1)) == 0)
+        .filter(|signal| !is_ignored(*signal))
         .chain(others.iter().map(|signal| signal.as_raw()))
         .chain([Signal::CHILD.as_raw()]);
     SignalsInfo::new(watched)
 }
 
-/// One bit a signal, as `/proc/self/status` has it.
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or_default()
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    #[allow(unsafe_code, reason = "no crate in use asks for a signal's action")]
+    // SAFETY: without a new action the call only fills in the old one, and does so if it succeeds.
+    let action = unsafe {
+        if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
+            return false;
+        }
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 fn to_pass_on(origin: &Origin) -> Option<Signal> {

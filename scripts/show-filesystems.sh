@@ -1,0 +1,87 @@
+#!/bin/bash
+# Shows, on file systems of its own in loop devices, what tests without privilege cannot: that clones
+# share blocks on btrfs and xfs, that a repository of another user is served in silence, and that a
+# disk which fails is named. Root only; takes the executable: show-filesystems.sh UDOCKER.
+set -euo pipefail
+
+[[ $# == 1 ]] || { echo "usage: $0 UDOCKER" >&2; exit 2; }
+[[ $(id -u) == 0 ]] || { echo "$0: mounting needs root" >&2; exit 1; }
+work=$(mktemp -d)
+chmod 755 "$work"
+trap 'umount --quiet "$work"/*.mount || true; rm -rf --one-file-system "$work"' EXIT
+install -m 755 "$1" "$work/udocker"
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+
+# as UID COMMAND…: runs it as another user, with $home for a home.
+as() {
+	setpriv --reuid "$1" --regid "$1" --clear-groups env --ignore-environment \
+		HOME="$home" PATH=/usr/bin:/bin "${repository[@]}" "${@:2}"
+}
+udocker() { as 1000 "$work/udocker" --quiet "$@"; }
+
+# Mounts a new file system as $work/TYPE.mount, with a home that belongs to user 1000.
+mounted() {
+	truncate --size 1G "$work/$1"
+	"mkfs.$1" "${@:2}" "$work/$1" >/dev/null
+	mkdir "$work/$1.mount"
+	mount -o loop "$work/$1" "$work/$1.mount"
+	home=$work/$1.mount/home
+	install -d --owner 1000 --group 1000 "$home"
+}
+used() { sync -f "$1"; df --output=used --block-size=1M "$1" | tail -n 1; }
+
+# A container `c` of a small image with one file of 64 MB.
+tree=$work/tree
+mkdir -p "$tree/bin"
+cp /bin/busybox "$tree/bin/sh"
+head -c 64M /dev/urandom >"$tree/large"
+tar --create --file "$work/tree.tar" --owner 0 --group 0 --directory "$tree" .
+with_container() {
+	udocker import "$work/tree.tar" lab/tool:1
+	udocker create --name=c lab/tool:1 >/dev/null
+}
+
+repository=()
+(mounted ext2 -q 2>/dev/null) || { echo "SKIPPED: this system lets nobody mount a loop device"; exit; }
+for type in btrfs xfs; do
+	command -v "mkfs.$type" >/dev/null || { echo "SKIPPED: mkfs.$type is not installed"; [[ -z ${CI-} ]] || exit 1; continue; }
+	(mounted "$type" 2>/dev/null) || { echo "SKIPPED: this kernel has no $type"; continue; }
+	home=$work/$type.mount/home
+	with_container
+	before=$(used "$home")
+	udocker clone --name=d c >/dev/null
+	grown=$(($(used "$home") - before))
+	((grown < 32)) || fail "the clone of 64 MB took $grown MB on $type"
+	original=$(udocker inspect -p c) copy=$(udocker inspect -p d)
+	diff --recursive "$original" "$copy" || fail "the clone differs on $type"
+	as 1000 sh -c 'echo changed >"$1/large"' sh "$copy"
+	cmp --silent "$tree/large" "$original/large" || fail "a change to the clone showed in the original on $type"
+	echo "$type: a clone of 64 MB took $grown MB"
+done
+
+mounted ext4 -q
+with_container
+chmod -R a+rX "$home"
+owner=$home home=$work/stranger
+install -d --owner 1001 --group 1001 "$home"
+repository=("UDOCKER_DIR=$owner/.udocker")
+for command in images ps 'inspect c' 'inspect lab/tool:1' 'verify lab/tool:1' 'run --nobanner c sh -c true'; do
+	read -ra arguments <<<"$command"
+	as 1001 "$work/udocker" --quiet "${arguments[@]}" >/dev/null 2>"$work/errors" || fail "$command: $(cat "$work/errors")"
+	[[ ! -s $work/errors ]] || fail "$command says: $(cat "$work/errors")"
+done
+echo "another user's repository: served in silence"
+
+# The device ends in the middle of what is on it.
+home=$owner repository=()
+umount "$work/ext4.mount"
+mount -o loop "$work/ext4" "$work/ext4.mount"
+layer=$(find "$home/.udocker/layers/" -name 'sha256:*' -size +10M)
+block=$(filefrag -v "$layer" | awk '$1 == "0:" { sub(/\.\..*/, "", $4); print $4 }')
+truncate --size "$((block * 4096))" "$work/ext4"
+for command in 'verify lab/tool:1' 'create lab/tool:1'; do
+	read -ra arguments <<<"$command"
+	! udocker "${arguments[@]}" >/dev/null 2>"$work/errors" || fail "$command does not see that the disk fails"
+	grep --quiet 'layer .*Input/output error' "$work/errors" || fail "$command says: $(cat "$work/errors")"
+done
+echo "a disk that fails: named, with the layer"

@@ -1,0 +1,38 @@
+//! Packages with foreign owners are installed in each mode, and their scripts switch users.
+
+use crate::prepared::Distro;
+use crate::support::requirement::has_id_ranges;
+
+const SCRIPTS: [(&str, &str); 2] = [
+    ("deb", include_str!("packages/deb.sh")),
+    ("rpm", include_str!("packages/rpm.sh")),
+];
+
+#[test]
+fn debs_and_rpms_with_foreign_owners_are_installed() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    for (mode, ranges, owner, switched) in [
+        // Without ranges the filter says that it has worked, and whoever looks sees that it has not.
+        ("R1", "false", "root:root", "0"),
+        ("R1", "true", "games:mail", "9"),
+        ("R2", "false", "games:mail", "9"),
+        ("R3", "false", "games:mail", "9"),
+        ("P1", "false", "games:mail", "9"),
+    ] {
+        if ranges == "true" && !has_id_ranges() {
+            continue;
+        }
+        for (kind, script) in SCRIPTS {
+            let ran = distro
+                .sh(script)
+                .env("UDOCKER_DEFAULT_EXECUTION_MODE", mode)
+                .env("UDOCKER_ID_RANGES", ranges)
+                .run()
+                .succeeds();
+            let expected = format!("content\n{owner} 4750\n{switched}");
+            assert_eq!(ran.text(), expected, "{kind} in {mode}: {ran:#?}");
+        }
+    }
+}
