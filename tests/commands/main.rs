@@ -12,6 +12,7 @@
 mod support;
 
 mod attributes;
+mod auto;
 mod config;
 mod container;
 mod docker;
