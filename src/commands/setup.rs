@@ -18,7 +18,7 @@ use crate::store::{Container, StoreError};
   R2  user namespaces with PRoot as P1 inside, for what switches users
   R3  the same with P2
   auto  R1 where it works, else P1
-  S1 is not there yet: P1 is used, with a warning
+  S1  Apptainer or Singularity, where the host has one of them
   F1 F2 F3 F4 are accepted for the sake of old scripts, and set what auto does
 
 Examples:

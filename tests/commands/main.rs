@@ -20,5 +20,6 @@ mod doctor;
 mod id_ranges;
 mod login;
 mod manifest;
+mod s1;
 mod search;
 mod setup;

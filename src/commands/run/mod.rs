@@ -201,6 +201,9 @@ fn start(
         let failure = CommandError::start(error.exit_status(), &error);
         match error {
             EngineError::Unavailable { reason, .. } => failure.with_hint(reason.cause.remedy()),
+            EngineError::NoApptainer => {
+                failure.with_hint("install one of them, or choose another mode, such as auto")
+            }
             _ => failure,
         }
     })?;
@@ -234,6 +237,10 @@ pub(super) fn engine_options(context: &Context) -> EngineOptions {
         other_proot: context.settings.proot_executable.clone(),
         no_seccomp: context.settings.no_seccomp || environment.get(PROOT_NO_SECCOMP).is_some(),
         id_ranges: context.settings.id_ranges,
+        search_path: environment
+            .get("PATH")
+            .map(OsString::from)
+            .unwrap_or_default(),
     }
 }
 

@@ -84,9 +84,8 @@ pub(in crate::commands) fn refuse_changed_tree(container: &Container) -> Result<
 /// The nearest mode there is an engine for.
 pub(in crate::commands) fn available(mode: ExecMode, context: &Context) -> ExecMode {
     let nearest = match mode {
-        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 | ExecMode::R2 | ExecMode::R3 => return mode,
         ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
-        ExecMode::S1 => ExecMode::P1,
+        _ => return mode,
     };
     context.printer.warning(format_args!(
         "execution mode {mode} is not available, {nearest} is used instead"
