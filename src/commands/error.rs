@@ -196,8 +196,10 @@ impl From<ImageError> for CommandError {
         match error {
             ImageError::Registry(error) => error.into(),
             ImageError::Store(error) => error.into(),
-            ImageError::Platform { .. } => CommandError::failed(error)
-                .with_hint("take it nevertheless with `--platform=OS/ARCH`"),
+            ImageError::Platform { ref found, .. } => {
+                let hint = format!("take it nevertheless with `--platform={found}`");
+                CommandError::failed(error).with_hint(hint)
+            }
             ImageError::Archive(ArchiveError::Write(error)) => CommandError::output(error),
             ImageError::Archive(ArchiveError::NoImages) => CommandError::failed(error)
                 .with_hint("a root file system is brought in with `udocker import`"),

@@ -18,7 +18,7 @@ use crate::ui::pretty_json;
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
-    /// What to do with it
+    /// The word `inspect`
     #[arg(value_name = "inspect", hide_possible_values = true)]
     action: Action,
     /// An image, as for `pull`

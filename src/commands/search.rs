@@ -18,7 +18,7 @@ use crate::ui;
   udocker search --list-tags ubuntu
   udocker search http://localhost:5000/")]
 pub struct Args {
-    /// Do not pause after each page of a terminal
+    /// Do not pause after each page
     #[arg(short = 'a')]
     all: bool,
     /// Do not shorten names and descriptions

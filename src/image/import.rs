@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::ImageError;
+use super::keeping::Keeping;
 use super::load::{check_tar, keep, manifest_of};
 use crate::archive::Part;
 use crate::host::fs::FsError;
 use crate::oci::{Algorithm, DiffId, LocalName, Platform};
 use crate::progress::Progress;
+use crate::rootfs::{self, Layer};
 use crate::store::{Image, Intake, NewBlob, NewImage, Store};
 use crate::stream::copy_hashed;
 
@@ -37,17 +39,24 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Image, ImageError> {
     let mut intake = store.intake()?;
-    let (layer, moved) = match source {
-        ImportSource::Stream(mut stream, label) => (take(&mut stream, label, &mut intake)?, None),
+    let (layer, diff_id, entries, moved) = match source {
+        ImportSource::Stream(stream, label) => {
+            let (layer, diff_id, entries) = take(stream, label, &mut intake, progress)?;
+            (layer, diff_id, entries, None)
+        }
         // Moving a link, or a directory's idea of a file, would move something else.
-        ImportSource::Moved(path) if is_plain_file(&path) => (examine(&path)?, Some(path)),
+        ImportSource::Moved(path) if is_plain_file(&path) => {
+            let layer = examine(&path)?;
+            let (diff_id, entries) = check_tar(&layer, progress)?;
+            (layer, diff_id, entries, Some(path))
+        }
         ImportSource::Moved(path) => {
-            let mut file = File::open(&path).map_err(FsError::at("open", &path))?;
+            let file = File::open(&path).map_err(FsError::at("open", &path))?;
             let label = path.display().to_string();
-            (take(&mut file, label, &mut intake)?, Some(path))
+            let (layer, diff_id, entries) = take(file, label, &mut intake, progress)?;
+            (layer, diff_id, entries, Some(path))
         }
     };
-    let (diff_id, entries) = check_tar(&layer, progress)?;
     if entries == 0 {
         return Err(ImageError::NothingInside(layer.name));
     }
@@ -74,17 +83,40 @@ fn is_plain_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
-/// Copies a stream into the intake.
-fn take(source: &mut impl Read, label: String, intake: &mut Intake) -> Result<Part, ImageError> {
-    let (path, mut file) = intake.file()?;
-    let (digest, size) = copy_hashed(source, &mut file, Algorithm::Sha256)
-        .map_err(FsError::at("copy", Path::new(&label)))?;
-    Ok(Part {
+/// Copies a stream into the intake and checks it on the way: returns it with the digest of its
+/// uncompressed bytes and the number of its entries.
+fn take(
+    source: impl Read + Send,
+    label: String,
+    intake: &mut Intake,
+    progress: &dyn Progress,
+) -> Result<(Part, DiffId, u64), ImageError> {
+    let (path, file) = intake.file()?;
+    let copying = |error: io::Error| FsError::at("copy", Path::new(&label))(error);
+    let mut keeping = Keeping::new(source, file).map_err(copying)?;
+    let layer = Layer {
+        name: label.escape_debug().to_string(),
+        source: Box::new(&mut keeping),
+        diff_id: None,
+        size: None,
+    };
+    let checked = rootfs::check_layer(layer, Some(Algorithm::Sha256), progress);
+    if let Some(failure) = keeping.failure() {
+        return Err(copying(failure).into());
+    }
+    let checked = checked?;
+    let (size, compressed) = keeping.finish().map_err(copying)?;
+    let Some(diff_id) = checked.diff_id else {
+        return Err(ImageError::NothingInside(label));
+    };
+    let digest = compressed.unwrap_or_else(|| diff_id.0.clone());
+    let part = Part {
         name: label,
         path,
         digest,
         size,
-    })
+    };
+    Ok((part, diff_id, checked.entries))
 }
 
 /// Hashes a file where it is.

@@ -3,6 +3,7 @@
 mod arrivals;
 mod error;
 mod import;
+mod keeping;
 mod load;
 mod name;
 mod pull;

@@ -7,20 +7,22 @@
 mod config;
 mod credential;
 mod digest;
+mod local_name;
 mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod registry_url;
 
 pub use config::{ImageConfig, ProcessConfig};
 pub use credential::{Credential, Secret};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use local_name::LocalName;
 pub use manifest::{
     ConfigSource, Descriptor, Index, IndexEntry, MANIFEST_MAX_BYTES, Manifest, ManifestError,
     ParsedManifest,
 };
 pub use media_type::MediaType;
 pub use platform::{Platform, PlatformError};
-pub use reference::{
-    DOCKER_HUB_REGISTRY, LocalName, Reference, ReferenceError, RegistryUrl, Version,
-};
+pub use reference::{Reference, ReferenceError, Version};
+pub use registry_url::{DOCKER_HUB_REGISTRY, RegistryUrl};

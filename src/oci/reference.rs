@@ -1,4 +1,4 @@
-//! Image references: as typed, where they are pulled from, and under which name they are kept.
+//! Image references as users type them.
 //!
 //! ```text
 //! [https://|http://][HOST[:PORT]/]NAME[:TAG][@DIGEST]
@@ -7,15 +7,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Digest, DigestError};
+use super::registry_url::{DOCKER_HUB_HOSTS, is_host, split_scheme};
+use super::{Digest, DigestError, LocalName, RegistryUrl};
 
-/// Docker Hub's registry.
-pub const DOCKER_HUB_REGISTRY: &str = "https://registry-1.docker.io";
-
-/// Names under which Docker Hub is known in references and credential files.
-const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
-
-const NAME_MAX_BYTES: usize = 255;
+/// Longest repository name.
+pub(super) const NAME_MAX_BYTES: usize = 255;
 const TAG_MAX_BYTES: usize = 128;
 
 /// Why a text is no image reference.
@@ -83,103 +79,6 @@ impl fmt::Display for Version {
             Version::Tag(tag) => f.write_str(tag),
             Version::Digest(digest) => digest.fmt(f),
         }
-    }
-}
-
-/// The base address of a registry: scheme, host and port, without a path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RegistryUrl(String);
-
-impl RegistryUrl {
-    /// Reads `https://host:port`, `http://host` or `host`, which means https. A trailing path
-    /// such as `/v1` or `/v2/` is dropped, since only the host matters for a registry.
-    ///
-    /// # Errors
-    /// `ReferenceError::Scheme` and `ReferenceError::Host`, naming the part that is wrong.
-    pub fn parse(text: &str) -> Result<RegistryUrl, ReferenceError> {
-        let (scheme, rest) = split_scheme(text)?;
-        let host = rest.split('/').next().unwrap_or_default();
-        if !is_host(host) {
-            return Err(ReferenceError::Host {
-                text: text.to_string(),
-                host: host.to_string(),
-            });
-        }
-        Ok(RegistryUrl::new(scheme.unwrap_or("https"), host))
-    }
-
-    /// Docker Hub.
-    pub fn docker_hub() -> RegistryUrl {
-        RegistryUrl(DOCKER_HUB_REGISTRY.to_string())
-    }
-
-    fn new(scheme: &str, host: &str) -> RegistryUrl {
-        if DOCKER_HUB_HOSTS.contains(&host) {
-            return RegistryUrl::docker_hub();
-        }
-        RegistryUrl(format!("{scheme}://{}", host.to_ascii_lowercase()))
-    }
-
-    /// `https://host:port`, the key of the credential store.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// `host:port`.
-    pub fn host(&self) -> &str {
-        self.0.split_once("://").map_or(&self.0, |(_, host)| host)
-    }
-
-    /// Whether this is Docker Hub under any of its names.
-    pub fn is_docker_hub(&self) -> bool {
-        DOCKER_HUB_HOSTS.contains(&self.host())
-    }
-}
-
-impl fmt::Display for RegistryUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The name of an image in the local store: `repos/<repository>/<tag>/`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LocalName {
-    /// `busybox`, `quay.io/biocontainers/samtools`, `localhost:5000/tool`.
-    pub repository: String,
-    /// `latest`, or a digest for images pulled by digest.
-    pub tag: String,
-}
-
-impl LocalName {
-    /// Reads a name as udocker.py takes it for images that never came from a registry, such as
-    /// `IMPORTED:unknown`: upper case is allowed. `None` if it could leave the store.
-    pub fn parse_lenient(text: &str) -> Option<LocalName> {
-        let (repository, tag) = match text.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-            _ => (text, "latest"),
-        };
-        let is_component = |part: &str| {
-            part.bytes()
-                .next()
-                .is_some_and(|b| b.is_ascii_alphanumeric())
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"._-:".contains(&b))
-        };
-        let is_name = repository.split('/').all(is_component)
-            && is_tag(tag)
-            && repository.len() <= NAME_MAX_BYTES;
-        is_name.then(|| LocalName {
-            repository: repository.to_string(),
-            tag: tag.to_string(),
-        })
-    }
-}
-
-impl fmt::Display for LocalName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.repository, self.tag)
     }
 }
 
@@ -354,48 +253,6 @@ impl fmt::Display for Reference {
     }
 }
 
-fn split_scheme(text: &str) -> Result<(Option<&str>, &str), ReferenceError> {
-    match text.split_once("://") {
-        None => Ok((None, text)),
-        Some((scheme @ ("http" | "https"), rest)) => Ok((Some(scheme), rest)),
-        Some(_) => Err(ReferenceError::Scheme(text.to_string())),
-    }
-}
-
-/// A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port.
-fn is_host(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((address, port)) = rest.split_once(']') else {
-                return false;
-            };
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            match port.strip_prefix(':') {
-                Some(port) => ("v6", Some(port)),
-                None if port.is_empty() => return true,
-                None => return false,
-            }
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    host.split('.').all(is_label)
-        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|p| p > 0))
-}
-
 /// Source: OCI distribution-spec v1.1, "Pulling manifests": the pattern of `<name>`.
 fn is_name_component(text: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -413,7 +270,7 @@ fn is_name_component(text: &str) -> bool {
 }
 
 /// Source: OCI distribution-spec v1.1: the pattern of a tag.
-fn is_tag(text: &str) -> bool {
+pub(super) fn is_tag(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     bytes.first().is_some_and(|b| is_word(*b))

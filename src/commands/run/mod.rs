@@ -35,8 +35,9 @@ pub(super) const CANNOT_START: u8 = 125;
   udocker run --rm -e THREADS=4 ubuntu:24.04 sh -c 'echo $THREADS'
   udocker run --name=work --pull=reuse ubuntu:24.04 bash
 
-Docker's other options are accepted too: --mount, --tmpfs, --read-only, --add-host, --cidfile, --init,
--i and -t do what they say there; the rest says that it has no effect, or is refused with the reason.
+Docker's other options are accepted too: --mount, --tmpfs, --read-only, --add-host, --cidfile,
+--init, -i and -t do what they say there; the rest says that it has no effect, or is refused with
+the reason.
 
 Exit status: that of the command, 128+N when signal N ended it, 127 when the command is not found,
 126 when it cannot be executed, 125 when the container could not be started.")]

@@ -32,7 +32,7 @@ pub struct WishArgs {
     /// Working directory inside; it has to be there
     #[arg(short = 'w', long, value_name = "DIR")]
     workdir: Option<OsString>,
-    /// User inside: a name, or numbers shown as given; root by default
+    /// User inside: a name, or numbers shown as given; the image's by default, else root
     #[arg(short = 'u', long, value_name = "NAME|UID[:GID]")]
     user: Option<String>,
     /// Bind a file or directory of the host

@@ -1,0 +1,133 @@
+//! Addresses of registries.
+
+use std::fmt;
+
+use super::ReferenceError;
+
+/// Docker Hub's registry.
+pub const DOCKER_HUB_REGISTRY: &str = "https://registry-1.docker.io";
+
+/// Names under which Docker Hub is known in references and credential files.
+pub(super) const DOCKER_HUB_HOSTS: [&str; 3] =
+    ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// The base address of a registry: scheme, host and port, without a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegistryUrl(String);
+
+impl RegistryUrl {
+    /// Reads `https://host:port`, `http://host` or `host`, which means https. A trailing path
+    /// such as `/v1` or `/v2/` is dropped, since only the host matters for a registry.
+    ///
+    /// # Errors
+    /// `ReferenceError::Scheme` and `ReferenceError::Host`, naming the part that is wrong.
+    pub fn parse(text: &str) -> Result<RegistryUrl, ReferenceError> {
+        let (scheme, rest) = split_scheme(text)?;
+        let host = rest.split('/').next().unwrap_or_default();
+        if !is_host(host) {
+            return Err(ReferenceError::Host {
+                text: text.to_string(),
+                host: host.to_string(),
+            });
+        }
+        Ok(RegistryUrl::new(scheme.unwrap_or("https"), host))
+    }
+
+    /// Docker Hub.
+    pub fn docker_hub() -> RegistryUrl {
+        RegistryUrl(DOCKER_HUB_REGISTRY.to_string())
+    }
+
+    /// Takes parts that have been checked.
+    pub(super) fn new(scheme: &str, host: &str) -> RegistryUrl {
+        if DOCKER_HUB_HOSTS.contains(&host) {
+            return RegistryUrl::docker_hub();
+        }
+        RegistryUrl(format!("{scheme}://{}", host.to_ascii_lowercase()))
+    }
+
+    /// `https://host:port`, the key of the credential store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `host:port`.
+    pub fn host(&self) -> &str {
+        self.0.split_once("://").map_or(&self.0, |(_, host)| host)
+    }
+
+    /// Whether this is Docker Hub under any of its names.
+    pub fn is_docker_hub(&self) -> bool {
+        DOCKER_HUB_HOSTS.contains(&self.host())
+    }
+}
+
+impl fmt::Display for RegistryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Takes `http://` or `https://` off.
+pub(super) fn split_scheme(text: &str) -> Result<(Option<&str>, &str), ReferenceError> {
+    match text.split_once("://") {
+        None => Ok((None, text)),
+        Some((scheme @ ("http" | "https"), rest)) => Ok((Some(scheme), rest)),
+        Some(_) => Err(ReferenceError::Scheme(text.to_string())),
+    }
+}
+
+/// A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port.
+pub(super) fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else {
+                return false;
+            };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            match port.strip_prefix(':') {
+                Some(port) => ("v6", Some(port)),
+                None if port.is_empty() => return true,
+                None => return false,
+            }
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    host.split('.').all(is_label)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_scheme_and_host() {
+        for (text, url) in [
+            ("quay.io", "https://quay.io"),
+            ("http://LocalHost:5000/v2/", "http://localhost:5000"),
+            ("https://index.docker.io/v1/", DOCKER_HUB_REGISTRY),
+            ("docker.io", DOCKER_HUB_REGISTRY),
+            ("[::1]:5000", "https://[::1]:5000"),
+        ] {
+            assert_eq!(RegistryUrl::parse(text).unwrap().as_str(), url, "{text}");
+        }
+        for text in ["", "ftp://x", "http://", "host:0", "[::1", "a..b", "-a"] {
+            assert!(RegistryUrl::parse(text).is_err(), "{text}");
+        }
+    }
+}
