@@ -58,7 +58,7 @@ fn row(args: &Args, context: &Context, container: &Container) -> String {
     };
     let mut line = format!("{:<36.36} {protected} {state} ", container.id.as_str());
     if args.mode {
-        let mode = super::run::mode_of(container, context);
+        let mode = super::run::mode::mode_of(container, context);
         line.push_str(&format!("{mode:>2.2} "));
     }
     if args.size {

@@ -18,7 +18,7 @@ use crate::store::{Container, StoreError};
   R2  user namespaces with PRoot as P1 inside, for what switches users
   R3  the same with P2
   auto  R1 where it works, else P1
-  S1 is not there yet: P1 is used, with a warning
+  S1  Apptainer or Singularity, where the host has one of them
   F1 F2 F3 F4 are accepted for the sake of old scripts, and set what auto does
 
 Examples:
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     }
     if mode.is_none() && !(args.force || args.purge || args.fixperm || args.nvidia) {
         let printer = &context.printer;
-        let mode = super::run::mode_of(&container, context);
+        let mode = super::run::mode::mode_of(&container, context);
         printer.out(format_args!("execmode: {mode}"))?;
         // As Python prints it.
         let nvidia = if container.is_nvidia() {
@@ -94,18 +94,18 @@ fn set_mode(
     context: &Context,
 ) -> Result<(), CommandError> {
     // udocker.py alone can undo what it did to the files inside.
-    super::run::refuse_changed_tree(container)?;
+    super::run::mode::refuse_changed_tree(container)?;
     let kept = match choice {
-        ModeChoice::Auto => super::run::fastest(),
+        ModeChoice::Auto => super::run::mode::fastest(),
         ModeChoice::Mode(mode) if mode.changes_the_tree() => {
-            let kept = super::run::fastest();
+            let kept = super::run::mode::fastest();
             context.printer.warning(format_args!(
                 "execution mode {mode} does not exist here, {kept} is set instead"
             ));
             kept
         }
         ModeChoice::Mode(mode) => {
-            super::run::available(choice, context);
+            super::run::mode::available(mode, context);
             mode
         }
     };

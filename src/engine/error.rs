@@ -13,6 +13,12 @@ pub enum EngineError {
     /// No engine for that mode.
     #[error("execution mode {0} is not available")]
     Mode(ExecMode),
+    /// Mode S1 without the program that it is about.
+    #[error("mode S1 cannot be used: neither apptainer nor singularity is in PATH")]
+    NoApptainer,
+    /// Apptainer has no way to say this path.
+    #[error("cannot bind '{}': Apptainer cannot bind paths with a colon or a comma", .0.display())]
+    Separator(PathBuf),
     /// The CPUs of `--cpuset-cpus` cannot be used.
     #[error("cannot stay on the wanted CPUs: {0}")]
     Cpus(#[source] io::Error),

@@ -1,8 +1,9 @@
 //! From a [`RunSpec`] to a running process, and back to how it ended.
 //!
-//! There are two engines, [`proot`] and [`namespace`], and `nested`, the one in the other. Another one is a module beside them that
+//! There are two engines, [`proot`] and [`namespace`], `nested`, the one in the other, and `apptainer`, where the host has that. Another one is a module beside them that
 //! takes the same `RunSpec`, and a line in [`run`].
 
+mod apptainer;
 mod error;
 pub mod filter;
 pub mod namespace;
@@ -11,6 +12,7 @@ mod prepare;
 pub mod proot;
 mod view;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +64,8 @@ pub struct EngineOptions {
     pub other_proot: Option<PathBuf>,
     /// Whether to do without seccomp whatever the mode.
     pub no_seccomp: bool,
+    /// Directories separated by colons, in which mode S1 finds Apptainer.
+    pub search_path: OsString,
     /// Whether root in namespaces gets the id ranges that are granted to the caller.
     pub id_ranges: bool,
 }
@@ -136,7 +140,7 @@ pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming>
 pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
     let engine = Engine::of(spec, options)?;
     // Namespaces make their own.
-    let wants_mount_points = matches!(engine, Engine::Proot { .. });
+    let wants_mount_points = matches!(engine, Engine::Proot { .. } | Engine::Apptainer);
     prepare::carry_out(&spec.preparations, wants_mount_points)?;
     if let Some(cpus) = &spec.cpus {
         process::stay_on_cpus(cpus.iter()).map_err(EngineError::Cpus)?;
@@ -146,6 +150,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
             namespace::launch(spec, Emulation::RangesOrFilter)
         }
         Engine::Namespace => namespace::launch(spec, Emulation::Filter),
+        Engine::Apptainer => apptainer::launch(spec, options),
         Engine::Nested { seccomp } => nested::launch(spec, options, seccomp),
         Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
     }
@@ -153,6 +158,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
 
 /// What carries a mode out.
 enum Engine {
+    Apptainer,
     Namespace,
     /// PRoot in namespaces.
     Nested {
@@ -168,12 +174,13 @@ impl Engine {
         match spec.mode {
             // Native speed is no use where the container would not do what was asked for.
             ExecMode::R1 if !spec.needs_tracer() => Ok(Engine::Namespace),
+            ExecMode::S1 if !spec.needs_tracer() => Ok(Engine::Apptainer),
             // The emulator is a program of the host, which nothing in a namespace can see.
             ExecMode::R2 if spec.emulator.is_none() => Ok(Engine::Nested {
                 seccomp: !options.no_seccomp,
             }),
             ExecMode::R3 if spec.emulator.is_none() => Ok(Engine::Nested { seccomp: false }),
-            ExecMode::R1 | ExecMode::R2 | ExecMode::P1 => Ok(Engine::Proot {
+            ExecMode::R1 | ExecMode::R2 | ExecMode::S1 | ExecMode::P1 => Ok(Engine::Proot {
                 seccomp: !options.no_seccomp,
             }),
             ExecMode::R3 | ExecMode::P2 => Ok(Engine::Proot { seccomp: false }),

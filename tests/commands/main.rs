@@ -12,6 +12,7 @@
 mod support;
 
 mod attributes;
+mod auto;
 mod config;
 mod container;
 mod docker;
@@ -19,5 +20,6 @@ mod doctor;
 mod id_ranges;
 mod login;
 mod manifest;
+mod s1;
 mod search;
 mod setup;

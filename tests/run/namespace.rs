@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::sandbox::{Sandbox, stdout};
 
@@ -124,4 +125,46 @@ fn many_can_start_at_once() {
         assert_eq!(run.wait().unwrap().code(), Some(7));
     }
     assert!(!sandbox.root().join("new").exists());
+}
+
+#[test]
+fn a_namespace_of_the_guests_own_opens_nothing() {
+    let sandbox = Sandbox::new(MODE);
+    fs::create_dir(sandbox.host("data")).unwrap();
+    let data = format!("volume={}:/data:ro", sandbox.host("data").display());
+    let script = "busybox unshare --user --map-root-user --mount sh -c '
+            echo inside
+            mount -o remount,rw,bind /data; busybox umount /data; mount --bind /data /tmp
+            touch /data/x /tmp/x && echo wrote; ls /data' 2>/dev/null";
+    assert_eq!(sandbox.output(&[&data], script), "inside\n");
+    assert_eq!(fs::read_dir(sandbox.host("data")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_killed_parent_leaves_no_mount() {
+    let sandbox = Sandbox::new(MODE);
+    fs::create_dir(sandbox.host("data")).unwrap();
+    let data = format!("volume={}:/new/data", sandbox.host("data").display());
+    let script = "touch /new/data/ready; sleep 300";
+    let mut child = sandbox
+        .command(&[&data], &["sh", "-c", script])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !sandbox.host("data/ready").exists() {
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let start = Instant::now();
+    while sandbox.root().join("new").exists() {
+        assert!(start.elapsed().as_secs() < 20, "the mount point stays");
+    }
+    let root = sandbox.root().display().to_string();
+    let tables = fs::read_dir("/proc").unwrap().flatten();
+    let mounted = tables.filter(|entry| {
+        let table = fs::read_to_string(entry.path().join("mountinfo"));
+        table.is_ok_and(|table| table.contains(&root))
+    });
+    assert_eq!(mounted.count(), 0);
 }

@@ -174,6 +174,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         other_proot: None,
         no_seccomp: false,
         id_ranges: false,
+        search_path: OsString::new(),
     };
     let mut request = RunRequest {
         arguments: words

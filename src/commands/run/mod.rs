@@ -1,6 +1,7 @@
 //! `udocker run`
 
 mod docker;
+pub(super) mod mode;
 mod options;
 
 use std::ffi::OsString;
@@ -9,12 +10,14 @@ use std::path::PathBuf;
 pub use docker::DockerArgs;
 pub use options::{Pull, WishArgs};
 
+use mode::Modes;
+
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
 use crate::container::{self, CreateOptions, RunTarget};
 use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
-use crate::spec::{ExecMode, HostFacts, ModeChoice, RunRequest, RunSpec, SpecError, plan_run};
+use crate::spec::{ExecMode, HostFacts, RunRequest, RunSpec, SpecError, plan_run};
 use crate::store::{Container, ContainerName, StoreError};
 
 /// Exit status of a container that could not be started.
@@ -112,11 +115,12 @@ fn run_container(
     container: &Container,
     context: &Context,
 ) -> Outcome {
-    let mode = effective_mode(container, context)?;
-    let run_target = RunTarget::of_container(container, mode, &context.settings.paths.tmp)
+    let modes = Modes::of_container(container, context)?;
+    let target = RunTarget::of_container(container, modes.first, &context.settings.paths.tmp)
         .map_err(|error| CommandError::from(error).at_start())?;
-    let spec = plan(request, &run_target, context).map_err(start_error)?;
-    start(args, &spec, &run_target, context)
+    start(args, target, modes.otherwise, context, |target| {
+        plan(request, target, context)
+    })
 }
 
 /// Runs a tree outside the repository. udocker.py takes the first word for the name of a
@@ -127,19 +131,23 @@ fn run_location(
     root: PathBuf,
     context: &Context,
 ) -> Outcome {
-    let mode = default_mode(context)?;
-    let run_target = RunTarget::of_location(&root, mode, &context.settings.paths.tmp)
+    let modes = Modes::of_settings(context)?;
+    let target = RunTarget::of_location(&root, modes.first, &context.settings.paths.tmp)
         .map_err(|error| CommandError::from(error).at_start())?;
     request.arguments = args.target.iter().chain(&args.command).cloned().collect();
-    let spec = match plan(request, &run_target, context) {
-        Err(SpecError::Command(error)) if error.is_not_found() && !args.command.is_empty() => {
-            request.arguments.remove(0);
-            plan(request, &run_target, context)
-        }
-        planned => planned,
-    }
-    .map_err(start_error)?;
-    start(args, &spec, &run_target, context)
+    start(
+        args,
+        target,
+        modes.otherwise,
+        context,
+        |target| match plan(request, target, context) {
+            Err(SpecError::Command(error)) if error.is_not_found() && !args.command.is_empty() => {
+                request.arguments.remove(0);
+                plan(request, target, context)
+            }
+            planned => planned,
+        },
+    )
 }
 
 fn plan(request: &RunRequest, target: &RunTarget, context: &Context) -> Result<RunSpec, SpecError> {
@@ -161,34 +169,58 @@ fn start_error(error: SpecError) -> CommandError {
     CommandError::start(error.exit_status(), error)
 }
 
-fn start(args: &Args, spec: &RunSpec, target: &RunTarget, context: &Context) -> Outcome {
+/// Runs the container, in the mode `otherwise` if the host does not allow the one planned first.
+fn start(
+    args: &Args,
+    mut target: RunTarget,
+    otherwise: Option<ExecMode>,
+    context: &Context,
+    mut plan: impl FnMut(&RunTarget) -> Result<RunSpec, SpecError>,
+) -> Outcome {
     let options = engine_options(context);
+    let spec = plan(&target).map_err(start_error)?;
     for warning in &spec.warnings {
         context.printer.warning(warning);
     }
-    for shortcoming in engine::shortcomings(spec, &options) {
-        if shortcoming.is_dangerous() {
-            context.printer.warning(shortcoming);
-        } else {
-            context.printer.info(shortcoming);
-        }
-    }
+    tell_shortcomings(&spec, &options, context);
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();
         context.printer.banner(&banner(&target.facts.id, &program));
     }
     context.printer.debug(format_args!("{spec:?}"));
-    let outcome = engine::run(spec, &options).map_err(|error| {
+    let outcome = match (engine::run(&spec, &options), otherwise) {
+        (Err(EngineError::Unavailable { .. }), Some(mode)) => {
+            target.facts.mode = mode;
+            let spec = plan(&target).map_err(start_error)?;
+            tell_shortcomings(&spec, &options, context);
+            context.printer.debug(format_args!("{spec:?}"));
+            engine::run(&spec, &options)
+        }
+        (outcome, _) => outcome,
+    };
+    let outcome = outcome.map_err(|error| {
         let failure = CommandError::start(error.exit_status(), &error);
         match error {
             EngineError::Unavailable { reason, .. } => failure.with_hint(reason.cause.remedy()),
+            EngineError::NoApptainer => {
+                failure.with_hint("install one of them, or choose another mode, such as auto")
+            }
             _ => failure,
         }
     })?;
     Ok(outcome.exit_status())
 }
 
-/// How engines are started.
+fn tell_shortcomings(spec: &RunSpec, options: &EngineOptions, context: &Context) {
+    for shortcoming in engine::shortcomings(spec, options) {
+        if shortcoming.is_dangerous() {
+            context.printer.warning(shortcoming);
+        } else {
+            context.printer.info(shortcoming);
+        }
+    }
+}
+
 pub(super) fn engine_options(context: &Context) -> EngineOptions {
     use crate::config::env_vars::{PROOT_NO_SECCOMP, PROOT_TMP_DIR, XDG_RUNTIME_DIR};
     let environment = &context.environment;
@@ -206,6 +238,10 @@ pub(super) fn engine_options(context: &Context) -> EngineOptions {
         other_proot: context.settings.proot_executable.clone(),
         no_seccomp: context.settings.no_seccomp || environment.get(PROOT_NO_SECCOMP).is_some(),
         id_ranges: context.settings.id_ranges,
+        search_path: environment
+            .get("PATH")
+            .map(OsString::from)
+            .unwrap_or_default(),
     }
 }
 
@@ -262,77 +298,6 @@ fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Contai
             container::pull_and_create(store, &source.client, &request, &options, &progress)
                 .map_err(|error| cannot_pull(target, error))
         }
-    }
-}
-
-/// The mode shown by `ps -m` and `setup`.
-pub(super) fn mode_of(container: &Container, context: &Context) -> String {
-    container
-        .execmode()
-        .or_else(|| context.settings.default_execmode.clone())
-        .unwrap_or_else(|| ExecMode::default().to_string())
-}
-
-/// The mode a container is run in.
-fn effective_mode(container: &Container, context: &Context) -> Result<ExecMode, CommandError> {
-    let Some(text) = container.execmode() else {
-        return default_mode(context);
-    };
-    refuse_changed_tree(container).map_err(CommandError::at_start)?;
-    let choice: ModeChoice = text
-        .parse()
-        .map_err(|error| CommandError::start(CANNOT_START, error))?;
-    Ok(available(choice, context))
-}
-
-/// Fails where udocker.py has changed the container's files for one of its modes F.
-pub(super) fn refuse_changed_tree(container: &Container) -> Result<(), CommandError> {
-    let mode = container.execmode().and_then(|text| text.parse().ok());
-    match mode.filter(|mode: &ExecMode| mode.changes_the_tree()) {
-        None => Ok(()),
-        Some(mode) => Err(CommandError::failed(format_args!(
-            "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
-            container.id
-        ))
-        .with_hint(format!(
-            "undo that with `udocker.py setup --force --execmode=P1 {}`",
-            container.id
-        ))),
-    }
-}
-
-fn default_mode(context: &Context) -> Result<ExecMode, CommandError> {
-    let choice = match &context.settings.default_execmode {
-        None => return Ok(ExecMode::default()),
-        Some(text) => text
-            .parse()
-            .map_err(|error| CommandError::start(CANNOT_START, error))?,
-    };
-    Ok(available(choice, context))
-}
-
-/// The nearest mode there is an engine for.
-pub(super) fn available(choice: ModeChoice, context: &Context) -> ExecMode {
-    let mode = match choice {
-        ModeChoice::Auto => return fastest(),
-        ModeChoice::Mode(mode) => mode,
-    };
-    let nearest = match mode {
-        ExecMode::P1 | ExecMode::P2 | ExecMode::R1 | ExecMode::R2 | ExecMode::R3 => return mode,
-        ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
-        ExecMode::S1 => ExecMode::P1,
-    };
-    context.printer.warning(format_args!(
-        "execution mode {mode} is not available, {nearest} is used instead"
-    ));
-    nearest
-}
-
-/// The fastest mode that works on this host.
-pub(super) fn fastest() -> ExecMode {
-    match engine::namespace::probe() {
-        Ok(()) => ExecMode::R1,
-        Err(_) => ExecMode::P1,
     }
 }
 

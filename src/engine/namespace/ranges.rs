@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, getegid, geteuid};
+use rustix::process::{getegid, geteuid};
 use rustix::thread::UnshareFlags;
 
 use crate::host::facts::Caller;
@@ -81,10 +81,12 @@ impl Ranges {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         leave_namespaces_with_help(flags | UnshareFlags::NEWUSER, |target| {
             let maps = [self.users.map(uid), self.groups.map(gid)];
-            for (tool, map) in self.tools.iter().zip(maps) {
-                run(tool, target, &map)?;
-            }
-            Ok(())
+            let calls = self.tools.iter().zip(maps).map(|(tool, map)| {
+                let numbers = map.iter().map(u32::to_string);
+                let arguments = std::iter::once(target.to_string()).chain(numbers);
+                (tool.as_path(), arguments.collect())
+            });
+            process::run_together(calls)
         })
     }
 }
@@ -94,16 +96,6 @@ fn tool(name: &str) -> Option<PathBuf> {
         .iter()
         .map(|directory| Path::new(directory).join(name))
         .find(|path| path.exists())
-}
-
-fn run(tool: &Path, target: Pid, map: &[u32]) -> io::Result<()> {
-    let mut arguments = vec![target.to_string()];
-    arguments.extend(map.iter().map(u32::to_string));
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // What the tool says is for nobody: without the ranges the container runs too.
-    process::output(tool, &arguments, &[])
-        .map(drop)
-        .map_err(|_| io::Error::from_raw_os_error(libc::EPERM))
 }
 
 impl Extents {

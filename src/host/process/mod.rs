@@ -214,6 +214,30 @@ pub fn output<S: AsRef<OsStr>>(
     String::from_utf8(output.stdout).map_err(io::Error::other)
 }
 
+/// Runs programs side by side, without input, and lets nobody hear what they say.
+///
+/// # Errors
+/// One cannot be started, or fails: EPERM then.
+pub fn run_together<'a>(calls: impl Iterator<Item = (&'a Path, Vec<String>)>) -> io::Result<()> {
+    let start = |(program, arguments): (&Path, Vec<String>)| {
+        Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    };
+    let started: Vec<io::Result<Child>> = calls.map(start).collect();
+    let mut result = Ok(());
+    for child in started {
+        let status = child.and_then(|mut child| child.wait());
+        if !status.is_ok_and(|status| status.success()) {
+            result = Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+    }
+    result
+}
+
 /// Keeps this process, and the programs that it starts, on the given CPUs (below 1024).
 ///
 /// # Errors

@@ -1,0 +1,102 @@
+//! Which mode a container is run in.
+
+use super::CANNOT_START;
+use crate::commands::{CommandError, Context};
+use crate::engine;
+use crate::spec::{ExecMode, ModeChoice};
+use crate::store::Container;
+
+/// The mode shown by `ps -m` and `setup`.
+pub(in crate::commands) fn mode_of(container: &Container, context: &Context) -> String {
+    container
+        .execmode()
+        .or_else(|| context.settings.default_execmode.clone())
+        .unwrap_or_else(|| ExecMode::default().to_string())
+}
+
+/// The mode a run begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Modes {
+    pub(super) first: ExecMode,
+    /// What is left where the host does not allow it.
+    pub(super) otherwise: Option<ExecMode>,
+}
+
+impl Modes {
+    /// Those a container is run in.
+    pub(super) fn of_container(
+        container: &Container,
+        context: &Context,
+    ) -> Result<Modes, CommandError> {
+        let Some(text) = container.execmode() else {
+            return Modes::of_settings(context);
+        };
+        refuse_changed_tree(container).map_err(CommandError::at_start)?;
+        Modes::parse(&text, context)
+    }
+
+    /// Those of what has no mode of its own.
+    pub(super) fn of_settings(context: &Context) -> Result<Modes, CommandError> {
+        match &context.settings.default_execmode {
+            None => Ok(Modes::only(ExecMode::default())),
+            Some(text) => Modes::parse(text, context),
+        }
+    }
+
+    fn parse(text: &str, context: &Context) -> Result<Modes, CommandError> {
+        let choice = text
+            .parse()
+            .map_err(|error| CommandError::start(CANNOT_START, error))?;
+        Ok(match choice {
+            // The start itself finds out whether it works.
+            ModeChoice::Auto => Modes {
+                first: ExecMode::R1,
+                otherwise: Some(ExecMode::P1),
+            },
+            ModeChoice::Mode(mode) => Modes::only(available(mode, context)),
+        })
+    }
+
+    fn only(mode: ExecMode) -> Modes {
+        Modes {
+            first: mode,
+            otherwise: None,
+        }
+    }
+}
+
+/// Fails where udocker.py has changed the container's files for one of its modes F.
+pub(in crate::commands) fn refuse_changed_tree(container: &Container) -> Result<(), CommandError> {
+    let mode = container.execmode().and_then(|text| text.parse().ok());
+    match mode.filter(|mode: &ExecMode| mode.changes_the_tree()) {
+        None => Ok(()),
+        Some(mode) => Err(CommandError::failed(format_args!(
+            "container '{}' was changed inside by udocker.py for mode {mode}, and runs in no other",
+            container.id
+        ))
+        .with_hint(format!(
+            "undo that with `udocker.py setup --force --execmode=P1 {}`",
+            container.id
+        ))),
+    }
+}
+
+/// The nearest mode there is an engine for.
+pub(in crate::commands) fn available(mode: ExecMode, context: &Context) -> ExecMode {
+    let nearest = match mode {
+        ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
+        _ => return mode,
+    };
+    context.printer.warning(format_args!(
+        "execution mode {mode} is not available, {nearest} is used instead"
+    ));
+    nearest
+}
+
+/// The fastest mode that works on this host.
+pub(in crate::commands) fn fastest() -> ExecMode {
+    match engine::namespace::probe() {
+        Ok(()) => ExecMode::R1,
+        Err(_) => ExecMode::P1,
+    }
+}

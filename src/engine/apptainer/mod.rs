@@ -1,0 +1,60 @@
+//! Mode S1: Apptainer, or its older sibling Singularity, where the host has one of them.
+//!
+//! `args` says what it is told; here it is found and started.
+
+mod args;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::{EngineError, EngineOptions, RunOutcome};
+use crate::host::process::{Foreground, SignalTarget};
+use crate::spec::RunSpec;
+
+/// The programs that will do, the better one first, with what begins the variables that they set
+/// inside.
+const PROGRAMS: [(&str, &str); 2] = [
+    ("apptainer", "APPTAINERENV_"),
+    ("singularity", "SINGULARITYENV_"),
+];
+
+/// One of them.
+struct Apptainer {
+    path: PathBuf,
+    prefix: &'static str,
+}
+
+impl Apptainer {
+    fn find(search_path: &OsStr) -> Option<Apptainer> {
+        PROGRAMS.into_iter().find_map(|(name, prefix)| {
+            let path = which::which_in(name, Some(search_path), Path::new("/")).ok()?;
+            Some(Apptainer { path, prefix })
+        })
+    }
+}
+
+/// Runs a container in it.
+pub(super) fn launch(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
+    let apptainer = Apptainer::find(&options.search_path).ok_or(EngineError::NoApptainer)?;
+    let arguments = args::arguments(spec)?;
+    let variables = args::environment(spec, apptainer.prefix);
+    // It needs the host's own programs, mksquashfs and the like.
+    let own = (OsStr::new("PATH"), options.search_path.as_os_str());
+    let environment: Vec<(&OsStr, &OsStr)> = variables
+        .iter()
+        .map(|(name, value)| (name.as_os_str(), *value))
+        .chain([own])
+        .collect();
+    let ended = Foreground {
+        program: &apptainer.path,
+        arguments: &arguments,
+        environment: &environment,
+        signals: SignalTarget::Program,
+    }
+    .run()
+    .map_err(|source| EngineError::Start {
+        path: apptainer.path,
+        source,
+    })?;
+    Ok(ended.into())
+}

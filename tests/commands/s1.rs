@@ -1,0 +1,53 @@
+//! Mode S1, with a program in Apptainer's place that writes down what it is told.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::container;
+use crate::support::sandbox::{Invocation, Sandbox};
+
+fn run(sandbox: &Sandbox) -> Invocation {
+    let setup = sandbox.udocker(["setup", "--execmode=S1", "one"]).run();
+    assert_eq!(setup.succeeds().stderr, "");
+    sandbox.udocker(["run", "--nobanner", "-e", "A=b c", "one", "echo", "x"])
+}
+
+#[test]
+fn apptainer_is_told_what_to_do() {
+    for (name, prefix) in [
+        ("apptainer", "APPTAINERENV"),
+        ("singularity", "SINGULARITYENV"),
+    ] {
+        let sandbox = Sandbox::new();
+        let directory = container::busybox(&sandbox);
+        let program = sandbox.write(
+            &format!("programs/{name}"),
+            format!(
+                "#!/bin/sh\nfor word; do echo \"<$word>\"; done; echo \"${prefix}_A\"; exit 7\n"
+            ),
+        );
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+        let ran = run(&sandbox).env("PATH", path).run().exits_with(7);
+        let lines: Vec<&str> = ran.text().lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["<exec>", "<--cleanenv>", "<--contain>"],
+            "{ran:#?}"
+        );
+        let root = fs::canonicalize(directory.join("ROOT")).unwrap();
+        let end = [&format!("<{}>", root.display()), "<echo>", "<x>", "b c"];
+        assert_eq!(lines[lines.len() - 4..], end, "{ran:#?}");
+        assert!(lines.contains(&"</dev:/dev>"), "{ran:#?}");
+        assert_eq!(ran.stderr, "");
+    }
+}
+
+#[test]
+fn where_there_is_none_that_is_said() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let ran = run(&sandbox).run().exits_with(125);
+    ran.errs_in_one_line(&["neither apptainer nor singularity is in PATH"]);
+    assert!(ran.stderr.contains("Hint: "), "{ran:#?}");
+}
