@@ -20,6 +20,7 @@ gate() {
 gate rustfmt cargo fmt --check
 gate shellcheck scripts/run-shellcheck.sh
 gate cargo-clippy cargo clippy --locked --all-targets -- -D warnings
+gate g++ cargo clippy --locked --manifest-path tests/fuzz/Cargo.toml -- -D warnings
 gate cargo-deny cargo deny --locked check licenses bans sources
 gate cargo scripts/list-crates.sh --check
 if gate cargo-deny timeout 120 cargo deny --locked fetch db >/dev/null 2>&1; then

@@ -67,8 +67,9 @@ fn distro_layout() -> Option<(PathBuf, String)> {
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-images"),
         PathBuf::from,
     );
-    match fs::read_to_string(images.join("distro.stamp")) {
-        Ok(stamp) => Some((images.join("distro"), stamp)),
+    let layout = images.join("distro");
+    match fs::read_to_string(layout.join("index.json")) {
+        Ok(index) => Some((layout, index)),
         Err(_) => {
             skip("no distribution image; scripts/make-test-image.sh makes it as root");
             None

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod core_files;
 mod crowd;
 mod disk;
 mod hosts;

@@ -15,6 +15,7 @@ mod isolation;
 mod lifetime;
 mod namespace;
 mod nested;
+mod refusals;
 mod sandbox;
 mod sight;
 mod status;

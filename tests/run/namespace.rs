@@ -1,7 +1,7 @@
 //! Mode R1: what namespaces add to what holds in every mode.
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::sandbox::{Sandbox, stdout};
 
@@ -107,54 +107,6 @@ fn the_host_is_out_of_reach() {
     );
     fs::write(sandbox.root().join("tmp/inside"), "").unwrap();
     assert_eq!(sandbox.output(&[], &script), "end\n");
-}
-
-/// Runs in a user namespace in which `prepare` has been done.
-fn nested(sandbox: &Sandbox, prepare: &str, options: &[&str], script: &str) -> Output {
-    let inner = sandbox.command(options, &["sh", "-c", script]);
-    Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
-        .arg(format!("{prepare}\nexec \"$0\" \"$@\""))
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-#[test]
-fn where_namespaces_are_forbidden_the_cause_is_named() {
-    let sandbox = Sandbox::new(MODE);
-    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces";
-    let output = nested(&sandbox, forbid, &[], "exit 7");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(125), "{stderr}");
-    assert!(
-        stderr.contains("mode R1 cannot be used: this host allows no user namespaces: the setting `user.max_user_namespaces` is 0"),
-        "{stderr}"
-    );
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-
-    let script = "echo $container_execmode; exit 7";
-    let output = nested(&sandbox, forbid, &["auto=yes"], script);
-    let told = (output.status.code(), stdout(&output), output.stderr);
-    assert_eq!(told, (Some(7), "P1\n".to_string(), Vec::new()));
-}
-
-#[test]
-fn namespaces_nest() {
-    let sandbox = Sandbox::new(MODE);
-    for options in [&["auto=yes"][..], &[]] {
-        let output = nested(&sandbox, "", options, "echo $container_execmode; exit 7");
-        assert_eq!(output.status.code(), Some(7), "{output:?}");
-        assert_eq!(stdout(&output), "R1\n");
-    }
 }
 
 #[test]

@@ -229,6 +229,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
                     _ => Accounts::Completed,
                 }
             }
+            "refuse" => crate::refusals::refuse(value),
             "id-ranges" => engine_options.id_ranges = true,
             "bin" => engine_options.bin_dir = PathBuf::from(value),
             "proot" => engine_options.other_proot = Some(PathBuf::from(value)),

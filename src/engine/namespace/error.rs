@@ -58,6 +58,9 @@ pub enum Cause {
     /// A kernel built without them.
     #[error("the kernel has none")]
     Kernel,
+    /// No `/proc`, or another file system in its place.
+    #[error("/proc, where ids are mapped, is not there")]
+    NoProc,
     /// Nothing that can be read.
     #[error("a security policy forbids them, perhaps that of a container around this one")]
     Policy,
@@ -92,6 +95,7 @@ impl Cause {
         match error.raw_os_error() {
             Some(libc::ENOSPC | libc::EUSERS) => Cause::TooMany,
             Some(libc::ENOSYS | libc::EINVAL) => Cause::Kernel,
+            Some(libc::ENOENT) => Cause::NoProc,
             _ => Cause::Policy,
         }
     }
@@ -102,7 +106,7 @@ impl Cause {
             Cause::Setting { name, wanted, .. } => format!(
                 "an administrator can allow them with `sysctl -w {name}={wanted}`; execution mode P1 works without"
             ),
-            Cause::TooMany | Cause::Kernel | Cause::Policy => {
+            Cause::TooMany | Cause::Kernel | Cause::NoProc | Cause::Policy => {
                 "execution mode P1 works without them".to_string()
             }
         }
@@ -145,6 +149,12 @@ mod tests {
                 "the setting `kernel.apparmor_restrict_unprivileged_userns` is 1",
             ),
             (libc::EINVAL, "", 0, "the kernel has none"),
+            (
+                libc::ENOENT,
+                "",
+                0,
+                "/proc, where ids are mapped, is not there",
+            ),
             (
                 libc::EPERM,
                 "",

@@ -4,6 +4,7 @@
 //! files (locks, an engine kept in memory) live as long as the program does, and what has to
 //! happen afterwards can. The price is one sleeping process.
 
+mod core_files;
 mod forked;
 mod namespaces;
 mod supervised;
@@ -21,8 +22,11 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
+pub use core_files::forbid_core_files;
 pub use namespaces::{leave_namespaces, leave_namespaces_with_help};
 pub use supervised::{Enter, Entry, Supervised, attempt};
+
+use core_files::allow_core_files;
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,15 +113,18 @@ impl Foreground<'_> {
             .env_clear()
             .envs(self.environment.iter().copied());
         let parent = getpid();
-        let die_with_parent = move || die_with(parent, Signal::KILL);
+        let prepare = move || {
+            allow_core_files()?;
+            die_with(parent, Signal::KILL)
+        };
         #[allow(
             unsafe_code,
             reason = "nothing else runs code between fork and exec, where the parent-death signal has to be set"
         )]
-        // SAFETY: the closure makes two system calls and builds an error without allocating,
+        // SAFETY: the closure makes three system calls and builds an error without allocating,
         // all of which is allowed in a forked child.
         unsafe {
-            command.pre_exec(die_with_parent);
+            command.pre_exec(prepare);
         }
         command.spawn()
     }

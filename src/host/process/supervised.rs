@@ -32,6 +32,7 @@ use rustix::process::{
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 
+use super::core_files::allow_core_files;
 use super::forked::{Forked, Gate};
 use super::{Ended, die_with, to_pass_on, watch_signals};
 
@@ -196,6 +197,7 @@ impl Program<'_> {
         unsafe {
             command.pre_exec(move || {
                 enter()?;
+                allow_core_files()?;
                 die_with(parent, Signal::KILL)
             });
         }

@@ -1,0 +1,22 @@
+#!/bin/bash
+# Fuzzes the parsers and the unpacker with cargo-fuzz, which needs a nightly compiler: fuzz.sh
+# [MINUTES [TARGET…]], half an hour for each target unless told otherwise. Inputs that were found
+# stay in target/fuzz; one that fails is shown, and belongs into a test when it is mended.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+export PATH=$target/tools/bin:$HOME/.cargo/bin:$PATH
+command -v cargo-fuzz >/dev/null || (cd / && RUSTFLAGS='' cargo install --quiet --locked --root "$target/tools" cargo-fuzz)
+vendor-proot/build.sh
+minutes=${1:-30}
+targets=("${@:2}")
+[[ ${#targets[@]} -gt 0 ]] || mapfile -t targets < <(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
+for name in "${targets[@]}"; do
+	corpus=$target/fuzz/corpus/$name artifacts=$target/fuzz/artifacts/$name/
+	mkdir -p "$corpus" "$artifacts"
+	printf '\n==> %s, %s minutes\n' "$name" "$minutes"
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir "$target/fuzz" "$name" "$corpus" -- \
+		-max_total_time=$((minutes * 60)) -artifact_prefix="$artifacts" -timeout=20 -rss_limit_mb=2048 \
+		-max_len=65536 -print_final_stats=1
+done

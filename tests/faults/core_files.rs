@@ -1,0 +1,46 @@
+//! What is left of a process that dies: nothing of ours, since passwords may be in it.
+
+use std::fs;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::served::Served;
+use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::sandbox::Sandbox;
+
+/// Runs with core files switched on.
+const WITH_CORES: [&str; 4] = ["sh", "-c", r#"ulimit -S -c 1024 && exec "$@""#, "sh"];
+
+#[test]
+fn a_process_that_may_know_a_password_leaves_no_core_file() {
+    let (asked, is_asked) = mpsc::channel();
+    let registry = FakeRegistry::start(move |_| {
+        asked.send(()).unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        Reply::new(404, "")
+    });
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", registry.url());
+    let process = sandbox.udocker(["pull", &image]).through(&WITH_CORES);
+    let process = process.spawn();
+    is_asked.recv().unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid().as_raw_pid()));
+    let limits = limits.unwrap();
+    let core = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    assert_eq!(
+        core.unwrap().split_whitespace().next(),
+        Some("0"),
+        "{limits}"
+    );
+}
+
+#[test]
+fn programs_in_containers_leave_those_that_the_user_wants() {
+    let served = Served::start();
+    let sandbox = Sandbox::new();
+    let image = served.image("1");
+    let run = sandbox.udocker(["run", "--nobanner", &image, "sh", "-c", "ulimit -c"]);
+    run.through(&WITH_CORES).run().succeeds().prints("1024");
+}

@@ -1,0 +1,134 @@
+//! Hosts that allow no namespaces, in part or at all: `auto` takes P1 without a word, and R1 by name
+//! fails with one line that names the cause.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+use crate::sandbox::{Sandbox, stdout};
+
+const MODE: &str = "R1";
+
+/// Forbids this process a system call, as security policies do.
+pub(crate) fn refuse(name: &str) {
+    let call = match name {
+        "unshare" => libc::SYS_unshare,
+        "mount" => libc::SYS_mount,
+        "pivot_root" => libc::SYS_pivot_root,
+        _ => panic!("no such refusal: {name}"),
+    };
+    let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    let filter = SeccompFilter::new(
+        BTreeMap::from([(call, Vec::new())]),
+        SeccompAction::Allow,
+        refused,
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    apply_filter(&program).unwrap();
+}
+
+/// Runs in a user namespace in which `prepare` has been done.
+fn nested(sandbox: &Sandbox, prepare: &str, options: &[&str], script: &str) -> Output {
+    let inner = sandbox.command(options, &["sh", "-c", script]);
+    Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg(format!("{prepare}\nexec \"$0\" \"$@\""))
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear()
+        .envs(
+            inner
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_cause_is_named_and_auto_says_nothing() {
+    let sandbox = Sandbox::new(MODE);
+    let policy = "a security policy forbids them";
+    for (prepare, option, cause) in [
+        (
+            "echo 0 >/proc/sys/user/max_user_namespaces",
+            "",
+            "the setting `user.max_user_namespaces` is 0",
+        ),
+        ("", "refuse=unshare", policy),
+        ("", "refuse=mount", policy),
+        ("", "refuse=pivot_root", policy),
+        (
+            "mount -t tmpfs none /proc",
+            "",
+            "/proc, where ids are mapped, is not there",
+        ),
+    ] {
+        let output = nested(&sandbox, prepare, &[option], "exit 7");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(125),
+            "{prepare}{option}: {stderr}"
+        );
+        let told = format!("mode R1 cannot be used: this host allows no user namespaces: {cause}");
+        assert!(stderr.contains(&told), "{prepare}{option}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+
+        let script = "echo $container_execmode; exit 7";
+        let output = nested(&sandbox, prepare, &[option, "auto=yes"], script);
+        let told = (output.status.code(), stdout(&output), output.stderr);
+        let expected = (Some(7), "P1\n".to_string(), Vec::new());
+        assert_eq!(told, expected, "{prepare}{option}");
+    }
+}
+
+#[test]
+fn namespaces_nest() {
+    let sandbox = Sandbox::new(MODE);
+    for options in [&["auto=yes"][..], &[]] {
+        let output = nested(&sandbox, "", options, "echo $container_execmode; exit 7");
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        assert_eq!(stdout(&output), "R1\n");
+    }
+}
+
+#[test]
+fn inside_of_proot_the_cause_is_named_and_auto_says_nothing() {
+    let outer = Sandbox::new("P1");
+    let inner = Sandbox::new(MODE);
+    // One word, since those of the inner run are among the options of the outer one.
+    let script = inner.root().join("bin/script");
+    fs::write(&script, "#!/bin/sh\necho $container_execmode; exit 7\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |options: &[&str]| {
+        let command = inner.command(options, &["script"]);
+        let program = command.get_program().to_str().unwrap();
+        let mut binds = vec![
+            format!("volume={program}:/runner"),
+            format!("volume={}", inner.host("").display()),
+        ];
+        for (name, value) in command.get_envs() {
+            let (name, value) = (name.to_str().unwrap(), value.unwrap().to_str().unwrap());
+            binds.push(format!("env={name}={value}"));
+        }
+        let binds: Vec<&str> = binds.iter().map(String::as_str).collect();
+        let words = command.get_args().map(|word| word.to_str().unwrap());
+        let words: Vec<&str> = std::iter::once("/runner").chain(words).collect();
+        outer.run(&binds, &words)
+    };
+    let output = run(&[]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("mode R1 cannot be used: "), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let output = run(&["auto=yes"]);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(stdout(&output).ends_with("P1\n"), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
