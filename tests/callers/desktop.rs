@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -13,6 +12,7 @@ use crate::support::image::ImageBuilder;
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
+use crate::support::wait::wait_until;
 
 /// Colours of the window: red and blue, in this order, without the byte that is not shown.
 const INK: [u8; 3] = [0xcc, 0x11, 0x22];
@@ -102,16 +102,6 @@ fn xauth(file: &Path, display: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Waits until it is so; fails after a minute.
-#[track_caller]
-fn await_that(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// A program of this machine and the libraries it is linked with, as a layer.
 fn program(path: &str) -> Vec<u8> {
     let listed = Command::new("ldd").arg(path).output().unwrap();
@@ -175,7 +165,7 @@ fn a_window_appears_on_the_screen_of_the_host() {
         .env("DISPLAY", &display.number)
         .env("XAUTHORITY", &display.cookie)
         .spawn();
-    await_that("no window appears", || {
+    wait_until("the window appears", || {
         // The letter is a quarter of its window or so.
         display.count(INK) > 2_000 && display.count(PAPER) > 20_000
     });
@@ -186,7 +176,7 @@ fn a_window_appears_on_the_screen_of_the_host() {
     assert!(Path::new(said[0]).is_dir(), "{said:?}");
     run.signal(Signal::TERM);
     run.wait();
-    await_that("the window stays", || display.count(INK) == 0);
+    wait_until("the window goes", || display.count(INK) == 0);
 }
 
 #[test]
@@ -209,7 +199,7 @@ fn a_web_server_answers_on_the_port_of_the_host() {
         connection.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    await_that("nothing listens", || get().is_ok());
+    wait_until("the server listens", || get().is_ok());
     let answer = get().unwrap();
     assert!(
         answer.lines().next().unwrap().ends_with(" 200 OK"),

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::prepared::{DISTRO, Distro, storage};
 use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::sandbox::{Sandbox, Started};
+use crate::support::wait::wait_until;
 
 /// Whether some process on this machine has `marker` among its arguments.
 fn is_alive(marker: &str) -> bool {
@@ -21,16 +22,6 @@ fn is_alive(marker: &str) -> bool {
             line.split(|byte| *byte == 0)
                 .any(|word| word == marker.as_bytes())
         })
-}
-
-/// Waits until `condition` holds; fails after half a minute.
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Starts a container with two sleeping processes that `marker` tells from all others.

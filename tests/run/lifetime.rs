@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::{Sandbox, stdout};
+use crate::support::wait::wait_until;
 
 /// Starts a guest that says when it is ready, and waits for that.
 fn start(sandbox: &Sandbox, script: &str) -> Child {
@@ -22,17 +22,9 @@ fn start(sandbox: &Sandbox, script: &str) -> Child {
         .spawn()
         .unwrap();
     let ready = sandbox.root().join("tmp/ready");
-    wait_for("the guest", || ready.exists());
+    wait_until("the guest runs", || ready.exists());
     fs::remove_file(ready).unwrap();
     child
-}
-
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed().as_secs() < 20, "waited for {what} in vain");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Whether any process has the sandbox as its root or its arguments, or is in it.
@@ -70,7 +62,7 @@ fn termination_ends_everything_inside() {
             let mut child = start(&sandbox, "sleep 300 & (sleep 300 &)");
             signal(&child, sent);
             assert_eq!(child.wait().unwrap().code(), Some(status), "{sent:?}");
-            wait_for("the guests' end", || !is_anybody_left(&sandbox));
+            wait_until("the guests have ended", || !is_anybody_left(&sandbox));
         }
     }
 }
@@ -103,11 +95,11 @@ fn a_signal_to_the_whole_group_ends_everything_inside() {
             .spawn()
             .unwrap();
         let ready = sandbox.root().join("tmp/ready");
-        wait_for("the guest", || ready.exists());
+        wait_until("the guest runs", || ready.exists());
         let group = Pid::from_child(&child);
         rustix::process::kill_process_group(group, Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(143));
-        wait_for("the guests' end", || !is_anybody_left(&sandbox));
+        wait_until("the guests have ended", || !is_anybody_left(&sandbox));
     }
 }
 
@@ -129,7 +121,7 @@ fn ignored_signals_stay_ignored() {
             );
         let mut child = outer.stdin(Stdio::null()).spawn().unwrap();
         let ready = sandbox.root().join("tmp/ready");
-        wait_for("the guest", || ready.exists());
+        wait_until("the guest runs", || ready.exists());
         signal(&child, Signal::HUP);
         assert_eq!(child.wait().unwrap().code(), Some(3));
     }
@@ -142,7 +134,7 @@ fn a_killed_parent_leaves_nobody() {
         assert!(is_anybody_left(&sandbox));
         child.kill().unwrap();
         child.wait().unwrap();
-        wait_for("the guests' end", || !is_anybody_left(&sandbox));
+        wait_until("the guests have ended", || !is_anybody_left(&sandbox));
     }
 }
 

@@ -16,3 +16,4 @@ pub mod requirement;
 pub mod sandbox;
 pub mod tls;
 pub mod udocker_py;
+pub mod wait;
