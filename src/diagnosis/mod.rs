@@ -1,6 +1,6 @@
 //! What this host allows: the workflow behind `udocker doctor`.
 //!
-//! [`Facts::gather`] tries things out and writes nothing that stays; [`findings`] decides what that
+//! [`Facts::gather`] tries things out and writes nothing that stays; [`findings()`] decides what that
 //! means, and knows neither files nor processes.
 
 mod facts;
