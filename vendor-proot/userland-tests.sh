@@ -65,7 +65,7 @@ for suite; do
     limit=120 check 'node and npm' 'cd /tmp; rm -rf one two; mkdir one two; echo "module.exports = 42" >one/index.js; echo "{\"name\": \"one\", \"version\": \"1.0.0\"}" >one/package.json
         cd two; npm init -y; npm install --offline --no-audit ../one; [ "$(node -p "require(\"one\")")" = 42 ]'
     limit=300 check 'go run' 'mkdir -p /tmp/go; cd /tmp/go; printf "package main\nimport \"os\"\nfunc main() { d, _ := os.Getwd(); println(d) }\n" >main.go; [ "$(GOTOOLCHAIN=local go run main.go 2>&1)" = /tmp/go ]'
-    limit=300 check 'cargo build' 'cd /tmp; rm -rf crate; cargo init --vcs none crate; cd crate; cargo build --offline; ./target/debug/crate | grep -qF "Hello, world!"'
+    limit=300 check 'cargo build' 'cd /tmp; rm -rf crate; cargo init --vcs none --name one crate; cd crate; cargo build --offline; ./target/debug/one | grep -qF "Hello, world!"'
     limit=900 check 'debootstrap inside' 'rm -rf /tmp/inner; debootstrap --variant=minbase '"$suite"' /tmp/inner '"$archive"'; chroot /tmp/inner dpkg --audit; rm -rf /tmp/inner'
     check 'another user' '[ "$(su nobody -s /bin/sh -c "id -un")" = nobody ]'
     limit=120 check 'postgresql' 'rm -rf /tmp/pg; su postgres -c "set -e; mkdir /tmp/pg; cd /usr/lib/postgresql/*/bin; ./initdb -D /tmp/pg/d; ./pg_ctl -D /tmp/pg/d -o \"-h '"''"' -k /tmp/pg\" -w start
