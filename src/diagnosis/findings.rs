@@ -1,6 +1,7 @@
 //! What the facts mean for containers, and who can change them.
 
 use super::facts::{Facts, Place, PlaceState, Repository};
+use super::finding::Finding;
 use crate::engine::namespace::Cause;
 use crate::spec::ExecMode;
 
@@ -9,114 +10,6 @@ const FEW_BYTES: u64 = 1 << 30;
 
 /// Below this many free inodes an ordinary image has no room.
 const FEW_INODES: u64 = 50_000;
-
-/// What a check has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at.
-    pub check: &'static str,
-    /// How it is.
-    pub verdict: Verdict,
-    /// What was found.
-    pub found: String,
-    /// What that means for the user; empty where all is well.
-    pub meaning: &'static str,
-    /// What can be done about it.
-    pub remedy: Option<Remedy>,
-}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// As it should be.
-    Fine,
-    /// Containers can do without.
-    Limited,
-    /// Something does not work.
-    Broken,
-}
-
-impl Verdict {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Fine => "ok",
-            Verdict::Limited => "limited",
-            Verdict::Broken => "no",
-        }
-    }
-}
-
-/// What can be done, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remedy {
-    /// Who can.
-    pub who: Who,
-    /// What.
-    pub what: String,
-}
-
-/// Who can change something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// The user.
-    You,
-    /// The administrator of the host, or who starts the container around this one.
-    Administrator,
-}
-
-impl Who {
-    /// The word for them.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Who::You => "you",
-            Who::Administrator => "an administrator",
-        }
-    }
-}
-
-impl Finding {
-    fn fine(check: &'static str, found: impl Into<String>) -> Finding {
-        Finding {
-            check,
-            verdict: Verdict::Fine,
-            found: found.into(),
-            meaning: "",
-            remedy: None,
-        }
-    }
-
-    fn limited(check: &'static str, found: impl Into<String>, meaning: &'static str) -> Finding {
-        Finding {
-            verdict: Verdict::Limited,
-            meaning,
-            ..Finding::fine(check, found)
-        }
-    }
-
-    fn broken(check: &'static str, found: impl Into<String>, meaning: &'static str) -> Finding {
-        Finding {
-            verdict: Verdict::Broken,
-            ..Finding::limited(check, found, meaning)
-        }
-    }
-
-    fn you_can(self, what: impl Into<String>) -> Finding {
-        self.can(Who::You, what)
-    }
-
-    fn administrator_can(self, what: impl Into<String>) -> Finding {
-        self.can(Who::Administrator, what)
-    }
-
-    fn can(mut self, who: Who, what: impl Into<String>) -> Finding {
-        self.remedy = Some(Remedy {
-            who,
-            what: what.into(),
-        });
-        self
-    }
-}
 
 /// The execution modes in which containers can run here.
 pub fn modes(facts: &Facts) -> Vec<ExecMode> {
@@ -422,7 +315,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::diagnosis::FileSystem;
+    use crate::diagnosis::{FileSystem, Verdict, Who};
     use crate::engine::namespace::Grant;
     use crate::host::facts::Machine;
     use crate::registry::Proxies;

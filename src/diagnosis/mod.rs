@@ -5,8 +5,10 @@
 
 mod facts;
 mod file_system;
+mod finding;
 mod findings;
 
 pub use facts::{Facts, Place, PlaceState, Probe, Repository, Request};
 pub use file_system::FileSystem;
-pub use findings::{Finding, Remedy, Verdict, Who, findings, modes};
+pub use finding::{Finding, Remedy, Verdict, Who};
+pub use findings::{findings, modes};
