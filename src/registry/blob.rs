@@ -1,6 +1,7 @@
 //! Blobs: streamed into a sink, checked on the way, resumed where the connection broke.
 
 use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use reqwest::StatusCode;
@@ -18,6 +19,9 @@ use super::{BlobFault, Client, RegistryError, Unreachable};
 
 /// What is read from the network at once; large enough to make the calls in between vanish.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// How many buffers may wait to be written.
+const READ_AHEAD_BUFFERS: usize = 4;
 
 /// So much progress makes up for a failed try, so that a large blob over a bad line gets through
 /// while a server that sends a byte at a time does not keep us forever.
@@ -273,17 +277,14 @@ impl Download<'_> {
                 response = self.open()?;
             }
         }
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            let count = match response.read(&mut buffer) {
-                Ok(0) => return Ok(Outcome::Complete),
-                Ok(count) => count,
-                Err(source) => {
-                    return Ok(Outcome::Broken {
-                        url: redact(&response.url),
-                        source,
-                    });
-                }
+        let url = redact(&response.url);
+        let (filled, arriving) = sync_channel(READ_AHEAD_BUFFERS);
+        let (emptied, empty) = channel();
+        thread::spawn(move || read_ahead(response, &filled, &empty));
+        for read in arriving {
+            let (buffer, count) = match read {
+                Ok(read) => read,
+                Err(source) => return Ok(Outcome::Broken { url, source }),
             };
             let total = self.received + count as u64;
             if let Some(expected) = self.descriptor.size
@@ -294,10 +295,12 @@ impl Download<'_> {
             self.sink
                 .write(&buffer[..count])
                 .map_err(|source| self.sink_error(source))?;
-            buffer = self.hasher.update(buffer, count);
+            // The body may have ended; then nobody needs it.
+            let _ = emptied.send(self.hasher.update(buffer, count));
             self.received = total;
             self.task.advance(count as u64);
         }
+        Ok(Outcome::Complete)
     }
 
     fn check(&mut self) -> Result<(), BlobFault> {
@@ -330,6 +333,25 @@ impl Download<'_> {
         RegistryError::Sink {
             digest: self.descriptor.digest.clone(),
             source,
+        }
+    }
+}
+
+/// A buffer and how many of its bytes were read, or why no more can be.
+type Piece = Result<(Vec<u8>, usize), Unreachable>;
+
+/// Reads a body to its end, or until nobody wants more, while what came before is written.
+fn read_ahead(mut response: Response, filled: &SyncSender<Piece>, empty: &Receiver<Vec<u8>>) {
+    loop {
+        let mut buffer = empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
+        let read = match response.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => Ok((buffer, count)),
+            Err(error) => Err(error),
+        };
+        let is_last = read.is_err();
+        if filled.send(read).is_err() || is_last {
+            return;
         }
     }
 }
