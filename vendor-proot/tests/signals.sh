@@ -37,8 +37,9 @@ wait $!
 same 'TERM reaches those who remain' 3 $?
 if command -v script >/dev/null; then
     pattern='n=0; trap "n=\$((n + 1))" INT; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo "<\$n>"'
+    # Who is started in the background may ignore the signal, and could not trap it then.
     # shellcheck disable=SC2086
-    output=$( (sleep 0.3; printf '\003'; sleep 0.5) | TERM=dumb script -qec "$engine/proot -r $root sh -c '${pattern//\\/}'" /dev/null)
+    output=$( (sleep 0.3; printf '\003'; sleep 0.5) | TERM=dumb env --default-signal=INT script -qec "$engine/proot -r $root sh -c '${pattern//\\/}'" /dev/null)
     same 'a Ctrl-C on the terminal' '<1>' "$(grep -o '<.*>' <<<"$output")"
 fi
 status 'the guest cannot signal PRoot' 0 guest sh -c 'kill -TERM $PPID; sleep 0.2'
