@@ -199,6 +199,8 @@ fn deep_job_scripts() {
             udocker setup --nvidia deep-job
             udocker setup --execmode=S1 deep-job
             udocker setup deep-job | head -n 1
+            # Not every machine has Apptainer.
+            udocker setup --execmode=P1 deep-job
             udocker -q run -v "$PWD":/rundir --workdir=/rundir deep-job /bin/sh -c pwd"#,
         )
         .succeeds()
