@@ -10,8 +10,8 @@ use crate::store::{Container, Store};
 /// Makes a copy of a container, with all that it has beside its root.
 ///
 /// # Errors
-/// The name is taken; something cannot be read; the disk is full. Nothing is left then. A
-/// container that udocker.py has tied to its place is refused.
+/// The name is taken; something cannot be read, or is removed meanwhile; the disk is full. Nothing
+/// is left then. A container that udocker.py has tied to its place is refused.
 pub fn clone(
     store: &Store,
     source: &Container,
@@ -29,7 +29,9 @@ pub fn clone(
     enter_ranges();
     let attributes = Attributes::load(&source.entry(ATTRIBUTES_FILE))?;
     build(store, options, |staged| {
-        let copies = copy_tree(&source.directory, staged.path(), &attributes)?;
+        let copied = copy_tree(&source.directory, staged.path(), &attributes);
+        source.ensure_present()?;
+        let copies = copied?;
         Ok(copies.save(&staged.path().join(ATTRIBUTES_FILE))?)
     })
 }

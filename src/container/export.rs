@@ -21,7 +21,7 @@ pub enum ExportForm {
 /// Writes a container to `out` as a tar archive, and returns `out`.
 ///
 /// # Errors
-/// Something cannot be read; `out` cannot be written.
+/// Something cannot be read, or is removed meanwhile; `out` cannot be written.
 pub fn export<W: Write>(
     container: &Container,
     form: ExportForm,
@@ -36,5 +36,7 @@ pub fn export<W: Write>(
         }
         ExportForm::Clone => (container.directory.clone(), Attributes::default()),
     };
-    Ok(pack_tree(&directory, &attributes, out)?)
+    let packed = pack_tree(&directory, &attributes, out);
+    container.ensure_present()?;
+    Ok(packed?)
 }

@@ -467,14 +467,30 @@ impl Container {
         Some(String::from_utf8_lossy(&bytes).trim().to_string())
     }
 
+    /// Makes sure that nobody has removed the container meanwhile. Who removes one takes it out of
+    /// the repository first; what was read before this is whole.
+    ///
+    /// # Errors
+    /// `StoreError::NoContainer`
+    pub fn ensure_present(&self) -> Result<(), StoreError> {
+        if self.directory.exists() {
+            Ok(())
+        } else {
+            Err(StoreError::NoContainer(self.id.to_string()))
+        }
+    }
+
     /// The image's configuration document.
     ///
     /// # Errors
-    /// `StoreError::DamagedContainer` if it is missing or unreadable.
+    /// `StoreError::NoContainer` if the container has been removed; `DamagedContainer` if the
+    /// document is missing or unreadable.
     pub fn config_bytes(&self) -> Result<Vec<u8>, StoreError> {
         let path = self.directory.join("container.json");
-        read_limited(&path, METADATA_MAX_BYTES)
-            .map_err(|error| self.damaged(&path, error.source.to_string()))
+        read_limited(&path, METADATA_MAX_BYTES).or_else(|error| {
+            self.ensure_present()?;
+            Err(self.damaged(&path, error.source.to_string()))
+        })
     }
 
     /// The image's configuration.
@@ -620,6 +636,11 @@ mod tests {
         assert!(store.containers().is_empty());
         assert!(!store.has_name(&name("n")));
         assert!(retired.root().is_dir());
+        // Who has it still, to copy it for one, learns that it is gone and not damaged.
+        assert!(matches!(
+            container.config_bytes(),
+            Err(StoreError::NoContainer(_))
+        ));
         // Somebody is at work on it, so nobody else may take it for a leftover.
         assert!(store.abandoned_containers(Age::DAY).is_empty());
         drop(retired);
