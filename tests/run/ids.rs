@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use udocker::host::facts::uid;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, wrap};
 use crate::support::requirement::has_id_ranges;
 
 const RANGES: &str = "id-ranges=yes";
@@ -57,18 +57,12 @@ fn ranges_that_cannot_be_mapped_are_done_without() {
     let sandbox = Sandbox::new("R1");
     let inner = sandbox.command(&[RANGES], &["sh", "-c", "chown 33 /tmp && id -u; exit 7"]);
     // The tools are not root any more, nor is anything granted to the user that is root there.
-    let output = std::process::Command::new("setpriv")
-        .arg("--no-new-privs")
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .output()
-        .unwrap();
+    let output = wrap(
+        std::process::Command::new("setpriv").arg("--no-new-privs"),
+        &inner,
+    )
+    .output()
+    .unwrap();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(crate::sandbox::stdout(&output), "0\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

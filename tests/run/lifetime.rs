@@ -1,6 +1,5 @@
 //! Signals, death, and what is passed to the guest.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{Sandbox, stdout};
+use crate::sandbox::{Sandbox, stdout, wrap};
 use crate::support::wait::wait_until;
 
 /// Starts a guest that says when it is ready, and waits for that.
@@ -43,12 +42,6 @@ fn is_anybody_left(sandbox: &Sandbox) -> bool {
             || current.starts_with(&root)
             || identity(&path.join("root")) == tree
     })
-}
-
-fn environment(command: &Command) -> Vec<(&OsStr, &OsStr)> {
-    let set = command.get_envs();
-    set.filter_map(|(name, value)| Some((name, value?)))
-        .collect()
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -109,16 +102,10 @@ fn ignored_signals_stay_ignored() {
         let inner = sandbox.command(&[], &["sh", "-c", "touch /tmp/ready; sleep 0.5; exit 3"]);
         // As `nohup` does.
         let mut outer = Command::new("/bin/sh");
-        outer
-            .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .env_clear()
-            .envs(
-                inner
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            );
+        wrap(
+            outer.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]),
+            &inner,
+        );
         let mut child = outer.stdin(Stdio::null()).spawn().unwrap();
         let ready = sandbox.root().join("tmp/ready");
         wait_until("the guest runs", || ready.exists());
@@ -165,16 +152,7 @@ fn standard_input_may_be_anything() {
 
         let mut closed = Command::new("/bin/sh");
         let inner = count();
-        closed
-            .args(["-c", "exec \"$0\" \"$@\" <&-"])
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .env_clear()
-            .envs(
-                inner
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            );
+        wrap(closed.args(["-c", "exec \"$0\" \"$@\" <&-"]), &inner);
         assert_eq!(stdout(&closed.output().unwrap()), "0\n");
     }
 }
@@ -187,12 +165,8 @@ fn further_descriptors_are_inherited() {
         let list = "cat <&7; ls /proc/self/fd | wc -l";
         let with_seven = |inner: &Command| {
             let mut outer = Command::new("/bin/sh");
-            outer
-                .args(["-c", "exec 7<\"$FILE\"; unset FILE; exec \"$0\" \"$@\""])
-                .arg(inner.get_program())
-                .args(inner.get_args())
-                .env_clear()
-                .envs(environment(inner))
+            outer.args(["-c", "exec 7<\"$FILE\"; unset FILE; exec \"$0\" \"$@\""]);
+            wrap(&mut outer, inner)
                 .env("FILE", &file)
                 .stdin(Stdio::null());
             stdout(&outer.output().unwrap())

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-use crate::sandbox::{Sandbox, stdout};
+use crate::sandbox::{Sandbox, stdout, wrap};
 
 const MODE: &str = "R1";
 
@@ -34,17 +34,11 @@ pub(crate) fn refuse(name: &str) {
 /// Runs in a user namespace in which `prepare` has been done.
 fn nested(sandbox: &Sandbox, prepare: &str, options: &[&str], script: &str) -> Output {
     let inner = sandbox.command(options, &["sh", "-c", script]);
-    Command::new("unshare")
+    let mut outer = Command::new("unshare");
+    outer
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
-        .arg(format!("{prepare}\nexec \"$0\" \"$@\""))
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+        .arg(format!("{prepare}\nexec \"$0\" \"$@\""));
+    wrap(&mut outer, &inner)
         .stdin(Stdio::null())
         .output()
         .unwrap()

@@ -243,3 +243,13 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         .map(|outcome| outcome.exit_status())
         .map_err(|error| (error.exit_status(), error.to_string()))
 }
+
+/// Makes `outer` end in the command `inner`, in the environment of that.
+pub(crate) fn wrap<'c>(outer: &'c mut Command, inner: &Command) -> &'c mut Command {
+    let environment = inner.get_envs();
+    outer
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear()
+        .envs(environment.filter_map(|(name, value)| Some((name, value?))))
+}
