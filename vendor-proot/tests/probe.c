@@ -8,7 +8,7 @@
  * probe memory: executes itself from a memory file.
  * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
  * probe post FROM TO: sends a datagram.
- * probe reply, probe remove PATH, probe chroots PATH, probe owner, probe vectors PATH: see there.
+ * probe reply, probe remove PATH, probe restart FIFO, probe chroots PATH, probe owner, probe vectors PATH: see there.
  * probe attributes FILE UID GID MODE: whether fstat and statx show these.
  * probe as UID GID COMMAND...: executes the command as somebody else.
  * probe int80 PATH: opens it by the 32-bit interface, from 64-bit code; exits with the error.
@@ -22,6 +22,7 @@
 #include <linux/fs.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -577,6 +578,45 @@ static long remove_directory(const char *path)
 #endif
 }
 
+static void ignore(int signal)
+{
+	(void) signal;
+}
+
+/* Opens the FIFO @path while a child ends, and leaves the register of the argument alone.  */
+static int restart(const char *path)
+{
+	struct sigaction action = { .sa_handler = ignore, .sa_flags = SA_RESTART };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (i == 1)
+			sigaction(SIGCHLD, &action, NULL);
+		if (fork() == 0) {
+			usleep(50000);
+			_exit(0);
+		}
+		if (fork() == 0) {
+			usleep(200000);
+			open(path, O_WRONLY);
+			_exit(0);
+		}
+#ifdef __x86_64__
+		const char *copy = path;
+		long result;
+		asm volatile ("syscall" : "=a" (result), "+D" (copy) : "0" (SYS_open), "S" (O_RDONLY), "d" (0) : "rcx", "r11", "memory");
+		if (result < 0 || copy != path)
+			return 1;
+#else
+		if (open(path, O_RDONLY) < 0)
+			return 1;
+#endif
+		while (wait(NULL) > 0)
+			;
+	}
+	return 0;
+}
+
 /* Executes a copy of itself that has no name and is closed on exec.  */
 static void memory(void)
 {
@@ -726,6 +766,8 @@ int main(int argc, char *argv[])
 		return chroots(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "remove") == 0)
 		return remove_directory(argv[2]) < 0;
+	if (argc == 3 && strcmp(argv[1], "restart") == 0)
+		return restart(argv[2]);
 	if (argc == 2 && strcmp(argv[1], "owner") == 0)
 		return owner();
 	if (argc == 3 && strcmp(argv[1], "vectors") == 0)

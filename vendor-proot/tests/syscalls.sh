@@ -37,6 +37,7 @@ same 'has its own name' '/s /s' "$(cat "$work/out")"
 same 'and place' yes "$([ -S "$long/s" ] && echo yes)"
 rm -r "$long"
 status 'a folder removed as by musl' 0 guest sh -c 'busybox mkdir -p /tmp/gone && probe remove /tmp/gone && [ ! -e /tmp/gone ]'
+status 'a call that is restarted, and its arguments' 0 guest sh -c 'busybox mkfifo /tmp/fifo && probe restart /tmp/fifo && rm /tmp/fifo'
 rm -f "$root"/tmp/server*
 "$probe" post "$work/host/sender" "$root/tmp/server-late" 2>/dev/null &
 sender=$!
