@@ -18,7 +18,13 @@ if [ -z "${ROOTS-}" ]; then
 fi
 export PROOT_TMP_DIR=$ROOTS/tmp PROOT_LOADER=$engine/loader PROOT_LOADER_32=$engine/loader-m32
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 HOME=/root
-unset TMPDIR
+# What the caller has set for his own tools (CARGO_TARGET_DIR, ...) is not for those of the guests.
+for name in $(compgen -e); do
+    case $name in
+        PATH | HOME | LC_ALL | DEBIAN_FRONTEND | PROOT_* | ROOTS | *_proxy) ;;
+        *) unset "$name" ;;
+    esac
+done
 mkdir -p "$PROOT_TMP_DIR"
 failed=0
 
