@@ -13,6 +13,7 @@ mod support;
 mod core_files;
 mod crowd;
 mod disk;
+mod extent;
 mod hosts;
 mod kills;
 mod registry;
