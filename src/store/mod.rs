@@ -9,7 +9,8 @@
 //! │   └── .staging/                 blobs on their way, resumed by the next pull; and of archives (see `intake`)
 //! ├── containers/<id>/              a container (see `containers`)
 //! │   └── <name> -> <id>            its names
-//! ├── .containers.staging/          containers on their way in or out
+//! ├── .containers.staging/          containers on their way in or out (in `containers`, where that
+//! │                                 is a mount, or what is beside it cannot be written)
 //! ├── bin/                          the engine's executables
 //! ├── lib/, doc/                    udocker.py's own
 //! ```
