@@ -15,6 +15,7 @@ mod crowd;
 mod disk;
 mod extent;
 mod hosts;
+mod io_errors;
 mod kills;
 mod registry;
 mod served;
