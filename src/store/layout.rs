@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statx};
 
-use super::containers::ContainerId;
+use super::container_names::ContainerId;
 use crate::oci::{Digest, LocalName};
 
 /// Where the parts of the repository are. They can be on different file systems.
