@@ -22,9 +22,9 @@ case ${1-} in
         for patch in "$patches"/*.patch; do
             name=$(basename "$patch" .patch)
             case $name in 05*) name=${name/-/-speed\/} ;; esac
-            patch -s -p1 -d "$queue" <"$patch"
+            patch -s --no-backup-if-mismatch -p1 -d "$queue" <"$patch"
             in_queue add -f -A
-            sed "/^diff --git /,\$d; 1s/^Subject:/${name#*-}:/" "$patch" | in_queue commit -q -F -
+            sed "/^diff --git /,\$d; 1s,^Subject:,${name#*-}:," "$patch" | in_queue commit -q -F -
         done
         ;;
     save)

@@ -36,8 +36,10 @@ class Bench:
 
     def compare(self, what, limit, ours, others):
         """Adds a ratio to the fastest run of others."""
-        note = f"{ours.best:.3f} s against {others.best:.3f} s"
-        self.row(what, ours.best / others.best, limit, note)
+        self.ratio(what, limit, ours.best, others.best)
+
+    def ratio(self, what, limit, ours, others):
+        self.row(what, ours / others, limit, f"{ours:.3f} s against {others:.3f} s")
 
     def udocker(self, home, *arguments, into=None):
         environment = self.runner.environment(home)
@@ -75,8 +77,12 @@ class Bench:
                 f"run{n}", "run", "--nobanner", self.reference, "true", into=into),
             "create": lambda n, into: self.udocker(f"ours{n}", "create", self.reference, into=into),
         })
-        self.compare("pull / skopeo copy", 0.5, measure["ours"], measure["skopeo"])
-        self.compare("pull / udocker.py", 1.0, measure["ours"], measure["py"])
+        # udocker.py leaves it to the kernel when to write the layers; we sync them before they
+        # get their names, and skopeo does too. So all are timed until the disk has the image.
+        for what, limit, other in (("skopeo copy", 0.5, "skopeo"), ("udocker.py", 1.0, "py")):
+            self.ratio(f"pull / {what}, on disk", limit, measure["ours"].best_on_disk,
+                       measure[other].best_on_disk)
+        self.compare("pull / udocker.py, which does not sync", None, measure["ours"], measure["py"])
         longer = max(measure["ours"], measure["create"], key=lambda one: one.best)
         self.compare("run IMAGE true / longer of pull, create", 1.1, measure["run"], longer)
         self.row("pull, peak MiB", measure["ours"].peak_mib, 64)
@@ -177,9 +183,12 @@ class Bench:
         """Prints the table; returns whether all targets are met."""
         print(f"{'what':40} {'measured':>9} {'at most':>8}")
         for what, value, limit, note in self.rows:
-            verdict = "PASS" if value <= limit else "OVER"
-            print(f"{what:40} {value:9.3f} {limit:8.2f} {verdict}  {note}".rstrip())
-        return all(value <= limit for _, value, limit, _ in self.rows)
+            if limit is None:
+                target, verdict = "", ""
+            else:
+                target, verdict = f"{limit:.2f}", "PASS" if value <= limit else "OVER"
+            print(f"{what:40} {value:9.3f} {target:>8} {verdict:4}  {note}".rstrip())
+        return all(limit is None or value <= limit for _, value, limit, _ in self.rows)
 
 
 def can_share_blocks(directory):

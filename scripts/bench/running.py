@@ -12,11 +12,18 @@ class Measured:
 
     def __init__(self):
         self.seconds = []
+        self.sync_seconds = []
         self.peak_mib = 0
 
     @property
     def best(self):
+        """The shortest time until the command ended."""
         return min(self.seconds)
+
+    @property
+    def best_on_disk(self):
+        """The shortest time until what the command wrote was on the disk."""
+        return min(map(sum, zip(self.seconds, self.sync_seconds, strict=True)))
 
 
 class Runner:
@@ -52,11 +59,14 @@ class Runner:
     def turns(self, rounds, commands):
         """Runs each of the commands, which are told the round and where to measure, in turns."""
         measured = {name: Measured() for name in commands}
+        os.sync()
         for number in range(rounds):
             for name, command in commands.items():
-                # What the command before wrote is not to be written during this one.
-                os.sync()
                 command(number, measured[name])
+                # What it wrote is not to be written during the next one.
+                start = time.monotonic()
+                os.sync()
+                measured[name].sync_seconds.append(time.monotonic() - start)
         return measured
 
 

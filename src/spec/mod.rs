@@ -171,6 +171,34 @@ impl RunSpec {
     }
 }
 
+#[cfg(test)]
+impl RunSpec {
+    /// One that asks for nothing: `sh -c ''` of the caller in `/w` of the tree `/c/ROOT`.
+    pub(crate) fn plain(mode: ExecMode) -> RunSpec {
+        let path = |path: &str| HostPath::new(path).expect("an absolute path");
+        RunSpec {
+            mode,
+            root: path("/c/ROOT"),
+            root_access: Access::ReadWrite,
+            directory: path("/c"),
+            argv: Argv::of("sh".into(), vec!["-c".into(), "".into()]),
+            env: Environment::default(),
+            cwd: GuestPath::root().join("w"),
+            identity: Identity::Caller,
+            binds: Vec::new(),
+            kernel: None,
+            host_name: None,
+            processes: Processes::Hosts,
+            ports: Vec::new(),
+            publish_all: false,
+            cpus: None,
+            emulator: None,
+            preparations: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// Something to write before the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preparation {

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::requirement::cannot;
-use crate::support::sandbox::{Invocation, Ran, Sandbox};
+use crate::support::sandbox::{Ran, Sandbox};
 
 /// The checks of `doctor --json`, by their names.
 fn checks(ran: &Ran) -> Vec<Value> {
@@ -21,29 +20,6 @@ fn check(ran: &Ran, name: &str) -> Value {
 /// The execution modes of `doctor --json`.
 fn modes(ran: &Ran) -> Value {
     serde_json::from_str::<Value>(&ran.stdout).unwrap()["modes"].take()
-}
-
-/// Runs `doctor --json` as root of a namespace of its own, after a script; `None` where there are
-/// no namespaces.
-fn confined(invocation: Invocation, script: &str) -> Option<Ran> {
-    let script = format!("{script} && exec \"$@\"");
-    let ran = invocation
-        .through(&[
-            "unshare",
-            "--user",
-            "--map-root-user",
-            "--mount",
-            "sh",
-            "-c",
-            &script,
-            "sh",
-        ])
-        .run();
-    if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
-        cannot(&format!("no user namespaces here: {}", ran.stderr));
-        return None;
-    }
-    Some(ran)
 }
 
 #[test]
@@ -77,7 +53,7 @@ fn containers_can_run_here_and_nothing_is_left_behind() {
 fn a_host_without_user_namespaces_is_told_by_the_name_of_the_setting() {
     let sandbox = Sandbox::new();
     let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
-    let Some(ran) = confined(doctor, "echo 0 > /proc/sys/user/max_user_namespaces") else {
+    let Some(ran) = doctor.run_confined("echo 0 > /proc/sys/user/max_user_namespaces") else {
         return;
     };
     let ran = ran.succeeds();
@@ -101,7 +77,7 @@ fn folders_without_execution_are_told() {
     let tmp = sandbox.path("tmp");
     let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
     let script = format!("mount -t tmpfs -o noexec tmpfs '{}'", tmp.display());
-    let Some(ran) = confined(doctor, &script) else {
+    let Some(ran) = doctor.run_confined(&script) else {
         return;
     };
     let ran = ran.succeeds();
@@ -126,7 +102,7 @@ fn a_small_and_full_disk_is_told() {
         "mount -t tmpfs -o size=1m,nr_inodes=20 tmpfs '{}'",
         sandbox.home().display()
     );
-    let Some(ran) = confined(doctor, &script) else {
+    let Some(ran) = doctor.run_confined(&script) else {
         return;
     };
     let ran = ran.succeeds();
@@ -152,7 +128,7 @@ fn where_no_mode_works_the_status_says_so() {
     let doctor = sandbox
         .udocker(["--allow-root", "doctor", "--json"])
         .env("UDOCKER_USE_PROOT_EXECUTABLE", "/bin/false");
-    let Some(ran) = confined(doctor, "echo 0 > /proc/sys/user/max_user_namespaces") else {
+    let Some(ran) = doctor.run_confined("echo 0 > /proc/sys/user/max_user_namespaces") else {
         return;
     };
     let ran = ran.exits_with(1);

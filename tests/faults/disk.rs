@@ -11,22 +11,14 @@ use crate::support::sandbox::{Ran, Sandbox};
 /// Runs the program where `script` has set up mounts of its own; the script ends by `exec "$@"`
 /// or does more with `"$@"`. `None` where the system allows no such mounts.
 fn with_mounts(sandbox: &Sandbox, script: &str, args: &[&str]) -> Option<Ran> {
-    let enter = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-    ];
-    let wrapper = |script| [&enter[..], &[script, "sh"]].concat();
-    let try_out = wrapper("mount -t tmpfs none /mnt");
-    if sandbox.udocker(["version"]).through(&try_out).run().code() != 0 {
+    let try_out = sandbox.udocker(["version"]);
+    let try_out = try_out.confined(&["sh", "-c", "mount -t tmpfs none /mnt"]);
+    if try_out.run().code() != 0 {
         skip("the system lets users make no mounts of their own");
         return None;
     }
     let run = sandbox.udocker(args).env("UDOCKER_ALLOW_ROOT", "1");
-    Some(run.through(&wrapper(script)).run())
+    Some(run.confined(&["sh", "-c", script, "sh"]).run())
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::requirement::cannot;
+
 /// A directory that holds everything a test touches: a home, a store in it, temporary files.
 ///
 /// Nothing of the caller's environment gets in. Dropping it removes it, whatever modes the trees
@@ -202,6 +204,24 @@ impl Invocation {
         front.push(program);
         self.rebuild(wrapper[0].into(), &front);
         self
+    }
+
+    /// Runs the program as root of a user and mount namespace of its own, once `prepare`, in the
+    /// words of `sh`, has succeeded there; `None`, said aloud, where there are none to be had.
+    pub fn run_confined(self, prepare: &str) -> Option<Ran> {
+        let script = format!("{{ {prepare}; }} && exec \"$0\" \"$@\"");
+        let ran = self.confined(&["sh", "-c", &script]).run();
+        if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
+            cannot(&format!("no user namespaces here: {}", ran.stderr));
+            return None;
+        }
+        Some(ran)
+    }
+
+    /// Runs the program there through `wrapper`, which may be empty.
+    pub fn confined(self, wrapper: &[&str]) -> Invocation {
+        let front = ["unshare", "--user", "--map-root-user", "--mount"];
+        self.through(&[&front[..], wrapper].concat())
     }
 
     fn rebuild(&mut self, program: OsString, front: &[OsString]) {

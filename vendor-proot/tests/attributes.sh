@@ -32,6 +32,9 @@ status 'devices' 0 remembering sh -ec 'busybox mknod -m 620 c c 4 65; busybox mk
 shown 'devices' 'character special file 4,41,620 block special file 8,1,600' '%F %t,%T,%a' t b
 status 'what users make' 0 remembering probe as 12 34 sh -ec 'echo x >user; busybox mkdir userdir; ln -s x userlink'
 shown 'what users made' '12:34 12:34 12:34' %u:%g user userdir userlink
+status 'what root made is not that of a user it becomes' 0 remembering sh -ec 'busybox mkdir roots given; busybox chown 12:34 given; probe as 12 34 sh -ec "
+    [ \$(busybox stat -c %u:%g roots) = 0:0 ]; [ \$(busybox stat -c %u:%g given) = 12:34 ]; [ -O given ]; ! [ -O roots ]
+    probe openat2 own 600; [ -O own ]; probe socket /kept/socket; [ -O socket ]"'
 status 'inodes used again' 0 remembering sh -ec 'i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo >r; busybox chown 50:50 r; rm r; echo >r; [ "$(busybox stat -c %u r)" = 0 ]; rm r; done'
 status 'another run at the same time' 0 remembering sh -ec 'echo >one; busybox chown 60:60 one'
 remembering sh -ec 'i=0; while [ "$(busybox stat -c %u two)" != 61 ] && [ $i -lt 500 ]; do i=$((i + 1)); sleep 0.02; done; busybox stat -c %u two' </dev/null >"$work/seen" 2>/dev/null &

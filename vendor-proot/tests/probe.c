@@ -7,29 +7,37 @@
  * probe threads: changes directory and executes a program in threads.
  * probe memory: executes itself from a memory file.
  * probe receive PATH, probe socket PATH: listen at PATH, and tell who they are.
- * probe reply, probe remove PATH, probe chroots PATH, probe owner, probe vectors PATH: see there.
+ * probe post FROM TO: sends a datagram.
+ * probe reply, probe remove PATH, probe restart FIFO, probe chroots PATH, probe owner, probe vectors PATH: see there.
  * probe attributes FILE UID GID MODE: whether fstat and statx show these.
  * probe as UID GID COMMAND...: executes the command as somebody else.
  * probe int80 PATH: opens it by the 32-bit interface, from 64-bit code; exits with the error.
  * probe openat2 PATH MODE: creates it.
+ * probe mounts DIR: whether a bind mount makes it writable.
  * probe exit, probe echo TEXT: for the above.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -97,8 +105,34 @@ static const char *fd_path(int fd)
 	return path;
 }
 
+/* Sets the flags a file has, as chattr does.  */
+static long set_flags(int fd)
+{
+	int flags;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+		flags = 0;
+	return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 && errno != ENOTTY && errno != EOPNOTSUPP ? -1 : 0;
+}
+
+static long set_xflags(int fd)
+{
+	struct fsxattr attributes;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
+		memset(&attributes, 0, sizeof(attributes));
+	return ioctl(fd, FS_IOC_FSSETXATTR, &attributes) < 0 && errno != ENOTTY && errno != EOPNOTSUPP ? -1 : 0;
+}
+
+static long is_writable(const struct statfs *statfs_)
+{
+	errno = EROFS;
+	return (statfs_->f_flags & ST_RDONLY) != 0 ? -1 : 0;
+}
+
 static void write_calls(void)
 {
+	struct statfs statfs_;
 	struct timespec times[2] = { { 1000, 0 }, { 1000, 0 } };
 	struct { uint64_t flags, mode, resolve; } how = { O_WRONLY, 0, 0 };
 	int dir, file, fd;
@@ -152,6 +186,13 @@ static void write_calls(void)
 	report("fchown", fchown(file, getuid(), getgid()));
 	report("futimens", futimens(file, times));
 	report("fsetxattr", fsetxattr(file, "user.probe", "1", 1, 0));
+	report("ioctl-flags", set_flags(file));
+	report("ioctl-xflags", set_xflags(file));
+	report("ioctl-dir-flags", set_flags(dir));
+	report("statfs", statfs(base, &statfs_) == 0 ? is_writable(&statfs_) : -1);
+	report("fstatfs", fstatfs(file, &statfs_) == 0 ? is_writable(&statfs_) : -1);
+	report("fchmodat2-empty", syscall(NR_fchmodat2, file, "", 0644, AT_EMPTY_PATH));
+	report("futimesat-empty", futimesat(file, NULL, NULL));
 	report("fremovexattr", fremovexattr(file, "user.probe"));
 	report("fchownat-empty", fchownat(file, "", getuid(), getgid(), AT_EMPTY_PATH));
 	report("utimensat-empty", utimensat(file, "", times, AT_EMPTY_PATH));
@@ -202,6 +243,16 @@ static void write_calls(void)
 	report_fd("fifo", open(in("fifo"), O_RDWR | O_NONBLOCK));
 	report("fifo-access", access(in("fifo"), W_OK));
 	report("read-access", access(in("file"), R_OK));
+}
+
+/* Whether a bind mount, in namespaces of its own, makes @path writable.  */
+static int mounts(const char *path)
+{
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return errno == EPERM || errno == ENOSPC ? 0 : 1;
+	if (mkdir("/tmp/mounted", 0700) < 0 || mount(path, "/tmp/mounted", NULL, MS_BIND | MS_REC, NULL) < 0)
+		return 0;
+	return creat("/tmp/mounted/by-mount", 0600) >= 0;
 }
 
 static long run(const char *path, int how)
@@ -409,11 +460,37 @@ static void connect_socket(const char *path)
 	printf("%s\n", address.sun_path);
 }
 
-/* Replies to the sender of a datagram.  */
+/* Receives a datagram at @fd, in one of three ways, and returns its sender.  */
+static const char *sender(int fd, int how, struct sockaddr_un *address, socklen_t *size)
+{
+	char byte;
+	struct iovec data = { &byte, 1 };
+	struct mmsghdr message = { .msg_hdr = { .msg_name = address, .msg_namelen = sizeof(*address),
+						.msg_iov = &data, .msg_iovlen = 1 } };
+	ssize_t status;
+
+	*size = sizeof(*address);
+	memset(address, 0, sizeof(*address));
+	switch (how) {
+	case 0:
+		status = recvfrom(fd, &byte, 1, 0, (void *) address, size);
+		break;
+	case 1:
+		status = recvmsg(fd, &message.msg_hdr, 0);
+		*size = message.msg_hdr.msg_namelen;
+		break;
+	default:
+		status = recvmmsg(fd, &message, 1, 0, NULL);
+		*size = message.msg_hdr.msg_namelen;
+	}
+	return status == 1 ? address->sun_path : "failed";
+}
+
+/* Replies to the sender of a datagram, who is shown.  */
 static int reply(void)
 {
 	struct sockaddr_un addresses[3] = { { AF_UNIX, "/tmp/server" }, { AF_UNIX, "/tmp/client" } };
-	socklen_t size = sizeof(addresses[2]);
+	socklen_t size;
 	int fds[2], i;
 	char byte;
 
@@ -423,10 +500,37 @@ static int reply(void)
 		if (bind(fds[i], (void *) &addresses[i], sizeof(addresses[i])) < 0)
 			return 1;
 	}
-	return sendto(fds[1], "x", 1, 0, (void *) &addresses[0], sizeof(addresses[0])) != 1
-		|| recvfrom(fds[0], &byte, 1, 0, (void *) &addresses[2], &size) != 1
-		|| sendto(fds[0], "y", 1, 0, (void *) &addresses[2], size) != 1
-		|| recv(fds[1], &byte, 1, 0) != 1;
+	for (i = 0; i < 3; i++) {
+		if (sendto(fds[1], "x", 1, 0, (void *) &addresses[0], sizeof(addresses[0])) != 1)
+			return 2;
+		printf("%s ", sender(fds[0], i, &addresses[2], &size));
+		if (   sendto(fds[0], "y", 1, 0, (void *) &addresses[2], size) != 1
+		    || recv(fds[1], &byte, 1, 0) != 1)
+			return 3;
+	}
+	/* Somebody else, who isn't in the guest.  */
+	printf("%s\n", sender(fds[0], 0, &addresses[2], &size));
+	return size != sizeof(sa_family_t);
+}
+
+/* Sends a datagram from @from to @to.  */
+static int post_from(const char *from, const char *to)
+{
+	struct sockaddr_un address = { AF_UNIX, "" };
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	int i;
+
+	strncpy(address.sun_path, from, sizeof(address.sun_path) - 1);
+	unlink(from);
+	if (bind(fd, (void *) &address, sizeof(address)) < 0)
+		return 1;
+	strncpy(address.sun_path, to, sizeof(address.sun_path) - 1);
+	for (i = 0; i < 1000; i++) {
+		if (connect(fd, (void *) &address, sizeof(address)) == 0)
+			return send(fd, "z", 1, 0) != 1;
+		usleep(10000);
+	}
+	return 2;
 }
 
 /* Goes to a chroot and back, in both ways, with processes in between.  */
@@ -472,6 +576,45 @@ static long remove_directory(const char *path)
 #else
 	return rmdir(path);
 #endif
+}
+
+static void ignore(int signal)
+{
+	(void) signal;
+}
+
+/* Opens the FIFO @path while a child ends, and leaves the register of the argument alone.  */
+static int restart(const char *path)
+{
+	struct sigaction action = { .sa_handler = ignore, .sa_flags = SA_RESTART };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (i == 1)
+			sigaction(SIGCHLD, &action, NULL);
+		if (fork() == 0) {
+			usleep(50000);
+			_exit(0);
+		}
+		if (fork() == 0) {
+			usleep(200000);
+			open(path, O_WRONLY);
+			_exit(0);
+		}
+#ifdef __x86_64__
+		const char *copy = path;
+		long result;
+		asm volatile ("syscall" : "=a" (result), "+D" (copy) : "0" (SYS_open), "S" (O_RDONLY), "d" (0) : "rcx", "r11", "memory");
+		if (result < 0 || copy != path)
+			return 1;
+#else
+		if (open(path, O_RDONLY) < 0)
+			return 1;
+#endif
+		while (wait(NULL) > 0)
+			;
+	}
+	return 0;
 }
 
 /* Executes a copy of itself that has no name and is closed on exec.  */
@@ -523,6 +666,18 @@ static void *move(void *path)
 	return chdir(path) < 0 ? NULL : sbrk(65536);
 }
 
+/* Has a working directory of its own.  */
+static void *move_apart(void *path)
+{
+	char cwd[4096];
+	char self[32] = "";
+
+	if (readlink("/proc/self", self, sizeof(self) - 1) < 0 || atoi(self) != getpid())
+		return "another process";
+	return unshare(CLONE_FS) < 0 || chdir(path) < 0 || strcmp(getcwd(cwd, sizeof(cwd)), path) != 0
+		? "failed" : "apart";
+}
+
 static void *execute(void *path)
 {
 	execl("/bin/sh", "sh", "-c", path, NULL);
@@ -540,6 +695,9 @@ static void threads(void)
 	pthread_create(&thread, NULL, move, "/tmp");
 	pthread_join(thread, &seen);
 	printf("%s %s\n", getcwd(cwd, sizeof(cwd)), seen == end && sbrk(0) == end + 65536 ? "shared" : "apart");
+	pthread_create(&thread, NULL, move_apart, "/bin");
+	pthread_join(thread, &seen);
+	printf("%s %s\n", getcwd(cwd, sizeof(cwd)), (char *) seen);
 	pthread_create(&thread, NULL, execute, "pwd; cd /bin && exit 7");
 	pthread_join(thread, NULL);
 }
@@ -602,14 +760,20 @@ int main(int argc, char *argv[])
 	}
 	if (argc == 2 && strcmp(argv[1], "reply") == 0)
 		return reply();
+	if (argc == 4 && strcmp(argv[1], "post") == 0)
+		return post_from(argv[2], argv[3]);
 	if (argc == 3 && strcmp(argv[1], "chroots") == 0)
 		return chroots(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "remove") == 0)
 		return remove_directory(argv[2]) < 0;
+	if (argc == 3 && strcmp(argv[1], "restart") == 0)
+		return restart(argv[2]);
 	if (argc == 2 && strcmp(argv[1], "owner") == 0)
 		return owner();
 	if (argc == 3 && strcmp(argv[1], "vectors") == 0)
 		return vectors(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "mounts") == 0)
+		return mounts(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "receive") == 0)
 		receive(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "socket") == 0) {

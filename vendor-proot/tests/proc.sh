@@ -12,6 +12,18 @@ mkdir -p "$root/data dir" "$work/shared"
 status 'mappings' 0 guest sh -c 'cat /proc/self/maps && cat /proc/$$/task/$$/smaps && cat /proc/self/mounts /proc/self/mountinfo && cat /proc/self/auxv >/dev/null'
 same 'have no path of the host' '' "$(grep -F "$work" "$work/out")"
 same 'but those of the guest' yes "$(grep -q ' /bin/busybox$' "$work/out" && echo yes)"
+(cd "$work" && exec "$root/bin/probe" receive hidden-socket) &
+receiver=$!
+until [ -S "$work/hidden-socket" ]; do sleep 0.01; done
+status 'what else has paths' 0 guest sh -c 'exec 5</bin/sh; cd /bin; probe receive /tmp/shown-socket & until [ -S /tmp/shown-socket ]; do :; done
+    cat /proc/net/unix /proc/$$/task/$$/net/unix /proc/self/mountstats; [ ! -e /proc/self/numa_maps ] || cat /proc/self/numa_maps /proc/thread-self/numa_maps
+    cat /proc/thread-self/maps
+    for i in /proc/self/fd/5 /proc/$$/task/$$/fd/5 /proc/$$/task/$$/exe /proc/$$/task/$$/cwd /proc/$$/task/$$/root /proc/thread-self/exe; do busybox readlink $i; done; kill %1; rm /tmp/shown-socket'
+kill "$receiver"
+wait "$receiver" 2>/dev/null
+same 'has none of the host' '' "$(grep -F -e "$work" -e "$engine" "$work/out" "$work/err")"
+same 'but those of the guest ' '2 /bin/busybox /bin/busybox /bin/busybox /bin / /bin/busybox' "$(grep -c ' /tmp/shown-socket$' "$work/out") $(tail -n 6 "$work/out" | xargs)"
+rm "$work/hidden-socket"
 status 'mounts' 0 guest --bind-ro "$work/shared" '/data dir' sh -c 'cat /proc/mounts; cat /proc/self/mountinfo'
 same 'the root' 2 "$(grep -cE '^(1 0 [^ ]+ /|[^ ]+) / ' "$work/out")"
 same 'a read-only bind' 2 "$(grep -c ' /data\\040dir .*\bro\b' "$work/out")"

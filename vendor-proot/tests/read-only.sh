@@ -30,6 +30,7 @@ same 'nor as emulated root' "$allowed" "$(probed guest -0 --bind-ro "$work/share
 ln -sfn /mnt "$root/tmp/alias"
 same 'nor through a symlink' "$allowed" "$(probed guest --bind-ro "$work/shared" /mnt probe write /tmp/alias)"
 same 'nor where the guest path is a symlink' "$allowed" "$(probed guest --bind-ro "$work/shared" /tmp/alias probe write /mnt)"
+status 'nor by a bind mount of its own' 0 guest --bind-ro "$work/shared" /mnt probe mounts /mnt
 same 'and nothing has changed' "$before" "$(state)"
 same 'nothing in a read-only rootfs' "${allowed/EXDEV/EEXIST}" "$(
     cp -a "$work/shared/." "$root/mnt"

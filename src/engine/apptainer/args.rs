@@ -86,29 +86,10 @@ pub(super) fn environment<'a>(spec: &'a RunSpec, prefix: &str) -> Vec<(OsString,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Argv, Environment, ExecMode, GuestPath, HostPath};
+    use crate::spec::{Environment, ExecMode, GuestPath, HostPath};
 
     fn spec() -> RunSpec {
-        RunSpec {
-            mode: ExecMode::S1,
-            root: HostPath::new("/c/ROOT").unwrap(),
-            root_access: Access::ReadWrite,
-            directory: HostPath::new("/c").unwrap(),
-            argv: Argv::of("sh".into(), vec!["-c".into(), "".into()]),
-            env: Environment::default(),
-            cwd: GuestPath::new("/w").unwrap(),
-            identity: Identity::Caller,
-            binds: Vec::new(),
-            kernel: None,
-            host_name: None,
-            processes: Processes::Hosts,
-            ports: Vec::new(),
-            publish_all: false,
-            cpus: None,
-            emulator: None,
-            preparations: Vec::new(),
-            warnings: Vec::new(),
-        }
+        RunSpec::plain(ExecMode::S1)
     }
 
     fn bind(source: &str, target: &str, access: Access) -> Bind {

@@ -14,10 +14,11 @@ use std::io;
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch, apply_filter,
+    SeccompFilter, SeccompRule, TargetArch,
 };
 
 use super::ids::SingleId;
+use crate::engine::filter;
 
 /// A filter, ready to be installed.
 #[derive(PartialEq, Eq)]
@@ -44,10 +45,7 @@ impl Filter {
 
     /// Installs it for this process and those that come from it.
     pub(super) fn install(&self) -> io::Result<()> {
-        apply_filter(&self.0).map_err(|error| match error {
-            seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
-            _ => io::ErrorKind::InvalidInput.into(),
-        })
+        filter::install(&self.0)
     }
 }
 

@@ -107,31 +107,10 @@ pub(in crate::engine) fn environment<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{
-        Argv, Environment, ExecMode, GuestPath, HostPath, PortMapping, Processes, Volume,
-    };
+    use crate::spec::{ExecMode, GuestPath, HostPath, PortMapping, Volume};
 
     fn spec() -> RunSpec {
-        RunSpec {
-            mode: ExecMode::P1,
-            root: HostPath::new("/c/ROOT").unwrap(),
-            root_access: Access::ReadWrite,
-            directory: HostPath::new("/c").unwrap(),
-            argv: Argv::new(["sh", "-c", ""].map(OsString::from)).unwrap(),
-            env: Environment::default(),
-            cwd: GuestPath::new("/w").unwrap(),
-            identity: Identity::Caller,
-            binds: Vec::new(),
-            kernel: None,
-            host_name: None,
-            processes: Processes::Hosts,
-            ports: Vec::new(),
-            publish_all: false,
-            cpus: None,
-            emulator: None,
-            preparations: Vec::new(),
-            warnings: Vec::new(),
-        }
+        RunSpec::plain(ExecMode::P1)
     }
 
     fn bind(source: &str, target: &str) -> Bind {

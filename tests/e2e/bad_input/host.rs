@@ -24,15 +24,7 @@ fn a_full_disk_is_named_and_leaves_nothing_behind() {
     let image = registry.reference(BUSYBOX);
     let ran = sandbox
         .udocker(["--allow-root", &repo, "pull", &image])
-        .through(&[
-            "unshare",
-            "--user",
-            "--map-root-user",
-            "--mount",
-            "sh",
-            "-c",
-            &script,
-        ])
+        .confined(&["sh", "-c", &script])
         .run();
     if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
         return cannot(&format!("no user namespaces here: {}", ran.stderr));
@@ -78,12 +70,11 @@ fn a_repository_that_cannot_be_written_is_named() {
 #[test]
 fn root_is_refused_unless_it_insists() {
     let sandbox = Sandbox::new();
-    let as_root = ["unshare", "--user", "--map-root-user"];
     let run = |args: &[&str]| {
         sandbox
             .udocker(args)
             .without_env("UDOCKER_ALLOW_ROOT")
-            .through(&as_root)
+            .confined(&[])
             .run()
     };
     let refused = run(&["images"]);
