@@ -13,7 +13,7 @@ pub fn seconds() -> u64 {
 
 /// How many processes of each command are killed.
 pub fn kills() -> u32 {
-    u32::try_from(asked_for("UDOCKER_TEST_KILLS", 20)).unwrap()
+    u32::try_from(asked_for("UDOCKER_TEST_KILLS", 8)).unwrap()
 }
 
 fn asked_for(variable: &str, default: u64) -> u64 {
