@@ -1,6 +1,7 @@
 //! What can go wrong with an archive.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::host::fs::FsError;
 use crate::oci::{Digest, ManifestError};
@@ -11,6 +12,16 @@ pub enum ArchiveError {
     /// The source of the bytes failed, or its compression is damaged.
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
+    /// The place where its content is kept while it is read.
+    #[error("cannot write its '{name}' to '{}': {source}", path.display())]
+    Keep {
+        /// The path in the archive.
+        name: String,
+        /// Where it was to be kept.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// No tar archive, or a damaged one.
     #[error("it is no tar archive, or a damaged one")]
     NotTar,

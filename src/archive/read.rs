@@ -1,7 +1,7 @@
 //! Everything out of an archive, into files of the caller's.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use tar::EntryType;
 use super::contents::{Contents, Part, digest_in_name, inside};
 use super::error::ArchiveError;
 use crate::host::fs::FsError;
+use crate::host::space::Room;
 use crate::oci::{Algorithm, Digest};
 use crate::stream::{copy_hashed, decompress};
 
@@ -36,7 +37,7 @@ pub fn read_tar<E: From<ArchiveError>>(
             EntryType::Regular | EntryType::Continuous => {
                 let (place, mut file) = new_file()?;
                 let declared = entry.size();
-                let part = take(&path, place, &mut entry, &mut file)?;
+                let part = take(&path, place, declared, &mut entry, &mut file)?;
                 if part.size < declared {
                     let name = path.escape_debug().to_string();
                     return Err(ArchiveError::Truncated(name).into());
@@ -109,8 +110,9 @@ pub fn read_directory<E: From<ArchiveError>>(
                 contents.add_symlink(name, &target.to_string_lossy())?;
             } else if kind.is_file() {
                 let mut source = open(&place).map_err(ArchiveError::from)?;
+                let size = source.metadata().map_or(0, |meta| meta.len());
                 let (copy, mut file) = new_file()?;
-                contents.add_file(take(&name, copy, &mut source, &mut file)?)?;
+                contents.add_file(take(&name, copy, size, &mut source, &mut file)?)?;
             }
         }
     }
@@ -125,16 +127,30 @@ fn open(path: &Path) -> Result<File, FsError> {
         .map_err(FsError::at("open", path))
 }
 
-/// Copies a file of the archive to its place.
+/// Copies a file of the archive, which is said to have `declared_bytes`, to its place.
 fn take(
     name: &str,
     place: PathBuf,
+    declared_bytes: u64,
     source: &mut impl Read,
     file: &mut File,
 ) -> Result<Part, ArchiveError> {
+    let room = Room::at(place.parent().unwrap_or(Path::new(".")));
+    let mut target = Target {
+        file,
+        failure: None,
+    };
     let algorithm =
         digest_in_name(name).map_or(Algorithm::Sha256, |digest| Digest::algorithm(&digest));
-    let (digest, size) = copy_hashed(source, file, algorithm).map_err(|error| {
+    let copied = copy_hashed(source, &mut target, algorithm);
+    if let Some(error) = target.failure {
+        return Err(ArchiveError::Keep {
+            name: name.escape_debug().to_string(),
+            path: place,
+            source: room.explain(error, Some(declared_bytes)),
+        });
+    }
+    let (digest, size) = copied.map_err(|error| {
         ArchiveError::Read(io::Error::new(
             error.kind(),
             format!("'{}': {error}", name.escape_debug()),
@@ -146,4 +162,25 @@ fn take(
         digest,
         size,
     })
+}
+
+/// A file that remembers why it could not be written, which a copy takes for a fault of either side.
+struct Target<'a> {
+    file: &'a mut File,
+    failure: Option<io::Error>,
+}
+
+impl Write for Target<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                let code = error.raw_os_error().unwrap_or_default();
+                self.failure = Some(io::Error::from_raw_os_error(code));
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }

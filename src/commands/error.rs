@@ -6,6 +6,7 @@ use std::io;
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
 use crate::container::ContainerError;
+use crate::host::fs::is_storage_full;
 use crate::image::ImageError;
 use crate::registry::RegistryError;
 use crate::rootfs::RootfsError;
@@ -181,6 +182,9 @@ impl From<RegistryError> for CommandError {
                 "list the tags of a repository with `udocker search --list-tags REPOSITORY`"
                     .to_string(),
             ),
+            RegistryError::Sink { source, .. } if is_storage_full(source) => {
+                Some(MAKE_ROOM.to_string())
+            }
             _ => None,
         };
         let failed = CommandError::failed(error);
@@ -201,6 +205,12 @@ impl From<ImageError> for CommandError {
                 CommandError::failed(error).with_hint(hint)
             }
             ImageError::Archive(ArchiveError::Write(error)) => CommandError::output(error),
+            ImageError::Fs(error) => StoreError::from(error).into(),
+            ImageError::Archive(ArchiveError::Keep { ref source, .. })
+                if is_storage_full(source) =>
+            {
+                CommandError::failed(error).with_hint(MAKE_ROOM)
+            }
             ImageError::Archive(ArchiveError::NoImages) => CommandError::failed(error)
                 .with_hint("a root file system is brought in with `udocker import`"),
             ImageError::OneNameForMany { .. } => CommandError::failed(error)

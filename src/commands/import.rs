@@ -71,7 +71,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         Place::Path(path) if args.mv => ImportSource::Moved(path.clone()),
         place => {
             let (file, label) = place.open()?;
-            ImportSource::Stream(Box::new(file), label)
+            let size = size_of(&file);
+            ImportSource::Stream(Box::new(file), label, size)
         }
     };
     let store = &context.store;

@@ -78,7 +78,9 @@ impl Place {
                     )));
                 }
                 let file = NewFile::create(path).map_err(CommandError::failed)?;
-                write(BufWriter::with_capacity(BUFFER_BYTES, file.file()))?;
+                write(BufWriter::with_capacity(BUFFER_BYTES, file.file())).map_err(|error| {
+                    error.while_doing(format_args!("cannot make '{}'", path.display()))
+                })?;
                 file.publish(replace).map_err(CommandError::failed)
             }
         }

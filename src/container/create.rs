@@ -1,18 +1,21 @@
 //! Creating: from an image to a container.
 
 use std::fs::File;
+use std::io;
 
 use super::{ContainerError, remove::discard};
 use crate::host::fs::FsError;
-use crate::host::space::{self, Need};
+use crate::host::space::{self, Need, Room};
 use crate::image::{self, Arrivals, ArrivingContent, PullRequest};
 use crate::oci::LocalName;
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::rootfs::{self, Layer, Limits};
 use crate::store::{
-    Age, Container, ContainerName, Image, ImageContent, StagedContainer, Store, StoreError,
+    Age, Container, ContainerName, Image, ImageContent, LayerFile, StagedContainer, Store,
+    StoreError,
 };
+use crate::stream::declared_bytes;
 
 /// How to create a container.
 #[derive(Clone, Debug, Default)]
@@ -53,13 +56,25 @@ pub fn create(
     // Opened at once, so that an image removed meanwhile still serves.
     let (content, layers) = open_image(image)?;
     space::require(&store.layout().containers, least_need(&layers))?;
+    let room = Room::at(&store.layout().containers);
     let unpacking = Unpacking {
         image: &image.name,
         config: &content.config_bytes,
         limits: options.limits(),
     };
-    let staged = stage(store, &unpacking, layers.into_iter().map(Ok), progress)?;
+    let staged =
+        stage(store, &unpacking, layers.into_iter().map(Ok), progress).map_err(|error| {
+            error.explained(|source| room.explain(source, unpacked_bytes(&content.layers)))
+        })?;
     publish(store, staged, options)
+}
+
+/// What the layers say that they unpack to, for messages; it may be less than the truth.
+fn unpacked_bytes(layers: &[LayerFile]) -> Option<u64> {
+    let sizes = layers
+        .iter()
+        .map(|layer| declared_bytes(&mut File::open(&layer.path)?));
+    sizes.sum::<io::Result<u64>>().ok()
 }
 
 /// Pulls an image and creates a container of it at the same time: layers are unpacked while they

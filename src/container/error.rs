@@ -1,5 +1,6 @@
 //! What can go wrong with a container.
 
+use std::io;
 use std::path::PathBuf;
 
 use crate::host::fs::FsError;
@@ -47,4 +48,16 @@ pub enum ContainerError {
     /// The file system, elsewhere.
     #[error(transparent)]
     Fs(#[from] FsError),
+}
+
+impl ContainerError {
+    /// The same failure with what the system said about files of the container replaced by what
+    /// `explain` makes of it.
+    #[must_use]
+    pub fn explained(self, explain: impl FnOnce(io::Error) -> io::Error) -> ContainerError {
+        match self {
+            ContainerError::Rootfs(error) => ContainerError::Rootfs(error.explained(explain)),
+            other => other,
+        }
+    }
 }

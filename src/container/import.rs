@@ -6,6 +6,7 @@ use std::path::Path;
 use super::ContainerError;
 use super::create::{CreateOptions, build};
 use crate::host::fs::FsError;
+use crate::host::space::Room;
 use crate::image::imported_config;
 use crate::oci::{ImageConfig, LocalName, Platform};
 use crate::progress::Progress;
@@ -62,8 +63,10 @@ fn unpack(
     limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Summary, ContainerError> {
+    let (room, size) = (Room::at(directory), archive.size);
     let layers = std::iter::once(Ok::<_, ContainerError>(archive));
     rootfs::apply_layers(directory, layers, limits, progress)
+        .map_err(|error| error.explained(|source| room.explain(source, size)))
 }
 
 /// Refuses what is no container: parts that are missing, and links in place of parts, which

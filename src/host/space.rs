@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{StatVfs, statvfs};
 
-use super::fs::FsError;
+use super::fs::{FsError, is_storage_full};
 
 /// What is about to be made, as far as it is known beforehand: never more than will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +31,68 @@ pub fn require(directory: &Path, need: Need) -> Result<(), FsError> {
     })
 }
 
+/// The room on a file system before something is written to it, to be told where it is not enough.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Nothing where the system does not tell.
+    free: Option<Need>,
+    /// Some file systems make inodes as they are needed and count none.
+    counts_files: bool,
+}
+
+impl Room {
+    /// Looks at the file system of `directory`.
+    pub fn at(directory: &Path) -> Room {
+        let system = statvfs(directory).ok();
+        Room {
+            free: system.as_ref().map(|system| Need {
+                bytes: free_bytes(system),
+                files: system.f_favail,
+            }),
+            counts_files: system.is_some_and(|system| system.f_files > 0),
+        }
+    }
+
+    /// Adds to an error that tells of a full disk what was missing; `needed_bytes` is the least
+    /// that it would have taken, where that is known. Other errors stay as they are.
+    pub fn explain(self, error: io::Error, needed_bytes: Option<u64>) -> io::Error {
+        if !is_storage_full(&error) {
+            return error;
+        }
+        let (Some(needed), Some(free)) = (needed_bytes, self.free) else {
+            return error;
+        };
+        let mut missing = format!(
+            "at least {} MB are needed, {} MB were free",
+            needed.div_ceil(MEGABYTE),
+            free.bytes / MEGABYTE
+        );
+        if needed <= free.bytes && self.counts_files {
+            missing.push_str(&format!(" and {} inodes", free.files));
+        }
+        io::Error::new(error.kind(), format!("{error}: {missing}"))
+    }
+}
+
+const MEGABYTE: u64 = 1_000_000;
+
+fn free_bytes(system: &StatVfs) -> u64 {
+    system.f_bavail.saturating_mul(system.f_frsize)
+}
+
 fn shortage(system: &StatVfs, need: Need) -> Option<String> {
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    let free = free_bytes(system);
     if need.bytes > free {
         return Some(format!(
-            "at least {} MB are needed, {} MB are free",
-            need.bytes.div_ceil(1_000_000),
-            free / 1_000_000
+            "No space left on device: at least {} MB are needed, {} MB are free",
+            need.bytes.div_ceil(MEGABYTE),
+            free / MEGABYTE
         ));
     }
     // Some file systems make inodes as they are needed and count none.
     if system.f_files > 0 && need.files > system.f_favail {
         return Some(format!(
-            "at least {} inodes are needed, {} are free",
+            "No space left on device: at least {} inodes are needed, {} are free",
             need.files, system.f_favail
         ));
     }
@@ -67,14 +116,14 @@ mod tests {
                 10,
                 2_500_001,
                 10,
-                Some("at least 3 MB are needed, 2 MB are free"),
+                Some("No space left on device: at least 3 MB are needed, 2 MB are free"),
             ),
             (
                 100,
                 10,
                 0,
                 11,
-                Some("at least 11 inodes are needed, 10 are free"),
+                Some("No space left on device: at least 11 inodes are needed, 10 are free"),
             ),
             (0, 0, 0, 11, None),
         ];
@@ -84,6 +133,38 @@ mod tests {
             let found = shortage(&system, Need { bytes, files });
             assert_eq!(found.as_deref(), expected, "{bytes} bytes, {files} files");
         }
+    }
+
+    #[test]
+    fn only_a_full_disk_is_explained() {
+        let free = Need {
+            bytes: 2_500_000,
+            files: 7,
+        };
+        let room = Room {
+            free: Some(free),
+            counts_files: true,
+        };
+        let explained = |code, needed| {
+            let error = io::Error::from_raw_os_error(code);
+            room.explain(error, needed).to_string()
+        };
+        assert_eq!(
+            explained(libc::ENOSPC, Some(2_500_001)),
+            "No space left on device (os error 28): at least 3 MB are needed, 2 MB were free"
+        );
+        assert_eq!(
+            explained(libc::EDQUOT, Some(1)),
+            "Disk quota exceeded (os error 122): at least 1 MB are needed, 2 MB were free and 7 inodes"
+        );
+        assert_eq!(
+            explained(libc::ENOSPC, None),
+            "No space left on device (os error 28)"
+        );
+        assert_eq!(
+            explained(libc::EIO, Some(1)),
+            "Input/output error (os error 5)"
+        );
     }
 
     #[test]

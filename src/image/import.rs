@@ -11,6 +11,7 @@ use super::keeping::Keeping;
 use super::load::{check_tar, keep, manifest_of};
 use crate::archive::Part;
 use crate::host::fs::FsError;
+use crate::host::space::Room;
 use crate::oci::{Algorithm, DiffId, LocalName, Platform};
 use crate::progress::Progress;
 use crate::rootfs::{self, Layer};
@@ -19,8 +20,8 @@ use crate::stream::copy_hashed;
 
 /// Where the archive comes from.
 pub enum ImportSource {
-    /// Bytes, and what messages call them.
-    Stream(Box<dyn Read + Send>, String),
+    /// Bytes, what messages call them, and how many there are, where that is known.
+    Stream(Box<dyn Read + Send>, String, Option<u64>),
     /// A file that is moved into the store, where the file system can do that, and else is
     /// copied and removed.
     Moved(PathBuf),
@@ -40,8 +41,8 @@ pub fn import(
 ) -> Result<Image, ImageError> {
     let mut intake = store.intake()?;
     let (layer, diff_id, entries, moved) = match source {
-        ImportSource::Stream(stream, label) => {
-            let (layer, diff_id, entries) = take(stream, label, &mut intake, progress)?;
+        ImportSource::Stream(stream, label, size) => {
+            let (layer, diff_id, entries) = take(stream, label, size, &mut intake, progress)?;
             (layer, diff_id, entries, None)
         }
         // Moving a link, or a directory's idea of a file, would move something else.
@@ -53,7 +54,8 @@ pub fn import(
         ImportSource::Moved(path) => {
             let file = File::open(&path).map_err(FsError::at("open", &path))?;
             let label = path.display().to_string();
-            let (layer, diff_id, entries) = take(file, label, &mut intake, progress)?;
+            let size = file.metadata().ok().map(|meta| meta.len());
+            let (layer, diff_id, entries) = take(file, label, size, &mut intake, progress)?;
             (layer, diff_id, entries, Some(path))
         }
     };
@@ -88,11 +90,14 @@ fn is_plain_file(path: &Path) -> bool {
 fn take(
     source: impl Read + Send,
     label: String,
+    size: Option<u64>,
     intake: &mut Intake,
     progress: &dyn Progress,
 ) -> Result<(Part, DiffId, u64), ImageError> {
     let (path, file) = intake.file()?;
-    let copying = |error: io::Error| FsError::at("copy", Path::new(&label))(error);
+    let room = Room::at(path.parent().unwrap_or(Path::new(".")));
+    let copying =
+        |error: io::Error| FsError::at("copy", Path::new(&label))(room.explain(error, size));
     let mut keeping = Keeping::new(source, file).map_err(copying)?;
     let layer = Layer {
         name: label.escape_debug().to_string(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Arrivals, ImageError};
 use crate::host::fs::read_limited;
-use crate::host::space::{self, Need};
+use crate::host::space::{self, Need, Room};
 use crate::oci::{ConfigSource, Descriptor, Digest, ImageConfig, Platform, Reference, RegistryUrl};
 use crate::progress::Progress;
 use crate::registry::{BlobSink, Client, ResolvedImage};
@@ -187,7 +187,8 @@ impl Pull<'_> {
             let task = self.progress.begin(&label, blob.size);
             let mut sink = StoreSink {
                 staged,
-                digest: &blob.digest,
+                room: Room::at(&self.store.layout().layers),
+                blob,
                 arrivals: self.arrivals,
             };
             self.client.fetch_blob(
@@ -208,7 +209,9 @@ impl Pull<'_> {
 /// Lets the registry client write into the store; neither knows the other.
 struct StoreSink<'a> {
     staged: StagedBlob,
-    digest: &'a Digest,
+    /// What there was before.
+    room: Room,
+    blob: &'a Descriptor,
     arrivals: &'a Arrivals,
 }
 
@@ -218,14 +221,16 @@ impl BlobSink for StoreSink<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.staged.write_all(bytes)?;
+        self.staged
+            .write_all(bytes)
+            .map_err(|error| self.room.explain(error, self.blob.size))?;
         self.arrivals
-            .has_bytes(self.digest, self.staged.path(), self.staged.len());
+            .has_bytes(&self.blob.digest, self.staged.path(), self.staged.len());
         Ok(())
     }
 
     fn restart(&mut self) -> io::Result<()> {
-        self.arrivals.has_restarted(self.digest);
+        self.arrivals.has_restarted(&self.blob.digest);
         self.staged.restart()
     }
 }

@@ -71,6 +71,19 @@ impl RootfsError {
         source.kind() == io::ErrorKind::PermissionDenied
     }
 
+    /// The same failure with what the system said replaced by what `explain` makes of it.
+    #[must_use]
+    pub fn explained(mut self, explain: impl FnOnce(io::Error) -> io::Error) -> RootfsError {
+        let source = match &mut self {
+            RootfsError::Apply { source, .. } => source,
+            RootfsError::Tree(error) => &mut error.source,
+            _ => return self,
+        };
+        let said = std::mem::replace(source, io::ErrorKind::Other.into());
+        *source = explain(said);
+        self
+    }
+
     /// Whether the cause is a full disk or an exhausted quota.
     pub fn is_storage_full(&self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::containers::NameError;
+use super::container_names::NameError;
 use crate::host::fs::FsError;
 use crate::oci::{Digest, ManifestError};
 

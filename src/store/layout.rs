@@ -1,8 +1,11 @@
 //! The only builder of paths inside the repository.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::containers::ContainerId;
+use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statx};
+
+use super::container_names::ContainerId;
 use crate::oci::{Digest, LocalName};
 
 /// Where the parts of the repository are. They can be on different file systems.
@@ -82,7 +85,7 @@ impl Layout {
     }
 
     /// Where containers are made and taken apart: beside the containers' directory, because
-    /// udocker.py lists every directory inside it.
+    /// udocker.py lists every directory inside it, and inside where there is no other way.
     pub(super) fn container_staging(&self) -> PathBuf {
         // Behind a symbolic link the file system to stay on is the link's target's.
         let containers = self
@@ -90,6 +93,32 @@ impl Layout {
             .canonicalize()
             .unwrap_or_else(|_| self.containers.clone());
         let name = containers.file_name().unwrap_or_default().to_string_lossy();
-        containers.with_file_name(format!(".{name}.staging"))
+        let beside = containers.with_file_name(format!(".{name}.staging"));
+        let parent = containers.parent().unwrap_or(&containers);
+        let can_be_beside = beside.is_dir() || access(parent, Access::WRITE_OK).is_ok();
+        if can_be_beside && !is_mount(&containers) {
+            beside
+        } else {
+            containers.join(".staging")
+        }
+    }
+}
+
+/// Whether something is mounted at `directory`, so that nothing beside it can be renamed into it.
+/// Kernels before 5.8 do not tell; there file systems are compared.
+fn is_mount(directory: &Path) -> bool {
+    let attributes = statx(CWD, directory, AtFlags::empty(), StatxFlags::empty());
+    match attributes {
+        Ok(found)
+            if found
+                .stx_attributes_mask
+                .contains(StatxAttributes::MOUNT_ROOT) =>
+        {
+            found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        }
+        _ => {
+            let device = |path: &Path| path.metadata().map(|meta| meta.dev()).ok();
+            device(directory) != directory.parent().and_then(device)
+        }
     }
 }

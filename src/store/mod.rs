@@ -9,7 +9,8 @@
 //! │   └── .staging/                 blobs on their way, resumed by the next pull; and of archives (see `intake`)
 //! ├── containers/<id>/              a container (see `containers`)
 //! │   └── <name> -> <id>            its names
-//! ├── .containers.staging/          containers on their way in or out
+//! ├── .containers.staging/          containers on their way in or out (in `containers`, where that
+//! │                                 is a mount, or what is beside it cannot be written)
 //! ├── bin/                          the engine's executables
 //! ├── lib/, doc/                    udocker.py's own
 //! ```
@@ -19,9 +20,12 @@
 //! away or resumed by the next command.
 
 mod blobs;
+mod container_names;
+mod container_staging;
 mod containers;
 mod error;
 mod garbage;
+mod image_content;
 mod images;
 mod intake;
 mod layout;
@@ -30,12 +34,13 @@ mod new_images;
 mod staging;
 
 pub use blobs::{Blobs, StagedBlob, Staging};
-pub use containers::{
-    Container, ContainerId, ContainerName, NameError, RootState, StagedContainer,
-};
+pub use container_names::{ContainerId, ContainerName, NameError};
+pub use container_staging::StagedContainer;
+pub use containers::{Container, RootState};
 pub use error::StoreError;
 pub use garbage::{Age, Garbage};
-pub use images::{CONFIG_MAX_BYTES, Form, Image, ImageContent, LayerFile};
+pub use image_content::{CONFIG_MAX_BYTES, ImageContent, LayerFile};
+pub use images::{Form, Image};
 pub use intake::Intake;
 pub use layout::Layout;
 pub use lock::Lock;

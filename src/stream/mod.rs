@@ -1,12 +1,14 @@
 //! Byte streams on their way: hashed while they pass, decompressed by what they are, put
 //! into archives.
 
+mod declared;
 mod decompress;
 mod gzip;
 mod hashing;
 mod peek;
 mod tar_writer;
 
+pub use declared::declared_bytes;
 pub use decompress::{Compression, decompress};
 pub use hashing::{BackgroundHasher, HashingReader, copy_hashed};
 pub use tar_writer::{DeviceNumber, Run, TarAttributes, TarKind, TarWriter};

@@ -131,10 +131,10 @@ outputs:
     assert_eq!(lines.len(), 3, "{result}");
 }
 
-#[test]
-fn cwltool_scatters_over_a_cold_store() {
+/// Lets an engine start ten containers at once of an image that is not here yet.
+fn scatters_over_a_cold_store(engine: impl Fn(&Place, &str) -> Option<Ran>) {
     let Some(place) = Place::new() else { return };
-    let Some(ran) = cwltool(&place, SCATTER, "--parallel", &words(10)) else {
+    let Some(ran) = engine(&place, &words(10)) else {
         return;
     };
     let _ = ran.succeeds();
@@ -142,6 +142,11 @@ fn cwltool_scatters_over_a_cold_store() {
         .bash("cat out/* | sort | tr '\\n' ' '; udocker ps | wc -l")
         .succeeds()
         .prints("w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 1");
+}
+
+#[test]
+fn cwltool_scatters_over_a_cold_store() {
+    scatters_over_a_cold_store(|place, words| cwltool(place, SCATTER, "--parallel", words));
 }
 
 /// What cwltool hands on besides: a digest, memory to share, graphics cards, which it counts by
@@ -207,15 +212,7 @@ fn toil(place: &Place, description: &str, inputs: &str) -> Option<Ran> {
 
 #[test]
 fn toil_scatters_over_a_cold_store() {
-    let Some(place) = Place::new() else { return };
-    let Some(ran) = toil(&place, SCATTER, &words(10)) else {
-        return;
-    };
-    let _ = ran.succeeds();
-    place
-        .bash("cat out/* | sort | tr '\\n' ' '; udocker ps | wc -l")
-        .succeeds()
-        .prints("w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 1");
+    scatters_over_a_cold_store(|place, words| toil(place, SCATTER, words));
 }
 
 #[test]

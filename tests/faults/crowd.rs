@@ -1,13 +1,12 @@
 //! Many processes in one repository.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::extent;
 use crate::kills::{assert_can_be_emptied, assert_sound, listed};
 use crate::served::{Random, Served};
 use crate::support::sandbox::Sandbox;
-
-const PROCESSES: u64 = 20;
-const TIME: Duration = Duration::from_secs(15);
 
 /// What a command may say because another process was faster.
 pub const OTHERS_WERE_FASTER: [&str; 4] = [
@@ -23,7 +22,7 @@ fn a_crowd_downloads_every_blob_once() {
     let sandbox = Sandbox::new();
     let image = served.image("1");
     std::thread::scope(|scope| {
-        for _ in 0..PROCESSES {
+        for _ in 0..extent::processes() {
             scope.spawn(|| sandbox.udocker(["pull", &image]).run().succeeds());
         }
     });
@@ -39,7 +38,8 @@ fn a_crowd_downloads_every_blob_once() {
 fn a_crowd_gets_no_error_that_one_alone_would_not() {
     let served = Served::start();
     let sandbox = Sandbox::new();
-    let deadline = Instant::now() + TIME;
+    let deadline = Instant::now() + Duration::from_secs(extent::seconds());
+    let (done, removals) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = |seed: u64| {
         let mut random = Random::new(seed);
         while Instant::now() < deadline {
@@ -65,16 +65,28 @@ fn a_crowd_gets_no_error_that_one_alone_would_not() {
                     .iter()
                     .any(|part| ran.stderr.contains(part));
             assert!(is_expected, "{ran:#?}");
+            done.fetch_add(1, Ordering::Relaxed);
+            let is_removal = args[0] == "rmi" && ran.code() == 0;
+            removals.fetch_add(usize::from(is_removal), Ordering::Relaxed);
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..PROCESSES)
+        let workers: Vec<_> = (0..extent::processes())
             .map(|seed| scope.spawn(move || work(seed)))
             .collect();
         for worker in workers {
             worker.join().unwrap();
         }
     });
+    let (done, removals) = (done.into_inner(), removals.into_inner());
+    let downloads = served.most_requests_for_one_blob();
+    println!(
+        "{done} commands, {removals} images removed, no blob downloaded more than {downloads} times"
+    );
+    assert!(
+        downloads <= 1 + removals,
+        "a blob was downloaded {downloads} times and removed {removals} times"
+    );
     assert_sound(&sandbox);
     assert_can_be_emptied(&sandbox);
 }

@@ -1,5 +1,9 @@
 //! Disks that are full, or cannot be written.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::kills::assert_sound;
 use crate::served::Served;
 use crate::support::requirement::skip;
 use crate::support::sandbox::{Ran, Sandbox};
@@ -40,11 +44,10 @@ fn a_full_disk_is_named_and_leaves_a_sound_repository() {
         let mut lines = ran.stdout.lines().filter(|line| !line.contains('-'));
         if lines.next() == Some("status 1") {
             failures += 1;
-            let says_why = ["No space left on device", "are needed"];
-            assert!(
-                says_why.iter().any(|part| ran.stderr.contains(part)),
-                "{ran:#?}"
-            );
+            let says_why = |part| ran.stderr.contains(part);
+            assert!(says_why("No space left on device"), "{ran:#?}");
+            let how_much = ["are needed", "inodes"];
+            assert!(how_much.into_iter().any(says_why), "{ran:#?}");
         }
         let rest: Vec<&str> = lines.collect();
         assert!(
@@ -57,6 +60,229 @@ fn a_full_disk_is_named_and_leaves_a_sound_repository() {
         (1..10).contains(&failures),
         "{failures} of ten disks were too small"
     );
+}
+
+/// An image and a container `c` of it in the sandbox's repository, and archives of both.
+fn with_image(sandbox: &Sandbox) -> String {
+    let served = Served::start();
+    let image = served.image("1");
+    for args in [
+        &["pull", &image][..],
+        &["create", "--name=c", &image],
+        &["save", "-o", "saved.tar", &image],
+        &["export", "-o", "tree.tar", "c"],
+        &["export", "--clone", "-o", "clone.tar", "c"],
+    ] {
+        sandbox.udocker(args).run().succeeds();
+    }
+    image
+}
+
+#[test]
+fn whatever_does_not_fit_is_named_with_cause_and_size() {
+    let sandbox = Sandbox::new();
+    let image = with_image(&sandbox);
+    // Layers of 1.2 MB and busybox; the small disk holds 1 MB, or three files.
+    let size = "size=1m";
+    let inodes = "size=100m,nr_inodes=6";
+    let left = "No space left on device";
+    let needed = "MB are needed";
+    let cases: [(&str, &str, &[&str], &[&str]); 11] = [
+        ("CONTAINERS", size, &["create", &image], &[left, needed]),
+        (
+            "CONTAINERS",
+            inodes,
+            &["create", &image],
+            &["layer '", left, "inodes"],
+        ),
+        (
+            "CONTAINERS",
+            size,
+            &["import", "--tocontainer", "tree.tar"],
+            &["layer 'tree.tar'", left, needed],
+        ),
+        (
+            "CONTAINERS",
+            size,
+            &["import", "--clone", "clone.tar"],
+            &["layer 'clone.tar'", "'ROOT/", left, needed],
+        ),
+        (
+            "LAYERS",
+            size,
+            &["import", "tree.tar", "lab/new:1"],
+            &["'tree.tar'", left, needed],
+        ),
+        (
+            "LAYERS",
+            size,
+            &["import", "-", "lab/new:1"],
+            &["'standard input'", left],
+        ),
+        (
+            "LAYERS",
+            size,
+            &["load", "-i", "saved.tar", "lab/new:1"],
+            &["cannot write its '", "/small/", left, needed],
+        ),
+        (
+            "LAYERS",
+            inodes,
+            &["load", "-i", "saved.tar", "lab/new:1"],
+            &["/small/", left],
+        ),
+        (
+            "",
+            size,
+            &["save", "-o", "small/out", &image],
+            &["'small/out'", left],
+        ),
+        (
+            "",
+            size,
+            &["export", "-o", "small/out", "c"],
+            &["'small/out'", left],
+        ),
+        (
+            "",
+            size,
+            &["export", "--clone", "-o", "small/out", "c"],
+            &["'small/out'", left],
+        ),
+    ];
+    for (place, options, args, parts) in cases {
+        let variable = match place {
+            "" => String::new(),
+            // The names of images go with their layers.
+            "LAYERS" => "UDOCKER_REPOS=$PWD/small/r UDOCKER_LAYERS=$PWD/small/l".to_string(),
+            place => format!("UDOCKER_{place}=$PWD/small"),
+        };
+        let script = format!(
+            r#"mkdir -p small && mount -t tmpfs -o {options} none small || exit 99
+            env {variable} "$@" <tree.tar
+            status=$?
+            if find small -path '*staging/*' -o -name out -o -name 'sha256*' | grep -q .; then exit 98; fi
+            exit $status"#
+        );
+        let Some(ran) = with_mounts(&sandbox, &script, args) else {
+            return;
+        };
+        ran.exits_with(1).errs_in_one_line(parts);
+    }
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn a_clone_that_does_not_fit_is_named() {
+    let sandbox = Sandbox::new();
+    let image = with_image(&sandbox);
+    // There is room for one container of 3.5 MB, not for two.
+    let script = format!(
+        r#"mkdir -p small && mount -t tmpfs -o size=6m none small || exit 99
+        export UDOCKER_CONTAINERS=$PWD/small
+        "$@" -q create --name=first {image} >created || exit 98
+        "$@" clone first
+        status=$?
+        [ "$("$@" ps | wc -l)" = 2 ] || exit 97
+        exit $status"#
+    );
+    let Some(ran) = with_mounts(&sandbox, &script, &[]) else {
+        return;
+    };
+    ran.exits_with(1)
+        .errs_in_one_line(&["cannot ", "/ROOT/", "No space left on device"]);
+}
+
+#[test]
+fn containers_can_be_a_mount_of_their_own() {
+    let sandbox = Sandbox::new();
+    let image = with_image(&sandbox);
+    let script = format!(
+        r#"containers=$HOME/.udocker/containers
+        mount -t tmpfs none "$containers" || exit 99
+        "$@" create --name=d {image} && "$@" run --nobanner d echo works && "$@" rm d
+        "$@" ps"#
+    );
+    let Some(ran) = with_mounts(&sandbox, &script, &[]) else {
+        return;
+    };
+    let ran = ran.succeeds();
+    let lines: Vec<&str> = ran.text().lines().skip(1).collect();
+    assert_eq!(lines[0], "works", "{ran:#?}");
+    assert_eq!(lines.len(), 2, "{ran:#?}");
+}
+
+#[test]
+fn containers_can_be_where_nothing_beside_them_can_be_written() {
+    let sandbox = Sandbox::new();
+    let image = with_image(&sandbox);
+    let parent = sandbox.path("scratch");
+    let containers = parent.join("mine");
+    fs::create_dir_all(&containers).unwrap();
+    fs::set_permissions(&parent, Permissions::from_mode(0o555)).unwrap();
+    let udocker = |args: &[&str]| {
+        let run = sandbox.udocker(args);
+        run.env("UDOCKER_CONTAINERS", &containers).run().succeeds()
+    };
+    udocker(&["create", "--name=d", &image]);
+    udocker(&["run", "--nobanner", "d", "echo", "works"]).prints("works");
+    udocker(&["rm", "d"]);
+    assert_eq!(udocker(&["ps"]).text().lines().count(), 1);
+}
+
+#[test]
+fn a_container_runs_where_no_byte_can_be_written() {
+    let sandbox = Sandbox::new();
+    with_image(&sandbox);
+    let script = r#"mkdir -p small && mount -t tmpfs -o size=64k none small || exit 99
+        mkdir small/tmp && cp -r "$HOME/.udocker/bin" small/bin 2>/dev/null
+        cat /dev/zero >small/filler 2>/dev/null
+        export TMPDIR=$PWD/small/tmp UDOCKER_TMP=$PWD/small/tmp
+        exec "$@""#;
+    let args = ["run", "--nobanner", "c", "echo", "works"];
+    let Some(ran) = with_mounts(&sandbox, script, &args) else {
+        return;
+    };
+    ran.succeeds().prints("works");
+}
+
+#[test]
+fn what_writes_to_a_read_only_repository_says_so_and_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let image = with_image(&sandbox);
+    sandbox.udocker(["name", "c", "second"]).run().succeeds();
+    let before = sandbox.leftovers();
+    let script = r#"store=$HOME/.udocker
+        mount --bind "$store" "$store" && mount -o remount,bind,ro "$store" && exec "$@""#;
+    let writing: [&[&str]; 18] = [
+        &["pull", &image],
+        &["create", &image],
+        &["run", "--nobanner", "--rm", &image, "true"],
+        &["clone", "c"],
+        &["rename", "c", "other"],
+        &["name", "c", "third"],
+        &["rmname", "second"],
+        &["rm", "c"],
+        &["rmi", &image],
+        &["tag", &image, "lab/other:1"],
+        &["protect", "c"],
+        &["protect", &image],
+        &["load", "-i", "saved.tar", "lab/new:1"],
+        &["import", "tree.tar", "lab/new:1"],
+        &["import", "--tocontainer", "tree.tar"],
+        &["import", "--clone", "clone.tar"],
+        &["setup", "--execmode=P2", "c"],
+        &["gc"],
+    ];
+    for args in writing {
+        let Some(ran) = with_mounts(&sandbox, script, args) else {
+            return;
+        };
+        assert_ne!(ran.code(), 0, "{ran:#?}");
+        ran.errs_in_one_line(&["Read-only file system", "UDOCKER_DIR"]);
+        assert_eq!(sandbox.leftovers(), before, "{args:?}");
+    }
+    assert_sound(&sandbox);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! An image that a registry in this process serves, small but of several layers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,6 +68,17 @@ impl Served {
         let requests = self.registry.requests();
         let is_blob = |request: &&Received| request.path().contains("/blobs/");
         requests.iter().filter(is_blob).count()
+    }
+
+    /// How many requests there were for the layer or configuration that was asked for most often.
+    pub fn most_requests_for_one_blob(&self) -> usize {
+        let mut counts = BTreeMap::new();
+        for request in self.registry.requests() {
+            if let Some((_, digest)) = request.path().split_once("/blobs/") {
+                *counts.entry(digest.to_string()).or_insert(0) += 1;
+            }
+        }
+        counts.into_values().max().unwrap_or(0)
     }
 }
 

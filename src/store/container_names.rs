@@ -1,0 +1,236 @@
+//! Ids and names of containers: what can be one, and the links that give names.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::Store;
+use super::error::StoreError;
+use crate::host::fs::{self as host_fs, FsError};
+
+/// Longest file name Linux takes, in bytes.
+const FILE_NAME_MAX_BYTES: usize = 255;
+
+/// Why a text cannot be a container name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NameError {
+    /// Nothing there.
+    #[error("a container name must not be empty")]
+    Empty,
+    /// A character that paths, listings or scripts would trip over.
+    #[error(
+        "container name '{0}' holds a character that names may not have: / . blank [ ] or a control character"
+    )]
+    Character(String),
+    /// It would not fit a file name.
+    #[error("the container name is longer than {FILE_NAME_MAX_BYTES} bytes")]
+    TooLong,
+    /// It would be taken for an id.
+    #[error("container name '{0}' looks like a container id")]
+    LooksLikeId(String),
+}
+
+/// The id of a container: lower-case letters and digits in five groups, a UUID.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// Makes a new one.
+    pub fn random() -> ContainerId {
+        ContainerId(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// Reads one. udocker.py's ids are UUIDs too, of another version.
+    pub fn parse(text: &str) -> Option<ContainerId> {
+        let is_word = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        let valid = text.split('-').count() == 5
+            && text.split('-').all(is_word)
+            && text.len() <= FILE_NAME_MAX_BYTES;
+        valid.then(|| ContainerId(text.to_string()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name of a container: safe as a file name, and never to be taken for an id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerName(String);
+
+impl ContainerName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<ContainerName, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.contains(['/', '.', ' ', '[', ']']) || text.chars().any(char::is_control) {
+            return Err(NameError::Character(text.escape_debug().to_string()));
+        }
+        if text.len() > FILE_NAME_MAX_BYTES {
+            return Err(NameError::TooLong);
+        }
+        if uuid::Uuid::try_parse(text).is_ok() {
+            return Err(NameError::LooksLikeId(text.to_string()));
+        }
+        Ok(ContainerName(text.to_string()))
+    }
+}
+
+impl fmt::Display for ContainerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Store {
+    pub(super) fn names_of(&self, id: &ContainerId) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.layout.containers) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+            .filter(|entry| link_target(&entry.path()).as_deref() == Some(id.as_str()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Gives a container a name.
+    ///
+    /// # Errors
+    /// `StoreError::NameTaken` if a container has it; a link to nothing is replaced.
+    pub fn add_name(&self, id: &ContainerId, name: &ContainerName) -> Result<(), StoreError> {
+        let link = self.layout.containers.join(name.as_str());
+        loop {
+            match symlink(id.as_str(), &link) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if link.exists() || !link.is_symlink() {
+                        return Err(StoreError::NameTaken(name.to_string()));
+                    }
+                    host_fs::remove_file(&link)?;
+                }
+                Err(error) => return Err(FsError::at("create", &link)(error).into()),
+            }
+        }
+    }
+
+    /// Whether a container has this name.
+    pub fn has_name(&self, name: &ContainerName) -> bool {
+        self.layout.containers.join(name.as_str()).exists()
+    }
+
+    /// Takes a name away.
+    ///
+    /// # Errors
+    /// `StoreError::NoName`
+    pub fn remove_name(&self, name: &ContainerName) -> Result<(), StoreError> {
+        let link = self.layout.containers.join(name.as_str());
+        if !link.is_symlink() {
+            return Err(StoreError::NoName(name.to_string()));
+        }
+        Ok(host_fs::remove_file(&link)?)
+    }
+
+    /// Replaces a name of a container by another one. For a moment it has both.
+    ///
+    /// # Errors
+    /// `StoreError::NoName`, `StoreError::NameTaken`; nothing has changed then.
+    pub fn rename_container(
+        &self,
+        old: &ContainerName,
+        new: &ContainerName,
+    ) -> Result<(), StoreError> {
+        let link = self.layout.containers.join(old.as_str());
+        let id = link_target(&link)
+            .and_then(|target| ContainerId::parse(&target))
+            .filter(|id| self.layout.container(id).is_dir())
+            .ok_or_else(|| StoreError::NoName(old.to_string()))?;
+        self.add_name(&id, new)?;
+        Ok(host_fs::remove_file(&link)?)
+    }
+}
+
+/// The last component of what a link points to.
+pub(super) fn link_target(path: &Path) -> Option<String> {
+    let target = fs::read_link(path).ok()?;
+    target.file_name()?.to_str().map(str::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Container, Layout};
+
+    fn store(directory: &Path) -> Store {
+        let store = Store::open(Layout::below(&directory.join("top")));
+        store.ensure().unwrap();
+        store
+    }
+
+    fn create(store: &Store) -> Container {
+        let staged = store.stage_container().unwrap();
+        staged.write_metadata(b"{}", "busybox:latest").unwrap();
+        store.publish_container(staged).unwrap()
+    }
+
+    fn name(text: &str) -> ContainerName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_name_is_replaced_or_nothing_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let id = create(&store).id;
+        store.add_name(&id, &name("old")).unwrap();
+        store.add_name(&create(&store).id, &name("other")).unwrap();
+        let rename = |old, new| store.rename_container(&name(old), &name(new));
+        assert!(matches!(
+            rename("old", "other"),
+            Err(StoreError::NameTaken(_))
+        ));
+        assert!(matches!(
+            rename("old", "old"),
+            Err(StoreError::NameTaken(_))
+        ));
+        assert!(matches!(rename("x", "y"), Err(StoreError::NoName(_))));
+        assert_eq!(store.container("old").unwrap().id, id);
+        rename("old", "new").unwrap();
+        assert_eq!(store.container("new").unwrap().names, ["new"]);
+    }
+
+    #[test]
+    fn names_that_would_confuse_are_refused() {
+        let id = ContainerId::random().to_string();
+        for text in ["", "a/b", "..", "a b", "[x]", "a\nb", &id, &"x".repeat(256)] {
+            assert!(text.parse::<ContainerName>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Containers on their way in and out: made whole outside the listing, and taken out of it before
+//! they are removed.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::Store;
+use super::container_names::ContainerId;
+use super::containers::Container;
+use super::error::StoreError;
+use super::garbage::Age;
+use super::staging::{self, Slot};
+use crate::host::fs::{self as host_fs, FsError, write_atomic};
+
+impl Store {
+    /// Begins a container: an empty ROOT in the staging folder.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn stage_container(&self) -> Result<StagedContainer, StoreError> {
+        let id = ContainerId::random();
+        let slot = Slot::take(&self.layout.container_staging(), id.as_str())?;
+        // Only the user may enter: images hold set-user-ID programs, and as files of this user
+        // they would let everybody else act as him.
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(slot.path())
+            .map_err(FsError::at("create directory", slot.path()))?;
+        let root = slot.path().join("ROOT");
+        fs::create_dir(&root).map_err(FsError::at("create directory", &root))?;
+        Ok(StagedContainer { id, slot })
+    }
+
+    /// Publishes a container that is whole.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn publish_container(&self, staged: StagedContainer) -> Result<Container, StoreError> {
+        let directory = self.layout.container(&staged.id);
+        host_fs::rename(staged.slot.path(), &directory)?;
+        Ok(Container {
+            id: staged.id,
+            directory,
+            names: Vec::new(),
+        })
+    }
+
+    /// Takes a container out of the listing, names first, and hands its directory over for
+    /// removal.
+    ///
+    /// # Errors
+    /// `StoreError::Protected`; `NoContainer` if another process has taken it out already; what
+    /// the file system says.
+    pub fn retire_container(&self, container: &Container) -> Result<StagedContainer, StoreError> {
+        if container.is_protected() {
+            return Err(StoreError::Protected(container.id.to_string()));
+        }
+        let slot = Slot::take(&self.layout.container_staging(), container.id.as_str())?;
+        for name in &container.names {
+            host_fs::remove_file(&self.layout.containers.join(name))?;
+        }
+        host_fs::rename(&container.directory, slot.path()).map_err(|error| {
+            // Another process was faster.
+            if error.is_not_found() && !container.directory.exists() {
+                StoreError::NoContainer(container.id.to_string())
+            } else {
+                error.into()
+            }
+        })?;
+        Ok(StagedContainer {
+            id: container.id.clone(),
+            slot,
+        })
+    }
+
+    /// What killed processes left in the staging folder, for removal; where another host may still
+    /// be at work on it, only from `age` on.
+    pub fn abandoned_containers(&self, age: Age) -> Vec<StagedContainer> {
+        staging::abandoned(&self.layout.container_staging(), age)
+            .into_iter()
+            .filter_map(|slot| {
+                let id = ContainerId::parse(slot.path().file_name()?.to_str()?)?;
+                Some(StagedContainer { id, slot })
+            })
+            .collect()
+    }
+}
+
+/// A container's directory outside the listing: not yet, or no longer, a container.
+#[derive(Debug)]
+pub struct StagedContainer {
+    id: ContainerId,
+    slot: Slot,
+}
+
+impl StagedContainer {
+    /// The id it has or will have.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The whole directory.
+    pub fn path(&self) -> &Path {
+        self.slot.path()
+    }
+
+    /// The root file system.
+    pub fn root(&self) -> PathBuf {
+        self.slot.path().join("ROOT")
+    }
+
+    /// Writes what a container has beside its ROOT. `image` is `<repository>:<tag>`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_metadata(&self, config: &[u8], image: &str) -> Result<(), StoreError> {
+        let at = |entry: &str| self.slot.path().join(entry);
+        write_atomic(&at("container.json"), config, 0o644)?;
+        write_atomic(&at("imagerepo.name"), image.as_bytes(), 0o644)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ContainerName, Layout};
+    use std::os::unix::fs::MetadataExt;
+
+    fn store(directory: &Path) -> Store {
+        let store = Store::open(Layout::below(&directory.join("top")));
+        store.ensure().unwrap();
+        store
+    }
+
+    fn create(store: &Store) -> Container {
+        let staged = store.stage_container().unwrap();
+        staged.write_metadata(b"{}", "busybox:latest").unwrap();
+        store.publish_container(staged).unwrap()
+    }
+
+    fn name(text: &str) -> ContainerName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_retired_container_is_gone_from_the_listing_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let id = create(&store).id;
+        store.add_name(&id, &name("n")).unwrap();
+        let container = store.container("n").unwrap();
+        let retired = store.retire_container(&container).unwrap();
+        assert!(store.containers().is_empty());
+        assert!(!store.has_name(&name("n")));
+        assert!(retired.root().is_dir());
+        // Who has it still, to copy it for one, learns that it is gone and not damaged.
+        assert!(matches!(
+            container.config_bytes(),
+            Err(StoreError::NoContainer(_))
+        ));
+        // Somebody is at work on it, so nobody else may take it for a leftover.
+        assert!(store.abandoned_containers(Age::DAY).is_empty());
+        drop(retired);
+        assert_eq!(store.abandoned_containers(Age::DAY).len(), 1);
+        assert!(matches!(
+            store.retire_container(&container),
+            Err(StoreError::NoContainer(_))
+        ));
+    }
+
+    #[test]
+    fn a_protected_container_is_not_retired() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let container = create(&store);
+        container.set_protected(true).unwrap();
+        assert!(matches!(
+            store.retire_container(&container),
+            Err(StoreError::Protected(_))
+        ));
+    }
+
+    #[test]
+    fn other_users_cannot_enter_a_container() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let mode = fs::metadata(create(&store).directory).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}

@@ -1,0 +1,63 @@
+//! What compressed streams say about their size.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::Compression;
+
+/// The bytes that a compressed file says it unpacks to, and its own where it says nothing or less.
+///
+/// Good enough for a message, and not to be trusted: gzip counts modulo 4 GB and only its last
+/// member, and anything may be written there.
+///
+/// Source: RFC 1952, section 2.3.1; RFC 8878, section 3.1.1.1.4.
+///
+/// # Errors
+/// Those of `file`.
+pub fn declared_bytes(file: &mut (impl Read + Seek)) -> io::Result<u64> {
+    let mut head = Vec::new();
+    file.take(ZSTD_HEADER_MAX_BYTES).read_to_end(&mut head)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    let declared = match Compression::sniff(&head) {
+        Compression::Gzip if length >= GZIP_LEAST_BYTES => {
+            let mut trailer = [0; 4];
+            file.seek(SeekFrom::End(-4))?;
+            file.read_exact(&mut trailer)?;
+            u64::from(u32::from_le_bytes(trailer))
+        }
+        Compression::Zstd => zstd::zstd_safe::get_frame_content_size(&head)
+            .ok()
+            .flatten()
+            .unwrap_or(0),
+        _ => 0,
+    };
+    Ok(declared.max(length))
+}
+
+/// Header and trailer, with nothing between.
+const GZIP_LEAST_BYTES: u64 = 18;
+
+const ZSTD_HEADER_MAX_BYTES: u64 = 18;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use super::*;
+
+    #[test]
+    fn streams_say_what_they_unpack_to() {
+        let plain = vec![b'x'; 100_000];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&plain).unwrap();
+        for (name, bytes, expected) in [
+            ("gzip", gzip.finish().unwrap(), 100_000),
+            ("zstd", zstd::bulk::compress(&plain, 1).unwrap(), 100_000),
+            ("plain", plain.clone(), 100_000),
+            ("cut", vec![0x1f, 0x8b, 8, 0], 4),
+            ("nothing", Vec::new(), 0),
+        ] {
+            let found = declared_bytes(&mut Cursor::new(bytes)).unwrap();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+}
