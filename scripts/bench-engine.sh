@@ -1,10 +1,14 @@
 #!/bin/bash
-# Mode R1 beside the two things that it should be as fast as, side by side in one run: bubblewrap at
-# starting a container, and a plain user-namespace chroot at work in it, where P1 is shown too.
+# The engines beside what they should be as fast as, side by side in one run: starting a container in
+# R1 beside bubblewrap; work in one, in R1 and P1, beside a plain user-namespace chroot; and, in R1,
+# what people run on many cores, beside the host itself. P1 is shown with tracer and guest free to
+# move and on one core, each beside the chroot in the same case.
 #
 # bench-engine.sh [LINE…]: lines of work as in vendor-proot/bench-work.sh, all by default; "start" is
-# the start alone. Needs the test image (scripts/make-test-image.sh), bubblewrap and a quiet machine;
+# the start alone, and those of the host are cpu@host fork@host make@host ring@host (Open MPI).
+# Needs the test image (scripts/make-test-image.sh) and a quiet machine; as root it installs the rest.
 # CLOCK=cpu compares time on processors instead. ROUNDS is 9 by default, 30 times as many for starts.
+# Root inside has one id, which is the slower case: ID_RANGES=true takes those that are granted.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -18,7 +22,7 @@ fi
 
 scratch=$(mktemp -d)
 trap 'chmod -R u+rwx "$scratch"; rm -rf "$scratch"' EXIT
-export HOME=$scratch UDOCKER_ID_RANGES=false LC_ALL=C
+export HOME=$scratch UDOCKER_ID_RANGES=${ID_RANGES:-false} LC_ALL=C
 "$udocker" --quiet load -i "$target/test-images/distro" bench/distro >/dev/null
 "$udocker" --quiet create --name=bench bench/distro:latest >/dev/null
 root=$(readlink -f "$scratch/.udocker/containers/bench/ROOT")
@@ -26,10 +30,9 @@ rounds=${ROUNDS:-9}
 # shellcheck source=vendor-proot/bench-work.sh
 . vendor-proot/bench-work.sh
 prepare_work "$root"
-[[ $# == 0 ]] && set -- start $lines
-
-# in_mode MODE COMMAND…
-in_mode() { UDOCKER_DEFAULT_EXECUTION_MODE=$1 "$udocker" run --nobanner bench "${@:2}"; }
+host_lines='cpu@host fork@host make@host ring@host'
+# shellcheck disable=SC2086 # words
+[[ $# == 0 ]] && set -- start $lines $host_lines
 
 starts() {
 	local binds=(--bind "$root" / --dev-bind /dev /dev --bind /proc /proc --bind /sys /sys)
@@ -41,36 +44,110 @@ starts() {
 		awk '{ printf "start of `true`: R1 %s ms, bwrap %s ms, ratio %s (at most 1.20)\n", $1, $2, $3 }'
 }
 
-# work_in VARIANT LINE: the seconds that the guest sees it take.
+# shellcheck disable=SC2016 # for the shell of the guest
+timed='export PATH=/usr/bin:/bin LC_ALL=C; TIMEFORMAT="%R %U %S"
+	{ time eval "$1" >/dev/null 2>&1 </dev/null; } 2>&1'
+seconds() { tail -n 1 | awk -v clock="${CLOCK-}" '{ print clock == "cpu" ? $2 + $3 : $1 }'; }
+
+# work_in VARIANT LINE: the seconds that the guest sees it take; on one core with `pin` set.
 work_in() {
-	# shellcheck disable=SC2016 # for the guest's shell
-	local script='export PATH=/usr/bin:/bin LC_ALL=C; TIMEFORMAT="%R %U %S"; cd /root
-		{ time eval "$1" >/dev/null 2>&1 </dev/null; } 2>&1'
-	local shell=(/bin/bash -c "$script" bash "${work[$2]}")
+	local shell=(/bin/bash -c "cd /root; $timed" bash "${work[$2]}")
+	# shellcheck disable=SC2016 # for sh
 	case $1 in
-		chroot) unshare --map-root-user --mount sh -c 'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" &&
+		chroot) ${pin-} unshare --map-root-user --mount sh -c 'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" &&
 			exec chroot "$0" "$@"' "$root" "${shell[@]}" ;;
-		*) in_mode "$1" "${shell[@]}" ;;
-	esac | tail -n 1 | awk -v clock="${CLOCK-}" '{ print clock == "cpu" ? $2 + $3 : $1 }'
+		*) UDOCKER_DEFAULT_EXECUTION_MODE=$1 ${pin-} "$udocker" run --nobanner bench "${shell[@]}" ;;
+	esac | seconds
+}
+
+# beside_host VARIANT LINE: the same on the host, or in R1 with the host's own files.
+beside_host() {
+	local front=()
+	[[ $1 == host ]] || front=(env UDOCKER_DEFAULT_EXECUTION_MODE=R1 "$udocker" -q run --location=/ -w /)
+	case $2 in
+		ring@host)
+			[[ $1 == host ]] || front+=(--hostenv --hostauth --user="$(id -un)")
+			mpirun --oversubscribe -n 4 "${front[@]}" "$own/ring" ;;
+		*) "${front[@]}" /bin/bash -c "$timed" bash "${work[${2%@host}]//\/bench/$own/bench}" | seconds ;;
+	esac
+}
+
+# What beside_host needs, outside any container.
+prepare_host() {
+	own=$scratch/own
+	prepare_work "$own"
+	cat >"$own/ring.c" <<-'C'
+	#include <mpi.h>
+	#include <stdio.h>
+	int main(int argc, char **argv)
+	{
+		int rank, size, token = 0;
+		MPI_Init(&argc, &argv);
+		MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+		MPI_Comm_size(MPI_COMM_WORLD, &size);
+		MPI_Barrier(MPI_COMM_WORLD);
+		double start = MPI_Wtime();
+		for (int round = 0; round < 10000; round++) {
+			if (rank > 0 || round > 0)
+				MPI_Recv(&token, 1, MPI_INT, (rank + size - 1) % size, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+			MPI_Send(&token, 1, MPI_INT, (rank + 1) % size, 0, MPI_COMM_WORLD);
+		}
+		if (rank == 0) {
+			MPI_Recv(&token, 1, MPI_INT, size - 1, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+			printf("%f\n", MPI_Wtime() - start);
+		}
+		MPI_Finalize();
+	}
+	C
+	mpicc -O1 -o "$own/ring" "$own/ring.c"
 }
 
 median() { sort -n | awk '{ v[NR] = $1 } END { printf "%.3f", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { print b / a }'; }
 
-titled=
-for line; do
-	if [[ $line == start ]]; then
-		starts
-		continue
-	fi
-	[[ $titled ]] || printf '%-10s %9s %15s %9s\n' work 'chroot s' 'R1 (max 1.02)' P1
-	titled=yes
-	: >"$scratch/chroot"; : >"$scratch/R1"; : >"$scratch/P1"
+# title TABLE COLUMN…: once for each table.
+title() {
+	[[ ${titled-} == "$1" ]] || printf "\n%-10s %9s %15s %9s %13s\n" "${@:2}" | sed 's/ *$//'
+	titled=$1
+}
+
+work_line() {
+	local line=$1 a b c kind
+	title work work 'chroot s' 'R1 (max 1.02)' P1 'P1, one core'
 	work_in chroot "$line" >/dev/null
+	for kind in native R1 P1 one; do : >"$scratch/$kind"; done
 	for ((round = 0; round < rounds; round++)); do
 		a=$(work_in chroot "$line") b=$(work_in R1 "$line") c=$(work_in P1 "$line")
-		echo "$a" >>"$scratch/chroot"
-		awk -v a="$a" -v b="$b" 'BEGIN { print b / a }' >>"$scratch/R1"
-		awk -v a="$a" -v c="$c" 'BEGIN { print c / a }' >>"$scratch/P1"
+		echo "$a" >>"$scratch/native"
+		ratio "$a" "$b" >>"$scratch/R1"
+		ratio "$a" "$c" >>"$scratch/P1"
+		local pin='taskset -c 0'
+		a=$(work_in chroot "$line") c=$(work_in P1 "$line")
+		unset pin
+		ratio "$a" "$c" >>"$scratch/one"
 	done
-	printf '%-10s %9s %15s %9s\n' "$line" "$(median <"$scratch/chroot")" "$(median <"$scratch/R1")" "$(median <"$scratch/P1")"
+	printf '%-10s %9s %15s %9s %13s\n' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")" \
+		"$(median <"$scratch/P1")" "$(median <"$scratch/one")"
+}
+
+host_line() {
+	local line=$1 a b
+	[[ ${own-} ]] || prepare_host
+	title host work 'host s' 'R1 (max 1.02)' '' ''
+	beside_host host "$line" >/dev/null
+	: >"$scratch/native"; : >"$scratch/R1"
+	for ((round = 0; round < rounds; round++)); do
+		a=$(beside_host host "$line") b=$(beside_host R1 "$line")
+		echo "$a" >>"$scratch/native"
+		ratio "$a" "$b" >>"$scratch/R1"
+	done
+	printf '%-10s %9s %15s\n' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")"
+}
+
+for line; do
+	case $line in
+		start) starts ;;
+		*@host) host_line "$line" ;;
+		*) work_line "$line" ;;
+	esac
 done

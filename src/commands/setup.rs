@@ -3,7 +3,8 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::config::env_vars;
 use crate::container::{self, ContainerError};
-use crate::spec::ModeChoice;
+use crate::engine::namespace;
+use crate::spec::{ExecMode, ModeChoice};
 use crate::store::{Container, StoreError};
 
 /// Change how a container is run
@@ -110,11 +111,15 @@ fn set_mode(
         }
     };
     container.set_execmode(&kept.to_string())?;
+    let has_ranges = || context.settings.id_ranges && namespace::probe_ranges().is_ok();
+    if choice == ModeChoice::Mode(ExecMode::R1) && !has_ranges() {
+        context.printer.info(super::run::mode::USERS_ARE_IMITATED);
+    }
     Ok(())
 }
 
 fn fix_permissions(container: &Container, context: &Context) -> Result<(), CommandError> {
-    crate::engine::namespace::enter_ranges();
+    namespace::enter_ranges();
     let unchanged =
         crate::rootfs::make_accessible(&container.root()).map_err(CommandError::failed)?;
     if unchanged > 0 {

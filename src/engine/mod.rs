@@ -21,7 +21,7 @@ pub use view::HostView;
 
 use self::namespace::Emulation;
 use crate::host::process::{self, Ended};
-use crate::spec::{Access, Bind, ExecMode, Processes, RunSpec, SHARED_MEMORY};
+use crate::spec::{Access, Bind, ExecMode, Identity, Processes, RunSpec, SHARED_MEMORY};
 
 /// How a container's main process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub enum Shortcoming {
     Processes,
     /// PRoot mounts nothing, so the size of `/dev/shm` is the host's.
     SharedMemory,
+    /// Apptainer has one id only, that of root or the caller's.
+    User,
 }
 
 impl Shortcoming {
@@ -105,14 +107,22 @@ impl fmt::Display for Shortcoming {
             Shortcoming::SharedMemory => {
                 f.write_str("--shm-size has no effect: /dev/shm is the host's")
             }
+            Shortcoming::User => {
+                f.write_str("--user has no effect: Apptainer knows root and yourself only")
+            }
         }
     }
 }
 
 /// What the user should know before the start.
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
-    if !matches!(Engine::of(spec, options), Ok(Engine::Proot { .. })) {
-        return Vec::new();
+    match Engine::of(spec, options) {
+        Ok(Engine::Proot { .. }) => {}
+        Ok(Engine::Apptainer) => {
+            let is_other = matches!(spec.identity, Identity::Emulated { uid: 1.., .. });
+            return is_other.then_some(Shortcoming::User).into_iter().collect();
+        }
+        _ => return Vec::new(),
     }
     let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
     let is_sized =
@@ -128,6 +138,12 @@ pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming>
     .into_iter()
     .filter_map(|(is_so, shortcoming)| is_so.then_some(shortcoming))
     .collect()
+}
+
+/// Whether other users are only imitated, so that programs which become one of them may fail.
+pub fn imitates_users(spec: &RunSpec, options: &EngineOptions) -> bool {
+    matches!(Engine::of(spec, options), Ok(Engine::Namespace))
+        && namespace::imitates_users(spec, options.id_ranges)
 }
 
 /// Runs a container to its end.

@@ -178,7 +178,7 @@ fn start(
     mut plan: impl FnMut(&RunTarget) -> Result<RunSpec, SpecError>,
 ) -> Outcome {
     let options = engine_options(context);
-    let spec = plan(&target).map_err(start_error)?;
+    let mut spec = plan(&target).map_err(start_error)?;
     for warning in &spec.warnings {
         context.printer.warning(warning);
     }
@@ -191,7 +191,7 @@ fn start(
     let outcome = match (engine::run(&spec, &options), otherwise) {
         (Err(EngineError::Unavailable { .. }), Some(mode)) => {
             target.facts.mode = mode;
-            let spec = plan(&target).map_err(start_error)?;
+            spec = plan(&target).map_err(start_error)?;
             tell_shortcomings(&spec, &options, context);
             context.printer.debug(format_args!("{spec:?}"));
             engine::run(&spec, &options)
@@ -208,7 +208,14 @@ fn start(
             _ => failure,
         }
     })?;
-    Ok(outcome.exit_status())
+    let status = outcome.exit_status();
+    if status != 0
+        && mode::needs_users(spec.argv.program())
+        && engine::imitates_users(&spec, &options)
+    {
+        context.printer.info(mode::USERS_ARE_IMITATED);
+    }
+    Ok(status)
 }
 
 fn tell_shortcomings(spec: &RunSpec, options: &EngineOptions, context: &Context) {

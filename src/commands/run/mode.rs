@@ -1,10 +1,29 @@
 //! Which mode a container is run in.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use super::CANNOT_START;
 use crate::commands::{CommandError, Context};
 use crate::engine;
 use crate::spec::{ExecMode, ModeChoice};
 use crate::store::Container;
+
+/// What R1 cannot do where no further ids are granted.
+pub(in crate::commands) const USERS_ARE_IMITATED: &str = "mode R1 only imitates other users and owners, \
+     since no ids are granted for them (see `udocker doctor`); where that is not enough, mode R2 does more";
+
+/// Programs that become somebody else, or make files that belong to others.
+const NEED_USERS: [&str; 16] = [
+    "apk", "apt", "apt-get", "aptitude", "dnf", "dpkg", "microdnf", "pacman", "rpm", "runuser",
+    "setpriv", "su", "sudo", "tdnf", "yum", "zypper",
+];
+
+/// Whether `program` is one of those that may fail for want of other users.
+pub(super) fn needs_users(program: &OsStr) -> bool {
+    let name = Path::new(program).file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| NEED_USERS.contains(&name))
+}
 
 /// The mode shown by `ps -m` and `setup`.
 pub(in crate::commands) fn mode_of(container: &Container, context: &Context) -> String {

@@ -3,7 +3,7 @@
 //! A bind is `SOURCE:TARGET:OPTION`, several of them separated by commas, and there is no escape, so
 //! paths with either in them cannot be bound.
 //!
-//! Source: `apptainer exec --help` of 1.3, `singularity exec --help` of 3.8.
+//! Source: `apptainer exec --help` of 1.4, with which it was tried, `singularity exec --help` of 3.8.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,8 +21,10 @@ pub(super) fn arguments(spec: &RunSpec) -> Result<Vec<OsString>, EngineError> {
     let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
     let word = OsStr::new;
 
-    // Nothing of the host but what is bound: neither its variables nor home, /tmp and the like.
-    add(&["exec", "--cleanenv", "--contain", "--no-home", "--userns"].map(word));
+    // Nothing of the host but what is bound: neither its variables nor home, /tmp and the like, nor
+    // the files that its configuration names; and no word about how it goes about that.
+    add(&["--quiet", "exec", "--cleanenv", "--contain", "--no-home"].map(word));
+    add(&["--no-mount", "bind-paths", "--userns"].map(word));
     if let Identity::Emulated { uid: 0, .. } = spec.identity {
         add(&[word("--fakeroot")]);
     }
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_spec_is_told() {
-        let front = "exec --cleanenv --contain --no-home --userns";
+        let front = "--quiet exec --cleanenv --contain --no-home --no-mount bind-paths --userns";
         let end = "--pwd /w /c/ROOT sh -c ";
         let (writable, sealed) = (Access::ReadWrite, Access::ReadOnly);
         for (spec, told) in [

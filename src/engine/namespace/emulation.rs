@@ -21,7 +21,7 @@ use super::ids::SingleId;
 use crate::engine::filter;
 
 /// A filter, ready to be installed.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Filter(BpfProgram);
 
 impl std::fmt::Debug for Filter {

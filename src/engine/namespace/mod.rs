@@ -87,18 +87,26 @@ pub(super) enum Emulation {
     Tracer,
 }
 
+/// Whether root inside only imitates other users: no ids are granted for them.
+pub(super) fn imitates_users(spec: &RunSpec, id_ranges: bool) -> bool {
+    is_root(spec) && !(id_ranges && Ranges::granted().is_some())
+}
+
+fn is_root(spec: &RunSpec) -> bool {
+    spec.identity == Identity::Emulated { uid: 0, gid: 0 }
+}
+
 /// Runs a container in namespaces.
 ///
 /// # Errors
 /// A step fails; see [`NamespaceError`].
 pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome, EngineError> {
-    let is_root = spec.identity == Identity::Emulated { uid: 0, gid: 0 };
-    let wants_ranges = is_root && emulation == Emulation::RangesOrFilter;
+    let explain = |failure: Failure| failure.steps.explain(&failure.error, spec.mode);
+    let wants_ranges = is_root(spec) && emulation == Emulation::RangesOrFilter;
     if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
-        let steps = Arc::new(Steps::of(spec, &IdMap::Ranges(ranges), None));
-        match enter(spec, &steps) {
-            Err(error) if steps.lacks_ranges(&error) => {}
-            result => return result.map_err(|error| steps.explain(&error, spec.mode)),
+        match enter(spec, &IdMap::Ranges(ranges), None) {
+            Err(failure) if failure.steps.lacks_ranges(&failure.error) => {}
+            result => return result.map_err(explain),
         }
     }
     let id = SingleId::of(spec.identity);
@@ -106,11 +114,33 @@ pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome,
         Emulation::RangesOrFilter | Emulation::Filter => Filter::for_root(id),
         Emulation::Tracer => None,
     };
-    let steps = Arc::new(Steps::of(spec, &IdMap::Single(id), filter));
-    enter(spec, &steps).map_err(|error| steps.explain(&error, spec.mode))
+    enter(spec, &IdMap::Single(id), filter).map_err(explain)
 }
 
-fn enter(spec: &RunSpec, steps: &Arc<Steps>) -> io::Result<RunOutcome> {
+/// An error, and the steps that explain it.
+struct Failure {
+    steps: Arc<Steps>,
+    error: io::Error,
+}
+
+fn enter(spec: &RunSpec, ids: &IdMap, filter: Option<Filter>) -> Result<RunOutcome, Failure> {
+    let steps = Arc::new(Steps::of(spec, ids, filter.clone()));
+    match supervise(spec, &steps) {
+        // A container around this one hides parts of its `/proc`. Orphans are reaped all the same,
+        // by the supervisor; only who asked for processes of its own would miss them.
+        Err(error) if spec.processes == Processes::Reaped && steps.lacks_processes(&error) => {
+            let processes = Processes::Hosts;
+            let spec = RunSpec {
+                processes,
+                ..spec.clone()
+            };
+            enter(&spec, ids, filter)
+        }
+        result => result.map_err(|error| Failure { steps, error }),
+    }
+}
+
+fn supervise(spec: &RunSpec, steps: &Arc<Steps>) -> io::Result<RunOutcome> {
     let points = MountPoints::make(spec);
     let arguments: Vec<OsString> = spec.argv.iter().skip(1).map(OsString::from).collect();
     let environment: Vec<(&OsStr, &OsStr)> = spec.env.iter().collect();

@@ -54,10 +54,15 @@ impl Mount {
         }
     }
 
+    /// Whether it is the `/proc` of a process namespace.
+    pub(super) fn shows_processes(&self) -> bool {
+        self.content == Content::Processes
+    }
+
     pub(super) fn mount(&self) -> io::Result<()> {
         match self.mount_content() {
             // Showing the host's processes in its place would be wrong.
-            Err(_) if self.is_default && self.content != Content::Processes => Ok(()),
+            Err(_) if self.is_default && !self.shows_processes() => Ok(()),
             result => result,
         }
     }

@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::process::{chdir, pivot_root};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, mount_move, unmount};
+use rustix::process::{chdir, chroot, pivot_root};
 use rustix::system::sethostname;
 use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_bounding_set};
 
@@ -90,11 +91,12 @@ impl Steps {
         let mut steps = Steps::to_root(flags, ids, host_name, &spec.root);
         steps.0.extend(seal);
         steps.0.extend(mounts);
-        steps.0.extend([
-            Step::Pivot(spec.root.clone()),
-            Step::Directory(spec.cwd.clone()),
-            Step::Capabilities,
-        ]);
+        steps
+            .0
+            .extend(leaves_root(&spec.root).then(|| Step::Pivot(spec.root.clone())));
+        steps
+            .0
+            .extend([Step::Directory(spec.cwd.clone()), Step::Capabilities]);
         steps.0.extend(filter.map(Step::Emulation));
         steps
     }
@@ -121,7 +123,10 @@ impl Steps {
             IdMap::Ranges(ranges) => vec![Step::NamespacesWithRanges(flags, ranges.clone())],
         });
         steps.0.extend(host_name);
-        steps.0.extend([Step::Separate, Step::Root(root.clone())]);
+        steps.0.push(Step::Separate);
+        steps
+            .0
+            .extend(leaves_root(root).then(|| Step::Root(root.clone())));
         steps
     }
 
@@ -150,6 +155,11 @@ impl Steps {
         matches!(self.failed(error), Some(Step::NamespacesWithRanges(..)))
     }
 
+    /// Whether the error says that no `/proc` of its own can be had.
+    pub(super) fn lacks_processes(&self, error: &io::Error) -> bool {
+        matches!(self.failed(error), Some(Step::Mount(mount)) if mount.shows_processes())
+    }
+
     fn failed(&self, error: &io::Error) -> Option<&Step> {
         let code = error.raw_os_error().unwrap_or_default();
         let number = usize::try_from(code >> ERRNO_BITS).ok()?;
@@ -172,6 +182,11 @@ impl Steps {
         }
         error.into()
     }
+}
+
+/// Whether the root directory becomes another one; with `--location=/` it is the host's.
+fn leaves_root(root: &HostPath) -> bool {
+    *root != HostPath::root()
 }
 
 fn encode(number: i32, error: &io::Error) -> io::Error {
@@ -216,15 +231,24 @@ impl Step {
 /// one, from where it is unmounted; so it needs no place inside.
 fn pivot(root: &Path) -> io::Result<()> {
     chdir(root)?;
-    pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
+    match pivot_root(".", ".") {
+        Ok(()) => unmount(".", UnmountFlags::DETACH)?,
+        // The file system that a kernel boots from cannot be left, as on nodes that keep their
+        // system in memory. It is covered instead, as switch_root(8) does: since the new root lies
+        // on the root itself, `..` leads nowhere.
+        Err(Errno::INVAL) => {
+            mount_move(".", "/")?;
+            chroot(".")?;
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(chdir("/")?)
 }
 
 /// The image's working directory, if it is in a file system in memory, is not there yet.
 fn enter(directory: &Path) -> io::Result<()> {
     match chdir(directory) {
-        Err(rustix::io::Errno::NOENT) => {
+        Err(Errno::NOENT) => {
             fs::create_dir_all(directory)?;
             Ok(chdir(directory)?)
         }
