@@ -138,6 +138,38 @@ fn where_no_mode_works_the_status_says_so() {
 }
 
 #[test]
+fn a_policy_that_forbids_tracing_is_told() {
+    let sandbox = Sandbox::new();
+    let doctor = |calls: &[i64]| {
+        let invocation = sandbox.udocker(["doctor", "--json"]);
+        invocation.without_calls(calls, libc::EPERM).run()
+    };
+    let ran = doctor(&[libc::SYS_ptrace]).succeeds();
+    let ptrace = check(&ran, "ptrace");
+    assert_eq!(
+        (&ptrace["result"], &ptrace["who"]),
+        (&"no".into(), &"an administrator".into())
+    );
+    assert!(
+        ptrace["found"]
+            .as_str()
+            .unwrap()
+            .contains("Operation not permitted"),
+        "{ptrace}"
+    );
+    assert_eq!(modes(&ran), serde_json::json!(["R1"]));
+    // Without namespaces, nothing is left.
+    let ran = doctor(&[libc::SYS_ptrace, libc::SYS_unshare]).exits_with(1);
+    assert_eq!(ran.stderr, "Error: no container can run on this host\n");
+    let namespaces = check(&ran, "user namespaces");
+    let found = namespaces["found"].as_str().unwrap();
+    assert!(found.contains("security policy"), "{namespaces}");
+    // Filters, where there is ptrace.
+    let ran = doctor(&[libc::SYS_seccomp]).succeeds();
+    assert_eq!(check(&ran, "seccomp")["result"], "limited");
+}
+
+#[test]
 fn the_registry_is_asked_with_net_alone() {
     let sandbox = Sandbox::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

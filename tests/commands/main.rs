@@ -20,6 +20,7 @@ mod doctor;
 mod id_ranges;
 mod login;
 mod manifest;
+mod old_kernels;
 mod s1;
 mod search;
 mod setup;

@@ -32,7 +32,7 @@ fn apptainer_is_told_what_to_do() {
         let lines: Vec<&str> = ran.text().lines().collect();
         assert_eq!(
             lines[..3],
-            ["<exec>", "<--cleanenv>", "<--contain>"],
+            ["<--quiet>", "<exec>", "<--cleanenv>"],
             "{ran:#?}"
         );
         let root = fs::canonicalize(directory.join("ROOT")).unwrap();
@@ -41,6 +41,24 @@ fn apptainer_is_told_what_to_do() {
         assert!(lines.contains(&"</dev:/dev>"), "{ran:#?}");
         assert_eq!(ran.stderr, "");
     }
+}
+
+#[test]
+fn users_that_it_does_not_know_are_told_of() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let program = sandbox.write("programs/apptainer", "#!/bin/sh\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    let said = |user: &str| {
+        let run = ["run", "--nobanner", "-u", user, "one", "echo"];
+        let run = sandbox.udocker(run).env("PATH", &path);
+        let ran = run.env("UDOCKER_DEFAULT_EXECUTION_MODE", "S1").run();
+        ran.succeeds().stderr
+    };
+    assert_eq!(said("0"), "");
+    let told = "Info: --user has no effect: Apptainer knows root and yourself only\n";
+    assert_eq!(said("4321"), told);
 }
 
 #[test]

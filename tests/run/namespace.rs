@@ -103,11 +103,18 @@ fn the_host_is_out_of_reach() {
         for root in /proc/[0-9]*/root; do
             test -e $root/bin/busybox && ! test -e $root/tmp/inside && echo $root
         done
+        mkdir -p /tmp/jail/bin && cp /bin/busybox /tmp/jail/bin && exec 9</ && chroot /tmp/jail \
+            /bin/busybox sh -c 'cd /proc/self/fd/9 2>/dev/null; cd ../../../../..{0} 2>/dev/null && echo out'
         echo end",
         secret.display(),
     );
     fs::write(sandbox.root().join("tmp/inside"), "").unwrap();
-    assert_eq!(sandbox.output(&[], &script), "end\n");
+    // The second one is the way into a container from a root that cannot be left.
+    for option in ["", "refuse=leaving-initramfs"] {
+        assert_eq!(sandbox.output(&[option], &script), "end\n", "{option}");
+        let root = sandbox.output(&[option], "cd /; cd ../..; ls -d bin; pwd");
+        assert_eq!(root, "bin\n/\n", "{option}");
+    }
 }
 
 #[test]

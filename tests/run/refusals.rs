@@ -1,34 +1,26 @@
 //! Hosts that allow no namespaces, in part or at all: `auto` takes P1 without a word, and R1 by name
 //! fails with one line that names the cause.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-
 use crate::sandbox::{Sandbox, stdout, wrap};
+use crate::support::refusal::Refusal;
 
 const MODE: &str = "R1";
 
-/// Forbids this process a system call, as security policies do.
+/// Forbids this process a system call, as security policies do; or to leave the root directory, as
+/// kernels do whose root is the file system that they booted from.
 pub(crate) fn refuse(name: &str) {
-    let call = match name {
-        "unshare" => libc::SYS_unshare,
-        "mount" => libc::SYS_mount,
-        "pivot_root" => libc::SYS_pivot_root,
+    let (call, errno) = match name {
+        "unshare" => (libc::SYS_unshare, libc::EPERM),
+        "mount" => (libc::SYS_mount, libc::EPERM),
+        "pivot_root" => (libc::SYS_pivot_root, libc::EPERM),
+        "leaving-initramfs" => (libc::SYS_pivot_root, libc::EINVAL),
         _ => panic!("no such refusal: {name}"),
     };
-    let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-    let filter = SeccompFilter::new(
-        BTreeMap::from([(call, Vec::new())]),
-        SeccompAction::Allow,
-        refused,
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    apply_filter(&program).unwrap();
+    Refusal::of(&[call], errno).install().unwrap();
 }
 
 /// Runs in a user namespace in which `prepare` has been done.
@@ -90,6 +82,23 @@ fn namespaces_nest() {
         assert_eq!(output.status.code(), Some(7), "{output:?}");
         assert_eq!(stdout(&output), "R1\n");
     }
+}
+
+#[test]
+fn an_init_needs_no_proc_of_its_own() {
+    let sandbox = Sandbox::new(MODE);
+    // As containers hide parts of theirs, which keeps the kernel from giving out another one.
+    let hide = "mount --bind /dev/null /proc/version";
+    let script = "(sleep 0.1 & exec sleep 0.2) & test -e /proc/self/exe && exit 7";
+    let output = nested(&sandbox, hide, &["processes=reaped"], script);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let output = nested(&sandbox, hide, &["processes=own"], script);
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let told = "Error: cannot mount '/proc' for processes of its own: Operation not permitted";
+    assert!(stderr.starts_with(told), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
 #[test]

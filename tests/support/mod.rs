@@ -11,6 +11,7 @@
 pub mod fake_registry;
 pub mod image;
 pub mod layer_builder;
+pub mod refusal;
 pub mod registry_server;
 pub mod requirement;
 pub mod sandbox;

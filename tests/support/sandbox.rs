@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::refusal::Refusal;
 use super::requirement::cannot;
 
 /// A directory that holds everything a test touches: a home, a store in it, temporary files.
@@ -222,6 +223,20 @@ impl Invocation {
     pub fn confined(self, wrapper: &[&str]) -> Invocation {
         let front = ["unshare", "--user", "--map-root-user", "--mount"];
         self.through(&[&front[..], wrapper].concat())
+    }
+
+    /// Runs it where these system calls fail with `errno`. To be asked for last.
+    pub fn without_calls(mut self, calls: &[i64], errno: i32) -> Invocation {
+        let refusal = Refusal::of(calls, errno);
+        #[allow(
+            unsafe_code,
+            reason = "the program itself has no reason to refuse itself anything"
+        )]
+        // SAFETY: between fork and execution, two system calls are made and nothing is allocated.
+        unsafe {
+            self.command.pre_exec(move || refusal.install());
+        }
+        self
     }
 
     fn rebuild(&mut self, program: OsString, front: &[OsString]) {
