@@ -11,10 +11,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch,
+    SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
 
 use super::ids::SingleId;
@@ -52,13 +53,48 @@ impl Filter {
 fn build(gid: u32) -> Option<BpfProgram> {
     let target: TargetArch = std::env::consts::ARCH.try_into().ok()?;
     let rules = rules(gid).ok()?;
+    let ruled: Vec<u32> = rules
+        .keys()
+        .filter_map(|&call| call.try_into().ok())
+        .collect();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(0), target);
     let mut program: BpfProgram = filter.ok()?.try_into().ok()?;
     // The program begins with: load the architecture; skip one if it is the target; kill. Programs
     // of the machine's other architectures (32 bits) are to run without emulation instead.
     let other_architecture = program.get_mut(2)?;
     other_architecture.k = libc::SECCOMP_RET_ALLOW;
+    // Then it loads the number of the call, and compares it with each that has rules.
+    const FIRST_COMPARISON: usize = 4;
+    let shortcuts = unruled(&ruled).into_iter().flat_map(let_through);
+    program.splice(FIRST_COMPARISON..FIRST_COMPARISON, shortcuts);
     Some(program)
+}
+
+/// The long runs of calls without rules, by their numbers; `ruled` ascends.
+///
+/// While a filter is installed the kernel follows it for every number there is, to know which it
+/// always lets through. One comparison after the other, that takes a twelfth of the time of a start.
+fn unruled(ruled: &[u32]) -> Vec<Range<u32>> {
+    const WORTHWHILE: usize = 32;
+    let starts = std::iter::once(0).chain(ruled.iter().map(|number| number + 1));
+    let ends = ruled.iter().copied().chain([u32::MAX]);
+    starts
+        .zip(ends)
+        .map(|(start, end)| start..end)
+        .filter(|run| run.len() >= WORTHWHILE)
+        .collect()
+}
+
+/// Lets a call through whose number, loaded before, is in `run`.
+fn let_through(run: Range<u32>) -> [sock_filter; 3] {
+    const JUMP_IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    [
+        instruction(JUMP_IF_AT_LEAST, 0, 2, run.start),
+        instruction(JUMP_IF_AT_LEAST, 1, 0, run.end),
+        instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -125,4 +161,47 @@ fn condition(
     value: u32,
 ) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_runs_between_ruled_calls_are_found() {
+        assert_eq!(
+            unruled(&[92, 93, 105, 133, 259]),
+            [0..92, 134..259, 260..u32::MAX]
+        );
+    }
+
+    #[test]
+    fn rules_are_reached_behind_the_shortcuts() {
+        let numbers = rules(0).unwrap();
+        let program = build(0).unwrap();
+        // Where the jumps lead for a number, from its loading on.
+        let is_at_once_let_through = |number: u32| {
+            let mut position = 4;
+            loop {
+                let step = &program[position];
+                position += match u32::from(step.code) {
+                    libc::BPF_RET => return step.k == libc::SECCOMP_RET_ALLOW,
+                    0x35 if number >= step.k => usize::from(step.jt) + 1,
+                    0x35 => usize::from(step.jf) + 1,
+                    _ => return false,
+                };
+            }
+        };
+        for call in [
+            libc::SYS_read,
+            libc::SYS_execve,
+            libc::SYS_openat2,
+            0x4000_0000,
+        ] {
+            assert!(is_at_once_let_through(call.try_into().unwrap()), "{call}");
+        }
+        for &call in numbers.keys() {
+            assert!(!is_at_once_let_through(call.try_into().unwrap()), "{call}");
+        }
+    }
 }
