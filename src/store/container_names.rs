@@ -186,23 +186,7 @@ pub(super) fn link_target(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Container, Layout};
-
-    fn store(directory: &Path) -> Store {
-        let store = Store::open(Layout::below(&directory.join("top")));
-        store.ensure().unwrap();
-        store
-    }
-
-    fn create(store: &Store) -> Container {
-        let staged = store.stage_container().unwrap();
-        staged.write_metadata(b"{}", "busybox:latest").unwrap();
-        store.publish_container(staged).unwrap()
-    }
-
-    fn name(text: &str) -> ContainerName {
-        text.parse().unwrap()
-    }
+    use crate::store::testing::{create, name, store};
 
     #[test]
     fn a_name_is_replaced_or_nothing_changes() {

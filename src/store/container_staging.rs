@@ -125,24 +125,8 @@ impl StagedContainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{ContainerName, Layout};
+    use crate::store::testing::{create, name, store};
     use std::os::unix::fs::MetadataExt;
-
-    fn store(directory: &Path) -> Store {
-        let store = Store::open(Layout::below(&directory.join("top")));
-        store.ensure().unwrap();
-        store
-    }
-
-    fn create(store: &Store) -> Container {
-        let staged = store.stage_container().unwrap();
-        staged.write_metadata(b"{}", "busybox:latest").unwrap();
-        store.publish_container(staged).unwrap()
-    }
-
-    fn name(text: &str) -> ContainerName {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn a_retired_container_is_gone_from_the_listing_at_once() {

@@ -259,23 +259,7 @@ fn age_key(directory: &Path) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{ContainerName, Layout};
-
-    fn store(directory: &Path) -> Store {
-        let store = Store::open(Layout::below(&directory.join("top")));
-        store.ensure().unwrap();
-        store
-    }
-
-    fn create(store: &Store) -> Container {
-        let staged = store.stage_container().unwrap();
-        staged.write_metadata(b"{}", "busybox:latest").unwrap();
-        store.publish_container(staged).unwrap()
-    }
-
-    fn name(text: &str) -> ContainerName {
-        text.parse().unwrap()
-    }
+    use crate::store::testing::{create, name, store};
 
     #[test]
     fn a_container_is_found_by_id_and_by_every_name() {

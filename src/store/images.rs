@@ -345,14 +345,9 @@ fn relative_path(from: &Path, to: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Layout, Staging};
+    use crate::store::Staging;
+    use crate::store::testing::store;
     use std::io::Write;
-
-    fn store(directory: &Path) -> Store {
-        let store = Store::open(Layout::below(&directory.join("top")));
-        store.ensure().unwrap();
-        store
-    }
 
     fn add_blob(store: &Store, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);

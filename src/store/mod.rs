@@ -32,6 +32,8 @@ mod layout;
 mod lock;
 mod new_images;
 mod staging;
+#[cfg(test)]
+mod testing;
 
 pub use blobs::{Blobs, StagedBlob, Staging};
 pub use container_names::{ContainerId, ContainerName, NameError};

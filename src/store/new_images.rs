@@ -162,14 +162,8 @@ fn has_manifest(image: &Image, manifest: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::oci::Reference;
-    use crate::store::Layout;
+    use crate::store::testing::store;
     use std::path::Path;
-
-    fn store(directory: &Path) -> Store {
-        let store = Store::open(Layout::below(&directory.join("top")));
-        store.ensure().unwrap();
-        store
-    }
 
     fn name(text: &str) -> LocalName {
         text.parse::<Reference>().unwrap().local_name()
