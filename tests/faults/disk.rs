@@ -63,7 +63,7 @@ fn a_full_disk_is_named_and_leaves_a_sound_repository() {
 }
 
 /// An image and a container `c` of it in the sandbox's repository, and archives of both.
-fn with_image(sandbox: &Sandbox) -> String {
+pub fn with_image(sandbox: &Sandbox) -> String {
     let served = Served::start();
     let image = served.image("1");
     for args in [

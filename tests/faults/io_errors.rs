@@ -1,8 +1,8 @@
 //! Disks that fail: one system call after the other answers with an input/output error. `strace`
 //! lets it, from the moment on that it is told.
 
+use crate::disk::with_image;
 use crate::kills::{assert_can_be_emptied, assert_sound};
-use crate::served::Served;
 use crate::support::requirement::skip;
 use crate::support::sandbox::Sandbox;
 
@@ -29,18 +29,8 @@ const MOMENTS: [u32; 3] = [1, 2, 9];
 /// listed afterwards works.
 #[test]
 fn a_disk_that_fails_is_told_and_leaves_a_sound_repository() {
-    let served = Served::start();
     let sandbox = Sandbox::new();
-    let image = served.image("1");
-    for args in [
-        &["pull", &image][..],
-        &["create", "--name=c", &image],
-        &["save", "-o", "saved.tar", &image],
-        &["export", "-o", "tree.tar", "c"],
-        &["rm", "c"],
-    ] {
-        sandbox.udocker(args).run().succeeds();
-    }
+    let image = with_image(&sandbox);
     let try_out = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=none"];
     if sandbox.udocker(["version"]).through(&try_out).run().code() != 0 {
         skip("strace cannot trace here");
