@@ -1,7 +1,8 @@
 //! From a [`RunSpec`] to a running process, and back to how it ended.
 //!
-//! There are two engines, [`proot`] and [`namespace`], `nested`, the one in the other, and `apptainer`, where the host has that. Another one is a module beside them that
-//! takes the same `RunSpec`, and a line in [`run`].
+//! There are two engines, [`proot`] and [`namespace`], `nested`, the one in the other, and
+//! `apptainer`, where the host has that. Another one is a module beside them that takes the same
+//! `RunSpec`, and a line in [`run`].
 
 mod apptainer;
 mod error;
@@ -118,7 +119,7 @@ impl fmt::Display for Shortcoming {
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
     match Engine::of(spec, options) {
         Ok(Engine::Proot { .. }) => {}
-        Ok(Engine::Apptainer) => {
+        Ok(Engine::Apptainer(_)) => {
             let is_other = matches!(spec.identity, Identity::Emulated { uid: 1.., .. });
             return is_other.then_some(Shortcoming::User).into_iter().collect();
         }
@@ -156,7 +157,7 @@ pub fn imitates_users(spec: &RunSpec, options: &EngineOptions) -> bool {
 pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
     let engine = Engine::of(spec, options)?;
     // Namespaces make their own.
-    let wants_mount_points = matches!(engine, Engine::Proot { .. } | Engine::Apptainer);
+    let wants_mount_points = matches!(engine, Engine::Proot { .. } | Engine::Apptainer(_));
     prepare::carry_out(&spec.preparations, wants_mount_points)?;
     if let Some(cpus) = &spec.cpus {
         process::stay_on_cpus(cpus.iter()).map_err(EngineError::Cpus)?;
@@ -166,7 +167,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
             namespace::launch(spec, Emulation::RangesOrFilter)
         }
         Engine::Namespace => namespace::launch(spec, Emulation::Filter),
-        Engine::Apptainer => apptainer::launch(spec, options),
+        Engine::Apptainer(start) => start.launch(spec, options),
         Engine::Nested { seccomp } => nested::launch(spec, options, seccomp),
         Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
     }
@@ -174,7 +175,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
 
 /// What carries a mode out.
 enum Engine {
-    Apptainer,
+    Apptainer(apptainer::Start),
     Namespace,
     /// PRoot in namespaces.
     Nested {
@@ -190,7 +191,9 @@ impl Engine {
         match spec.mode {
             // Native speed is no use where the container would not do what was asked for.
             ExecMode::R1 if !spec.needs_tracer() => Ok(Engine::Namespace),
-            ExecMode::S1 if !spec.needs_tracer() => Ok(Engine::Apptainer),
+            ExecMode::S1 if !spec.needs_tracer() => {
+                apptainer::Start::plan(spec, options).map(Engine::Apptainer)
+            }
             // The emulator is a program of the host, which nothing in a namespace can see.
             ExecMode::R2 if spec.emulator.is_none() => Ok(Engine::Nested {
                 seccomp: !options.no_seccomp,

@@ -69,3 +69,21 @@ fn where_there_is_none_that_is_said() {
     ran.errs_in_one_line(&["neither apptainer nor singularity is in PATH"]);
     assert!(ran.stderr.contains("Hint: "), "{ran:#?}");
 }
+
+#[test]
+fn what_it_cannot_bind_is_refused_before_anything_is_made() {
+    let sandbox = Sandbox::new();
+    let directory = container::busybox(&sandbox);
+    let program = sandbox.write("programs/apptainer", "#!/bin/sh\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let source = sandbox.write("a,b", "");
+    let volume = format!("{}:/mount/point", source.display());
+    let ran = sandbox
+        .udocker(["run", "--nobanner", "-v", &volume, "one", "echo"])
+        .env("PATH", program.parent().unwrap())
+        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "S1")
+        .run()
+        .exits_with(125);
+    ran.errs_in_one_line(&["Apptainer cannot bind paths with a colon or a comma"]);
+    assert!(!directory.join("ROOT/mount").exists());
+}

@@ -4,7 +4,7 @@
 
 mod args;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::{EngineError, EngineOptions, RunOutcome};
@@ -33,28 +33,46 @@ impl Apptainer {
     }
 }
 
-/// Runs a container in it.
-pub(super) fn launch(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
-    let apptainer = Apptainer::find(&options.search_path).ok_or(EngineError::NoApptainer)?;
-    let arguments = args::arguments(spec)?;
-    let variables = args::environment(spec, apptainer.prefix);
-    // It needs the host's own programs, mksquashfs and the like.
-    let own = (OsStr::new("PATH"), options.search_path.as_os_str());
-    let environment: Vec<(&OsStr, &OsStr)> = variables
-        .iter()
-        .map(|(name, value)| (name.as_os_str(), *value))
-        .chain([own])
-        .collect();
-    let ended = Foreground {
-        program: &apptainer.path,
-        arguments: &arguments,
-        environment: &environment,
-        signals: SignalTarget::Program,
+/// A container as one of them is to run it.
+pub(super) struct Start {
+    apptainer: Apptainer,
+    arguments: Vec<OsString>,
+}
+
+impl Start {
+    /// Plans it; nothing has been changed when that fails.
+    pub(super) fn plan(spec: &RunSpec, options: &EngineOptions) -> Result<Start, EngineError> {
+        Ok(Start {
+            apptainer: Apptainer::find(&options.search_path).ok_or(EngineError::NoApptainer)?,
+            arguments: args::arguments(spec)?,
+        })
     }
-    .run()
-    .map_err(|source| EngineError::Start {
-        path: apptainer.path,
-        source,
-    })?;
-    Ok(ended.into())
+
+    /// Runs it to its end.
+    pub(super) fn launch(
+        self,
+        spec: &RunSpec,
+        options: &EngineOptions,
+    ) -> Result<RunOutcome, EngineError> {
+        let Apptainer { path, prefix } = self.apptainer;
+        let variables = args::environment(spec, prefix);
+        // It needs the host's own programs, mksquashfs and the like.
+        let own = (OsStr::new("PATH"), options.search_path.as_os_str());
+        let environment: Vec<(&OsStr, &OsStr)> = variables
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), *value))
+            .chain([own])
+            .collect();
+        let ended = Foreground {
+            program: &path,
+            arguments: &self.arguments,
+            environment: &environment,
+            signals: SignalTarget::Program,
+        }
+        .run();
+        match ended {
+            Ok(ended) => Ok(ended.into()),
+            Err(source) => Err(EngineError::Start { path, source }),
+        }
+    }
 }
