@@ -7,7 +7,7 @@ use super::{CommandError, Context, DONE, Outcome};
 use crate::diagnosis::{Facts, Finding, Request, findings, modes};
 use crate::registry::{Client, ClientOptions, RetryPolicy};
 use crate::spec::ExecMode;
-use crate::ui::pretty_json;
+use crate::ui::{line_width, pretty_json};
 
 /// Show what this host allows, and what to do where it does not
 ///
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let (findings, modes) = (findings(&facts), modes(&facts));
     let text = match args.json {
         true => pretty_json(&as_json(&findings, &modes)) + "\n",
-        false => table(&findings) + &conclusion(&modes),
+        false => table(&findings, line_width()) + &conclusion(&modes),
     };
     context.printer.write_out(&text)?;
     if modes.is_empty() {
@@ -66,21 +66,53 @@ fn gather(args: &Args, context: &Context) -> Result<Facts, CommandError> {
     }))
 }
 
-/// Three columns; below a finding that is not fine, what it means and who can change it.
-fn table(findings: &[Finding]) -> String {
+/// Three columns; below a finding that is not fine, what it means and who can change it. Lines that
+/// get longer than `width` go on in the next one.
+fn table(findings: &[Finding], width: Option<usize>) -> String {
+    let width = width.unwrap_or(usize::MAX);
+    // The third column, unless that would leave next to no room.
+    let indent = if width < 2 * FOUND_COLUMN {
+        4
+    } else {
+        FOUND_COLUMN
+    };
+    let below = |text: String| wrapped(" ".repeat(indent), &text, indent + 2, width);
     let mut lines = format!("{:<16} {:<7} FOUND\n", "CHECK", "RESULT");
     for finding in findings {
         let verdict = finding.verdict.as_str();
-        lines += &format!("{:<16} {verdict:<7} {}\n", finding.check, finding.found);
+        let start = format!("{:<16} {verdict:<7} ", finding.check);
+        lines += &wrapped(start, &finding.found, indent, width);
         if !finding.meaning.is_empty() {
-            lines += &format!("{:<24} means: {}\n", "", finding.meaning);
+            lines += &below(format!("means: {}", finding.meaning));
         }
         if let Some(remedy) = &finding.remedy {
-            let who = remedy.who.as_str();
-            lines += &format!("{:<24} {who} can: {}\n", "", remedy.what);
+            lines += &below(format!("{} can: {}", remedy.who.as_str(), remedy.what));
         }
     }
     lines
+}
+
+/// Where the third column begins, from 0.
+const FOUND_COLUMN: usize = 25;
+
+/// `start` and `text` in lines of at most `width` characters, unless a word is longer; all but the
+/// first begin with `indent` spaces.
+fn wrapped(start: String, text: &str, indent: usize, width: usize) -> String {
+    let mut lines = start;
+    let mut used = lines.chars().count();
+    for (index, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && used + 1 + length > width {
+            lines += &format!("\n{}", " ".repeat(indent));
+            used = indent;
+        } else if index > 0 {
+            lines.push(' ');
+            used += 1;
+        }
+        lines += word;
+        used += length;
+    }
+    lines + "\n"
 }
 
 fn conclusion(modes: &[ExecMode]) -> String {
@@ -111,4 +143,55 @@ fn as_json(findings: &[Finding], modes: &[ExecMode]) -> Value {
         })
         .collect();
     json!({"checks": checks, "modes": modes})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::{Remedy, Verdict, Who};
+
+    fn finding() -> Finding {
+        Finding {
+            check: "user namespaces",
+            verdict: Verdict::Limited,
+            found: "the setting `a.b` is 0".to_string(),
+            meaning: "no mode R1, the one at native speed",
+            remedy: Some(Remedy {
+                who: Who::Administrator,
+                what: "sysctl -w a.b=1".to_string(),
+            }),
+        }
+    }
+
+    #[test]
+    fn lines_are_as_long_as_the_terminal_is_wide() {
+        let head = "CHECK            RESULT  FOUND\n";
+        for (width, lines) in [
+            (
+                None,
+                "user namespaces  limited the setting `a.b` is 0
+                         means: no mode R1, the one at native speed
+                         an administrator can: sysctl -w a.b=1\n",
+            ),
+            (
+                Some(56),
+                "user namespaces  limited the setting `a.b` is 0
+                         means: no mode R1, the one at
+                           native speed
+                         an administrator can: sysctl -w
+                           a.b=1\n",
+            ),
+            (
+                Some(36),
+                "user namespaces  limited the setting
+    `a.b` is 0
+    means: no mode R1, the one at
+      native speed
+    an administrator can: sysctl -w
+      a.b=1\n",
+            ),
+        ] {
+            assert_eq!(table(&[finding()], width), format!("{head}{lines}"));
+        }
+    }
 }

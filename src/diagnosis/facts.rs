@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, FlockOperation, Mode, OFlags, ResolveFlags, flock};
+use rustix::io::Errno;
 
 use super::FileSystem;
 use crate::engine::{self, EngineError, EngineOptions, namespace, proot};
@@ -146,6 +147,14 @@ fn said<T, E: ToString>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 
+/// What the system said, without the path that a library adds.
+fn answer(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => error.to_string(),
+        None => error.kind().to_string(),
+    }
+}
+
 fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -185,7 +194,7 @@ impl Place {
 impl PlaceState {
     fn look_at(directory: &Path) -> PlaceState {
         match script_in(directory) {
-            Err(error) => PlaceState::NotWritable(error.to_string()),
+            Err(error) => PlaceState::NotWritable(answer(&error)),
             Ok(script) => match process::output(&script, &[""; 0], &[]) {
                 Ok(_) => PlaceState::Usable,
                 Err(error) => PlaceState::NotExecutable(error.to_string()),
@@ -215,7 +224,7 @@ impl Repository {
             writable: said(rustix::fs::access(path, Access::WRITE_OK)),
             file_system: FileSystem::of(path).ok(),
             reflinks: said(reflink(path)),
-            locks: said(lock(path)),
+            locks: lock(path).map_err(|error| answer(&error)),
             free_bytes: space
                 .as_ref()
                 .map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize)),
@@ -233,13 +242,24 @@ fn reflink(directory: &Path) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(target, source)?)
 }
 
-/// Locks a file twice, where the second one must not be had.
+/// Locks a file twice, where the second lock must not be had.
 fn lock(directory: &Path) -> io::Result<()> {
-    let file = tempfile::NamedTempFile::new_in(directory)?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    let second = File::open(file.path())?;
-    match rustix::fs::flock(second, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(()),
+    match tempfile::NamedTempFile::new_in(directory) {
+        Ok(file) => lock_twice(file.as_file(), file.path()),
+        // Where nothing can be written, what is there can be locked all the same.
+        Err(_) => lock_twice(&File::open(directory)?, directory),
+    }
+}
+
+fn lock_twice(first: &File, path: &Path) -> io::Result<()> {
+    let exclusively = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive);
+    // Somebody else may hold one on a directory.
+    match exclusively(first) {
+        Err(Errno::WOULDBLOCK) => return Ok(()),
+        result => result?,
+    }
+    match exclusively(&File::open(path)?) {
+        Err(Errno::WOULDBLOCK) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(()) => Err(io::Error::other("locks are given and not kept")),
     }

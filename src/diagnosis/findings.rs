@@ -75,7 +75,12 @@ fn namespaces(facts: &Facts) -> Finding {
         }
         Err(cause) => cause,
     };
-    let meaning = "no mode R1, the one at native speed";
+    let meaning = match cause {
+        Cause::NoProc => {
+            "no mode R1, the one at native speed; in P1 and P2 programs that walk folders may fail"
+        }
+        _ => "no mode R1, the one at native speed",
+    };
     let finding = Finding::limited(CHECK, cause.to_string(), meaning);
     match cause {
         Cause::Setting { name, wanted, .. } => {

@@ -9,6 +9,6 @@ mod progress;
 mod prompt;
 
 pub use json::pretty_json;
-pub use printer::{Printer, Verbosity, page_lines};
+pub use printer::{Printer, Verbosity, line_width, page_lines};
 pub use progress::TerminalProgress;
 pub use prompt::{ask, ask_secret, read_line};

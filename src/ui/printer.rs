@@ -32,6 +32,15 @@ pub fn page_lines() -> Option<usize> {
     Some(usize::from(size.ws_row).saturating_sub(2).max(1))
 }
 
+/// How many characters fit on a line of results; `None` where they go to no terminal.
+pub fn line_width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&width| width > 0)
+}
+
 impl Printer {
     /// A printer that says as much as `verbosity`.
     pub fn new(verbosity: Verbosity) -> Printer {

@@ -95,6 +95,48 @@ fn folders_without_execution_are_told() {
 }
 
 #[test]
+fn a_repository_that_can_only_be_read_is_told() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.store();
+    std::fs::create_dir_all(store.join("containers")).unwrap();
+    let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
+    let script = format!(
+        "mount --bind '{0}' '{0}' && mount -o remount,ro,bind '{0}'",
+        store.display()
+    );
+    let Some(ran) = doctor.run_confined(&script) else {
+        return;
+    };
+    let ran = ran.succeeds();
+    let (bin, containers) = (store.join("bin"), store.join("containers"));
+    for (name, result, found) in [
+        (
+            "repository",
+            "limited",
+            format!(
+                "{}: Read-only file system (os error 30)",
+                containers.display()
+            ),
+        ),
+        (
+            "engine folder",
+            "limited",
+            format!(
+                "{}: nothing can be written there (read-only filesystem or storage medium)",
+                bin.display()
+            ),
+        ),
+        ("locks", "ok", "files can be locked".to_string()),
+    ] {
+        let row = check(&ran, name);
+        assert_eq!(
+            (&row["result"], &row["found"]),
+            (&result.into(), &found.into())
+        );
+    }
+}
+
+#[test]
 fn a_small_and_full_disk_is_told() {
     let sandbox = Sandbox::new();
     let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
