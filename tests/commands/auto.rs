@@ -1,6 +1,10 @@
-//! Mode `auto`: the start itself finds out what the host allows.
+//! Mode `auto`: the start itself finds out what the host allows, and where that is not namespaces,
+//! it is remembered.
+
+use std::fs;
 
 use crate::container;
+use crate::support::requirement::cannot;
 use crate::support::sandbox::{Invocation, Sandbox};
 
 const FORBID: &str = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\"";
@@ -49,4 +53,47 @@ fn setup_keeps_what_works() {
     assert_eq!(kept(), "R1");
     forbidden(setup()).run().succeeds();
     assert_eq!(kept(), "P1");
+}
+
+#[test]
+fn a_refusal_is_remembered_while_nothing_changes() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    if !status.contains("Seccomp:\t0\n") || !status.contains("TracerPid:\t0\n") {
+        cannot("what filters or traces the tests may be what refuses");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let run = || {
+        let run = ["--debug", "run", "one", "echo", "done"];
+        let run = sandbox.udocker(run).env("UDOCKER_ALLOW_ROOT", "1");
+        run.env("UDOCKER_DEFAULT_EXECUTION_MODE", "auto")
+    };
+    let note = || {
+        let entries = fs::read_dir(sandbox.store().join("bin")).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        paths.find(|path| path.to_string_lossy().contains("/refused-"))
+    };
+    // Each attempt shows its plan; what comes between is for one user namespace alone.
+    let attempts = |between: &str| {
+        let script = format!(
+            "echo 0 >/proc/sys/user/max_user_namespaces; \"$0\" \"$@\"; {between}; \"$0\" \"$@\""
+        );
+        let ran = run().confined(&["sh", "-c", &script]).run().succeeds();
+        assert_eq!(ran.stdout, "done\ndone\n", "{ran:#?}");
+        let count = |mode: &str| ran.stderr.matches(&format!(" mode: {mode}, ")).count();
+        (count("R1"), count("P1"))
+    };
+    assert_eq!(attempts("true"), (1, 2));
+    let path = note().expect("a note");
+    let edit = format!("sed -i 's/^boot .*/boot another/' '{}'", path.display());
+    assert_eq!(attempts(&edit), (2, 2));
+    // Where namespaces are allowed, the note says nothing.
+    let allowed = run().run().succeeds();
+    assert!(!allowed.stderr.contains(" mode: P1, "), "{allowed:#?}");
+    // A policy may be that of a sandbox around this one run.
+    fs::remove_file(path).unwrap();
+    let refused = run().without_calls(&[libc::SYS_unshare], libc::EPERM).run();
+    assert!(refused.succeeds().stderr.contains(" mode: P1, "));
+    assert_eq!(note(), None);
 }

@@ -189,7 +189,8 @@ fn start(
     }
     context.printer.debug(format_args!("{spec:?}"));
     let outcome = match (engine::run(&spec, &options), otherwise) {
-        (Err(EngineError::Unavailable { .. }), Some(mode)) => {
+        (Err(EngineError::Unavailable { reason, .. }), Some(mode)) => {
+            mode::refusal_note(context).write(&reason);
             target.facts.mode = mode;
             spec = plan(&target).map_err(start_error)?;
             tell_shortcomings(&spec, &options, context);

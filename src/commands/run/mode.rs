@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::CANNOT_START;
 use crate::commands::{CommandError, Context};
-use crate::engine;
+use crate::engine::namespace::{self, RefusalNote};
 use crate::spec::{ExecMode, ModeChoice};
 use crate::store::Container;
 
@@ -67,6 +67,7 @@ impl Modes {
             .parse()
             .map_err(|error| CommandError::start(CANNOT_START, error))?;
         Ok(match choice {
+            ModeChoice::Auto if refusal_note(context).applies() => Modes::only(ExecMode::P1),
             // The start itself finds out whether it works.
             ModeChoice::Auto => Modes {
                 first: ExecMode::R1,
@@ -82,6 +83,11 @@ impl Modes {
             otherwise: None,
         }
     }
+}
+
+/// What is remembered of this host for mode `auto`.
+pub(super) fn refusal_note(context: &Context) -> RefusalNote {
+    RefusalNote::in_directory(&context.settings.paths.layout.bin)
 }
 
 /// Fails where udocker.py has changed the container's files for one of its modes F.
@@ -114,7 +120,7 @@ pub(in crate::commands) fn available(mode: ExecMode, context: &Context) -> ExecM
 
 /// The fastest mode that works on this host.
 pub(in crate::commands) fn fastest() -> ExecMode {
-    match engine::namespace::probe() {
+    match namespace::probe() {
         Ok(()) => ExecMode::R1,
         Err(_) => ExecMode::P1,
     }

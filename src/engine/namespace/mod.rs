@@ -2,7 +2,7 @@
 //!
 //! `ids` says who the guest is, `mounts` what it sees, `points` makes what mounts lie on and takes
 //! it away again, `emulation` lets root do what an ordinary user cannot, `steps` does it all in the
-//! process that becomes the guest.
+//! process that becomes the guest. `refusal` remembers where the host does not allow it.
 //!
 //! Unless it asks for its own, the guest keeps the host's process namespace, as in PRoot: programs that find each other by
 //! process id (MPI, debuggers, job control) work across containers. What it cannot do is act on
@@ -17,6 +17,7 @@ mod ids;
 mod mounts;
 mod points;
 mod ranges;
+mod refusal;
 mod steps;
 
 use std::ffi::{OsStr, OsString};
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use error::{Cause, NamespaceError, Unavailable};
 pub use ranges::Grant;
+pub use refusal::RefusalNote;
 
 use self::emulation::Filter;
 use self::ids::{IdMap, SingleId};
@@ -37,8 +39,7 @@ use super::{EngineError, RunOutcome};
 use crate::host::process::{self, Enter, Entry, Supervised};
 use crate::spec::{ExecMode, Identity, Processes, RunSpec};
 
-/// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond,
-/// so nobody needs to remember the answer.
+/// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond.
 ///
 /// # Errors
 /// It does not, or no process can be started.
