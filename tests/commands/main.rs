@@ -18,6 +18,7 @@ mod container;
 mod docker;
 mod doctor;
 mod id_ranges;
+mod killed;
 mod login;
 mod manifest;
 mod old_kernels;

@@ -1,6 +1,7 @@
 //! Mode R1: what namespaces add to what holds in every mode.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -24,9 +25,12 @@ fn read_only_volumes_are_read_only() {
         mount --bind / /tmp 2>/dev/null && echo mounted
         exec 5</single; (echo new >/proc/self/fd/5) 2>/dev/null && echo wrote through proc
         touch /data/deep/n && echo below";
-    let written = sandbox.output(&[&data, &single, &nested], script);
-    assert_eq!(written, "below\n");
-    assert_eq!(fs::read(sandbox.host("single")).unwrap(), b"old\n");
+    // Root may have more ids, and the processes may be its own.
+    for further in ["", "id-ranges=yes", "processes=own"] {
+        let written = sandbox.output(&[&data, &single, &nested, further], script);
+        assert_eq!(written, "below\n", "{further}");
+        assert_eq!(fs::read(sandbox.host("single")).unwrap(), b"old\n");
+    }
     // Not even for a parent that is writable elsewhere.
     assert!(sandbox.host("data/deep/n").exists());
     // `/sys` has further mounts below it.
@@ -67,6 +71,10 @@ fn mount_points_leave_no_trace() {
     assert_eq!(stdout(&long.wait_with_output().unwrap()), "content\n");
     let _ = fs::remove_file(sandbox.root().join("tmp/ready"));
     assert_eq!(tree(), before);
+    for option in ["processes=own", "processes=reaped", "id-ranges=yes"] {
+        assert_eq!(sandbox.output(&[&data, &below, option], short), "content\n");
+        assert_eq!(tree(), before, "{option}");
+    }
     assert_eq!(fs::read_dir(sandbox.host("data")).unwrap().count(), 0);
     assert!(!sandbox.host("mountpoints").exists());
 }
@@ -115,6 +123,39 @@ fn the_host_is_out_of_reach() {
         let root = sandbox.output(&[option], "cd /; cd ../..; ls -d bin; pwd");
         assert_eq!(root, "bin\n/\n", "{option}");
     }
+}
+
+#[test]
+fn a_walk_through_everything_finds_what_was_bound_alone() {
+    let sandbox = Sandbox::new(MODE);
+    fs::create_dir(sandbox.host("data")).unwrap();
+    for place in ["data/needle-bound", "needle-beside"] {
+        fs::write(sandbox.host(place), "").unwrap();
+    }
+    fs::write(sandbox.root().join("tmp/needle-own"), "").unwrap();
+    let data = format!("volume={}:/mnt/data", sandbox.host("data").display());
+    // Processes end meanwhile, and most belong to others.
+    let script = "busybox find / -name 'needle-*' 2>/dev/null | grep -v '^/proc/'
+        for way in root cwd fd map_files; do
+            busybox find /proc/[0-9]*/$way/ -maxdepth 3 -follow -name 'needle-*' 2>/dev/null
+        done | grep -v /needle-own | grep -v /needle-bound
+        busybox awk '{ print $5 }' /proc/self/mountinfo | grep -v -e ^/dev/ -e ^/proc/ -e ^/sys/";
+    let mut shown: Vec<String> = sandbox
+        .output(&[&data], script)
+        .lines()
+        .map(str::to_string)
+        .collect();
+    shown.sort();
+    let files = ["/etc/host.conf", "/etc/resolv.conf"];
+    let files = files.into_iter().filter(|path| Path::new(path).exists());
+    let mut expected: Vec<String> = ["/", "/dev", "/mnt/data", "/proc", "/sys"]
+        .into_iter()
+        .chain(files)
+        .chain(["/mnt/data/needle-bound", "/tmp/needle-own"])
+        .map(str::to_string)
+        .collect();
+    expected.sort();
+    assert_eq!(shown, expected);
 }
 
 #[test]

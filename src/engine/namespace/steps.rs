@@ -26,6 +26,9 @@ enum Step {
     Namespaces(UnshareFlags),
     NamespacesWithRanges(UnshareFlags, Ranges),
     Id(SingleId),
+    /// Those that the first process of a process namespace has for itself: its supervisor keeps the
+    /// host's root directory and `/proc`, which it needs in the end.
+    FurtherNamespaces(UnshareFlags),
     HostName(HostName),
     Separate,
     Root(HostPath),
@@ -82,13 +85,20 @@ impl Steps {
             let read_only = mount.read_only.then(|| Step::ReadOnly(mount.clone()));
             std::iter::once(Step::Mount(mount)).chain(read_only)
         });
-        let mut flags = UnshareFlags::empty();
+        let mut flags = UnshareFlags::NEWNS;
         flags.set(UnshareFlags::NEWUTS, spec.host_name.is_some());
-        flags.set(UnshareFlags::NEWPID, spec.processes != Processes::Hosts);
+        let (first, further) = match spec.processes {
+            Processes::Hosts => (flags, None),
+            Processes::Reaped | Processes::Own => (UnshareFlags::NEWPID, Some(flags)),
+        };
         let host_name = spec.host_name.clone().map(Step::HostName);
         let seal = Step::SealRoot(spec.root.clone());
         let seal = (spec.root_access == Access::ReadOnly).then_some(seal);
-        let mut steps = Steps::to_root(flags, ids, host_name, &spec.root);
+        let inside = further
+            .map(Step::FurtherNamespaces)
+            .into_iter()
+            .chain(host_name);
+        let mut steps = Steps::to_root(first, ids, inside, &spec.root);
         steps.0.extend(seal);
         steps.0.extend(mounts);
         steps
@@ -106,23 +116,23 @@ impl Steps {
         // A directory that is always there, and whose content shows that the root has changed.
         let root = HostPath::proc();
         let ids = IdMap::Single(SingleId::of(Identity::Caller));
-        let mut steps = Steps::to_root(UnshareFlags::empty(), &ids, None, &root);
+        let mut steps = Steps::to_root(UnshareFlags::NEWNS, &ids, None, &root);
         steps.0.extend([Step::Pivot(root), Step::Stop]);
         steps
     }
 
     fn to_root(
-        further: UnshareFlags,
+        flags: UnshareFlags,
         ids: &IdMap,
-        host_name: Option<Step>,
+        inside: impl IntoIterator<Item = Step>,
         root: &HostPath,
     ) -> Steps {
-        let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | further;
+        let flags = UnshareFlags::NEWUSER | flags;
         let mut steps = Steps(match ids {
             IdMap::Single(single) => vec![Step::Namespaces(flags), Step::Id(*single)],
             IdMap::Ranges(ranges) => vec![Step::NamespacesWithRanges(flags, ranges.clone())],
         });
-        steps.0.extend(host_name);
+        steps.0.extend(inside);
         steps.0.push(Step::Separate);
         steps
             .0
@@ -197,7 +207,7 @@ fn encode(number: i32, error: &io::Error) -> io::Error {
 impl Step {
     fn take(&self) -> io::Result<()> {
         match self {
-            Step::Namespaces(flags) => leave_namespaces(*flags),
+            Step::Namespaces(flags) | Step::FurtherNamespaces(flags) => leave_namespaces(*flags),
             Step::NamespacesWithRanges(flags, ranges) => ranges.enter(*flags),
             Step::Id(id) => id.write(),
             Step::HostName(name) => Ok(sethostname(name.as_str().as_bytes())?),
@@ -222,7 +232,12 @@ impl Step {
     fn is_about_host(&self) -> bool {
         matches!(
             self,
-            Step::Namespaces(_) | Step::Id(_) | Step::Separate | Step::Pivot(_) | Step::Stop
+            Step::Namespaces(_)
+                | Step::FurtherNamespaces(_)
+                | Step::Id(_)
+                | Step::Separate
+                | Step::Pivot(_)
+                | Step::Stop
         )
     }
 }
@@ -261,6 +276,7 @@ impl fmt::Display for Step {
         match self {
             Step::Namespaces(_) => f.write_str("make a user namespace"),
             Step::NamespacesWithRanges(..) => f.write_str("make a user namespace with id ranges"),
+            Step::FurtherNamespaces(_) => f.write_str("make a mount namespace"),
             Step::Id(_) => f.write_str("map user ids"),
             Step::HostName(name) => write!(f, "set the host name '{name}'"),
             Step::Separate => f.write_str("separate mounts from the host's"),

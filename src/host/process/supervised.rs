@@ -15,9 +15,9 @@
 //! (`PR_SET_CHILD_SUBREAPER`), so nobody can get away: when the program has ended, or when this
 //! process is killed, it ends them all. Since it is in a process group of its own, and in none of
 //! the program's namespaces, neither a signal to the whole group nor the program can keep it from
-//! that.
+//! that; nor can who kills everything that is called like this program, since it has a name of its own.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -29,6 +29,7 @@ use rustix::process::{
     set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, setpgid, wait,
     waitpid,
 };
+use rustix::thread::set_name;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 
@@ -69,6 +70,12 @@ pub struct Supervised<'a> {
     pub afterwards: &'a dyn Fn(),
 }
 
+/// How a program ends that is ended with this process.
+const ABANDONED_END: Ended = Ended::Signaled(Signal::KILL.as_raw());
+
+/// What `ps` calls the supervisor.
+const SUPERVISOR: &CStr = c"supervisor";
+
 /// Sent to the supervisor when this process dies.
 const ABANDONED: Signal = Signal::ALARM;
 
@@ -99,6 +106,8 @@ impl<'a> Supervised<'a> {
     /// The supervisor's life.
     fn supervise(self, caller: Pid, gate: Gate) -> io::Result<Ended> {
         set_child_subreaper(Some(getpid()))?;
+        // Without it, it is as good a supervisor.
+        let _ = set_name(SUPERVISOR);
         let afterwards = self.afterwards;
         let program = self.program();
         let result = match self.entry {
@@ -109,6 +118,7 @@ impl<'a> Supervised<'a> {
                 program
                     .start(enter)
                     .and_then(|program| await_end(program, &mut signals, caller))
+                    .map(|ended| ended.unwrap_or(ABANDONED_END))
             }
             Entry::Init {
                 mut supervisor,
@@ -120,8 +130,11 @@ impl<'a> Supervised<'a> {
                 gate.pass()?;
                 die_with(caller, ABANDONED)?;
                 let init = init.let_go()?;
-                let ended = await_end(init.pid, &mut signals, caller)?;
-                init.read_report().unwrap_or(Ok(ended))
+                match await_end(init.pid, &mut signals, caller)? {
+                    Some(ended) => init.read_report().unwrap_or(Ok(ended)),
+                    // The init lives on, so it has nothing to report.
+                    None => Ok(ABANDONED_END),
+                }
             }),
         };
         end_children();
@@ -138,17 +151,21 @@ impl<'a> Supervised<'a> {
     }
 }
 
-/// Waits for the end of the supervisor's child, or that of its own parent.
-fn await_end(child: Pid, signals: &mut SignalsInfo<WithOrigin>, caller: Pid) -> io::Result<Ended> {
+/// Waits for the end of the supervisor's child; `None` when its own parent has ended before.
+fn await_end(
+    child: Pid,
+    signals: &mut SignalsInfo<WithOrigin>,
+    caller: Pid,
+) -> io::Result<Option<Ended>> {
     // Only now, so that the program is in the caller's group.
     let _ = setpgid(None, None);
     loop {
         pass_on(signals, child);
         if let Some(ended) = reap(child) {
-            return Ok(ended);
+            return Ok(Some(ended));
         }
         if getppid() != Some(caller) {
-            return Ok(Ended::Signaled(Signal::KILL.as_raw()));
+            return Ok(None);
         }
     }
 }
