@@ -13,10 +13,21 @@ counted() {
     wait $!
     echo $?
 }
+
+# in_time COUNT ARGUMENTS: what it counts; again, four times at most, when that is 2. PRoot knows what
+# comes twice by its coming within 100 ms, which a busy machine may not manage.
+in_time() {
+    local count
+    for _ in 1 2 3 4 5; do
+        count=$("$@")
+        [ "$count" = 2 ] || break
+    done
+    echo "$count"
+}
 for signal in TERM INT HUP QUIT USR1 USR2 WINCH; do
     same "$signal to PRoot" 1 "$(counted $signal '')"
     for _ in 1 2 3; do
-        same "$signal to the process group" 1 "$(counted $signal -)"
+        same "$signal to the process group" 1 "$(in_time counted $signal -)"
     done
 done
 
@@ -60,5 +71,5 @@ relayed() {
     echo $?
 }
 for signal in TERM HUP USR1; do
-    for _ in 1 2 3; do same "$signal to the group and relayed" 1 "$(relayed $signal)"; done
+    for _ in 1 2 3; do same "$signal to the group and relayed" 1 "$(in_time relayed $signal)"; done
 done
