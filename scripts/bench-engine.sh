@@ -7,7 +7,8 @@
 # bench-engine.sh [LINE…]: lines of work as in vendor-proot/bench-work.sh, all by default; "start" is
 # the start alone, and those of the host are cpu@host fork@host make@host ring@host (Open MPI).
 # Needs the test image (scripts/make-test-image.sh) and a quiet machine; as root it installs the rest.
-# CLOCK=cpu compares time on processors instead. ROUNDS is 9 by default, 30 times as many for starts.
+# CLOCK=cpu compares time on processors instead. ROUNDS is 9 by default, 30 times as many for starts;
+# behind a ratio with a limit is what half of its rounds lie between. P1=no leaves P1 out.
 # Root inside has one id, which is the slower case: ID_RANGES=true takes those that are granted.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -110,45 +111,56 @@ prepare_host() {
 }
 
 median() { sort -n | awk '{ v[NR] = $1 } END { printf "%.3f", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
+# The quarter below and the one above left out.
+middle() { sort -n | awk '{ v[NR] = $1 } END { n = int(NR / 4); printf "%.3f-%.3f", v[n + 1], v[NR - n] }'; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { print b / a }'; }
 
 # title TABLE COLUMN…: once for each table.
 title() {
-	[[ ${titled-} == "$1" ]] || printf "\n%-10s %9s %15s %9s %13s\n" "${@:2}" | sed 's/ *$//'
+	[[ ${titled-} == "$1" ]] || printf '\n%-10s %9s %15s  %-11s %9s %13s\n' "${@:2}" | sed 's/ *$//'
 	titled=$1
 }
 
 work_line() {
-	local line=$1 a b c kind
-	title work work 'chroot s' 'R1 (max 1.02)' P1 'P1, one core'
+	local line=$1 a b c kind kinds=(native R1)
+	[[ ${P1-} == no ]] || kinds+=(P1 one)
+	title work work 'chroot s' 'R1 (max 1.02)' half "${kinds[2]+P1}" "${kinds[3]+P1, one core}"
 	work_in chroot "$line" >/dev/null
-	for kind in native R1 P1 one; do : >"$scratch/$kind"; done
+	for kind in "${kinds[@]}"; do : >"$scratch/$kind"; done
 	for ((round = 0; round < rounds; round++)); do
-		a=$(work_in chroot "$line") b=$(work_in R1 "$line") c=$(work_in P1 "$line")
+		# The one that comes first in turns, too.
+		((round % 2)) && b=$(work_in R1 "$line")
+		a=$(work_in chroot "$line")
+		((round % 2)) || b=$(work_in R1 "$line")
 		echo "$a" >>"$scratch/native"
 		ratio "$a" "$b" >>"$scratch/R1"
+		[[ ${kinds[2]-} ]] || continue
+		c=$(work_in P1 "$line")
 		ratio "$a" "$c" >>"$scratch/P1"
 		local pin='taskset -c 0'
 		a=$(work_in chroot "$line") c=$(work_in P1 "$line")
 		unset pin
 		ratio "$a" "$c" >>"$scratch/one"
 	done
-	printf '%-10s %9s %15s %9s %13s\n' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")" \
-		"$(median <"$scratch/P1")" "$(median <"$scratch/one")"
+	printf '%-10s %9s %15s  %-11s' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")" "$(middle <"$scratch/R1")"
+	[[ ${kinds[2]-} ]] && printf ' %9s %13s' "$(median <"$scratch/P1")" "$(median <"$scratch/one")"
+	echo
 }
 
 host_line() {
 	local line=$1 a b
 	[[ ${own-} ]] || prepare_host
-	title host work 'host s' 'R1 (max 1.02)' '' ''
+	title host work 'host s' 'R1 (max 1.02)' half '' ''
 	beside_host host "$line" >/dev/null
 	: >"$scratch/native"; : >"$scratch/R1"
 	for ((round = 0; round < rounds; round++)); do
-		a=$(beside_host host "$line") b=$(beside_host R1 "$line")
+		((round % 2)) && b=$(beside_host R1 "$line")
+		a=$(beside_host host "$line")
+		((round % 2)) || b=$(beside_host R1 "$line")
 		echo "$a" >>"$scratch/native"
 		ratio "$a" "$b" >>"$scratch/R1"
 	done
-	printf '%-10s %9s %15s\n' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")"
+	printf '%-10s %9s %15s  %s\n' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")" "$(middle <"$scratch/R1")"
 }
 
 for line; do
