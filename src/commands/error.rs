@@ -178,6 +178,9 @@ impl From<RegistryError> for CommandError {
             | RegistryError::BadCredentials { registry, .. } => {
                 Some(format!("log in with `udocker login --registry={registry}`"))
             }
+            RegistryError::Unreachable { source, .. } if source.is_plain() => Some(
+                "for a registry that has no https, write `http://` before its name".to_string(),
+            ),
             RegistryError::NoSearch { .. } => Some(
                 "list the tags of a repository with `udocker search --list-tags REPOSITORY`"
                     .to_string(),

@@ -332,21 +332,31 @@ impl Unreachable {
             _ => u32::MAX,
         }
     }
+
+    /// Whether what answered does not speak TLS, as a registry that is reached by http alone.
+    pub fn is_plain(&self) -> bool {
+        let Unreachable::Connection(error) = self else {
+            return false;
+        };
+        matches!(tls_failure(error), Some(rustls::Error::InvalidMessage(_)))
+    }
 }
 
-fn is_tls_failure(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        let is_tls = current
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-            .is_some_and(|inner| inner.is::<rustls::Error>());
-        if is_tls || current.is::<rustls::Error>() {
-            return true;
-        }
-        cause = current.source();
+fn is_tls_failure(error: &reqwest::Error) -> bool {
+    tls_failure(error).is_some()
+}
+
+fn tls_failure<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
     }
-    false
+    // What an `io::Error` wraps does not count as its source, only the source of that does.
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    wrapped
+        .and_then(|inner| tls_failure(inner))
+        .or_else(|| error.source().and_then(tls_failure))
 }
 
 /// One entry of a registry's error document.

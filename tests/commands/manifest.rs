@@ -85,3 +85,20 @@ fn the_image_for_a_platform_is_looked_up() {
         .exits_with(2)
         .errs_in_one_line(&["'annotate'"]);
 }
+
+#[test]
+fn who_forgets_that_a_registry_has_no_https_is_reminded() {
+    let Some((server, ..)) = registry() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", server.url().replace("http://", ""));
+    for command in [&["pull", &image][..], &["manifest", "inspect", &image]] {
+        let ran = sandbox.udocker(command).run().exits_with(1);
+        ran.errs_in_one_line(&["cannot reach 'https://"]);
+        assert!(
+            ran.stderr
+                .contains("Hint: for a registry that has no https, write `http://`")
+        );
+    }
+}
