@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, chownat};
@@ -23,11 +23,23 @@ pub fn make_accessible(path: &Path) -> Result<u64, RootfsError> {
     mend(path).map_err(|error| FsError::at("change modes in", path)(error).into())
 }
 
-fn mend(path: &Path) -> io::Result<u64> {
+/// Whether anything in a tree, as far as it can be read, belongs to others than this user.
+pub fn has_foreign_files(path: &Path) -> bool {
+    let (owner, mut found) = (geteuid().as_raw(), false);
+    let surveyed =
+        open(path).and_then(|top| survey(top, |_, _, stat| found |= stat.st_uid != owner));
+    surveyed.is_ok() && found
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
     let parent = rustix::fs::open(path.parent().unwrap_or(path), OPEN_DIRECTORY, Mode::empty())?;
     let name = path.file_name().unwrap_or_default().to_owned();
     let name = CString::new(name.into_encoded_bytes()).map_err(io::Error::other)?;
-    let top = open_directory(parent.as_fd(), &name)?;
+    open_directory(parent.as_fd(), &name)
+}
+
+fn mend(path: &Path) -> io::Result<u64> {
+    let top = open(path)?;
     let owner = geteuid();
     let mut refused = 0;
     survey(top, |directory, name, stat| {

@@ -34,7 +34,7 @@ mod tar;
 mod walk;
 mod writers;
 
-pub use access::make_accessible;
+pub use access::{has_foreign_files, make_accessible};
 pub use attributes::Attributes;
 pub use check::{Checked, check_layer};
 pub use copy::copy_tree;

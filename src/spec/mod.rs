@@ -119,6 +119,10 @@ pub struct ContainerFacts {
 /// What emulated root has made of files is kept in this file beside the root tree.
 pub const ATTRIBUTES_FILE: &str = "attributes";
 
+/// The file in a container's directory that says that root inside had further ids once, so that
+/// files may belong to them.
+pub const ID_RANGES_FILE: &str = "id-ranges";
+
 /// A container's run, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSpec {

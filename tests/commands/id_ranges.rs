@@ -88,11 +88,24 @@ fn their_files_can_be_made_the_callers() {
     let Some(directory) = with_foreign_files(&sandbox) else {
         return;
     };
+    let in_proot = |script: &str| {
+        let words = ["run", "--nobanner", "one", "/bin/sh", "-c", script];
+        sandbox.udocker(words).run().stderr
+    };
+    // Who does not stumble over them need not know.
+    assert_eq!(in_proot("exit 0"), "");
+    let told = in_proot("exit 3");
+    assert!(
+        told.starts_with("Info: some files inside belong to ids"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
     let ran = sandbox
         .udocker(["setup", "--fixperm", "one"])
         .run()
         .succeeds();
     assert_eq!(ran.stderr, "");
+    assert_eq!(in_proot("exit 3"), "");
     let content = fs::read(directory.join("ROOT/tmp/d/f")).unwrap();
     assert_eq!(content, b"content\n");
 }

@@ -17,7 +17,8 @@ use super::{CommandError, Context, Outcome};
 use crate::container::{self, CreateOptions, RunTarget};
 use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
-use crate::spec::{ExecMode, HostFacts, RunRequest, RunSpec, SpecError, plan_run};
+use crate::rootfs;
+use crate::spec::{ExecMode, HostFacts, ID_RANGES_FILE, RunRequest, RunSpec, SpecError, plan_run};
 use crate::store::{Container, ContainerName, StoreError};
 
 /// Exit status of a container that could not be started.
@@ -216,7 +217,19 @@ fn start(
     {
         context.printer.info(mode::USERS_ARE_IMITATED);
     }
+    if status != 0 && has_files_of_ranges(&spec) {
+        let id = &target.facts.id;
+        context.printer.info(format_args!(
+            "some files inside belong to ids that only mode R1 has; `udocker setup --fixperm {id}` makes them yours"
+        ));
+    }
     Ok(status)
+}
+
+/// Whether runs with id ranges have left files that are in the way of a mode without.
+fn has_files_of_ranges(spec: &RunSpec) -> bool {
+    let had_ranges = || spec.directory.as_path().join(ID_RANGES_FILE).exists();
+    spec.mode != ExecMode::R1 && had_ranges() && rootfs::has_foreign_files(spec.root.as_path())
 }
 
 fn tell_shortcomings(spec: &RunSpec, options: &EngineOptions, context: &Context) {

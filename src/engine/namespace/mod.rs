@@ -21,6 +21,7 @@ mod refusal;
 mod steps;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use rustix::thread::UnshareFlags;
 
 use super::{EngineError, RunOutcome};
 use crate::host::process::{self, Enter, Entry, Supervised};
-use crate::spec::{ExecMode, Identity, Processes, RunSpec};
+use crate::spec::{ExecMode, ID_RANGES_FILE, Identity, Processes, RunSpec};
 
 /// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond.
 ///
@@ -105,6 +106,11 @@ pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome,
     let explain = |failure: Failure| failure.steps.explain(&failure.error, spec.mode);
     let wants_ranges = is_root(spec) && emulation == Emulation::RangesOrFilter;
     if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
+        // Where it cannot be made, nobody hears that it is missing.
+        let _ = File::options()
+            .create(true)
+            .append(true)
+            .open(spec.directory.as_path().join(ID_RANGES_FILE));
         match enter(spec, &IdMap::Ranges(ranges), None) {
             Err(failure) if failure.steps.lacks_ranges(&failure.error) => {}
             result => return result.map_err(explain),
