@@ -1,6 +1,7 @@
 //! Mode S1: Apptainer, or its older sibling Singularity, where the host has one of them.
 //!
-//! `args` says what it is told; here it is found and started.
+//! `args` says what it is told; here it is found and started. How the command ended is what it
+//! returns: for one killed by `SIGKILL` that is 255, which may as well be a status of the command.
 
 mod args;
 
