@@ -23,12 +23,20 @@ pub fn make_accessible(path: &Path) -> Result<u64, RootfsError> {
     mend(path).map_err(|error| FsError::at("change modes in", path)(error).into())
 }
 
-/// Whether anything in a tree, as far as it can be read, belongs to others than this user.
+/// Whether anything in a tree, as far as it can be read, belongs to others than this user. What is
+/// mounted in it does not count.
 pub fn has_foreign_files(path: &Path) -> bool {
-    let (owner, mut found) = (geteuid().as_raw(), false);
-    let surveyed =
-        open(path).and_then(|top| survey(top, |_, _, stat| found |= stat.st_uid != owner));
-    surveyed.is_ok() && found
+    let owner = geteuid().as_raw();
+    let look = || -> io::Result<bool> {
+        let top = open(path)?;
+        let device = rustix::fs::fstat(&top)?.st_dev;
+        let mut found = false;
+        survey(top, |_, _, stat| {
+            found |= stat.st_uid != owner && stat.st_dev == device;
+        })?;
+        Ok(found)
+    };
+    look().unwrap_or(false)
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {

@@ -26,21 +26,75 @@ fn the_fastest_mode_that_works_is_taken_without_a_word() {
             .udocker(["run", "one", "/bin/sh", "-c", script])
             .env("UDOCKER_DEFAULT_EXECUTION_MODE", mode)
     };
-    let allowed = run("auto").run().exits_with(7).prints("R1");
-    let forbidden_run = forbidden(run("auto")).run().exits_with(7).prints("P1");
-    // The banner, once, whatever was tried.
-    assert_eq!(forbidden_run.stderr, allowed.stderr);
-    // Asked for by name, it fails with the cause and a way out.
-    let named = forbidden(run("R1")).run().exits_with(125);
-    let begins = |start: &str| {
-        let lines = named.stderr.lines();
-        lines.filter(|line| line.starts_with(start)).count()
+    let refused = |call: i64| move |run: Invocation| run.without_calls(&[call], libc::EPERM);
+    let policy = "a security policy forbids them";
+    let without_proc = |run: Invocation| {
+        let script = "mount -t tmpfs none /proc; exec \"$0\" \"$@\"";
+        let run = run.confined(&["sh", "-c", script]);
+        run.env("UDOCKER_ALLOW_ROOT", "1")
     };
-    assert_eq!((begins("Error: "), begins("Hint: ")), (1, 1), "{named:#?}");
-    assert!(
-        named.stderr.contains("`user.max_user_namespaces` is 0"),
-        "{named:#?}"
-    );
+    let hosts: [(&str, &dyn Fn(Invocation) -> Invocation); 5] = [
+        ("`user.max_user_namespaces` is 0", &forbidden),
+        ("/proc, where ids are mapped, is not there", &without_proc),
+        (policy, &refused(libc::SYS_unshare)),
+        (policy, &refused(libc::SYS_mount)),
+        (policy, &refused(libc::SYS_pivot_root)),
+    ];
+    let allowed = run("auto").run().exits_with(7).prints("R1");
+    for (cause, host) in hosts {
+        let fallen_back = host(run("auto")).run().exits_with(7).prints("P1");
+        // The banner, once, whatever was tried.
+        assert_eq!(fallen_back.stderr, allowed.stderr, "{cause}");
+        // Asked for by name, it fails with the cause and a way out.
+        let named = host(run("R1")).run().exits_with(125);
+        let begins = |start: &str| {
+            let lines = named.stderr.lines();
+            lines.filter(|line| line.starts_with(start)).count()
+        };
+        assert_eq!((begins("Error: "), begins("Hint: ")), (1, 1), "{named:#?}");
+        assert!(named.stderr.contains(cause), "{named:#?}");
+        assert!(named.stderr.contains("P1 works"), "{named:#?}");
+    }
+}
+
+#[test]
+fn inside_a_container_of_the_program_itself_it_takes_what_works_there() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    sandbox
+        .udocker(["clone", "--name=two", "one"])
+        .run()
+        .succeeds();
+    let store = format!("{0}:{0}", sandbox.store().display());
+    let program = format!("{}:/udocker", env!("CARGO_BIN_EXE_udocker"));
+    let home = format!("HOME={}", sandbox.home().display());
+    for (outer, inner) in [("P1", "P1"), ("R1", "R1"), ("R2", "P1")] {
+        let words = [
+            "run",
+            "--nobanner",
+            "-v",
+            &store,
+            "-v",
+            &program,
+            "-e",
+            &home,
+        ];
+        let inside = [
+            "-e",
+            "UDOCKER_DEFAULT_EXECUTION_MODE=auto",
+            "one",
+            "/udocker",
+        ];
+        let run = ["--allow-root", "run", "--nobanner", "two", "sh", "-c"];
+        let script = ["echo $container_execmode; exit 7"];
+        let ran = sandbox
+            .udocker([&words[..], &inside, &run, &script].concat())
+            .env("UDOCKER_DEFAULT_EXECUTION_MODE", outer)
+            .run()
+            .exits_with(7)
+            .prints(inner);
+        assert_eq!(ran.stderr, "", "{outer}");
+    }
 }
 
 #[test]
