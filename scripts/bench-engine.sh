@@ -95,7 +95,7 @@ prepare_host() {
 		MPI_Comm_size(MPI_COMM_WORLD, &size);
 		MPI_Barrier(MPI_COMM_WORLD);
 		double start = MPI_Wtime();
-		for (int round = 0; round < 10000; round++) {
+		for (int round = 0; round < 40000; round++) {
 			if (rank > 0 || round > 0)
 				MPI_Recv(&token, 1, MPI_INT, (rank + size - 1) % size, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
 			MPI_Send(&token, 1, MPI_INT, (rank + 1) % size, 0, MPI_COMM_WORLD);
