@@ -4,11 +4,11 @@
 //! it away again, `emulation` lets root do what an ordinary user cannot, `steps` does it all in the
 //! process that becomes the guest. `refusal` remembers where the host does not allow it.
 //!
-//! Unless it asks for its own, the guest keeps the host's process namespace, as in PRoot: programs that find each other by
-//! process id (MPI, debuggers, job control) work across containers. What it cannot do is act on
-//! processes outside: the kernel lets nobody in a user namespace trace or inspect those of its
-//! parent. Nor does root inside hold `CAP_SYS_ADMIN`, as in Docker: with it, it could make
-//! read-only mounts writable.
+//! Unless it asks for its own, the guest keeps the host's process namespace, as in PRoot: programs
+//! that find each other by process id (MPI, debuggers, job control) work across containers. What it
+//! cannot do is act on processes outside: the kernel lets nobody in a user namespace trace or
+//! inspect those of its parent. Nor does root inside hold `CAP_SYS_ADMIN`, as in Docker: with it, it
+//! could make read-only mounts writable.
 
 mod cover;
 mod emulation;

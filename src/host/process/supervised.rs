@@ -15,7 +15,7 @@
 //! (`PR_SET_CHILD_SUBREAPER`), so nobody can get away: when the program has ended, or when this
 //! process is killed, it ends them all. Since it is in a process group of its own, and in none of
 //! the program's namespaces, neither a signal to the whole group nor the program can keep it from
-//! that; nor can who kills everything that is called like this program, since it has a name of its own.
+//! that; nor can who kills all that is called like this program, since it has a name of its own.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
