@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2016,SC2154
 # The fast paths change nothing but the time: the same work gives the same results without them.
 [ "$mode" != no-fast ] || return
-if ! gcc -O1 -static -w -o "$root/bin/fast" "$here/tests/fast.c" 2>"$work/err"; then
+if ! gcc -O1 -static -w -o "$root/bin/fast" "$here/tests/fast.c" 2>"$work/err" ||
+    ! gcc -O1 -static -pthread -w -o "$root/bin/inside" "$here/tests/inside.c" 2>"$work/err"; then
     echo "skipped: fast paths (no static C programs here: $(head -n 1 "$work/err"))"
     return
 fi
@@ -35,6 +36,7 @@ both() {
     shift
     for off in 1 0; do
         [ -z "$fresh" ] || tree
+        rm -f "$attributes"
         PROOT_NO_FAST=$off timeout -k 1 60 "$engine/proot" -r "$root" -b /proc -b /dev -b "$work/b:/w/b" -b "$work/b:/n/deep" \
             -b "$root/w/file:/x/y/file" "${options[@]}" -w /w "$@" </dev/null >"$work/fast.$off" 2>&1
         echo "status $?" >>"$work/fast.$off"
@@ -43,7 +45,8 @@ both() {
         "$(diff -a "$work/fast.1" "$work/fast.0" | head -n 4)"
     same "$name ${options[*]}: it did something" yes "$(tail -n 1 "$work/fast.0" | grep -q 'status [01]$' && echo yes)"
 }
-for set in '' '-0' '-i 1000:1000' '-k 5.4.0 -0'; do
+attributes=$work/fast.attributes
+for set in '' '-0' '-i 1000:1000' '-k 5.4.0 -0' "-0 --attributes $attributes"; do
     read -ra options <<<"$set"
     fresh=
     tree
@@ -53,6 +56,21 @@ for set in '' '-0' '-i 1000:1000' '-k 5.4.0 -0'; do
     fresh=yes
     for seed in ${SEEDS:-1 2 3}; do both "writing $seed" fast write "$seed" 700; done
     both 'special cases' fast fixed
+    # What is answered in the guest itself.
+    for case in plain addresses processes changes signals registers traced owners; do
+        both "inside, $case" inside "$case"
+    done
+    both 'inside, programs that are known' sh -ec 'i=0; while [ $i -lt 10 ]; do i=$((i + 1)); inside changes; inside owners; busybox stat -c "%n %s %u %a" file; done'
 done
+
+rm -f "$attributes"
+remembering() { guest -0 --attributes "$attributes" -w /w "$@"; }
+export -f guest remembering
+export attributes
+remembering inside stat file 8000 </dev/null >"$work/seen" 2>&1 &
+sleep 0.3
+status 'an owner is given by another run' 0 remembering busybox chown 61 file
+wait $!
+same 'it is seen' seen "$(cat "$work/seen")"
 chmod 755 "$root/w/closed" "$root/w/noread"
 rm -rf "$root"/{w,x,b,lib,n}
