@@ -1,8 +1,11 @@
 //! What is left of a process that dies: nothing of ours, since passwords may be in it.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::served::Served;
 use crate::support::fake_registry::{FakeRegistry, Reply};
@@ -11,8 +14,16 @@ use crate::support::sandbox::Sandbox;
 /// Runs with core files switched on.
 const WITH_CORES: [&str; 4] = ["sh", "-c", r#"ulimit -S -c 1024 && exec "$@""#, "sh"];
 
+/// Runs with core files of any size.
+const WITH_LARGE_CORES: [&str; 4] = [
+    "sh",
+    "-c",
+    r#"ulimit -S -c "$(ulimit -H -c)" && exec "$@""#,
+    "sh",
+];
+
 #[test]
-fn a_process_that_may_know_a_password_leaves_no_core_file() {
+fn a_process_that_may_know_a_password_leaves_no_core() {
     let (asked, is_asked) = mpsc::channel();
     let registry = FakeRegistry::start(move |_| {
         asked.send(()).unwrap();
@@ -21,7 +32,7 @@ fn a_process_that_may_know_a_password_leaves_no_core_file() {
     });
     let sandbox = Sandbox::new();
     let image = format!("{}/lab/tool:1", registry.url());
-    let process = sandbox.udocker(["pull", &image]).through(&WITH_CORES);
+    let process = sandbox.udocker(["pull", &image]).through(&WITH_LARGE_CORES);
     let process = process.spawn();
     is_asked.recv().unwrap();
     let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid().as_raw_pid()));
@@ -29,11 +40,16 @@ fn a_process_that_may_know_a_password_leaves_no_core_file() {
     let core = limits
         .lines()
         .find_map(|line| line.strip_prefix("Max core file size"));
+    // With one byte, the kernel does not start a program that takes cores either.
     assert_eq!(
         core.unwrap().split_whitespace().next(),
-        Some("0"),
+        Some("1"),
         "{limits}"
     );
+    process.signal(Signal::ABORT);
+    let status = process.wait();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()));
+    assert!(!status.core_dumped(), "{status}");
 }
 
 #[test]

@@ -20,12 +20,19 @@ pub const OTHERS_WERE_FASTER: [&str; 4] = [
 fn a_crowd_downloads_every_blob_once() {
     let served = Served::start();
     let sandbox = Sandbox::new();
-    let image = served.image("1");
+    // Another tag, and another repository, of the same blobs.
+    let images = [
+        served.image("1"),
+        served.image("2"),
+        format!("{}/lab/other:1", served.registry.url()),
+    ];
     std::thread::scope(|scope| {
-        for _ in 0..extent::processes() {
-            scope.spawn(|| sandbox.udocker(["pull", &image]).run().succeeds());
+        for image in images.iter().cycle().take(extent::processes() as usize) {
+            scope.spawn(|| sandbox.udocker(["pull", image]).run().succeeds());
         }
     });
+    let listing = sandbox.udocker(["images"]).run().succeeds();
+    assert_eq!(listed(listing.text()).len(), images.len());
     assert_eq!(
         served.blob_requests(),
         4,

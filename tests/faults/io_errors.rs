@@ -3,8 +3,9 @@
 
 use crate::disk::with_image;
 use crate::kills::{assert_can_be_emptied, assert_sound};
+use crate::served::Served;
 use crate::support::requirement::skip;
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Ran, Sandbox};
 
 /// What changes or lists files. That files cannot be read is for `scripts/show-filesystems.sh`: the
 /// calls for it serve other things too, such as random numbers.
@@ -25,15 +26,40 @@ const CALLS: [&str; 11] = [
 /// The first of the calls that fail, of those that are made.
 const MOMENTS: [u32; 3] = [1, 2, 9];
 
+/// What a command says whose disk fails from the how manieth of `calls` on.
+fn with_failing(sandbox: &Sandbox, calls: &str, moment: u32, args: &[&str]) -> Ran {
+    let inject = format!("inject={calls}:error=EIO:when={moment}+");
+    let trace = format!("trace={calls}");
+    let through = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+    ];
+    sandbox.udocker(args).through(&through).run()
+}
+
+fn can_trace(sandbox: &Sandbox) -> bool {
+    let try_out = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=none"];
+    let can = sandbox.udocker(["version"]).through(&try_out).run().code() == 0;
+    if !can {
+        skip("strace cannot trace here");
+    }
+    can
+}
+
 /// What fails may say so in one line, or be of no matter; it never ends in a panic, and what is
 /// listed afterwards works.
 #[test]
 fn a_disk_that_fails_is_told_and_leaves_a_sound_repository() {
     let sandbox = Sandbox::new();
     let image = with_image(&sandbox);
-    let try_out = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=none"];
-    if sandbox.udocker(["version"]).through(&try_out).run().code() != 0 {
-        skip("strace cannot trace here");
+    if !can_trace(&sandbox) {
         return;
     }
     let commands: [&[&str]; 8] = [
@@ -50,20 +76,7 @@ fn a_disk_that_fails_is_told_and_leaves_a_sound_repository() {
     for args in commands {
         for calls in CALLS {
             for moment in MOMENTS {
-                let inject = format!("inject={calls}:error=EIO:when={moment}+");
-                let trace = format!("trace={calls}");
-                let through = [
-                    "strace",
-                    "-f",
-                    "-qq",
-                    "-o",
-                    "/dev/null",
-                    "-e",
-                    &trace,
-                    "-e",
-                    &inject,
-                ];
-                let ran = sandbox.udocker(args).through(&through).run();
+                let ran = with_failing(&sandbox, calls, moment, args);
                 match ran.code() {
                     0 => {}
                     1 if ran.stderr.contains("Input/output error") => told += 1,
@@ -79,4 +92,42 @@ fn a_disk_that_fails_is_told_and_leaves_a_sound_repository() {
     }
     assert!(told > 15, "only {told} failures were told");
     assert_can_be_emptied(&sandbox);
+}
+
+/// The calls of a pull that reach the disk alone: `write` wakes threads, too.
+const CALLS_OF_PULLS: [&str; 8] = [
+    "mkdir,mkdirat",
+    "rename,renameat,renameat2",
+    "link,linkat",
+    "unlink,unlinkat,rmdir",
+    "fsync,fdatasync",
+    "pwrite64",
+    "fchmod,fchmodat",
+    "sync_file_range",
+];
+
+#[test]
+fn a_pull_to_a_disk_that_fails_is_told_and_the_next_one_succeeds() {
+    let served = Served::start();
+    let image = served.image("1");
+    let mut told = 0;
+    for calls in CALLS_OF_PULLS {
+        for moment in MOMENTS {
+            let sandbox = Sandbox::new();
+            if !can_trace(&sandbox) {
+                return;
+            }
+            let ran = with_failing(&sandbox, calls, moment, &["pull", &image]);
+            match ran.code() {
+                0 => {}
+                1 if ran.stderr.contains("Input/output error") => told += 1,
+                _ => panic!("{calls} fails from the {moment}. on: {ran:#?}"),
+            }
+            assert_sound(&sandbox);
+            sandbox.udocker(["pull", &image]).run().succeeds();
+            assert_sound(&sandbox);
+            assert_can_be_emptied(&sandbox);
+        }
+    }
+    assert!(told > 5, "only {told} failures were told");
 }

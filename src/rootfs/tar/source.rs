@@ -7,29 +7,36 @@ use std::sync::mpsc::{Receiver, Sender};
 use super::ArchiveError;
 use super::header::BLOCK;
 use crate::oci::DiffId;
+use crate::stream::Buffer;
 
 /// Decompressed bytes. The buffer goes back to where it came from when the last user is done,
 /// which is what bounds the memory of all that is under way.
 #[derive(Debug)]
 pub(in crate::rootfs) struct Chunk {
-    bytes: Vec<u8>,
-    home: Sender<Vec<u8>>,
+    /// Taken out only when the chunk ends.
+    buffer: Option<Buffer>,
+    home: Sender<Buffer>,
 }
 
 impl Chunk {
-    pub(in crate::rootfs) fn new(bytes: Vec<u8>, home: Sender<Vec<u8>>) -> Chunk {
-        Chunk { bytes, home }
+    pub(in crate::rootfs) fn new(buffer: Buffer, home: Sender<Buffer>) -> Chunk {
+        Chunk {
+            buffer: Some(buffer),
+            home,
+        }
     }
 
     pub(in crate::rootfs) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.buffer.as_ref().map_or(&[], Buffer::content)
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        // Nobody at home means that no further buffer is needed.
-        let _ = self.home.send(std::mem::take(&mut self.bytes));
+        if let Some(buffer) = self.buffer.take() {
+            // Nobody at home means that no further buffer is needed.
+            let _ = self.home.send(buffer);
+        }
     }
 }
 
@@ -42,7 +49,7 @@ pub(in crate::rootfs) struct Slice {
 
 impl Slice {
     pub(in crate::rootfs) fn bytes(&self) -> &[u8] {
-        &self.chunk.bytes[self.range.clone()]
+        &self.chunk.bytes()[self.range.clone()]
     }
 
     /// Whether both keep the same buffer from going home.
@@ -112,7 +119,7 @@ impl<'a> Source<'a> {
         loop {
             if let Some(chunk) = &self.chunk {
                 let start = self.at;
-                let end = chunk.bytes.len().min(start.saturating_add(limit));
+                let end = chunk.bytes().len().min(start.saturating_add(limit));
                 if start < end {
                     self.at = end;
                     return Ok(Some(Slice {
