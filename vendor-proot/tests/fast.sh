@@ -26,6 +26,8 @@ tree() {
         cd "$root" || exit
         ln -s ../w/b x/link; ln -s /x/y lib/y; ln -s ../../b/sub lib/sub/b; echo y >x/y/file
     )
+    rm -rf "$root/link" "$root/bound" "$root/chain" "$root/up"
+    ln -s w "$root/link"; ln -s /w/d "$root/bound"; ln -s link "$root/chain"; ln -s ../.. "$root/up"
     touch -d 2020-01-01 "$root/w/closed" "$root/w/noread"
     chmod 000 "$root/w/closed"; chmod 300 "$root/w/noread"
 }
@@ -73,4 +75,4 @@ status 'an owner is given by another run' 0 remembering busybox chown 61 file
 wait $!
 same 'it is seen' seen "$(cat "$work/seen")"
 chmod 755 "$root/w/closed" "$root/w/noread"
-rm -rf "$root"/{w,x,b,lib,n}
+rm -rf "$root"/{w,x,b,lib,n,link,bound,chain,up}

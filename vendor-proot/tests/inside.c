@@ -47,6 +47,10 @@ PLACE(do_open, SYS_openat)
 PLACE(do_access, SYS_faccessat)
 PLACE(do_readlink, SYS_readlinkat)
 PLACE(do_listxattr, SYS_llistxattr)
+PLACE(do_getuid, SYS_getuid)
+PLACE(do_geteuid, SYS_geteuid)
+PLACE(do_getgid, SYS_getgid)
+PLACE(do_getegid, SYS_getegid)
 
 static struct stat st;
 
@@ -85,6 +89,7 @@ static void show_all(int fd, const char *path)
 			printf("link=PID ");
 		else
 			printf("link=%ld %s ", result, link);
+		printf("ids=%ld %ld %ld %ld ", do_getuid(0, 0, 0, 0, 0), do_geteuid(0, 0, 0, 0, 0), do_getgid(0, 0, 0, 0, 0), do_getegid(0, 0, 0, 0, 0));
 		show("xattr", do_listxattr((long) path, (long) link, sizeof(link), 0, 0));
 		result = do_open(fd, (long) path, O_RDONLY | O_NONBLOCK, 0, 0);
 		show("open", result);
@@ -109,7 +114,7 @@ static void plain(void)
 		"file", "/w/file", "none", "/w/none", "d", "d/file", "d/", "/w//file", "/w/./file", "/w/../w/file",
 		"rel", "abs", "dangling", "loop", "/b", "/b/in", "/w/b", "/w/b/in", "/w/b/none", "/n", "/n/deep",
 		"/n/deep/in", "/n/none", "/n/missing", "/n/missing/deep", "/n/missing/deep/in", "/n/missing/none", "/x/y/file", "/proc",
-		"/proc/self/exe", "/proc/self", "/dev/null", "/dev/fd/0", "/", "/..", "", ".", "..", "pipe", "closed/x",
+		"/proc/self/exe", "/proc/self", "/dev/null", "/dev/fd/0", "/", "/..", "/link/file", "/link/none", "/link/b/in", "/link", "/link/", "/bound/in", "/bound/file", "/chain/file", "/up/w/file", "", ".", "..", "pipe", "closed/x",
 	};
 	int dirs[] = { AT_FDCWD, open("/w", O_RDONLY), open("/x/y", O_RDONLY), open("/proc/self", O_RDONLY), -1, 77 };
 
@@ -117,6 +122,17 @@ static void plain(void)
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
 		for (size_t j = 0; j < sizeof(paths) / sizeof(paths[0]); j++)
 			show_all(dirs[i], paths[j]);
+
+	/* A link that becomes another one. */
+	symlink("x/y", "/new");
+	rename("/new", "/link");
+	show_all(AT_FDCWD, "/link/file");
+	show_all(AT_FDCWD, "/link/d");
+	unlink("/link");
+	mkdir("/link", 0755);
+	show_all(AT_FDCWD, "/link/file");
+	rmdir("/link");
+	show_all(AT_FDCWD, "/link/file");
 }
 
 static volatile int nb_faults;
