@@ -41,19 +41,22 @@ class Runner:
 
     def run(self, argv, environment, into=None, expected=0):
         """Runs a command to its end; returns its standard output."""
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        # What is started here counts this interpreter's own memory as its first, so that time(1),
+        # which is small, starts it and tells its memory.
+        with (tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err,
+              tempfile.NamedTemporaryFile("r", encoding="ascii") as peak):
             start = time.monotonic()
-            process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL,
-                                       stdout=out, stderr=err, cwd=self.work)
-            _, status, usage = os.wait4(process.pid, 0)
+            process = subprocess.run(["time", "--quiet", "-f", "%M", "-o", peak.name, *argv],
+                                     env=environment, stdin=subprocess.DEVNULL, stdout=out,
+                                     stderr=err, cwd=self.work, check=False)
             seconds = time.monotonic() - start
-            process.returncode = os.waitstatus_to_exitcode(status)
             text, message = (read(file) for file in (out, err))
+            peak_kib = peak.read()
         if process.returncode != expected:
             sys.exit(f"{argv} ended with {process.returncode}:\n{text}{message}")
         if into is not None:
             into.seconds.append(seconds)
-            into.peak_mib = max(into.peak_mib, usage.ru_maxrss / 1024)
+            into.peak_mib = max(into.peak_mib, int(peak_kib) / 1024)
         return text
 
     def turns(self, rounds, commands):

@@ -13,7 +13,7 @@ use super::error::ArchiveError;
 use crate::host::fs::FsError;
 use crate::host::space::Room;
 use crate::oci::{Algorithm, Digest};
-use crate::stream::{UnpackReader, copy_hashed, decompress};
+use crate::stream::{copy_hashed, decompress};
 
 /// Directories that a layout has above its blobs.
 const DEPTH_MAX: usize = 4;
@@ -27,8 +27,8 @@ pub fn read_tar<E: From<ArchiveError>>(
     source: impl Read + Send,
     mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
 ) -> Result<Contents, E> {
-    let (_, stream) = decompress(source).map_err(ArchiveError::Read)?;
-    let mut archive = tar::Archive::new(UnpackReader::new(stream));
+    let (_, plain) = decompress(source).map_err(ArchiveError::Read)?;
+    let mut archive = tar::Archive::new(plain);
     let mut contents = Contents::default();
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;

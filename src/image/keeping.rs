@@ -113,7 +113,9 @@ mod tests {
             let path = directory.path().join("kept");
             let file = File::create(&path).unwrap();
             let mut keeping = Keeping::new(Drops(Cursor::new(bytes.clone())), file).unwrap();
-            drop(decompress(&mut keeping).unwrap());
+            let (_, mut reader) = decompress(&mut keeping).unwrap();
+            reader.read_exact(&mut [0; 0]).unwrap();
+            drop(reader);
             let length = bytes.len() as u64;
             assert_eq!(keeping.finish().unwrap(), (length, digest));
             assert_eq!(std::fs::read(&path).unwrap(), bytes);

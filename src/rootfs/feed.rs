@@ -16,7 +16,7 @@ use super::Layer;
 use super::tar::{ArchiveError, Chunk, Piece};
 use crate::oci::{Algorithm, DiffId, Digest, Hasher};
 use crate::progress::{Counted, Progress};
-use crate::stream::{Buffer, decompress};
+use crate::stream::decompress;
 
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -114,8 +114,8 @@ struct Feed {
     pieces: Sender<Piece>,
     hashing: Sender<HashWork>,
     /// Buffers that came back, and how many more may be made.
-    returned: Receiver<Buffer>,
-    home: Sender<Buffer>,
+    returned: Receiver<Vec<u8>>,
+    home: Sender<Vec<u8>>,
     unmade: usize,
     purpose: Purpose,
 }
@@ -151,7 +151,7 @@ impl Feed {
         source: impl Read + Send,
         expected: Option<DiffId>,
     ) -> Result<Option<DiffId>, ArchiveError> {
-        let (_, mut stream) = decompress(source).map_err(ArchiveError::Read)?;
+        let (_, mut reader) = decompress(source).map_err(ArchiveError::Read)?;
         // The receivers end only when the work as a whole is given up, which the next piece
         // that is sent will tell.
         let algorithm = match &expected {
@@ -162,15 +162,13 @@ impl Feed {
             let _ = self.hashing.send(HashWork::Begin(algorithm));
         }
         loop {
-            let mut buffer = self.buffer();
-            let filled = stream.fill(&mut buffer);
-            let is_over = buffer.content().is_empty();
-            // Even without content it has to go home.
-            let chunk = Arc::new(Chunk::new(buffer, self.home.clone()));
-            filled.map_err(ArchiveError::Read)?;
-            if is_over {
+            let mut bytes = self.buffer();
+            let count = fill(&mut reader, &mut bytes).map_err(ArchiveError::Read)?;
+            if count == 0 {
                 break;
             }
+            bytes.truncate(count);
+            let chunk = Arc::new(Chunk::new(bytes, self.home.clone()));
             if algorithm.is_some() {
                 let _ = self.hashing.send(HashWork::Data(Arc::clone(&chunk)));
             }
@@ -195,19 +193,32 @@ impl Feed {
         }
     }
 
-    /// A buffer, as soon as there is one.
-    fn buffer(&mut self) -> Buffer {
-        match self.returned.try_recv() {
-            Ok(buffer) => buffer,
+    /// A buffer of the full size, as soon as there is one.
+    fn buffer(&mut self) -> Vec<u8> {
+        let mut bytes = match self.returned.try_recv() {
+            Ok(bytes) => bytes,
             Err(_) if self.unmade > 0 => {
                 self.unmade -= 1;
-                Buffer::new(CHUNK_BYTES)
+                Vec::new()
             }
             // Never disconnected: this end holds a sender too.
-            Err(_) => self
-                .returned
-                .recv()
-                .unwrap_or_else(|_| Buffer::new(CHUNK_BYTES)),
+            Err(_) => self.returned.recv().unwrap_or_default(),
+        };
+        bytes.resize(CHUNK_BYTES, 0);
+        bytes
+    }
+}
+
+/// Reads until the buffer is full or the source ends.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(filled)
 }

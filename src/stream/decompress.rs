@@ -2,9 +2,8 @@
 
 use std::io::{self, Read};
 
-use super::gzip::{self, GzipStream};
+use super::gzip::{self, GzipReader};
 use super::peek::PeekReader;
-use super::unpack::{Plain, Unpack};
 
 /// How some bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,23 +36,23 @@ impl Compression {
     }
 }
 
-/// Returns the stream that `source` decompresses to, and how it was compressed.
+/// Returns the decompressed bytes of `source` and how it was compressed.
 ///
 /// Bytes behind the last gzip member are ignored, as `gzip -d` does; they may stay unread.
 ///
 /// # Errors
-/// Those of reading the first bytes; later ones come from the returned stream.
+/// Those of reading the first bytes; later ones come from the returned reader.
 pub fn decompress<'a>(
     source: impl Read + Send + 'a,
-) -> io::Result<(Compression, Box<dyn Unpack + 'a>)> {
+) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
     let mut source = PeekReader::new(source, BUFFER_BYTES);
     let compression = Compression::sniff(source.peek(HEAD_BYTES)?);
-    let stream: Box<dyn Unpack + 'a> = match compression {
-        Compression::None => Box::new(Plain(source)),
-        Compression::Gzip => Box::new(GzipStream::new(source)?),
-        Compression::Zstd => Box::new(Plain(zstd::Decoder::with_buffer(source)?)),
+    let reader: Box<dyn Read + Send + 'a> = match compression {
+        Compression::None => Box::new(source),
+        Compression::Gzip => Box::new(GzipReader::new(source)?),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(source)?),
     };
-    Ok((compression, stream))
+    Ok((compression, reader))
 }
 
 #[cfg(test)]
@@ -61,7 +60,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::stream::UnpackReader;
 
     /// Hands out one byte at a time.
     struct Trickle<'a>(&'a [u8]);
@@ -91,9 +89,9 @@ mod tests {
     }
 
     fn read_all(source: impl Read + Send) -> io::Result<(Compression, Vec<u8>)> {
-        let (compression, stream) = decompress(source)?;
+        let (compression, mut reader) = decompress(source)?;
         let mut bytes = Vec::new();
-        UnpackReader::new(stream).read_to_end(&mut bytes)?;
+        reader.read_to_end(&mut bytes)?;
         Ok((compression, bytes))
     }
 

@@ -13,43 +13,102 @@ use crc32fast::Hasher;
 use fdeflate::{DecompressionError, Decompressor};
 
 use super::peek::PeekReader;
-use super::unpack::{Buffer, HISTORY_BYTES, Unpack};
 
 pub(super) const MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// A zlib header that says nothing but "deflate".
 const ZLIB_HEADER: &[u8] = &[0x78, 0x01];
+/// How far back deflate may refer.
+const HISTORY_BYTES: usize = 32 * 1024;
+/// What is inflated in one go; history and this fit into a processor's second cache.
+const STEP_BYTES: usize = 128 * 1024;
 
 /// Decompresses all members of a gzip stream. Bytes behind them that start no further member,
 /// such as the zeros that tapes and some build tools append, are left unread.
-pub(super) struct GzipStream<R> {
+pub(super) struct GzipReader<R> {
     source: PeekReader<R>,
     /// None once the last member has ended.
     member: Option<Member>,
+    /// What the member unpacked to last: what was handed out, as history, and from `start` to
+    /// `end` what was not.
+    window: Box<[u8]>,
+    start: usize,
+    end: usize,
 }
 
 /// A member that is being read.
 struct Member {
     inflate: Decompressor,
-    /// The end of what it unpacked to into the buffer before, which it may refer to.
-    history: Vec<u8>,
     unpacked: Hasher,
     unpacked_bytes: u64,
     recent: Recent,
 }
 
-impl<R: Read> GzipStream<R> {
+impl<R: Read> GzipReader<R> {
     /// Reads `source` from the header of its first member on, which has to be there.
     ///
     /// # Errors
     /// The header is none, or cannot be read.
-    pub(super) fn new(mut source: PeekReader<R>) -> io::Result<GzipStream<R>> {
-        let member = Some(Member::begin(&mut source)?);
-        Ok(GzipStream { source, member })
+    pub(super) fn new(source: PeekReader<R>) -> io::Result<GzipReader<R>> {
+        let mut reader = GzipReader {
+            source,
+            member: None,
+            window: vec![0; HISTORY_BYTES + STEP_BYTES].into_boxed_slice(),
+            start: 0,
+            end: 0,
+        };
+        reader.begin()?;
+        Ok(reader)
     }
 
-    /// Checks the trailer of a member, and begins the next one, if there is one.
-    fn next_member(&mut self) -> io::Result<()> {
+    fn begin(&mut self) -> io::Result<()> {
+        skip_header(&mut self.source)?;
+        // References never reach into the member before.
+        (self.start, self.end) = (0, 0);
+        let mut inflate = Decompressor::new();
+        inflate.ignore_adler32();
+        inflate
+            .read(ZLIB_HEADER, &mut self.window, 0, false)
+            .map_err(damaged)?;
+        self.member = Some(Member {
+            inflate,
+            unpacked: Hasher::new(),
+            unpacked_bytes: 0,
+            recent: Recent::default(),
+        });
+        Ok(())
+    }
+
+    /// Unpacks some more, where nothing is left to hand out; nothing comes at the end of a member.
+    fn step(&mut self) -> io::Result<()> {
+        let Some(member) = &mut self.member else {
+            return Ok(());
+        };
+        if self.end == self.window.len() {
+            self.window
+                .copy_within(self.end - HISTORY_BYTES..self.end, 0);
+            self.end = HISTORY_BYTES;
+        }
+        self.start = self.end;
+        while self.start == self.end && !member.inflate.is_done() {
+            let input = self.source.fill_buf()?;
+            let is_over = input.is_empty();
+            let (taken, made) = member
+                .inflate
+                .read(input, &mut self.window, self.start, is_over)
+                .map_err(damaged)?;
+            member.recent.push(&input[..taken]);
+            self.source.consume(taken);
+            self.end += made;
+        }
+        let unpacked = &self.window[self.start..self.end];
+        member.unpacked.update(unpacked);
+        member.unpacked_bytes += unpacked.len() as u64;
+        Ok(())
+    }
+
+    /// Checks the trailer, and begins the next member, if there is one.
+    fn end(&mut self) -> io::Result<()> {
         let Some(member) = self.member.take() else {
             return Ok(());
         };
@@ -61,73 +120,39 @@ impl<R: Read> GzipStream<R> {
             None => return Err(invalid("its checksum or its length is wrong")),
         }
         if self.source.peek(MAGIC.len())? == MAGIC {
-            self.member = Some(Member::begin(&mut self.source)?);
+            self.begin()?;
         }
         Ok(())
     }
 }
 
-impl<R: Read + Send> Unpack for GzipStream<R> {
-    fn fill(&mut self, buffer: &mut Buffer) -> io::Result<()> {
-        buffer.replace(|bytes| {
-            let mut end = HISTORY_BYTES;
-            while end < bytes.len()
-                && let Some(member) = &mut self.member
+impl<R: Read> Read for GzipReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.start == self.end && self.member.is_some() {
+            self.step()?;
+            if self
+                .member
+                .as_ref()
+                .is_some_and(|member| member.inflate.is_done())
             {
-                // The decoder is shown no more than it may refer to: nothing of other members.
-                let start = end - member.history.len();
-                bytes[start..end].copy_from_slice(&member.history);
-                let room = &mut bytes[start..];
-                end = start + member.unpack(&mut self.source, room)?;
-                if member.inflate.is_done() {
-                    self.next_member()?;
+                // What it made last is still to be handed out; the window is the next member's
+                // only after that.
+                if self.start < self.end {
+                    break;
                 }
+                self.end()?;
             }
-            Ok(end)
-        })
+        }
+        let count = buffer.len().min(self.end - self.start);
+        buffer[..count].copy_from_slice(&self.window[self.start..self.start + count]);
+        self.start += count;
+        Ok(count)
     }
 }
 
-impl Member {
-    fn begin(source: &mut PeekReader<impl Read>) -> io::Result<Member> {
-        skip_header(source)?;
-        let mut inflate = Decompressor::new();
-        inflate.ignore_adler32();
-        inflate
-            .read(ZLIB_HEADER, &mut [], 0, false)
-            .map_err(damaged)?;
-        Ok(Member {
-            inflate,
-            history: Vec::new(),
-            unpacked: Hasher::new(),
-            unpacked_bytes: 0,
-            recent: Recent::default(),
-        })
-    }
+const TRAILER_BYTES: usize = 8;
 
-    /// Unpacks into `room` behind the history, which it begins with, until it is full or the
-    /// member ends; returns where that is.
-    fn unpack(&mut self, source: &mut impl BufRead, room: &mut [u8]) -> io::Result<usize> {
-        let mut end = self.history.len();
-        while end < room.len() && !self.inflate.is_done() {
-            let input = source.fill_buf()?;
-            let is_over = input.is_empty();
-            let (taken, made) = self
-                .inflate
-                .read(input, room, end, is_over)
-                .map_err(damaged)?;
-            self.recent.push(&input[..taken]);
-            source.consume(taken);
-            let unpacked = &room[end..end + made];
-            self.unpacked.update(unpacked);
-            self.unpacked_bytes += made as u64;
-            end += made;
-        }
-        self.history.clear();
-        self.history
-            .extend_from_slice(&room[end.saturating_sub(HISTORY_BYTES)..end]);
-        Ok(end)
-    }
+impl Member {
     /// What has to stand behind the deflate stream: checksum, and length modulo 2^32.
     fn trailer(&self) -> [u8; TRAILER_BYTES] {
         let length = self.unpacked_bytes as u32;
@@ -135,8 +160,6 @@ impl Member {
         (u64::from(length) << 32 | checksum).to_le_bytes()
     }
 }
-
-const TRAILER_BYTES: usize = 8;
 
 /// The last bytes that the decoder took: half a trailer, for it the checksum, and up to three
 /// more, since it takes eight bytes at a time as long as there are so many.
@@ -244,17 +267,9 @@ mod tests {
     use super::*;
 
     fn unpack(source: &[u8], capacity: usize) -> io::Result<Vec<u8>> {
-        let mut stream = GzipStream::new(PeekReader::new(source, capacity))?;
         let mut bytes = Vec::new();
-        // History of every length up to the whole comes to be.
-        let mut buffer = Buffer::new(10_000);
-        loop {
-            stream.fill(&mut buffer)?;
-            if buffer.content().is_empty() {
-                return Ok(bytes);
-            }
-            bytes.extend_from_slice(buffer.content());
-        }
+        GzipReader::new(PeekReader::new(source, capacity))?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Words that repeat, so that all kinds of blocks and references come to be.

@@ -7,10 +7,8 @@ mod gzip;
 mod hashing;
 mod peek;
 mod tar_writer;
-mod unpack;
 
 pub use declared::declared_bytes;
 pub use decompress::{Compression, decompress};
 pub use hashing::{BackgroundHasher, HashingReader, copy_hashed};
 pub use tar_writer::{DeviceNumber, Run, TarAttributes, TarKind, TarWriter};
-pub use unpack::{Buffer, Unpack, UnpackReader};

@@ -28,7 +28,12 @@ const MOMENTS: [u32; 3] = [1, 2, 9];
 
 /// What a command says whose disk fails from the how manieth of `calls` on.
 fn with_failing(sandbox: &Sandbox, calls: &str, moment: u32, args: &[&str]) -> Ran {
-    let inject = format!("inject={calls}:error=EIO:when={moment}+");
+    with_error(sandbox, "EIO", calls, moment, args)
+}
+
+/// The same, with an error of that name.
+fn with_error(sandbox: &Sandbox, error: &str, calls: &str, moment: u32, args: &[&str]) -> Ran {
+    let inject = format!("inject={calls}:error={error}:when={moment}+");
     let trace = format!("trace={calls}");
     let through = [
         "strace",
@@ -130,4 +135,34 @@ fn a_pull_to_a_disk_that_fails_is_told_and_the_next_one_succeeds() {
         }
     }
     assert!(told > 5, "only {told} failures were told");
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_named_with_what_did_not_fit() {
+    let served = Served::start();
+    let image = served.image("1");
+    let sandbox = Sandbox::new();
+    if !can_trace(&sandbox) {
+        return;
+    }
+    let quota = "Disk quota exceeded";
+    let cases: [(&str, &[&str], &[&str]); 4] = [
+        ("pwrite64", &["pull", &image], &[quota, "MB are needed"]),
+        ("mkdir,mkdirat", &["pull", &image], &[quota]),
+        (
+            "writev",
+            &["create", &image],
+            &["layer '", quota, "MB are needed"],
+        ),
+        ("mkdir,mkdirat", &["create", &image], &[quota]),
+    ];
+    for (calls, args, parts) in cases {
+        if args[0] == "create" {
+            sandbox.udocker(["pull", &image]).run().succeeds();
+        }
+        let ran = with_error(&sandbox, "EDQUOT", calls, 1, args);
+        ran.exits_with(1).errs_in_one_line(parts);
+        assert_sound(&sandbox);
+    }
+    assert_can_be_emptied(&sandbox);
 }

@@ -7,36 +7,29 @@ use std::sync::mpsc::{Receiver, Sender};
 use super::ArchiveError;
 use super::header::BLOCK;
 use crate::oci::DiffId;
-use crate::stream::Buffer;
 
 /// Decompressed bytes. The buffer goes back to where it came from when the last user is done,
 /// which is what bounds the memory of all that is under way.
 #[derive(Debug)]
 pub(in crate::rootfs) struct Chunk {
-    /// Taken out only when the chunk ends.
-    buffer: Option<Buffer>,
-    home: Sender<Buffer>,
+    bytes: Vec<u8>,
+    home: Sender<Vec<u8>>,
 }
 
 impl Chunk {
-    pub(in crate::rootfs) fn new(buffer: Buffer, home: Sender<Buffer>) -> Chunk {
-        Chunk {
-            buffer: Some(buffer),
-            home,
-        }
+    pub(in crate::rootfs) fn new(bytes: Vec<u8>, home: Sender<Vec<u8>>) -> Chunk {
+        Chunk { bytes, home }
     }
 
     pub(in crate::rootfs) fn bytes(&self) -> &[u8] {
-        self.buffer.as_ref().map_or(&[], Buffer::content)
+        &self.bytes
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            // Nobody at home means that no further buffer is needed.
-            let _ = self.home.send(buffer);
-        }
+        // Nobody at home means that no further buffer is needed.
+        let _ = self.home.send(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -49,7 +42,7 @@ pub(in crate::rootfs) struct Slice {
 
 impl Slice {
     pub(in crate::rootfs) fn bytes(&self) -> &[u8] {
-        &self.chunk.bytes()[self.range.clone()]
+        &self.chunk.bytes[self.range.clone()]
     }
 
     /// Whether both keep the same buffer from going home.
@@ -119,7 +112,7 @@ impl<'a> Source<'a> {
         loop {
             if let Some(chunk) = &self.chunk {
                 let start = self.at;
-                let end = chunk.bytes().len().min(start.saturating_add(limit));
+                let end = chunk.bytes.len().min(start.saturating_add(limit));
                 if start < end {
                     self.at = end;
                     return Ok(Some(Slice {
