@@ -59,7 +59,7 @@ for set in '' '-0' '-i 1000:1000' '-k 5.4.0 -0' "-0 --attributes $attributes"; d
     for seed in ${SEEDS:-1 2 3}; do both "writing $seed" fast write "$seed" 700; done
     both 'special cases' fast fixed
     # What is answered in the guest itself.
-    for case in plain addresses processes changes signals registers traced owners; do
+    for case in plain addresses processes changes signals registers traced owners many; do
         both "inside, $case" inside "$case"
     done
     both 'inside, programs that are known' sh -ec 'i=0; while [ $i -lt 10 ]; do i=$((i + 1)); inside changes; inside owners; busybox stat -c "%n %s %u %a" file; done'

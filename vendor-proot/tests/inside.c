@@ -410,6 +410,39 @@ static void owners(void)
 	printf("\n");
 }
 
+enum { MANY = 1500 };
+
+/* Says who owns the files of many(). */
+static void show_many(void)
+{
+	char name[32];
+
+	warm_up();
+	for (int i = 0; i < MANY; i++) {
+		sprintf(name, "/w/d/many%d", i);
+		do_stat(AT_FDCWD, (long) name, (long) &st, 0, 0);
+		printf("%d:%o ", st.st_uid, st.st_mode);
+		unlink(name);
+	}
+	printf("\n");
+}
+
+/* Files that are made as package managers do, a few of them somebody else's. */
+static void many(void)
+{
+	char name[32];
+
+	for (int i = 0; i < MANY; i++) {
+		sprintf(name, "/w/d/many%d", i);
+		close(open(name, O_CREAT | O_WRONLY, 0));
+		if (i % 100 == 7)
+			chown(name, 61, 61);
+		chmod(name, i % 100 == 8 ? 0 : 0644);
+	}
+	fflush(stdout);
+	execl("/proc/self/exe", "inside", "show_many", NULL);
+}
+
 static void await_owner(const char *file, int limit)
 {
 	for (int i = 0; i < limit; i++) {
@@ -428,7 +461,8 @@ int main(int argc, char *argv[])
 {
 	static const struct { const char *name; void (*run)(void); } cases[] = {
 		{ "plain", plain }, { "addresses", addresses }, { "processes", processes }, { "changes", changes },
-		{ "signals", signals }, { "registers", registers }, { "traced", traced }, { "owners", owners },
+		{ "signals", signals }, { "registers", registers }, { "traced", traced }, { "owners", owners }, { "many", many },
+		{ "show_many", show_many },
 	};
 
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
