@@ -157,7 +157,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError>
     file.as_file()
         .sync_all()
         .map_err(FsError::at("sync", path))?;
-    file.persist(path)
+    // Closed before it has its name: a program that is open for writing cannot be executed.
+    file.into_temp_path()
+        .persist(path)
         .map_err(|error| FsError::at("rename to", path)(error.error))?;
     Ok(())
 }

@@ -213,6 +213,24 @@ fn the_engine_starts_from_wherever_it_can() {
 }
 
 #[test]
+fn first_runs_at_once_share_one_engine() {
+    let sandbox = Sandbox::new("P1");
+    for _ in 0..10 {
+        let _ = fs::remove_dir_all(sandbox.host("bin"));
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| sandbox.run(&[], &["true"])))
+                .collect();
+            for run in runs {
+                let output = run.join().unwrap();
+                let message = String::from_utf8_lossy(&output.stderr);
+                assert_eq!((output.status.code(), &*message), (Some(0), ""));
+            }
+        });
+    }
+}
+
+#[test]
 fn another_proot_can_be_used() {
     for sandbox in ["P1", "P2"].map(Sandbox::new) {
         assert_eq!(sandbox.status(&[], "true"), Some(0));
