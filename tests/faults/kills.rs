@@ -102,7 +102,7 @@ fn kills_at_any_moment_leave_a_sound_repository() {
         let arguments = prepared(&sandbox, &served, command, 0);
         let start = Instant::now();
         sandbox.udocker(&arguments).run().succeeds();
-        let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
+        let mut whole = u64::try_from(start.elapsed().as_micros()).unwrap();
         let mut killed = 0;
         // Most tries end one, since the moment lies within the time that the command takes; where
         // hardly any does, this tests nothing.
@@ -118,7 +118,11 @@ fn kills_at_any_moment_leave_a_sound_repository() {
             let process = sandbox.udocker(&arguments).spawn();
             std::thread::sleep(Duration::from_micros(random.below(whole)));
             let _ = rustix::process::kill_process(process.pid(), Signal::KILL);
-            killed += u32::from(process.wait().code().is_none());
+            match process.wait().code() {
+                None => killed += 1,
+                // The machine was busier before.
+                Some(_) => whole -= whole / 8,
+            }
         }
         println!("{command}: {killed} killed");
         assert_eq!(killed, extent::kills(), "of '{command}'");
