@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use rustix::termios::{Winsize, tcgetwinsize};
+
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
@@ -25,20 +27,19 @@ pub struct Printer {
 /// How many lines of results fit on the terminal with a question below; `None` where nobody
 /// reads and answers there.
 pub fn page_lines() -> Option<usize> {
-    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    let size = io::stdin().is_terminal().then(terminal_size).flatten()?;
     Some(usize::from(size.ws_row).saturating_sub(2).max(1))
 }
 
 /// How many characters fit on a line of results; `None` where they go to no terminal.
 pub fn line_width() -> Option<usize> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|&width| width > 0)
+    Some(usize::from(terminal_size()?.ws_col)).filter(|&width| width > 0)
+}
+
+/// The size of the terminal that results go to, if they do.
+fn terminal_size() -> Option<Winsize> {
+    let out = io::stdout();
+    out.is_terminal().then(|| tcgetwinsize(out).ok()).flatten()
 }
 
 impl Printer {
