@@ -108,6 +108,11 @@ impl Attributes {
         (record.birth == birth).then_some(*record)
     }
 
+    /// Whether something may be kept of a file: nothing is of those for which this says no.
+    pub(super) fn may_have(&self, found: &Found<'_>) -> bool {
+        self.by_inode.contains_key(&found.stat.st_ino)
+    }
+
     /// What a file appears as. What is not known belongs to root: whose files they are on this
     /// host is nobody's business elsewhere.
     pub(super) fn shown(&self, found: &Found<'_>) -> Shown {

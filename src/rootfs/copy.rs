@@ -1,17 +1,23 @@
 //! A copy of a tree that shares what the file system can share.
+//!
+//! One thread goes through the tree, and makes directories and links; a crew copies the files. A
+//! directory gets its mode and time from whoever is the last to be done with it.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use super::attributes::Attributes;
+use super::crew::{Crew, Job, Queue};
 use super::descent::{Descent, OPEN_DIRECTORY};
 use super::error::{Failure, RootfsError};
 use super::tar::Timestamp;
@@ -21,6 +27,10 @@ use crate::host::fs::FsError;
 
 /// Most bytes that one system call is asked to copy.
 const COPY_STEP_BYTES: usize = 1 << 30;
+
+/// Directories on the way down that the crew has files in, and holds open. Further down each file
+/// is copied before the next.
+const SHARED_LEVELS: usize = 32;
 
 /// Copies everything in the directory `source` into the directory `target`, which may hold
 /// directories of the same names already, and nothing else.
@@ -37,45 +47,107 @@ pub fn copy_tree(
     target: &Path,
     attributes: &Attributes,
 ) -> Result<Attributes, RootfsError> {
-    let open = |path: &Path| {
-        rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())
-            .map_err(|error| FsError::at("open", path)(error.into()))
-    };
-    let from = open(source)?;
-    let top = open(target)?;
+    let from = open_top(source)?;
+    let top = open_top(target)?;
     let to = top
         .try_clone()
-        .and_then(|top| Descent::new(top, None))
+        .and_then(|top| Descent::new(top, Filling::Alone(None)))
         .map_err(FsError::at("open", target))?;
-    let mut copier = Copier {
-        target: to,
-        top,
-        linked: HashMap::new(),
-        can_share: true,
-        known: attributes,
-        copies: Attributes::default(),
-    };
-    walk(from, &mut copier).map_err(|failure| failure.below(source))?;
-    Ok(copier.copies)
+    let queue = Queue::default();
+    let copied = std::thread::scope(|scope| {
+        let mut copier = Copier {
+            target: to,
+            top,
+            crew: Crew::start(scope, &queue),
+            linked: HashMap::new(),
+            can_share: Arc::new(AtomicBool::new(true)),
+            unfinished: Arc::default(),
+            depth: 0,
+            known: attributes,
+            copies: Attributes::default(),
+        };
+        walk(from, &mut copier)?;
+        copier.crew.drain()?;
+        let unfinished = copier.unfinished.lock();
+        match unfinished.unwrap_or_else(PoisonError::into_inner).take() {
+            Some(failure) => Err(failure),
+            None => Ok(copier.copies),
+        }
+    });
+    copied.map_err(|failure: Failure| failure.below(source))
 }
 
-struct Copier<'a> {
-    /// The directory being filled; for each on the way, what it is to get when it is full.
-    target: Descent<Option<Full>>,
+/// Copies the root file system `source`, with its own mode and times, into the empty directory
+/// `target`; else like [`copy_tree`].
+///
+/// # Errors
+/// Those of [`copy_tree`].
+pub fn copy_root(source: &Path, target: &Path) -> Result<(), RootfsError> {
+    copy_tree(source, target, &Attributes::default())?;
+    let from = open_top(source)?;
+    let full = rustix::fs::fstat(&from).map(|stat| Full {
+        stat,
+        xattrs: xattrs_of(from.as_fd()),
+    });
+    let to = open_top(target)?;
+    full.map_err(io::Error::from)
+        .and_then(|full| full.finish(to.as_fd()))
+        .map_err(FsError::at(FINISHING, target))?;
+    Ok(())
+}
+
+fn open_top(path: &Path) -> Result<OwnedFd, FsError> {
+    rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())
+        .map_err(|error| FsError::at("open", path)(error.into()))
+}
+
+struct Copier<'q> {
+    /// The directory being filled.
+    target: Descent<Filling>,
     /// The top of the copy, from which the paths in `linked` count.
     top: OwnedFd,
+    crew: Crew<'q, FileCopy>,
     /// Paths of files with several names, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
     /// Whether sharing is worth another try.
-    can_share: bool,
-    known: &'a Attributes,
+    can_share: Arc<AtomicBool>,
+    /// The first directory that could not be finished by the crew.
+    unfinished: Arc<Mutex<Option<Failure>>>,
+    /// Directories between the top and the one being filled.
+    depth: usize,
+    known: &'q Attributes,
     copies: Attributes,
+}
+
+/// Who fills a directory.
+enum Filling {
+    /// The one who goes through the tree; with what the directory gets in the end, if anything.
+    Alone(Option<Full>),
+    /// The crew, too.
+    Together(Arc<Folder>),
+}
+
+/// A directory in which several threads make files. The last one to drop it has seen it full.
+struct Folder {
+    directory: OwnedFd,
+    path: Vec<u8>,
+    full: Full,
+    unfinished: Arc<Mutex<Option<Failure>>>,
 }
 
 /// What a directory gets once nothing is written into it any more.
 struct Full {
     stat: Stat,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A file to be copied.
+struct FileCopy {
+    source: File,
+    stat: Stat,
+    name: CString,
+    folder: Arc<Folder>,
+    can_share: Arc<AtomicBool>,
 }
 
 impl Visitor for Copier<'_> {
@@ -95,12 +167,41 @@ impl Visitor for Copier<'_> {
             stat: found.stat,
             xattrs: xattrs_of(directory),
         };
+        self.depth += 1;
+        let filling = if self.depth > SHARED_LEVELS {
+            Filling::Alone(Some(full))
+        } else {
+            Filling::Together(Arc::new(Folder {
+                directory: made.try_clone().map_err(at("open"))?,
+                path: found.path.to_vec(),
+                full,
+                unfinished: Arc::clone(&self.unfinished),
+            }))
+        };
         self.target
-            .down(CString::from(found.name), made, Some(full))
+            .down(CString::from(found.name), made, filling)
             .map_err(at("open"))
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Failure> {
+        // What others refer to has to be there at once.
+        let is_plain = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile
+            && found.stat.st_nlink == 1
+            && !self.known.may_have(found);
+        let (_, filling) = self.target.here();
+        if let Filling::Together(folder) = filling
+            && is_plain
+        {
+            let source =
+                open_to_read(found, OFlags::RDONLY).map_err(Failure::at("copy", found.path))?;
+            return self.crew.push(FileCopy {
+                source: File::from(source),
+                stat: found.stat,
+                name: CString::from(found.name),
+                folder: Arc::clone(folder),
+                can_share: Arc::clone(&self.can_share),
+            });
+        }
         self.copy(found).map_err(Failure::at("copy", found.path))?;
         let (parent, _) = self.target.here();
         self.known.copy_to(found, parent, &mut self.copies);
@@ -108,18 +209,58 @@ impl Visitor for Copier<'_> {
     }
 
     fn leave(&mut self) -> Result<(), Failure> {
-        let (directory, full) = self.target.here();
-        let finished = full.take().map_or(Ok(()), |full| {
-            set_xattrs(directory, &full.xattrs);
-            finish(directory, &full.stat)
-        });
-        finished.map_err(Failure::at(
-            "set mode and time of",
-            &self.target.path_of(c""),
-        ))?;
+        let (directory, filling) = self.target.here();
+        if let Filling::Alone(Some(full)) = filling {
+            full.finish(directory)
+                .map_err(Failure::at(FINISHING, &self.target.path_of(c"")))?;
+        }
+        self.depth -= 1;
         let left = self.target.up();
         left.map_err(Failure::at("read", b".."))?;
         Ok(())
+    }
+}
+
+const FINISHING: &str = "set mode and time of";
+
+impl Full {
+    fn finish(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
+        set_xattrs(directory, &self.xattrs);
+        finish(directory, &self.stat)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = self.full.finish(self.directory.as_fd()) {
+            let failure = Failure::at(FINISHING, &self.path)(error);
+            let mut unfinished = self.unfinished.lock();
+            unfinished
+                .as_deref_mut()
+                .unwrap_or_else(|poisoned| poisoned.get_mut())
+                .get_or_insert(failure);
+        }
+    }
+}
+
+impl Job for FileCopy {
+    // Each holds a file open, of which a process may have few.
+    const BATCH: usize = 8;
+    const MAX_BATCHES: usize = 4;
+
+    fn run(&self) -> Result<(), Failure> {
+        let parent = self.folder.directory.as_fd();
+        copy_file(
+            &self.source,
+            &self.stat,
+            parent,
+            &self.name,
+            &self.can_share,
+        )
+        .map_err(|error| {
+            let path = [&self.folder.path, &b"/"[..], self.name.as_bytes()].concat();
+            Failure::at("copy", &path)(error)
+        })
     }
 }
 
@@ -139,7 +280,8 @@ impl Copier<'_> {
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                copy_file(found, parent, &mut self.can_share)?;
+                let source = File::from(open_to_read(found, OFlags::RDONLY)?);
+                copy_file(&source, stat, parent, found.name, &self.can_share)?;
                 if stat.st_nlink > 1 {
                     self.linked.insert(id, found.path.to_vec());
                 }
@@ -170,38 +312,43 @@ fn set_time(parent: BorrowedFd<'_>, found: &Found<'_>) -> io::Result<()> {
     Ok(rustix::fs::utimensat(parent, found.name, &times, flags)?)
 }
 
-fn copy_file(found: &Found<'_>, parent: BorrowedFd<'_>, can_share: &mut bool) -> io::Result<()> {
-    let source = File::from(open_to_read(found, OFlags::RDONLY)?);
+fn copy_file(
+    source: &File,
+    stat: &Stat,
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    can_share: &AtomicBool,
+) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(parent, found.name, flags, Mode::RUSR | Mode::WUSR)?;
+    let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
     let mut made = File::from(made);
-    let size = u64::try_from(found.stat.st_size).unwrap_or(0);
-    if size > 0 && !share(&source, &made, can_share) {
-        match runs_of(source.as_fd(), &found.stat)? {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size > 0 && !share(source, &made, can_share) {
+        match runs_of(source.as_fd(), stat)? {
             None => {
-                io::copy(&mut &source, &mut made)?;
+                io::copy(&mut &*source, &mut made)?;
             }
             Some(runs) => {
                 for (offset, length) in runs {
-                    copy_run(&source, &made, offset, length)?;
+                    copy_run(source, &made, offset, length)?;
                 }
                 made.set_len(size)?;
             }
         }
     }
     set_xattrs(made.as_fd(), &xattrs_of(source.as_fd()));
-    finish(made.as_fd(), &found.stat)
+    finish(made.as_fd(), stat)
 }
 
 /// Lets both files have the same blocks, until one of them is written to.
-fn share(source: &File, made: &File, can_share: &mut bool) -> bool {
-    if !*can_share {
+fn share(source: &File, made: &File, can_share: &AtomicBool) -> bool {
+    if !can_share.load(Ordering::Relaxed) {
         return false;
     }
     match rustix::fs::ioctl_ficlone(made, source) {
         Ok(()) => true,
         Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::NOSYS) => {
-            *can_share = false;
+            can_share.store(false, Ordering::Relaxed);
             false
         }
         Err(_) => false,

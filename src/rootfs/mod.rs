@@ -5,7 +5,8 @@
 //! `u+rwx` on directories and `u+rw` on files is added where it is missing. Nothing that a layer
 //! holds can reach outside the root. [`remove_tree`] removes such a tree, [`tree_size`] measures
 //! it, [`make_accessible`] mends its modes, [`pack_tree`] makes an archive of it, and [`copy_tree`]
-//! a copy, both with the [`Attributes`] that emulated root has given. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
+//! a copy, both with the [`Attributes`] that emulated root has given; [`copy_root`] copies one that
+//! has none. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
 //!
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
@@ -20,6 +21,7 @@ mod apply;
 mod attributes;
 mod check;
 mod copy;
+mod crew;
 mod descent;
 mod directories;
 mod entry;
@@ -37,7 +39,7 @@ mod writers;
 pub use access::{has_foreign_files, make_accessible};
 pub use attributes::Attributes;
 pub use check::{Checked, check_layer};
-pub use copy::copy_tree;
+pub use copy::{copy_root, copy_tree};
 pub use entry::{EntryError, ShownPath};
 pub use error::RootfsError;
 pub use pack::pack_tree;
@@ -55,9 +57,10 @@ use crate::host::fs::FsError;
 use crate::oci::DiffId;
 use crate::progress::Progress;
 use apply::Applier;
+use crew::Queue;
 use feed::Purpose;
 use tar::Source;
-use writers::{Queue, Writers};
+use writers::Writers;
 
 /// A layer to be applied.
 pub struct Layer<'a> {

@@ -1,30 +1,23 @@
 //! Small files written by several threads.
 //!
-//! Making a file costs mostly time in the kernel, so a few threads share it. They are handed
-//! files only where nothing is in the way, and in directories that exist; whoever needs what they
-//! write to be there waits with [`Writers::drain`].
+//! They are handed files only where nothing is in the way, and in directories that exist.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Scope, available_parallelism};
+use std::sync::Arc;
+use std::thread::Scope;
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 
+use super::crew::{Crew, Job, Queue};
 use super::entry::EntryPath;
 use super::error::Failure;
 use super::tar::{Slice, Timestamp};
 
-/// Files are handed over in batches, since waking a thread costs as much as writing one.
-const BATCH_FILES: usize = 32;
 const BATCH_BYTES: usize = 512 * 1024;
 /// Chunks that a batch keeps from going home, far fewer than there are: while it fills, chunks
 /// must still come in.
 const BATCH_CHUNKS: usize = 8;
-const MAX_BATCHES: usize = 16;
-const MAX_WRITERS: usize = 4;
 
 /// A file to be made, with all that belongs to it.
 pub(super) struct NewFile {
@@ -44,94 +37,26 @@ pub(super) struct Metadata {
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The threads' common state.
-#[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
-    /// There is work, or there will be no more.
-    work: Condvar,
-    /// Some work was done.
-    done: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Vec<NewFile>>,
-    running: usize,
-    is_closed: bool,
-    failure: Option<Failure>,
-}
-
-impl Queue {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        condition
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self) {
-        let mut state = self.state();
-        loop {
-            let Some(batch) = state.waiting.pop_front() else {
-                if state.is_closed {
-                    return;
-                }
-                state = Queue::wait(&self.work, state);
-                continue;
-            };
-            state.running += 1;
-            // After a failure, the rest only has to disappear.
-            let is_wanted = state.failure.is_none();
-            drop(state);
-            let result = if is_wanted {
-                batch.iter().try_for_each(NewFile::write)
-            } else {
-                Ok(())
-            };
-            drop(batch);
-            state = self.state();
-            state.running -= 1;
-            if let Err(failure) = result {
-                state.failure.get_or_insert(failure);
-            }
-            self.done.notify_one();
-        }
-    }
-}
-
-/// The side that hands files over. Dropping it ends the threads.
+/// The side that hands files over.
 pub(super) struct Writers<'q> {
-    queue: &'q Queue,
-    batch: Vec<NewFile>,
+    crew: Crew<'q, NewFile>,
     batch_bytes: usize,
     batch_chunks: usize,
-    /// Whether nothing was handed over since the last drain.
-    is_idle: bool,
 }
 
 impl<'q> Writers<'q> {
-    /// Starts as many threads as the machine has use for.
+    /// Starts the threads.
     pub(super) fn start<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
-        queue: &'q Queue,
+        queue: &'q Queue<NewFile>,
     ) -> Writers<'q>
     where
         'q: 'scope,
     {
-        let count = available_parallelism().map_or(1, usize::from);
-        for _ in 0..count.min(MAX_WRITERS) {
-            scope.spawn(|| queue.run());
-        }
         Writers {
-            queue,
-            batch: Vec::new(),
+            crew: Crew::start(scope, queue),
             batch_bytes: 0,
             batch_chunks: 0,
-            is_idle: true,
         }
     }
 
@@ -140,8 +65,7 @@ impl<'q> Writers<'q> {
     /// # Errors
     /// That of any file handed over before.
     pub(super) fn push(&mut self, file: NewFile) -> Result<(), Failure> {
-        self.is_idle = false;
-        let mut last = self.batch.last().and_then(|last| last.content.last());
+        let mut last = self.crew.last().and_then(|last| last.content.last());
         for slice in &file.content {
             self.batch_bytes += slice.bytes().len();
             if !last.is_some_and(|last| last.shares_chunk_with(slice)) {
@@ -149,14 +73,15 @@ impl<'q> Writers<'q> {
             }
             last = Some(slice);
         }
-        self.batch.push(file);
-        if self.batch.len() < BATCH_FILES
-            && self.batch_bytes < BATCH_BYTES
-            && self.batch_chunks < BATCH_CHUNKS
-        {
-            return Ok(());
+        self.crew.push(file)?;
+        if self.batch_bytes >= BATCH_BYTES || self.batch_chunks >= BATCH_CHUNKS {
+            self.crew.hand_over()?;
         }
-        self.hand_over()
+        if self.crew.last().is_none() {
+            self.batch_bytes = 0;
+            self.batch_chunks = 0;
+        }
+        Ok(())
     }
 
     /// Waits until all files are made.
@@ -164,46 +89,17 @@ impl<'q> Writers<'q> {
     /// # Errors
     /// That of the first that failed.
     pub(super) fn drain(&mut self) -> Result<(), Failure> {
-        if self.is_idle {
-            return Ok(());
-        }
-        self.hand_over()?;
-        let mut state = self.queue.state();
-        while !state.waiting.is_empty() || state.running > 0 {
-            state = Queue::wait(&self.queue.done, state);
-        }
-        self.is_idle = true;
-        state.failure.take().map_or(Ok(()), Err)
-    }
-
-    fn hand_over(&mut self) -> Result<(), Failure> {
         self.batch_bytes = 0;
         self.batch_chunks = 0;
-        let batch = mem::take(&mut self.batch);
-        let mut state = self.queue.state();
-        while state.waiting.len() >= MAX_BATCHES {
-            state = Queue::wait(&self.queue.done, state);
-        }
-        if let Some(failure) = state.failure.take() {
-            return Err(failure);
-        }
-        if !batch.is_empty() {
-            state.waiting.push_back(batch);
-            self.queue.work.notify_one();
-        }
-        Ok(())
+        self.crew.drain()
     }
 }
 
-impl Drop for Writers<'_> {
-    fn drop(&mut self) {
-        self.queue.state().is_closed = true;
-        self.queue.work.notify_all();
-    }
-}
+impl Job for NewFile {
+    const BATCH: usize = 32;
+    const MAX_BATCHES: usize = 16;
 
-impl NewFile {
-    fn write(&self) -> Result<(), Failure> {
+    fn run(&self) -> Result<(), Failure> {
         let file = create_file(self.directory.as_fd(), &self.path, self.metadata.mode)?;
         let mut slices: Vec<IoSlice<'_>> = self
             .content
