@@ -15,7 +15,7 @@ fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 # as UID COMMAND…: runs it as another user, with $home for a home.
 as() {
 	setpriv --reuid "$1" --regid "$1" --clear-groups env --ignore-environment \
-		HOME="$home" PATH=/usr/bin:/bin "${repository[@]}" "${@:2}"
+		HOME="$home" PATH=/usr/bin:/bin "${settings[@]}" "${@:2}"
 }
 udocker() { as 1000 "$work/udocker" --quiet "$@"; }
 
@@ -41,7 +41,7 @@ with_container() {
 	udocker create --name=c lab/tool:1 >/dev/null
 }
 
-repository=()
+settings=()
 (mounted ext2 -q 2>/dev/null) || { echo "SKIPPED: this system lets nobody mount a loop device"; exit; }
 for type in btrfs xfs; do
 	command -v "mkfs.$type" >/dev/null || { echo "SKIPPED: mkfs.$type is not installed"; [[ -z ${CI-} ]] || exit 1; continue; }
@@ -57,6 +57,25 @@ for type in btrfs xfs; do
 	as 1000 sh -c 'echo changed >"$1/large"' sh "$copy"
 	cmp --silent "$tree/large" "$original/large" || fail "a change to the clone showed in the original on $type"
 	echo "$type: a clone of 64 MB took $grown MB"
+
+	# Nor does it show in what comes from the image's tree, which goes with the image.
+	trees=$home/.udocker/.containers.trees
+	[[ $(find "$trees" -mindepth 1 -maxdepth 1 | wc -l) == 1 ]] || fail "no tree is kept on $type"
+	as 1000 sh -c 'echo changed >"$1/large"; rm "$1/bin/sh"' sh "$original"
+	before=$(used "$home")
+	udocker create --name=e lab/tool:1 >/dev/null
+	grown=$(($(used "$home") - before))
+	((grown < 32)) || fail "the second container of an image of 64 MB took $grown MB on $type"
+	diff --recursive "$tree" "$(udocker inspect -p e)" || fail "the second container differs on $type"
+	udocker verify lab/tool:1 >/dev/null
+	settings=(UDOCKER_IMAGE_TREES=false)
+	udocker create --name=f lab/tool:1 >/dev/null
+	settings=()
+	diff --recursive "$tree" "$(udocker inspect -p f)" || fail "the container of the layers differs on $type"
+	udocker rmi lab/tool:1
+	[[ -z $(find "$trees" -mindepth 1) ]] || fail "the tree outlives its image on $type"
+	udocker run --nobanner e sh -c true || fail "the tree's end took the container along on $type"
+	echo "$type: a second container of 64 MB took $grown MB"
 done
 
 mounted ext4 -q
@@ -64,7 +83,7 @@ with_container
 chmod -R a+rX "$home"
 owner=$home home=$work/stranger
 install -d --owner 1001 --group 1001 "$home"
-repository=("UDOCKER_DIR=$owner/.udocker")
+settings=("UDOCKER_DIR=$owner/.udocker")
 for command in images ps 'inspect c' 'inspect lab/tool:1' 'verify lab/tool:1' 'run --nobanner c sh -c true'; do
 	read -ra arguments <<<"$command"
 	as 1001 "$work/udocker" --quiet "${arguments[@]}" >/dev/null 2>"$work/errors" || fail "$command: $(cat "$work/errors")"
@@ -73,7 +92,7 @@ done
 echo "another user's repository: served in silence"
 
 # The device ends in the middle of what is on it.
-home=$owner repository=()
+home=$owner settings=()
 umount "$work/ext4.mount"
 mount -o loop "$work/ext4" "$work/ext4.mount"
 layer=$(find "$home/.udocker/layers/" -name 'sha256:*' -size +10M)

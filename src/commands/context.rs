@@ -2,10 +2,11 @@
 
 use super::CommandError;
 use crate::config::{Environment, Settings, env_vars};
+use crate::container::{CreateOptions, ImageTrees};
 use crate::credentials::{Lookup, Sources};
 use crate::oci::RegistryUrl;
 use crate::registry::{Client, ClientOptions, CredentialSource, Proxies, TrustedCertificates};
-use crate::store::Store;
+use crate::store::{ContainerName, KeptTrees, Store};
 use crate::ui::{Printer, TerminalProgress};
 
 /// Settings, environment, terminal and repository, made once in `cli`.
@@ -112,6 +113,23 @@ impl Context {
             "there is neither a container nor an image '{text}' here"
         ))
         .with_hint("list them with `udocker ps` and `udocker images`")
+    }
+
+    /// How to create a container called `name`.
+    pub fn create_options(&self, name: Option<ContainerName>) -> CreateOptions {
+        CreateOptions {
+            name,
+            max_unpacked_bytes: self.settings.max_unpacked_bytes,
+            image_trees: self.settings.image_trees,
+        }
+    }
+
+    /// The trees of images that the settings have kept.
+    pub fn kept_trees(&self) -> KeptTrees {
+        match self.settings.image_trees {
+            ImageTrees::Never => KeptTrees::None,
+            ImageTrees::Shared | ImageTrees::Always => KeptTrees::OfImages,
+        }
     }
 
     /// Progress on stderr.

@@ -1,7 +1,7 @@
 //! `udocker create`
 
 use super::{CommandError, Context, DONE, Outcome};
-use crate::container::{self, CreateOptions};
+use crate::container;
 use crate::store::{ContainerName, StoreError};
 
 /// Create a container from an image
@@ -34,10 +34,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         name = name.filter(|name| !context.store.has_name(name));
     }
     let image = context.store.image(&args.image)?;
-    let options = CreateOptions {
-        name,
-        max_unpacked_bytes: context.settings.max_unpacked_bytes,
-    };
+    let options = context.create_options(name);
     let created = container::create(&context.store, &image, &options, &context.progress())
         .map_err(|error| {
             CommandError::from(error).while_doing(format_args!(

@@ -33,6 +33,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     }
     let age = Age(if args.all { Duration::ZERO } else { YOUNG });
     let containers = container::sweep(store, age)?;
+    container::sweep_image_trees(store, context.kept_trees())?;
     let garbage = store.collect_garbage(age)?;
     context.printer.out(format_args!(
         "removed: {containers} containers, {} files of images ({} MB)",

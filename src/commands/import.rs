@@ -2,7 +2,7 @@
 
 use super::streams::{Place, size_of};
 use super::{CommandError, Context, DONE, Outcome};
-use crate::container::{self, CreateOptions};
+use crate::container;
 use crate::image::{self, ImportSource, NewName};
 use crate::oci::Platform;
 use crate::rootfs::Layer;
@@ -106,10 +106,7 @@ fn to_container(
         source: Box::new(file),
         diff_id: None,
     };
-    let options = CreateOptions {
-        name,
-        max_unpacked_bytes: context.settings.max_unpacked_bytes,
-    };
+    let options = context.create_options(name);
     let (store, progress) = (&context.store, context.progress());
     let imported = if args.clone {
         container::import_clone(store, archive, &options, &progress)

@@ -1,6 +1,7 @@
 //! `udocker rmi`
 
 use super::{CommandError, Context, Outcome};
+use crate::container;
 
 /// Remove images
 ///
@@ -25,6 +26,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
     let image = context.store.image(text)?;
     context.store.remove_image(&image)?;
+    container::sweep_image_trees(&context.store, context.kept_trees())?;
     context
         .printer
         .info(format_args!("deleted image: {}", image.name));

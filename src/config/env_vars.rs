@@ -18,6 +18,9 @@ pub const UDOCKER_ALLOW_ROOT: &str = "UDOCKER_ALLOW_ROOT";
 pub const UDOCKER_DIR: &str = "UDOCKER_DIR";
 /// `false` keeps root in user namespaces to one id, though `/etc/subuid` grants more.
 pub const UDOCKER_ID_RANGES: &str = "UDOCKER_ID_RANGES";
+/// `false` keeps no trees of images to clone containers from, `always` keeps them also where files
+/// cannot share blocks.
+pub const UDOCKER_IMAGE_TREES: &str = "UDOCKER_IMAGE_TREES";
 /// Most megabytes, of a million bytes, that the files of one image may unpack to. Not set, the
 /// disk is the limit.
 pub const UDOCKER_MAX_UNPACKED_MB: &str = "UDOCKER_MAX_UNPACKED_MB";

@@ -84,6 +84,13 @@ pub(super) const KEYS: &[Key] = &[
     key("http_proxy", None, "", true),
     // Ours alone, as well.
     key("id_ranges", Some(env_vars::UDOCKER_ID_RANGES), "True", true),
+    // Ours alone, as well.
+    key(
+        "image_trees",
+        Some(env_vars::UDOCKER_IMAGE_TREES),
+        "True",
+        true,
+    ),
     key("installinfo", None, "", false),
     key("installretry", None, "3", false),
     key("invalid_host_env", None, "", false),

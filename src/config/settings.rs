@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::env_vars::{self, Environment};
 use super::keys::{self, KEYS};
 use super::layer::{self, Assignment, ConfigError, Origin};
+use crate::container::ImageTrees;
 use crate::oci::RegistryUrl;
 use crate::spec::{DEFAULT_PATH, SearchPaths};
 use crate::store::Layout;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub no_seccomp: bool,
     /// Whether root in user namespaces gets the id ranges that are granted to the user.
     pub id_ranges: bool,
+    /// Whether trees of images are kept, to clone containers from.
+    pub image_trees: ImageTrees,
     /// How much is said, in udocker.py's numbers: 0 errors, 1 results, 2 warnings, 3 notes, 5 all.
     pub verbose_level: i32,
     /// Most bytes that the files of one image may unpack to; `None` for what the disk holds.
@@ -345,6 +348,11 @@ impl Table {
                 .filter(|path| path.as_os_str() != "UDOCKER"),
             no_seccomp: self.text("proot_noseccomp").is_some_and(super::is_true),
             id_ranges: self.text("id_ranges").is_some_and(super::is_true),
+            image_trees: match self.text("image_trees") {
+                Some("always") => ImageTrees::Always,
+                Some(text) if super::is_true(text) => ImageTrees::Shared,
+                _ => ImageTrees::Never,
+            },
             verbose_level: self
                 .text("verbose_level")
                 .and_then(|text| text.parse().ok())

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io;
 
-use super::{ContainerError, remove::discard};
+use super::{ContainerError, ImageTrees, image_tree, remove::discard};
 use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
 use crate::image::{self, Arrivals, ArrivingContent, PullRequest};
-use crate::oci::LocalName;
+use crate::oci::{ChainId, LocalName};
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::rootfs::{self, Layer, Limits};
@@ -24,6 +24,8 @@ pub struct CreateOptions {
     pub name: Option<ContainerName>,
     /// Most bytes that its files may unpack to; `None` for what the disk holds.
     pub max_unpacked_bytes: Option<u64>,
+    /// Whether the tree of the image is kept for further containers, and used.
+    pub image_trees: ImageTrees,
 }
 
 impl CreateOptions {
@@ -33,6 +35,13 @@ impl CreateOptions {
             max_unpacked_bytes: self.max_unpacked_bytes,
             ..Limits::default()
         }
+    }
+
+    /// What identifies the tree of an image, if one is wanted. How much of it a limit would have
+    /// allowed is not known any more.
+    fn tree_of(&self, content: &ImageContent) -> Option<ChainId> {
+        let is_wanted = self.image_trees != ImageTrees::Never && self.max_unpacked_bytes.is_none();
+        is_wanted.then(|| content.chain_id())?
     }
 }
 
@@ -55,17 +64,26 @@ pub fn create(
     begin(store, options)?;
     // Opened at once, so that an image removed meanwhile still serves.
     let (content, layers) = open_image(image)?;
-    space::require(&store.layout().containers, least_need(&layers))?;
-    let room = Room::at(&store.layout().containers);
     let unpacking = Unpacking {
         image: &image.name,
         config: &content.config_bytes,
         limits: options.limits(),
     };
+    let chain = options.tree_of(&content);
+    if let Some(chain) = &chain
+        && let Some(staged) = stage_clone(store, &unpacking, chain)
+    {
+        return publish(store, staged, options);
+    }
+    space::require(&store.layout().containers, least_need(&layers))?;
+    let room = Room::at(&store.layout().containers);
     let staged =
         stage(store, &unpacking, layers.into_iter().map(Ok), progress).map_err(|error| {
             error.explained(|source| room.explain(source, unpacked_bytes(&content.layers)))
         })?;
+    if let Some(chain) = &chain {
+        image_tree::keep(store, chain, options.image_trees, &staged);
+    }
     publish(store, staged, options)
 }
 
@@ -118,7 +136,13 @@ fn try_pull_and_create(
         }
     });
     match (pulled, unpacked) {
-        (Ok(_), Some(Ok(staged))) => publish(store, staged, options),
+        (Ok(image), Some(Ok(staged))) => {
+            let content = image.content().ok();
+            if let Some(chain) = content.and_then(|content| options.tree_of(&content)) {
+                image_tree::keep(store, &chain, options.image_trees, &staged);
+            }
+            publish(store, staged, options)
+        }
         // What arrived first may have been wrong, and old images cannot be unpacked early: now
         // that the image is here, it tells.
         (Ok(image), _) => create(store, &image, options, progress),
@@ -248,6 +272,12 @@ struct Unpacking<'a> {
     limits: Limits,
 }
 
+impl Unpacking<'_> {
+    fn describe(&self, staged: &StagedContainer) -> Result<(), ContainerError> {
+        Ok(staged.write_metadata(self.config, &self.image.to_string())?)
+    }
+}
+
 /// Makes a whole container outside the listing; nothing is left of one that fails.
 fn stage<'a>(
     store: &Store,
@@ -256,9 +286,26 @@ fn stage<'a>(
     progress: &dyn Progress,
 ) -> Result<StagedContainer, ContainerError> {
     stage_filled(store, |staged| {
+        // First, since it is synced, and the file system would write the tree along with it.
+        unpacking.describe(staged)?;
         rootfs::apply_layers(&staged.root(), layers, unpacking.limits, progress)?;
-        Ok(staged.write_metadata(unpacking.config, &unpacking.image.to_string())?)
+        Ok(())
     })
+}
+
+/// The same from the tree of the image. None where there is no such tree, or not for long enough:
+/// the layers are still there.
+fn stage_clone(
+    store: &Store,
+    unpacking: &Unpacking<'_>,
+    chain: &ChainId,
+) -> Option<StagedContainer> {
+    let tree = store.image_tree(chain)?;
+    let staged = stage_filled(store, |staged| {
+        unpacking.describe(staged)?;
+        image_tree::fill(store, &staged.root(), &tree)
+    });
+    staged.ok()
 }
 
 /// The same, of whatever `fill` puts into it.

@@ -1,9 +1,9 @@
 //! Removing containers, and what killed processes left of them.
 
-use super::ContainerError;
+use super::{ContainerError, sweep_image_trees};
 use crate::engine::namespace::enter_ranges;
 use crate::rootfs::remove_tree;
-use crate::store::{Age, Container, StagedContainer, Store};
+use crate::store::{Age, Container, KeptTrees, StagedContainer, Store};
 
 /// Removes a container with its names. It leaves the listing at once; what a kill leaves of it
 /// is swept away later.
@@ -23,6 +23,7 @@ pub fn remove(store: &Store, container: &Container) -> Result<(), ContainerError
 /// # Errors
 /// The file system refuses.
 pub fn sweep(store: &Store, age: Age) -> Result<u64, ContainerError> {
+    sweep_image_trees(store, KeptTrees::All)?;
     let mut count = 0;
     for leftover in store.abandoned_containers(age) {
         discard(&leftover)?;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, FlockOperation, Mode, OFlags, ResolveFlags, flock};
 use rustix::io::Errno;
 
-use super::FileSystem;
 use crate::engine::{self, EngineError, EngineOptions, namespace, proot};
 use crate::host::facts::Machine;
+use crate::host::file_system::{FileSystem, can_share_blocks};
 use crate::host::process;
 use crate::oci::RegistryUrl;
 use crate::registry::{Client, Proxies, RegistryError, TrustedCertificates};
@@ -223,7 +223,7 @@ impl Repository {
             // Access alone says no where a test would, too, for want of space.
             writable: said(rustix::fs::access(path, Access::WRITE_OK)),
             file_system: FileSystem::of(path).ok(),
-            reflinks: said(reflink(path)),
+            reflinks: said(can_share_blocks(path)),
             locks: lock(path).map_err(|error| answer(&error)),
             free_bytes: space
                 .as_ref()
@@ -233,13 +233,6 @@ impl Repository {
                 .map(|space| space.f_favail),
         }
     }
-}
-
-fn reflink(directory: &Path) -> io::Result<()> {
-    let mut source = tempfile::tempfile_in(directory)?;
-    source.write_all(&[1; 4096])?;
-    let target = tempfile::tempfile_in(directory)?;
-    Ok(rustix::fs::ioctl_ficlone(target, source)?)
 }
 
 /// Locks a file twice, where the second lock must not be had.

@@ -320,9 +320,10 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::diagnosis::{FileSystem, Verdict, Who};
+    use crate::diagnosis::{Verdict, Who};
     use crate::engine::namespace::Grant;
     use crate::host::facts::Machine;
+    use crate::host::file_system::FileSystem;
     use crate::registry::Proxies;
 
     /// A host that allows everything.

@@ -4,11 +4,9 @@
 //! means, and knows neither files nor processes.
 
 mod facts;
-mod file_system;
 mod finding;
 mod findings;
 
 pub use facts::{Facts, Place, PlaceState, Probe, Repository, Request};
-pub use file_system::FileSystem;
 pub use finding::{Finding, Remedy, Verdict, Who};
 pub use findings::{findings, modes};

@@ -135,6 +135,16 @@ pub fn host_name() -> String {
         .collect()
 }
 
+/// What tells this run of the kernel from all others; none where `/proc` does not.
+///
+/// Source: random(4), `boot_id`.
+pub fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = text.trim();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (!id.is_empty() && id.bytes().all(is_plain)).then(|| id.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

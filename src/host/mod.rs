@@ -1,6 +1,7 @@
 //! The operating system, behind a narrow interface.
 
 pub mod facts;
+pub mod file_system;
 pub mod fs;
 pub mod new_file;
 pub mod process;

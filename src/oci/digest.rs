@@ -152,6 +152,23 @@ impl fmt::Display for DiffId {
     }
 }
 
+/// What identifies the tree that layers make when they are applied one over the other.
+///
+/// Source: OCI image-spec v1.1, "Image Configuration", section on layer ChainIDs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChainId(pub Digest);
+
+impl ChainId {
+    /// That of layers with these diff_ids, the base first; no layers have none.
+    pub fn of<'a>(diff_ids: impl IntoIterator<Item = &'a DiffId>) -> Option<ChainId> {
+        diff_ids
+            .into_iter()
+            .map(|DiffId(digest)| digest.clone())
+            .reduce(|below, top| Digest::of(format!("{below} {top}").as_bytes()))
+            .map(ChainId)
+    }
+}
+
 /// A digest in the making.
 #[derive(Clone)]
 pub struct Hasher(HasherState);
@@ -200,6 +217,27 @@ mod tests {
             Digest::of(b"").to_string(),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
+    }
+
+    /// The digests are those of the definition, worked out with sha256sum.
+    #[test]
+    fn chains_are_digests_of_digests() {
+        let layers = ["a", "b", "c"].map(|text| DiffId(Digest::of(text.as_bytes())));
+        assert_eq!(ChainId::of([]), None);
+        assert_eq!(ChainId::of(&layers[..1]).unwrap().0, layers[0].0);
+        for (count, expected) in [
+            (
+                2,
+                "51c0c8ace48498d6f5fee6b0592cc06f2da0f3cbe09c5a34a97dce85c3889676",
+            ),
+            (
+                3,
+                "2fce7f8ce91bcf0a1428b36e1024639fdbd9469eea762dba98aa749631885106",
+            ),
+        ] {
+            let chain = ChainId::of(&layers[..count]).unwrap();
+            assert_eq!(chain.0.to_string(), format!("sha256:{expected}"));
+        }
     }
 
     #[test]

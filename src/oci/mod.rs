@@ -16,7 +16,7 @@ mod registry_url;
 
 pub use config::{ImageConfig, ProcessConfig};
 pub use credential::{Credential, Secret};
-pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Hasher};
 pub use local_name::LocalName;
 pub use manifest::{
     ConfigSource, Descriptor, Index, IndexEntry, MANIFEST_MAX_BYTES, Manifest, ManifestError,

@@ -95,6 +95,11 @@ pub struct StagedContainer {
 }
 
 impl StagedContainer {
+    /// Takes the directory that belongs into `slot`.
+    pub(super) fn new(id: ContainerId, slot: Slot) -> StagedContainer {
+        StagedContainer { id, slot }
+    }
+
     /// The id it has or will have.
     pub fn id(&self) -> &ContainerId {
         &self.id

@@ -6,7 +6,8 @@ use super::error::StoreError;
 use super::images::{Form, Image};
 use crate::host::fs::read_limited;
 use crate::oci::{
-    ConfigSource, DiffId, Digest, ImageConfig, MANIFEST_MAX_BYTES, Manifest, ParsedManifest,
+    ChainId, ConfigSource, DiffId, Digest, ImageConfig, MANIFEST_MAX_BYTES, Manifest,
+    ParsedManifest,
 };
 
 /// Largest image configuration read, in bytes.
@@ -34,6 +35,14 @@ pub struct ImageContent {
     pub config_digest: Option<Digest>,
     /// The layers, base first.
     pub layers: Vec<LayerFile>,
+}
+
+impl ImageContent {
+    /// What identifies the tree that its layers make, where the configuration says.
+    pub fn chain_id(&self) -> Option<ChainId> {
+        let diff_ids = self.layers.iter().map(|layer| layer.diff_id.as_ref());
+        ChainId::of(diff_ids.collect::<Option<Vec<_>>>()?)
+    }
 }
 
 impl Image {

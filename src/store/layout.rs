@@ -87,19 +87,29 @@ impl Layout {
     /// Where containers are made and taken apart: beside the containers' directory, because
     /// udocker.py lists every directory inside it, and inside where there is no other way.
     pub(super) fn container_staging(&self) -> PathBuf {
+        self.beside_containers("staging")
+    }
+
+    /// Trees of images, each named by what its layers make and by the boot in which that was
+    /// written (see `image_trees`).
+    pub(super) fn image_trees(&self) -> PathBuf {
+        self.beside_containers("trees")
+    }
+
+    fn beside_containers(&self, what: &str) -> PathBuf {
         // Behind a symbolic link the file system to stay on is the link's target's.
         let containers = self
             .containers
             .canonicalize()
             .unwrap_or_else(|_| self.containers.clone());
         let name = containers.file_name().unwrap_or_default().to_string_lossy();
-        let beside = containers.with_file_name(format!(".{name}.staging"));
+        let beside = containers.with_file_name(format!(".{name}.{what}"));
         let parent = containers.parent().unwrap_or(&containers);
         let can_be_beside = beside.is_dir() || access(parent, Access::WRITE_OK).is_ok();
         if can_be_beside && !is_mount(&containers) {
             beside
         } else {
-            containers.join(".staging")
+            containers.join(format!(".{what}"))
         }
     }
 }

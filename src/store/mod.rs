@@ -11,6 +11,7 @@
 //! │   └── <name> -> <id>            its names
 //! ├── .containers.staging/          containers on their way in or out (in `containers`, where that
 //! │                                 is a mount, or what is beside it cannot be written)
+//! ├── .containers.trees/            trees of images, to clone containers from (see `image_trees`)
 //! ├── bin/                          the engine's executables
 //! ├── lib/, doc/                    udocker.py's own
 //! ```
@@ -26,6 +27,7 @@ mod containers;
 mod error;
 mod garbage;
 mod image_content;
+mod image_trees;
 mod images;
 mod intake;
 mod layout;
@@ -42,6 +44,7 @@ pub use containers::{Container, RootState};
 pub use error::StoreError;
 pub use garbage::{Age, Garbage};
 pub use image_content::{CONFIG_MAX_BYTES, ImageContent, LayerFile};
+pub use image_trees::{ImageTree, KeptTrees};
 pub use images::{Form, Image};
 pub use intake::Intake;
 pub use layout::Layout;

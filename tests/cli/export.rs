@@ -8,11 +8,10 @@ use crate::support::layer_builder::{LayerBuilder, MTIME, TarEntry};
 use crate::support::sandbox::Sandbox;
 use crate::tree;
 
-/// A sandbox with a container `zoo` that has all that a tree can have.
-pub fn zoo() -> Sandbox {
-    let sandbox = Sandbox::new();
+/// A layer that has all that a tree can have.
+pub fn zoo_layer() -> Vec<u8> {
     let long = "d/".repeat(70) + "file";
-    let layer = LayerBuilder::new()
+    LayerBuilder::new()
         .directory("etc")
         .file("etc/file", "content")
         .hard_link("etc/hard", "etc/file")
@@ -31,10 +30,16 @@ pub fn zoo() -> Sandbox {
                 .pax("GNU.sparse.size", "10000000")
                 .pax("GNU.sparse.map", "4096,4,9000000,4")
                 .content("headtail"),
-        );
+        )
+        .finish()
+}
+
+/// A sandbox with a container `zoo` of that layer.
+pub fn zoo() -> Sandbox {
+    let sandbox = Sandbox::new();
     sandbox
         .udocker(["import", "--tocontainer", "--name=zoo", "-"])
-        .stdin(layer.finish())
+        .stdin(zoo_layer())
         .run()
         .succeeds();
     sandbox

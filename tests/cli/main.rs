@@ -19,6 +19,7 @@ mod clone;
 mod exchange;
 mod export;
 mod hostile;
+mod image_trees;
 mod import;
 mod load;
 mod memory;

@@ -14,7 +14,7 @@ use mode::Modes;
 
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
-use crate::container::{self, CreateOptions, RunTarget};
+use crate::container::{self, RunTarget};
 use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
 use crate::rootfs;
@@ -303,10 +303,7 @@ fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Contai
         }
         return Ok(container);
     }
-    let options = CreateOptions {
-        name,
-        max_unpacked_bytes: context.settings.max_unpacked_bytes,
-    };
+    let options = context.create_options(name);
     let progress = context.progress();
     match (args.pull, store.image(target)) {
         (Pull::Missing | Pull::Never | Pull::Reuse, Ok(image)) => {

@@ -1,4 +1,4 @@
-//! Which file system a directory is on.
+//! Which file system a directory is on, and what it can do.
 
 use std::fmt;
 use std::io;
@@ -63,6 +63,16 @@ impl fmt::Display for FileSystem {
             None => write!(f, "type {:#x}", self.0),
         }
     }
+}
+
+/// Finds out whether files in `directory` can have the same blocks until one of them is changed.
+///
+/// # Errors
+/// They cannot, or no file can be made there.
+pub fn can_share_blocks(directory: &Path) -> io::Result<()> {
+    let source = tempfile::tempfile_in(directory)?;
+    let target = tempfile::tempfile_in(directory)?;
+    Ok(rustix::fs::ioctl_ficlone(target, source)?)
 }
 
 #[cfg(test)]

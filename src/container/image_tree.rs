@@ -1,0 +1,85 @@
+//! Containers that are clones of the tree their image unpacks to.
+
+use std::io;
+use std::path::Path;
+
+use super::ContainerError;
+use super::remove::discard;
+use crate::host::file_system::{FileSystem, can_share_blocks};
+use crate::host::fs::FsError;
+use crate::oci::ChainId;
+use crate::rootfs::copy_root;
+use crate::store::{ImageTree, KeptTrees, StagedContainer, Store};
+
+/// Whether the trees of images are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageTrees {
+    /// No.
+    #[default]
+    Never,
+    /// Where files can share blocks, so that they take next to no room.
+    Shared,
+    /// Also where each is a copy, as large as a container.
+    Always,
+}
+
+/// Fills the root of a container from the tree of its image. A tree that is of no use is removed.
+///
+/// # Errors
+/// The tree cannot be read, or is removed meanwhile; the root is then left as it is.
+pub(super) fn fill(store: &Store, root: &Path, tree: &ImageTree) -> Result<(), ContainerError> {
+    tree.note_use();
+    if let Err(error) = copy_root(&tree.root(), root) {
+        if let Some(retired) = store.retire_image_tree(tree)? {
+            discard(&retired)?;
+        }
+        return Err(error.into());
+    }
+    // What another process has begun to remove was not all there.
+    if tree.is_present() {
+        Ok(())
+    } else {
+        let removed = io::ErrorKind::NotFound.into();
+        Err(FsError::at("read", &tree.root())(removed).into())
+    }
+}
+
+/// Keeps a copy of the root of a container that nobody has run yet, for the next container of the
+/// same image. Without it the next one takes longer; so nothing that goes wrong matters.
+pub(super) fn keep(store: &Store, chain: &ChainId, trees: ImageTrees, staged: &StagedContainer) {
+    if store.image_tree(chain).is_some() || !is_wanted(trees, staged.path()) {
+        return;
+    }
+    let Ok(tree) = store.stage_container() else {
+        return;
+    };
+    let left = match copy_root(&staged.root(), &tree.root()) {
+        // What cannot be published is found by whoever sweeps the staging folder next.
+        Ok(()) => store.publish_image_tree(chain, tree).unwrap_or_default(),
+        Err(_) => Some(tree),
+    };
+    if let Some(left) = left {
+        let _ = discard(&left);
+    }
+}
+
+/// What several hosts see belongs to none of their boots.
+fn is_wanted(trees: ImageTrees, directory: &Path) -> bool {
+    FileSystem::of(directory).is_ok_and(|system| !system.is_shared())
+        && match trees {
+            ImageTrees::Never => false,
+            ImageTrees::Shared => can_share_blocks(directory).is_ok(),
+            ImageTrees::Always => true,
+        }
+}
+
+/// Removes the trees of images that are of no more use, beside those that are to be kept.
+///
+/// # Errors
+/// The file system refuses.
+pub fn sweep_image_trees(store: &Store, kept: KeptTrees) -> Result<(), ContainerError> {
+    for tree in store.retire_image_trees(kept)? {
+        discard(&tree)?;
+    }
+    Ok(())
+}
