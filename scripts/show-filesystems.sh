@@ -91,8 +91,10 @@ for command in images ps 'inspect c' 'inspect lab/tool:1' 'verify lab/tool:1' 'r
 done
 echo "another user's repository: served in silence"
 
-# The device ends in the middle of what is on it.
-home=$owner settings=()
+# The device ends in the middle of what is on it. Containers are elsewhere, since what is written
+# behind its end would make the file longer again that stands for it.
+install -d --owner 1000 --group 1000 "$work/elsewhere"
+home=$owner settings=("UDOCKER_CONTAINERS=$work/elsewhere")
 umount "$work/ext4.mount"
 mount -o loop "$work/ext4" "$work/ext4.mount"
 layer=$(find "$home/.udocker/layers/" -name 'sha256:*' -size +10M)
