@@ -84,7 +84,7 @@ fn whatever_does_not_fit_is_named_with_cause_and_size() {
     let image = with_image(&sandbox);
     // Layers of 1.2 MB and busybox; the small disk holds 1 MB, or three files.
     let size = "size=1m";
-    let inodes = "size=100m,nr_inodes=6";
+    let inodes = "size=100m,nr_inodes=8";
     let left = "No space left on device";
     let needed = "MB are needed";
     let cases: [(&str, &str, &[&str], &[&str]); 11] = [
