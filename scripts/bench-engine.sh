@@ -8,8 +8,10 @@
 # the start alone, and those of the host are cpu@host fork@host make@host ring@host (Open MPI).
 # Needs the test image (scripts/make-test-image.sh) and a quiet machine; as root it installs the rest.
 # CLOCK=cpu compares time on processors instead. ROUNDS is 9 by default, 30 times as many for starts;
-# behind a ratio with a limit is what half of its rounds lie between. P1=no leaves P1 out.
-# Root inside has one id, which is the slower case: ID_RANGES=true takes those that are granted.
+# beside a ratio is what half of its rounds lie between. P1=no leaves P1 out.
+# R1 has the ids that are granted here. With one id root is imitated by a filter of system calls,
+# for which the kernel takes the slower way into each call: that is shown beside what it costs to
+# filter nothing at all.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -23,7 +25,7 @@ fi
 
 scratch=$(mktemp -d)
 trap 'chmod -R u+rwx "$scratch"; rm -rf "$scratch"' EXIT
-export HOME=$scratch UDOCKER_ID_RANGES=${ID_RANGES:-false} LC_ALL=C
+export HOME=$scratch LC_ALL=C
 # As installed: written in one piece, which the kernel maps faster than what a linker leaves.
 cp "$udocker" "$scratch/udocker"
 udocker=$scratch/udocker
@@ -38,6 +40,8 @@ host_lines='cpu@host fork@host make@host ring@host'
 # shellcheck disable=SC2086 # words
 [[ $# == 0 ]] && set -- start $lines $host_lines
 
+gcc -O1 -static -o "$scratch/filtered" scripts/bench/filtered.c
+
 starts() {
 	local binds=(--bind "$root" / --dev-bind /dev /dev --bind /proc /proc --bind /sys /sys)
 	for path in /etc/resolv.conf /etc/host.conf; do [[ ! -e $path ]] || binds+=(--bind "$path" "$path"); done
@@ -45,7 +49,7 @@ starts() {
 	echo 'APT::Sandbox::User "root";' >"$scratch/apt.conf"
 	[[ ! -d $root/etc/apt/apt.conf.d ]] || binds+=(--bind "$scratch/apt.conf" /etc/apt/apt.conf.d/zz-bench)
 	gcc -O1 -o "$scratch/starts" scripts/bench/starts.c
-	UDOCKER_DEFAULT_EXECUTION_MODE=R1 "$scratch/starts" "$((rounds * 30))" \
+	UDOCKER_ID_RANGES=false UDOCKER_DEFAULT_EXECUTION_MODE=R1 "$scratch/starts" "$((rounds * 30))" \
 		"$udocker" run --nobanner bench true -- \
 		bwrap --unshare-user --uid 0 --gid 0 "${binds[@]}" --chdir /root /bin/true |
 		awk '{ printf "start of `true`: R1 %s ms, bwrap %s ms, ratio %s (at most 1.20)\n", $1, $2, $3 }'
@@ -56,24 +60,37 @@ timed='export PATH=/usr/bin:/bin LC_ALL=C; TIMEFORMAT="%R %U %S"
 	{ time eval "$1" >/dev/null 2>&1 </dev/null; } 2>&1'
 seconds() { tail -n 1 | awk -v clock="${CLOCK-}" '{ print clock == "cpu" ? $2 + $3 : $1 }'; }
 
+# in_mode VARIANT COMMAND…: runs udocker; "one" is R1 with one id.
+in_mode() {
+	case $1 in
+		one) UDOCKER_ID_RANGES=false UDOCKER_DEFAULT_EXECUTION_MODE=R1 "${@:2}" ;;
+		*) UDOCKER_DEFAULT_EXECUTION_MODE=$1 "${@:2}" ;;
+	esac
+}
+
 # work_in VARIANT LINE: the seconds that the guest sees it take; on one core with `pin` set.
 work_in() {
-	local shell=(/bin/bash -c "cd /root; $timed" bash "${work[$2]}")
-	# shellcheck disable=SC2016 # for sh
+	local shell=(/bin/bash -c "cd /root; $timed" bash "${work[$2]}") filter=()
+	[[ $1 != filter ]] || filter=("$scratch/filtered")
+	# shellcheck disable=SC2016,SC2086 # for sh; words
 	case $1 in
-		chroot) ${pin-} unshare --map-root-user --mount sh -c 'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" &&
+		native | filter) ${pin-} "${filter[@]}" unshare --map-root-user --mount sh -c 'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" &&
 			exec chroot "$0" "$@"' "$root" "${shell[@]}" ;;
-		*) UDOCKER_DEFAULT_EXECUTION_MODE=$1 ${pin-} "$udocker" run --nobanner bench "${shell[@]}" ;;
+		*) in_mode "$1" ${pin-} "$udocker" run --nobanner bench "${shell[@]}" ;;
 	esac | seconds
 }
 
 # beside_host VARIANT LINE: the same on the host, or in R1 with the host's own files.
 beside_host() {
 	local front=()
-	[[ $1 == host ]] || front=(env UDOCKER_DEFAULT_EXECUTION_MODE=R1 "$udocker" -q run --location=/ -w /)
+	case $1 in
+		native) ;;
+		filter) front=("$scratch/filtered") ;;
+		*) front=(in_mode "$1" "$udocker" -q run --location=/ -w /) ;;
+	esac
 	case $2 in
 		ring@host)
-			[[ $1 == host ]] || front+=(--hostenv --hostauth --user="$(id -un)")
+			[[ $1 != R1 && $1 != one ]] || front=(env UDOCKER_DEFAULT_EXECUTION_MODE=R1 "${front[@]:2}" --hostenv --hostauth --user="$(id -un)")
 			# In a user namespace nobody reads the memory of others; both do without.
 			OMPI_MCA_btl_vader_single_copy_mechanism=none mpirun --oversubscribe -n 4 "${front[@]}" "$own/ring" ;;
 		*) "${front[@]}" /bin/bash -c "$timed" bash "${work[${2%@host}]//\/bench/$own/bench}" | seconds ;;
@@ -115,58 +132,59 @@ median() { sort -n | awk '{ v[NR] = $1 } END { printf "%.3f", (v[int((NR + 1) / 
 middle() { sort -n | awk '{ v[NR] = $1 } END { n = int(NR / 4); printf "%.3f-%.3f", v[n + 1], v[NR - n] }'; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { print b / a }'; }
 
+# pair PLACE VARIANT LINE: one more round of a variant beside the native one, each the first in turns.
+pair() {
+	local a b
+	((round % 2)) && b=$("$1" "$2" "$3")
+	a=$("$1" native "$3")
+	((round % 2)) || b=$("$1" "$2" "$3")
+	echo "$a" >>"$scratch/native"
+	ratio "$a" "$b" >>"$scratch/${pin+pinned-}$2"
+}
+
 # title TABLE COLUMN…: once for each table.
 title() {
-	[[ ${titled-} == "$1" ]] || printf '\n%-10s %9s %15s  %-11s %9s %13s\n' "${@:2}" | sed 's/ *$//'
+	# shellcheck disable=SC2059 # columns
+	[[ ${titled-} == "$1" ]] || printf "\n$format" "${@:2}" | sed 's/ *$//'
 	titled=$1
 }
+format='%-10s %9s  %-21s %-19s %-19s %8s %12s\n'
 
-work_line() {
-	local line=$1 a b c kind kinds=(native R1)
-	[[ ${P1-} == no ]] || kinds+=(P1 one)
-	title work work 'chroot s' 'R1 (max 1.02)' half "${kinds[2]+P1}" "${kinds[3]+P1, one core}"
-	work_in chroot "$line" >/dev/null
-	for kind in "${kinds[@]}"; do : >"$scratch/$kind"; done
+# line PLACE LINE VARIANT…: a line of a table.
+line() {
+	local place=$1 line=$2 variant round cells=()
+	"$place" native "$line" >/dev/null
+	rm -f "$scratch"/{native,R1,one,filter,P1,pinned-P1}
 	for ((round = 0; round < rounds; round++)); do
-		# The one that comes first in turns, too.
-		((round % 2)) && b=$(work_in R1 "$line")
-		a=$(work_in chroot "$line")
-		((round % 2)) || b=$(work_in R1 "$line")
-		echo "$a" >>"$scratch/native"
-		ratio "$a" "$b" >>"$scratch/R1"
-		[[ ${kinds[2]-} ]] || continue
-		c=$(work_in P1 "$line")
-		ratio "$a" "$c" >>"$scratch/P1"
-		local pin='taskset -c 0'
-		a=$(work_in chroot "$line") c=$(work_in P1 "$line")
-		unset pin
-		ratio "$a" "$c" >>"$scratch/one"
+		for variant in "${@:3}"; do
+			case $variant in
+				pinned-P1) pin='taskset -c 0' pair "$place" P1 "$line" ;;
+				*) pair "$place" "$variant" "$line" ;;
+			esac
+		done
 	done
-	printf '%-10s %9s %15s  %-11s' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")" "$(middle <"$scratch/R1")"
-	[[ ${kinds[2]-} ]] && printf ' %9s %13s' "$(median <"$scratch/P1")" "$(median <"$scratch/one")"
-	echo
+	for variant in R1 one filter; do
+		cells+=("$(median <"$scratch/$variant") $(middle <"$scratch/$variant")")
+	done
+	for variant in P1 pinned-P1; do
+		[[ ! -e $scratch/$variant ]] || cells+=("$(median <"$scratch/$variant")")
+	done
+	# shellcheck disable=SC2059 # columns
+	printf "$format" "$line" "$(median <"$scratch/native")" "${cells[@]}" | sed 's/ *$//'
 }
 
-host_line() {
-	local line=$1 a b
-	[[ ${own-} ]] || prepare_host
-	title host work 'host s' 'R1 (max 1.02)' half '' ''
-	beside_host host "$line" >/dev/null
-	: >"$scratch/native"; : >"$scratch/R1"
-	for ((round = 0; round < rounds; round++)); do
-		((round % 2)) && b=$(beside_host R1 "$line")
-		a=$(beside_host host "$line")
-		((round % 2)) || b=$(beside_host R1 "$line")
-		echo "$a" >>"$scratch/native"
-		ratio "$a" "$b" >>"$scratch/R1"
-	done
-	printf '%-10s %9s %15s  %s\n' "$line" "$(median <"$scratch/native")" "$(median <"$scratch/R1")" "$(middle <"$scratch/R1")"
-}
-
+in_tables=(R1 one filter)
+traced=(P1 pinned-P1)
+[[ ${P1-} != no ]] || traced=()
 for line; do
 	case $line in
 		start) starts ;;
-		*@host) host_line "$line" ;;
-		*) work_line "$line" ;;
+		*@host)
+			[[ ${own-} ]] || prepare_host
+			title host work 'host s' 'R1 (max 1.02)   half' 'one id         half' 'filter alone   half' '' ''
+			line beside_host "$line" "${in_tables[@]}" ;;
+		*)
+			title work work 'chroot s' 'R1 (max 1.02)   half' 'one id         half' 'filter alone   half' "${traced[0]-}" "${traced[1]+P1, one core}"
+			line work_in "$line" "${in_tables[@]}" "${traced[@]}" ;;
 	esac
 done
