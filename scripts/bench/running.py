@@ -8,10 +8,12 @@ import time
 
 
 class Measured:
-    """Durations in seconds and the highest peak memory of some runs of one command."""
+    """Durations in seconds, time on processors, and the highest peak memory of some runs of one
+    command."""
 
     def __init__(self):
         self.seconds = []
+        self.processor_seconds = []
         self.sync_seconds = []
         self.peak_mib = 0
 
@@ -19,6 +21,11 @@ class Measured:
     def best(self):
         """The shortest time until the command ended."""
         return min(self.seconds)
+
+    @property
+    def floor(self):
+        """How long it would take if all processors were at work from its start to its end."""
+        return min(self.processor_seconds) / len(os.sched_getaffinity(0))
 
     @property
     def best_on_disk(self):
@@ -44,18 +51,19 @@ class Runner:
         # What is started here counts this interpreter's own memory as its first, so that time(1),
         # which is small, starts it and tells its memory.
         with (tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err,
-              tempfile.NamedTemporaryFile("r", encoding="ascii") as peak):
+              tempfile.NamedTemporaryFile("r", encoding="ascii") as told):
             start = time.monotonic()
-            process = subprocess.run(["time", "--quiet", "-f", "%M", "-o", peak.name, *argv],
+            process = subprocess.run(["time", "--quiet", "-f", "%M %U %S", "-o", told.name, *argv],
                                      env=environment, stdin=subprocess.DEVNULL, stdout=out,
                                      stderr=err, cwd=self.work, check=False)
             seconds = time.monotonic() - start
             text, message = (read(file) for file in (out, err))
-            peak_kib = peak.read()
+            peak_kib, user, system = told.read().split()
         if process.returncode != expected:
             sys.exit(f"{argv} ended with {process.returncode}:\n{text}{message}")
         if into is not None:
             into.seconds.append(seconds)
+            into.processor_seconds.append(float(user) + float(system))
             into.peak_mib = max(into.peak_mib, int(peak_kib) / 1024)
         return text
 
