@@ -3,42 +3,72 @@
 //! The core reports through [`Progress`]; who shows it, and whether at all, is the caller's
 //! business. [`Silent`] shows nothing.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// Receives reports on several pieces of work at once.
 pub trait Progress: Sync {
     /// Begins a piece of work. `total` is in bytes, where it is known.
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Task>;
 
+    /// Begins work that is not worth a line of its own, to be shown only where somebody watches, and
+    /// once it takes its time. Nobody knows beforehand how much it is.
+    fn watch(&self, label: &str, unit: Unit) -> Box<dyn Task>;
+
     /// Tells of something finished or noteworthy, in one line.
     fn note(&self, message: &str);
 }
 
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Files, directories included.
+    Files,
+}
+
 /// One piece of work; dropping it ends it.
 pub trait Task: Send + Sync {
-    /// Counts `bytes` more.
-    fn advance(&self, bytes: u64);
+    /// Counts so many more: bytes, where nothing else was said.
+    fn advance(&self, count: u64);
 
     /// Starts the count again at `bytes`, after a resumed or repeated download.
     fn reset(&self, bytes: u64);
 }
 
-/// Tells a task what is read through it.
-pub struct Counted<'t, R> {
-    source: R,
+/// Tells a task what is read or written through it.
+pub struct Counted<'t, T> {
+    stream: T,
     task: &'t dyn Task,
 }
 
-impl<'t, R> Counted<'t, R> {
-    /// Wraps `source`.
-    pub fn new(source: R, task: &'t dyn Task) -> Counted<'t, R> {
-        Counted { source, task }
+impl<'t, T> Counted<'t, T> {
+    /// Wraps `stream`.
+    pub fn new(stream: T, task: &'t dyn Task) -> Counted<'t, T> {
+        Counted { stream, task }
+    }
+
+    /// What was wrapped.
+    pub fn into_inner(self) -> T {
+        self.stream
+    }
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.stream.write(buffer)?;
+        self.task.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(buffer)?;
+        let count = self.stream.read(buffer)?;
         self.task.advance(count as u64);
         Ok(count)
     }
@@ -52,11 +82,15 @@ impl Progress for Silent {
         Box::new(Silent)
     }
 
+    fn watch(&self, _label: &str, _unit: Unit) -> Box<dyn Task> {
+        Box::new(Silent)
+    }
+
     fn note(&self, _message: &str) {}
 }
 
 impl Task for Silent {
-    fn advance(&self, _bytes: u64) {}
+    fn advance(&self, _count: u64) {}
 
     fn reset(&self, _bytes: u64) {}
 }

@@ -34,6 +34,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             name,
             ..CreateOptions::default()
         },
+        &context.progress(),
     )
     .map_err(|error| {
         CommandError::from(error).while_doing(format_args!("cannot clone '{}'", args.container))

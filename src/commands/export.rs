@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         ExportForm::Tree
     };
     place.write(context, true, |out| {
-        container::export(&container, form, out).map_err(|error| {
+        container::export(&container, form, out, &context.progress()).map_err(|error| {
             CommandError::from(error).while_doing(format_args!("cannot export '{name}'"))
         })?;
         Ok(())

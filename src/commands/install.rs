@@ -3,6 +3,7 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::engine::proot;
 use crate::host::fs::write_atomic;
+use crate::progress::Silent;
 use crate::rootfs::remove_tree;
 
 /// Unpack the engine ahead of its first use
@@ -27,7 +28,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if args.purge {
         for directory in [&layout.bin, &layout.lib] {
             if directory.is_dir() {
-                remove_tree(directory).map_err(CommandError::failed)?;
+                remove_tree(directory, &Silent).map_err(CommandError::failed)?;
             }
         }
     }

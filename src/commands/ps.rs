@@ -1,6 +1,7 @@
 //! `udocker ps`
 
 use super::{Context, DONE, Outcome};
+use crate::progress::{Progress, Unit};
 use crate::store::{Container, RootState};
 
 /// List the containers in the local repository
@@ -62,7 +63,7 @@ fn row(args: &Args, context: &Context, container: &Container) -> String {
         line.push_str(&format!("{mode:>2.2} "));
     }
     if args.size {
-        let size = size_in_mb(container).map_or("-1".to_string(), |size| size.to_string());
+        let size = size_in_mb(container, context).map_or("-1".to_string(), |size| size.to_string());
         line.push_str(&format!("{size:>5.5} "));
     }
     if args.platform {
@@ -77,8 +78,9 @@ fn row(args: &Args, context: &Context, container: &Container) -> String {
     line
 }
 
-fn size_in_mb(container: &Container) -> Option<u64> {
-    let bytes = crate::rootfs::tree_size(&container.root()).ok()?;
+fn size_in_mb(container: &Container, context: &Context) -> Option<u64> {
+    let task = context.progress().watch("measuring", Unit::Files);
+    let bytes = crate::rootfs::tree_size(&container.root(), &*task).ok()?;
     Some(bytes.div_ceil(1 << 20))
 }
 

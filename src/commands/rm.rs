@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 
 fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
     let container = context.store.container(text)?;
-    container::remove(&context.store, &container)?;
+    container::remove(&context.store, &container, &context.progress())?;
     context
         .printer
         .info(format_args!("deleted container: {}", container.id));

@@ -4,6 +4,8 @@ use super::{CommandError, Context, DONE, Outcome};
 use crate::config::env_vars;
 use crate::container::{self, ContainerError};
 use crate::engine::namespace;
+use crate::progress::{Progress, Unit};
+use crate::rootfs::make_accessible;
 use crate::spec::{ExecMode, ModeChoice};
 use crate::store::{Container, StoreError};
 
@@ -120,8 +122,9 @@ fn set_mode(
 
 fn fix_permissions(container: &Container, context: &Context) -> Result<(), CommandError> {
     namespace::enter_ranges();
-    let unchanged =
-        crate::rootfs::make_accessible(&container.root()).map_err(CommandError::failed)?;
+    let task = context.progress().watch("mending modes", Unit::Files);
+    let unchanged = make_accessible(&container.root(), &*task).map_err(CommandError::failed)?;
+    drop(task);
     if unchanged > 0 {
         context.printer.warning(format_args!(
             "{unchanged} files or directories could not be changed, perhaps since they belong to another user"

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, FileType};
 
 use super::ContainerError;
 use crate::host::fs::{FsError, open_beneath};
+use crate::progress::Silent;
 use crate::rootfs::remove_tree;
 use crate::store::Container;
 
@@ -32,15 +33,15 @@ pub fn take_back_binds(container: &Container) -> Result<(), ContainerError> {
     for name in names_in(&originals) {
         put_back(&originals.join(&name), &root, &inner_path(&name))?;
     }
-    remove_tree(&originals)?;
-    remove_tree(&root.join(PLACEHOLDERS))?;
+    remove_tree(&originals, &Silent)?;
+    remove_tree(&root.join(PLACEHOLDERS), &Silent)?;
     let mount_points = container.entry(MOUNT_POINTS);
     for name in names_in(&mount_points) {
         let before = fs::read_link(mount_points.join(&name)).unwrap_or_default();
         let before = inner_path(&before.to_string_lossy());
         remove_mount_point(&root, &inner_path(&name), &before)?;
     }
-    Ok(remove_tree(&mount_points)?)
+    Ok(remove_tree(&mount_points, &Silent)?)
 }
 
 /// The path that udocker.py made a file name of.

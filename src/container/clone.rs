@@ -3,6 +3,7 @@
 use super::ContainerError;
 use super::create::{CreateOptions, build};
 use crate::engine::namespace::enter_ranges;
+use crate::progress::{Progress, Unit};
 use crate::rootfs::{Attributes, copy_tree};
 use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
@@ -16,6 +17,7 @@ pub fn clone(
     store: &Store,
     source: &Container,
     options: &CreateOptions,
+    progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     // In the Fakechroot modes files inside hold the container's own path.
     if let Some(mode) = source.execmode().filter(|mode| mode.starts_with('F')) {
@@ -29,7 +31,8 @@ pub fn clone(
     enter_ranges();
     let attributes = Attributes::load(&source.entry(ATTRIBUTES_FILE))?;
     build(store, options, |staged| {
-        let copied = copy_tree(&source.directory, staged.path(), &attributes);
+        let task = progress.watch("copying the container", Unit::Bytes);
+        let copied = copy_tree(&source.directory, staged.path(), &attributes, &*task);
         source.ensure_present()?;
         let copies = copied?;
         Ok(copies.save(&staged.path().join(ATTRIBUTES_FILE))?)

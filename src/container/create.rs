@@ -8,7 +8,7 @@ use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
 use crate::image::{self, Arrivals, ArrivingContent, PullRequest};
 use crate::oci::{ChainId, LocalName};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::registry::Client;
 use crate::rootfs::{self, Layer, Limits};
 use crate::store::{
@@ -71,7 +71,7 @@ pub fn create(
     };
     let chain = options.tree_of(&content);
     if let Some(chain) = &chain
-        && let Some(staged) = stage_clone(store, &unpacking, chain)
+        && let Some(staged) = stage_clone(store, &unpacking, chain, progress)
     {
         return publish(store, staged, options);
     }
@@ -82,7 +82,7 @@ pub fn create(
             error.explained(|source| room.explain(source, unpacked_bytes(&content.layers)))
         })?;
     if let Some(chain) = &chain {
-        image_tree::keep(store, chain, options.image_trees, &staged);
+        image_tree::keep(store, chain, options.image_trees, &staged, progress);
     }
     publish(store, staged, options)
 }
@@ -139,7 +139,7 @@ fn try_pull_and_create(
         (Ok(image), Some(Ok(staged))) => {
             let content = image.content().ok();
             if let Some(chain) = content.and_then(|content| options.tree_of(&content)) {
-                image_tree::keep(store, &chain, options.image_trees, &staged);
+                image_tree::keep(store, &chain, options.image_trees, &staged, progress);
             }
             publish(store, staged, options)
         }
@@ -299,11 +299,12 @@ fn stage_clone(
     store: &Store,
     unpacking: &Unpacking<'_>,
     chain: &ChainId,
+    progress: &dyn Progress,
 ) -> Option<StagedContainer> {
     let tree = store.image_tree(chain)?;
     let staged = stage_filled(store, |staged| {
         unpacking.describe(staged)?;
-        image_tree::fill(store, &staged.root(), &tree)
+        image_tree::fill(store, &staged.root(), &tree, progress)
     });
     staged.ok()
 }
@@ -340,7 +341,7 @@ fn publish(
         Err(error) => {
             // A clone of a protected container is protected.
             container.set_protected(false)?;
-            super::remove(store, &container)?;
+            super::remove(store, &container, &Silent)?;
             Err(error.into())
         }
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::ContainerError;
 use crate::engine::namespace::enter_ranges;
+use crate::progress::{Counted, Progress, Unit};
 use crate::rootfs::{Attributes, pack_tree};
 use crate::spec::ATTRIBUTES_FILE;
 use crate::store::Container;
@@ -26,6 +27,7 @@ pub fn export<W: Write>(
     container: &Container,
     form: ExportForm,
     out: W,
+    progress: &dyn Progress,
 ) -> Result<W, ContainerError> {
     // So that files of others can be read, should it have run with id ranges.
     enter_ranges();
@@ -36,7 +38,8 @@ pub fn export<W: Write>(
         }
         ExportForm::Clone => (container.directory.clone(), Attributes::default()),
     };
-    let packed = pack_tree(&directory, &attributes, out);
+    let task = progress.watch("exporting the container", Unit::Bytes);
+    let packed = pack_tree(&directory, &attributes, Counted::new(out, &*task));
     container.ensure_present()?;
-    Ok(packed?)
+    Ok(packed?.into_inner())
 }

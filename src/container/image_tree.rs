@@ -8,6 +8,7 @@ use super::remove::discard;
 use crate::host::file_system::{FileSystem, can_share_blocks};
 use crate::host::fs::FsError;
 use crate::oci::ChainId;
+use crate::progress::{Progress, Unit};
 use crate::rootfs::copy_root;
 use crate::store::{ImageTree, KeptTrees, StagedContainer, Store};
 
@@ -27,9 +28,15 @@ pub enum ImageTrees {
 ///
 /// # Errors
 /// The tree cannot be read, or is removed meanwhile; the root is then left as it is.
-pub(super) fn fill(store: &Store, root: &Path, tree: &ImageTree) -> Result<(), ContainerError> {
+pub(super) fn fill(
+    store: &Store,
+    root: &Path,
+    tree: &ImageTree,
+    progress: &dyn Progress,
+) -> Result<(), ContainerError> {
     tree.note_use();
-    if let Err(error) = copy_root(&tree.root(), root) {
+    let task = progress.watch("copying the image's tree", Unit::Bytes);
+    if let Err(error) = copy_root(&tree.root(), root, &*task) {
         if let Some(retired) = store.retire_image_tree(tree)? {
             discard(&retired)?;
         }
@@ -46,14 +53,21 @@ pub(super) fn fill(store: &Store, root: &Path, tree: &ImageTree) -> Result<(), C
 
 /// Keeps a copy of the root of a container that nobody has run yet, for the next container of the
 /// same image. Without it the next one takes longer; so nothing that goes wrong matters.
-pub(super) fn keep(store: &Store, chain: &ChainId, trees: ImageTrees, staged: &StagedContainer) {
+pub(super) fn keep(
+    store: &Store,
+    chain: &ChainId,
+    trees: ImageTrees,
+    staged: &StagedContainer,
+    progress: &dyn Progress,
+) {
     if store.image_tree(chain).is_some() || !is_wanted(trees, staged.path()) {
         return;
     }
     let Ok(tree) = store.stage_container() else {
         return;
     };
-    let left = match copy_root(&staged.root(), &tree.root()) {
+    let task = progress.watch("keeping the image's tree", Unit::Bytes);
+    let left = match copy_root(&staged.root(), &tree.root(), &*task) {
         // What cannot be published is found by whoever sweeps the staging folder next.
         Ok(()) => store.publish_image_tree(chain, tree).unwrap_or_default(),
         Err(_) => Some(tree),

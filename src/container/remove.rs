@@ -2,6 +2,7 @@
 
 use super::{ContainerError, sweep_image_trees};
 use crate::engine::namespace::enter_ranges;
+use crate::progress::{Progress, Silent, Task, Unit};
 use crate::rootfs::remove_tree;
 use crate::store::{Age, Container, KeptTrees, StagedContainer, Store};
 
@@ -10,9 +11,16 @@ use crate::store::{Age, Container, KeptTrees, StagedContainer, Store};
 ///
 /// # Errors
 /// It is protected, or the file system refuses.
-pub fn remove(store: &Store, container: &Container) -> Result<(), ContainerError> {
+pub fn remove(
+    store: &Store,
+    container: &Container,
+    progress: &dyn Progress,
+) -> Result<(), ContainerError> {
     let retired = store.retire_container(container)?;
-    discard(&retired)?;
+    let name = container.names.first();
+    let name = name.map_or(container.id.as_str(), String::as_str);
+    let task = progress.watch(&format!("removing {name}"), Unit::Files);
+    clear(&retired, &*task)?;
     sweep(store, Age::DAY)?;
     Ok(())
 }
@@ -33,9 +41,13 @@ pub fn sweep(store: &Store, age: Age) -> Result<u64, ContainerError> {
 }
 
 pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {
-    match remove_tree(staged.path()) {
+    clear(staged, &Silent)
+}
+
+fn clear(staged: &StagedContainer, task: &dyn Task) -> Result<(), ContainerError> {
+    match remove_tree(staged.path(), task) {
         // What has run with id ranges may belong to others, whom the same ranges reach.
-        Err(error) if error.is_denied() && enter_ranges() => Ok(remove_tree(staged.path())?),
+        Err(error) if error.is_denied() && enter_ranges() => Ok(remove_tree(staged.path(), task)?),
         removed => Ok(removed?),
     }
 }

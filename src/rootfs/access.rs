@@ -12,6 +12,7 @@ use super::descent::{OPEN_DIRECTORY, open_directory, set_mode};
 use super::error::RootfsError;
 use super::survey::survey;
 use crate::host::fs::FsError;
+use crate::progress::Task;
 
 /// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, makes this user the owner of
 /// what belongs to others, and returns how many the system refused to change. Symbolic links are
@@ -19,8 +20,8 @@ use crate::host::fs::FsError;
 ///
 /// # Errors
 /// `path` itself is no directory that can be read.
-pub fn make_accessible(path: &Path) -> Result<u64, RootfsError> {
-    mend(path).map_err(|error| FsError::at("change modes in", path)(error).into())
+pub fn make_accessible(path: &Path, task: &dyn Task) -> Result<u64, RootfsError> {
+    mend(path, task).map_err(|error| FsError::at("change modes in", path)(error).into())
 }
 
 /// Whether anything in a tree, as far as it can be read, belongs to others than this user. What is
@@ -46,11 +47,12 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     open_directory(parent.as_fd(), &name)
 }
 
-fn mend(path: &Path) -> io::Result<u64> {
+fn mend(path: &Path, task: &dyn Task) -> io::Result<u64> {
     let top = open(path)?;
     let owner = geteuid();
     let mut refused = 0;
     survey(top, |directory, name, stat| {
+        task.advance(1);
         let needed = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Mode::RWXU,
             FileType::Symlink => return,

@@ -24,6 +24,7 @@ use super::tar::Timestamp;
 use super::walk::{Found, Visitor, open_to_read, runs_of, walk, xattrs_of};
 use super::writers::{modified_at, set_xattrs};
 use crate::host::fs::FsError;
+use crate::progress::Task;
 
 /// Most bytes that one system call is asked to copy.
 const COPY_STEP_BYTES: usize = 1 << 30;
@@ -38,7 +39,7 @@ const SHARED_LEVELS: usize = 32;
 /// Content is shared where the file system can do that (`FICLONE`), else copied by the system,
 /// without filling holes. Hard links stay links; modes, times and extended attributes stay.
 /// Sockets are left out, and so is what other file systems hold that are mounted in the tree.
-/// Returns what of `attributes` the copies are to have.
+/// Returns what of `attributes` the copies are to have. `task` counts bytes.
 ///
 /// # Errors
 /// Something cannot be read or made; what was made until then stays.
@@ -46,6 +47,7 @@ pub fn copy_tree(
     source: &Path,
     target: &Path,
     attributes: &Attributes,
+    task: &dyn Task,
 ) -> Result<Attributes, RootfsError> {
     let from = open_top(source)?;
     let top = open_top(target)?;
@@ -64,6 +66,7 @@ pub fn copy_tree(
             unfinished: Arc::default(),
             depth: 0,
             known: attributes,
+            task,
             copies: Attributes::default(),
         };
         walk(from, &mut copier)?;
@@ -82,8 +85,8 @@ pub fn copy_tree(
 ///
 /// # Errors
 /// Those of [`copy_tree`].
-pub fn copy_root(source: &Path, target: &Path) -> Result<(), RootfsError> {
-    copy_tree(source, target, &Attributes::default())?;
+pub fn copy_root(source: &Path, target: &Path, task: &dyn Task) -> Result<(), RootfsError> {
+    copy_tree(source, target, &Attributes::default(), task)?;
     let from = open_top(source)?;
     let full = rustix::fs::fstat(&from).map(|stat| Full {
         stat,
@@ -106,7 +109,7 @@ struct Copier<'q> {
     target: Descent<Filling>,
     /// The top of the copy, from which the paths in `linked` count.
     top: OwnedFd,
-    crew: Crew<'q, FileCopy>,
+    crew: Crew<'q, FileCopy<'q>>,
     /// Paths of files with several names, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
     /// Whether sharing is worth another try.
@@ -116,6 +119,7 @@ struct Copier<'q> {
     /// Directories between the top and the one being filled.
     depth: usize,
     known: &'q Attributes,
+    task: &'q dyn Task,
     copies: Attributes,
 }
 
@@ -142,12 +146,13 @@ struct Full {
 }
 
 /// A file to be copied.
-struct FileCopy {
+struct FileCopy<'q> {
     source: File,
     stat: Stat,
     name: CString,
     folder: Arc<Folder>,
     can_share: Arc<AtomicBool>,
+    task: &'q dyn Task,
 }
 
 impl Visitor for Copier<'_> {
@@ -200,6 +205,7 @@ impl Visitor for Copier<'_> {
                 name: CString::from(found.name),
                 folder: Arc::clone(folder),
                 can_share: Arc::clone(&self.can_share),
+                task: self.task,
             });
         }
         self.copy(found).map_err(Failure::at("copy", found.path))?;
@@ -243,13 +249,14 @@ impl Drop for Folder {
     }
 }
 
-impl Job for FileCopy {
+impl Job for FileCopy<'_> {
     // Each holds a file open, of which a process may have few.
     const BATCH: usize = 8;
     const MAX_BATCHES: usize = 4;
 
     fn run(&self) -> Result<(), Failure> {
         let parent = self.folder.directory.as_fd();
+        self.task.advance(size_of(&self.stat));
         copy_file(
             &self.source,
             &self.stat,
@@ -281,6 +288,7 @@ impl Copier<'_> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let source = File::from(open_to_read(found, OFlags::RDONLY)?);
+                self.task.advance(size_of(stat));
                 copy_file(&source, stat, parent, found.name, &self.can_share)?;
                 if stat.st_nlink > 1 {
                     self.linked.insert(id, found.path.to_vec());
@@ -322,7 +330,7 @@ fn copy_file(
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
     let mut made = File::from(made);
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let size = size_of(stat);
     if size > 0 && !share(source, &made, can_share) {
         match runs_of(source.as_fd(), stat)? {
             None => {
@@ -381,6 +389,10 @@ fn finish(made: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
     }
     rustix::fs::fchmod(made, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     Ok(rustix::fs::futimens(made, &modified_at(mtime_of(stat)))?)
+}
+
+fn size_of(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
 }
 
 fn mtime_of(stat: &Stat) -> Timestamp {

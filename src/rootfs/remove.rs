@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::descent::{Descent, open_directory};
 use super::error::{Failure, RootfsError};
 use crate::host::fs::FsError;
+use crate::progress::Task;
 
 /// Names of subdirectories kept in memory, over all levels. Those beyond are found again later.
 const MAX_PENDING: usize = 16 * 1024;
@@ -23,11 +24,11 @@ const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 /// Removes `path` and, if it is a directory, all that is in it.
 ///
 /// Symbolic links are removed, not followed. Directories whose mode forbids it are given `u+rwx`
-/// first. A path that is not there is no error.
+/// first. A path that is not there is no error. `task` counts files.
 ///
 /// # Errors
 /// The system refuses; what was removed until then stays removed.
-pub fn remove_tree(path: &Path) -> Result<(), RootfsError> {
+pub fn remove_tree(path: &Path, task: &dyn Task) -> Result<(), RootfsError> {
     let Some(name) = path.file_name() else {
         return Err(FsError::at("remove", path)(Errno::INVAL.into()).into());
     };
@@ -42,7 +43,11 @@ pub fn remove_tree(path: &Path) -> Result<(), RootfsError> {
     };
     let name = CString::new(name.as_bytes())
         .map_err(|_| FsError::at("remove", path)(Errno::INVAL.into()))?;
-    remove_at(directory.as_fd(), &name, &|_, _| false).map_err(|failure| failure.below(parent))
+    let keep_nothing = |_, _: &CStr| {
+        task.advance(1);
+        false
+    };
+    remove_at(directory.as_fd(), &name, &keep_nothing).map_err(|failure| failure.below(parent))
 }
 
 /// Tells whether the name in the directory with this inode number has to stay.

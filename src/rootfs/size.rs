@@ -10,21 +10,24 @@ use super::descent::OPEN_DIRECTORY;
 use super::error::RootfsError;
 use super::survey::survey;
 use crate::host::fs::FsError;
+use crate::progress::Task;
 
 /// Returns the bytes that a tree takes on disk, as `du` counts them: blocks rather than lengths,
-/// and files with several hard links once. What cannot be read counts as nothing.
+/// and files with several hard links once. What cannot be read counts as nothing. `task` counts
+/// files.
 ///
 /// # Errors
 /// `path` itself is no directory that can be read.
-pub fn tree_size(path: &Path) -> Result<u64, RootfsError> {
-    measure(path).map_err(|error| FsError::at("measure", path)(error).into())
+pub fn tree_size(path: &Path, task: &dyn Task) -> Result<u64, RootfsError> {
+    measure(path, task).map_err(|error| FsError::at("measure", path)(error).into())
 }
 
-fn measure(path: &Path) -> io::Result<u64> {
+fn measure(path: &Path, task: &dyn Task) -> io::Result<u64> {
     let top = rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())?;
     let mut bytes = bytes_of(&rustix::fs::fstat(&top)?);
     let mut linked = HashSet::new();
     survey(top, |_, _, stat| {
+        task.advance(1);
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if is_directory || stat.st_nlink < 2 || linked.insert((stat.st_dev, stat.st_ino)) {
             bytes += bytes_of(stat);

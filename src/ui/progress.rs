@@ -1,9 +1,13 @@
 //! Progress on stderr: bars on a terminal, plain lines elsewhere, nothing when quiet.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Printer;
-use crate::progress::{Progress, Silent, Task};
+use crate::progress::{Progress, Silent, Task, Unit};
 
 /// Shows progress the way the printer allows.
 pub struct TerminalProgress<'a> {
@@ -46,11 +50,66 @@ impl Progress for TerminalProgress<'_> {
         Box::new(Bar(bar))
     }
 
+    fn watch(&self, label: &str, unit: Unit) -> Box<dyn Task> {
+        match &self.bars {
+            None => Box::new(Silent),
+            Some(bars) => Box::new(Late {
+                bars: bars.clone(),
+                label: label.to_string(),
+                unit,
+                begun: Instant::now(),
+                counted: AtomicU64::new(0),
+                bar: OnceLock::new(),
+            }),
+        }
+    }
+
     fn note(&self, message: &str) {
         match &self.bars {
             Some(bars) => bars.suspend(|| self.printer.info(message)),
             None => self.printer.info(message),
         }
+    }
+}
+
+/// How long something has to take before it is shown that was not announced.
+const SHOWN_AFTER: Duration = Duration::from_millis(500);
+
+/// A bar that appears when the work has taken its time. It has no thread that would draw it without
+/// an advance: user namespaces can be entered only by programs with a single one.
+struct Late {
+    bars: MultiProgress,
+    label: String,
+    unit: Unit,
+    begun: Instant,
+    counted: AtomicU64,
+    bar: OnceLock<Bar>,
+}
+
+impl Late {
+    fn bar(&self) -> Bar {
+        let template = match self.unit {
+            Unit::Bytes => "{msg:32!} {spinner} {bytes:>10} {bytes_per_sec:>12}",
+            Unit::Files => "{msg:32!} {spinner} {pos:>10} files",
+        };
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = self.bars.add(ProgressBar::no_length().with_style(style));
+        bar.set_message(self.label.clone());
+        Bar(bar)
+    }
+}
+
+impl Task for Late {
+    fn advance(&self, count: u64) {
+        let counted = self.counted.fetch_add(count, Ordering::Relaxed) + count;
+        if self.bar.get().is_some() || self.begun.elapsed() >= SHOWN_AFTER {
+            self.bar.get_or_init(|| self.bar()).reset(counted);
+        }
+    }
+
+    fn reset(&self, bytes: u64) {
+        self.counted.store(bytes, Ordering::Relaxed);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
+use udocker::progress::Silent;
 use udocker::rootfs::{RootfsError, Summary, remove_tree};
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
@@ -251,7 +252,7 @@ fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
         .whiteout(&format!("{path}file"));
     let (unpacked, result) = attack("depth", |_| vec![layer, upper]);
     result.unwrap();
-    remove_tree(&unpacked.root).unwrap();
+    remove_tree(&unpacked.root, &Silent).unwrap();
     assert!(!unpacked.root.exists());
 }
 

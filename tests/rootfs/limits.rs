@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use udocker::progress::Silent;
 use udocker::rootfs::Limits;
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
@@ -116,6 +117,6 @@ fn unpack_onto_full_disk(disk: &Path) {
                 && message.ends_with(": No space left on device (os error 28)"),
             "{name}: {message}"
         );
-        udocker::rootfs::remove_tree(&root).unwrap();
+        udocker::rootfs::remove_tree(&root, &Silent).unwrap();
     }
 }

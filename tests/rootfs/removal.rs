@@ -2,7 +2,9 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use udocker::progress::{Silent, Task};
 use udocker::rootfs::{remove_tree, tree_size};
 
 #[test]
@@ -25,16 +27,16 @@ fn trees_are_removed_whatever_their_modes_and_links_are_not_followed() {
         fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
     }
     fs::set_permissions(&tree, Permissions::from_mode(0o000)).unwrap();
-    remove_tree(&tree).unwrap();
+    remove_tree(&tree, &Silent).unwrap();
     assert!(!tree.exists());
     assert_eq!(fs::read(outside.join("file")).unwrap(), b"stays");
 
     symlink(&outside, &tree).unwrap();
-    remove_tree(&tree).unwrap();
+    remove_tree(&tree, &Silent).unwrap();
     assert!(!tree.is_symlink());
     assert!(outside.join("file").exists());
-    remove_tree(&tree).unwrap();
-    remove_tree(&outside.join("file")).unwrap();
+    remove_tree(&tree, &Silent).unwrap();
+    remove_tree(&outside.join("file"), &Silent).unwrap();
     assert!(!outside.join("file").exists());
 }
 
@@ -46,20 +48,20 @@ fn wide_directories_are_removed() {
         fs::create_dir_all(tree.join(format!("directory-{index}/sub"))).unwrap();
         fs::write(tree.join(format!("file-{index}")), "").unwrap();
     }
-    remove_tree(&tree).unwrap();
+    remove_tree(&tree, &Silent).unwrap();
     assert!(!tree.exists());
 }
 
 #[test]
 fn what_cannot_be_removed_is_named() {
-    let message = remove_tree("/proc/self/fd".as_ref())
+    let message = remove_tree("/proc/self/fd".as_ref(), &Silent)
         .unwrap_err()
         .to_string();
     assert!(
         message.starts_with("cannot remove '/proc/self/fd"),
         "{message}"
     );
-    assert!(remove_tree("/".as_ref()).is_err());
+    assert!(remove_tree("/".as_ref(), &Silent).is_err());
 }
 
 #[test]
@@ -67,12 +69,39 @@ fn size_counts_blocks_and_linked_files_once() {
     let scratch = tempfile::tempdir().unwrap();
     let tree = scratch.path().join("tree");
     fs::create_dir_all(tree.join("a/b")).unwrap();
-    let empty = tree_size(&tree).unwrap();
+    let empty = tree_size(&tree, &Silent).unwrap();
     fs::write(tree.join("a/b/file"), vec![b'x'; 1 << 20]).unwrap();
     fs::hard_link(tree.join("a/b/file"), tree.join("linked")).unwrap();
     let sparse = fs::File::create(tree.join("sparse")).unwrap();
     sparse.set_len(1 << 30).unwrap();
-    let size = tree_size(&tree).unwrap() - empty;
+    let size = tree_size(&tree, &Silent).unwrap() - empty;
     assert!(((1 << 20)..(1 << 20) + 65_536).contains(&size), "{size}");
-    assert!(tree_size(&tree.join("none")).is_err());
+    assert!(tree_size(&tree.join("none"), &Silent).is_err());
+}
+
+/// Counts what it is told.
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Task for Counter {
+    fn advance(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn reset(&self, _count: u64) {}
+}
+
+#[test]
+fn every_file_of_a_tree_is_counted_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("tree");
+    fs::create_dir_all(tree.join("a/b")).unwrap();
+    fs::write(tree.join("a/file"), "x").unwrap();
+    fs::write(tree.join("a/b/file"), "x").unwrap();
+    symlink("nowhere", tree.join("link")).unwrap();
+    let (measured, removed) = (Counter::default(), Counter::default());
+    tree_size(&tree, &measured).unwrap();
+    remove_tree(&tree, &removed).unwrap();
+    let counts = [measured, removed].map(|counter| counter.0.into_inner());
+    assert_eq!(counts, [5, 5]);
 }

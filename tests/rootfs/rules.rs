@@ -309,7 +309,7 @@ fn layers_that_fail_to_come_end_the_work_with_their_error() {
 fn progress_counts_the_bytes_of_every_layer() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use udocker::progress::{Progress, Task};
+    use udocker::progress::{Progress, Silent, Task, Unit};
     use udocker::rootfs::{Layer, Limits, RootfsError, apply_layers};
     #[derive(Default)]
     struct Counter(Arc<AtomicU64>);
@@ -317,6 +317,9 @@ fn progress_counts_the_bytes_of_every_layer() {
         fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Task> {
             assert_eq!((label, total), ("unpacking L0", Some(1_001_984)));
             Box::new(Counter(Arc::clone(&self.0)))
+        }
+        fn watch(&self, _label: &str, _unit: Unit) -> Box<dyn Task> {
+            Box::new(Silent)
         }
         fn note(&self, _message: &str) {}
     }

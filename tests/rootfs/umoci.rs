@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use udocker::oci::Digest;
+use udocker::progress::Silent;
 
 use crate::tree::{Kind, Tree, assert_same, read_tree};
 use crate::unpack::unpack;
@@ -20,8 +21,8 @@ pub(crate) fn assert_as_umoci(name: &str, layers: &[Vec<u8>]) {
     let mut found = read_tree(&ours.root);
     allow_tolerances(&mut found, &mut expected);
     assert_same(name, &found, &expected);
-    udocker::rootfs::remove_tree(&ours.root).unwrap();
-    udocker::rootfs::remove_tree(&judge.path().join("bundle")).unwrap();
+    udocker::rootfs::remove_tree(&ours.root, &Silent).unwrap();
+    udocker::rootfs::remove_tree(&judge.path().join("bundle"), &Silent).unwrap();
 }
 
 /// Evens out what may differ: owners keep their own rights; and umoci leaves the time of

@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         .map_err(CommandError::at_start)?;
     let status = run_container(args, &request, &container, context);
     if args.rm && !container.is_protected() {
-        container::remove(&context.store, &container)?;
+        container::remove(&context.store, &container, &context.progress())?;
     }
     status
 }

@@ -104,7 +104,7 @@ fuzz_target!(|layers: Vec<Vec<Entry>>| {
         .all(|bytes| check_layer(layer(bytes), None, &Silent).is_ok());
     assert!(readable || applied.is_err(), "applied, and cannot be read");
     assert_eq!(state(scratch.path()), before, "something beside the root");
-    remove_tree(&root).expect("what is made can be removed");
+    remove_tree(&root, &Silent).expect("what is made can be removed");
 });
 
 fn layer(bytes: &[u8]) -> Layer<'_> {

@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use crate::commands::{CommandError, Context};
 use crate::host::fs::{FsError, create_dir_all, write_atomic};
+use crate::progress::Silent;
 use crate::rootfs::remove_tree;
 use crate::spec::{
     Access, GuestPath, HostPath, NotAbsolute, Processes, RunRequest, SHARED_MEMORY, Tmpfs,
@@ -261,7 +262,7 @@ impl Drop for Scratch {
         if let Some(directory) = &self.directory {
             // The run is over and has its status; a leftover among temporary files is no reason
             // to give another one.
-            let _ = remove_tree(directory);
+            let _ = remove_tree(directory, &Silent);
         }
     }
 }
