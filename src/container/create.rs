@@ -3,17 +3,18 @@
 use std::fs::File;
 use std::io;
 
-use super::{ContainerError, ImageTrees, image_tree, remove::discard};
+use super::image_tree::{self, ImageTrees, Keep};
+use super::{ContainerError, remove::discard};
 use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
 use crate::image::{self, Arrivals, ArrivingContent, PullRequest};
 use crate::oci::{ChainId, LocalName};
 use crate::progress::{Progress, Silent};
 use crate::registry::Client;
-use crate::rootfs::{self, Layer, Limits};
+use crate::rootfs::{self, ApplyOptions, Layer};
 use crate::store::{
-    Age, Container, ContainerName, Image, ImageContent, LayerFile, StagedContainer, Store,
-    StoreError,
+    Age, Container, ContainerName, Image, ImageContent, ImageTree, LayerFile, StagedContainer,
+    Store, StoreError,
 };
 use crate::stream::declared_bytes;
 
@@ -29,19 +30,17 @@ pub struct CreateOptions {
 }
 
 impl CreateOptions {
-    /// What unpacking may take.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
+    /// How layers are unpacked, and what may be taken for that.
+    pub(super) fn unpacking(&self) -> ApplyOptions {
+        ApplyOptions {
             max_unpacked_bytes: self.max_unpacked_bytes,
-            ..Limits::default()
+            ..ApplyOptions::default()
         }
     }
 
-    /// What identifies the tree of an image, if one is wanted. How much of it a limit would have
-    /// allowed is not known any more.
-    fn tree_of(&self, content: &ImageContent) -> Option<ChainId> {
-        let is_wanted = self.image_trees != ImageTrees::Never && self.max_unpacked_bytes.is_none();
-        is_wanted.then(|| content.chain_id())?
+    /// Whether trees of images are of use. How much of one a limit would have allowed is not known.
+    fn uses_trees(&self) -> bool {
+        self.image_trees != ImageTrees::Never && self.max_unpacked_bytes.is_none()
     }
 }
 
@@ -64,14 +63,12 @@ pub fn create(
     begin(store, options)?;
     // Opened at once, so that an image removed meanwhile still serves.
     let (content, layers) = open_image(image)?;
-    let unpacking = Unpacking {
-        image: &image.name,
-        config: &content.config_bytes,
-        limits: options.limits(),
-    };
-    let chain = options.tree_of(&content);
-    if let Some(chain) = &chain
-        && let Some(staged) = stage_clone(store, &unpacking, chain, progress)
+    let chain = content.chain_id();
+    let config = &content.config_bytes;
+    let unpacking = Unpacking::plan(store, &image.name, config, chain.clone(), options);
+    if options.uses_trees()
+        && let Some(tree) = chain.and_then(|chain| store.image_tree(&chain))
+        && let Some(staged) = stage_clone(store, &unpacking, &tree, progress)
     {
         return publish(store, staged, options);
     }
@@ -81,9 +78,6 @@ pub fn create(
         stage(store, &unpacking, layers.into_iter().map(Ok), progress).map_err(|error| {
             error.explained(|source| room.explain(source, unpacked_bytes(&content.layers)))
         })?;
-    if let Some(chain) = &chain {
-        image_tree::keep(store, chain, options.image_trees, &staged, progress);
-    }
     publish(store, staged, options)
 }
 
@@ -136,13 +130,7 @@ fn try_pull_and_create(
         }
     });
     match (pulled, unpacked) {
-        (Ok(image), Some(Ok(staged))) => {
-            let content = image.content().ok();
-            if let Some(chain) = content.and_then(|content| options.tree_of(&content)) {
-                image_tree::keep(store, &chain, options.image_trees, &staged, progress);
-            }
-            publish(store, staged, options)
-        }
+        (Ok(_), Some(Ok(staged))) => publish(store, staged, options),
         // What arrived first may have been wrong, and old images cannot be unpacked early: now
         // that the image is here, it tells.
         (Ok(image), _) => create(store, &image, options, progress),
@@ -207,6 +195,8 @@ fn unpack_arrivals(
         config_bytes,
         layers,
     } = content;
+    let diff_ids = layers.iter().map(|(_, diff_id)| diff_id.as_ref());
+    let chain = ChainId::of_known(diff_ids);
     let layers = layers.into_iter().map(|(digest, diff_id)| {
         let source = arrivals.open(&digest).map_err(|error| {
             let path = store.layout().blob(&digest);
@@ -219,11 +209,8 @@ fn unpack_arrivals(
             size: None,
         })
     });
-    let unpacking = Unpacking {
-        image: &request.reference.local_name(),
-        config: &config_bytes,
-        limits: options.limits(),
-    };
+    let image = request.reference.local_name();
+    let unpacking = Unpacking::plan(store, &image, &config_bytes, chain, options);
     stage(store, &unpacking, layers, progress).map(Some)
 }
 
@@ -269,10 +256,32 @@ fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
 struct Unpacking<'a> {
     image: &'a LocalName,
     config: &'a [u8],
-    limits: Limits,
+    options: ApplyOptions,
+    /// The tree that is kept of what is unpacked.
+    keep: Option<Keep>,
 }
 
-impl Unpacking<'_> {
+impl<'a> Unpacking<'a> {
+    fn plan(
+        store: &Store,
+        image: &'a LocalName,
+        config: &'a [u8],
+        chain: Option<ChainId>,
+        options: &CreateOptions,
+    ) -> Unpacking<'a> {
+        let chain = chain.filter(|_| options.uses_trees());
+        let keep = chain.and_then(|chain| Keep::plan(store, options.image_trees, chain));
+        Unpacking {
+            image,
+            config,
+            options: ApplyOptions {
+                begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
+                ..options.unpacking()
+            },
+            keep,
+        }
+    }
+
     fn describe(&self, staged: &StagedContainer) -> Result<(), ContainerError> {
         Ok(staged.write_metadata(self.config, &self.image.to_string())?)
     }
@@ -288,23 +297,25 @@ fn stage<'a>(
     stage_filled(store, |staged| {
         // First, since it is synced, and the file system would write the tree along with it.
         unpacking.describe(staged)?;
-        rootfs::apply_layers(&staged.root(), layers, unpacking.limits, progress)?;
+        rootfs::apply_layers(&staged.root(), layers, unpacking.options, progress)?;
+        if let Some(keep) = &unpacking.keep {
+            keep.carry_out(store, staged, progress);
+        }
         Ok(())
     })
 }
 
-/// The same from the tree of the image. None where there is no such tree, or not for long enough:
-/// the layers are still there.
+/// The same from the tree of the image. None where that is damaged, or not there for long enough: the
+/// layers are.
 fn stage_clone(
     store: &Store,
     unpacking: &Unpacking<'_>,
-    chain: &ChainId,
+    tree: &ImageTree,
     progress: &dyn Progress,
 ) -> Option<StagedContainer> {
-    let tree = store.image_tree(chain)?;
     let staged = stage_filled(store, |staged| {
         unpacking.describe(staged)?;
-        image_tree::fill(store, &staged.root(), &tree, progress)
+        image_tree::fill(store, &staged.root(), tree, progress)
     });
     staged.ok()
 }

@@ -51,40 +51,57 @@ pub(super) fn fill(
     }
 }
 
-/// Keeps a copy of the root of a container that nobody has run yet, for the next container of the
-/// same image. Without it the next one takes longer; so nothing that goes wrong matters.
-pub(super) fn keep(
-    store: &Store,
-    chain: &ChainId,
-    trees: ImageTrees,
-    staged: &StagedContainer,
-    progress: &dyn Progress,
-) {
-    if store.image_tree(chain).is_some() || !is_wanted(trees, staged.path()) {
-        return;
-    }
-    let Ok(tree) = store.stage_container() else {
-        return;
-    };
-    let task = progress.watch("keeping the image's tree", Unit::Bytes);
-    let left = match copy_root(&staged.root(), &tree.root(), &*task) {
-        // What cannot be published is found by whoever sweeps the staging folder next.
-        Ok(()) => store.publish_image_tree(chain, tree).unwrap_or_default(),
-        Err(_) => Some(tree),
-    };
-    if let Some(left) = left {
-        let _ = discard(&left);
-    }
+/// A tree that is to be kept for further containers of an image that is about to be unpacked.
+pub(super) struct Keep {
+    chain: ChainId,
+    /// Whether it will have the same blocks as the container.
+    pub(super) shares_blocks: bool,
 }
 
-/// What several hosts see belongs to none of their boots.
-fn is_wanted(trees: ImageTrees, directory: &Path) -> bool {
-    FileSystem::of(directory).is_ok_and(|system| !system.is_shared())
-        && match trees {
-            ImageTrees::Never => false,
-            ImageTrees::Shared => can_share_blocks(directory).is_ok(),
-            ImageTrees::Always => true,
+impl Keep {
+    /// Decides whether one is to be kept, of the image whose layers make `chain`.
+    pub(super) fn plan(store: &Store, trees: ImageTrees, chain: ChainId) -> Option<Keep> {
+        let directory = &store.layout().containers;
+        // What several hosts see belongs to none of their boots.
+        let is_local = || FileSystem::of(directory).is_ok_and(|system| !system.is_shared());
+        let shares_blocks = || can_share_blocks(directory).is_ok();
+        let keep = |shares_blocks| Keep {
+            chain,
+            shares_blocks,
+        };
+        match trees {
+            ImageTrees::Shared if is_local() && shares_blocks() => Some(keep(true)),
+            ImageTrees::Always if is_local() => Some(keep(shares_blocks())),
+            _ => None,
         }
+    }
+
+    /// Keeps a copy of the root of a container that nobody has run yet. Without it the next one
+    /// takes longer; so nothing that goes wrong matters.
+    pub(super) fn carry_out(
+        &self,
+        store: &Store,
+        staged: &StagedContainer,
+        progress: &dyn Progress,
+    ) {
+        if store.image_tree(&self.chain).is_some() {
+            return;
+        }
+        let Ok(tree) = store.stage_container() else {
+            return;
+        };
+        let task = progress.watch("keeping the image's tree", Unit::Bytes);
+        let left = match copy_root(&staged.root(), &tree.root(), &*task) {
+            // What cannot be published is found by whoever sweeps the staging folder next.
+            Ok(()) => store
+                .publish_image_tree(&self.chain, tree)
+                .unwrap_or_default(),
+            Err(_) => Some(tree),
+        };
+        if let Some(left) = left {
+            let _ = discard(&left);
+        }
+    }
 }
 
 /// Removes the trees of images that are of no more use, beside those that are to be kept.

@@ -10,7 +10,7 @@ use crate::host::space::Room;
 use crate::image::imported_config;
 use crate::oci::{ImageConfig, LocalName, Platform};
 use crate::progress::Progress;
-use crate::rootfs::{self, Layer, Limits, Summary};
+use crate::rootfs::{self, ApplyOptions, Layer, Summary};
 use crate::store::{Container, Store};
 
 /// What a container cannot be without.
@@ -30,7 +30,7 @@ pub fn import_tree(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     build(store, options, |staged| {
-        let summary = unpack(&staged.root(), archive, options.limits(), progress)?;
+        let summary = unpack(&staged.root(), archive, options.unpacking(), progress)?;
         if summary.entries == 0 {
             return Err(ContainerError::NothingInside);
         }
@@ -52,7 +52,7 @@ pub fn import_clone(
 ) -> Result<Container, ContainerError> {
     build(store, options, |staged| {
         let directory = staged.path();
-        unpack(directory, archive, options.limits(), progress)?;
+        unpack(directory, archive, options.unpacking(), progress)?;
         check_clone(directory)
     })
 }
@@ -60,12 +60,12 @@ pub fn import_clone(
 fn unpack(
     directory: &Path,
     archive: Layer<'_>,
-    limits: Limits,
+    unpacking: ApplyOptions,
     progress: &dyn Progress,
 ) -> Result<Summary, ContainerError> {
     let (room, size) = (Room::at(directory), archive.size);
     let layers = std::iter::once(Ok::<_, ContainerError>(archive));
-    rootfs::apply_layers(directory, layers, limits, progress)
+    rootfs::apply_layers(directory, layers, unpacking, progress)
         .map_err(|error| error.explained(|source| room.explain(source, size)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -50,9 +50,12 @@ pub fn is_storage_full(error: &io::Error) -> bool {
     )
 }
 
+/// As many bytes as there are, for [`begin_write_back`].
+pub const TO_THE_END: u64 = 0;
+
 /// Asks the system to begin writing a part of a file to the disk now, without waiting for it, so
 /// that a later sync finds little left to do. Where the system cannot, nothing happens.
-pub fn begin_write_back(file: &File, offset: u64, bytes: u64) {
+pub fn begin_write_back(file: BorrowedFd<'_>, offset: u64, bytes: u64) {
     let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
         return;
     };

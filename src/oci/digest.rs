@@ -167,6 +167,12 @@ impl ChainId {
             .reduce(|below, top| Digest::of(format!("{below} {top}").as_bytes()))
             .map(ChainId)
     }
+
+    /// The same of layers whose diff_ids may be unknown; then there is none.
+    pub fn of_known<'a>(diff_ids: impl IntoIterator<Item = Option<&'a DiffId>>) -> Option<ChainId> {
+        let known: Option<Vec<&DiffId>> = diff_ids.into_iter().collect();
+        ChainId::of(known?)
+    }
 }
 
 /// A digest in the making.

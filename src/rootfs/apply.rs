@@ -16,7 +16,7 @@ use super::plan::{Existing, Plan, Room, plan, room_for};
 use super::remove::{empty_directory, remove_at};
 use super::tar::{ArchiveError, Members, Source, SparseMap};
 use super::writers::{Metadata, NewFile, Writers, create_file, modified_at, set_xattrs, write_all};
-use super::{Limits, Summary};
+use super::{ApplyOptions, Summary};
 
 /// Files up to this size are left to the writers; larger ones are written as they arrive.
 const SMALL_FILE_BYTES: u64 = 512 * 1024;
@@ -25,7 +25,7 @@ const SMALL_FILE_BYTES: u64 = 512 * 1024;
 pub(super) struct Applier<'q> {
     directories: Directories,
     writers: Writers<'q>,
-    limits: Limits,
+    options: ApplyOptions,
     summary: Summary,
     /// The mode bits that the umask, or an ACL, takes from new files.
     mask: u32,
@@ -42,13 +42,13 @@ impl<'q> Applier<'q> {
     pub(super) fn new(
         root: OwnedFd,
         writers: Writers<'q>,
-        limits: Limits,
+        options: ApplyOptions,
     ) -> io::Result<Applier<'q>> {
         Ok(Applier {
             mask: creation_mask(&root)?,
             directories: Directories::new(root),
             writers,
-            limits,
+            options,
             summary: Summary::default(),
             made: HashSet::new(),
             left_out: HashSet::new(),
@@ -84,8 +84,8 @@ impl<'q> Applier<'q> {
 
     fn entry(&mut self, entry: Entry, members: &mut Members<'_, '_>) -> Result<(), Stop> {
         self.summary.entries += 1;
-        if self.summary.entries > self.limits.max_entries {
-            return Err(Stop::Limit(self.limits.max_entries, "entries"));
+        if self.summary.entries > self.options.max_entries {
+            return Err(Stop::Limit(self.options.max_entries, "entries"));
         }
         if self.directories.is_full() {
             self.writers.drain()?;
@@ -145,7 +145,7 @@ impl<'q> Applier<'q> {
 
     fn count_bytes(&mut self, bytes: u64) -> Result<(), Stop> {
         self.summary.bytes = self.summary.bytes.saturating_add(bytes);
-        match self.limits.max_unpacked_bytes {
+        match self.options.max_unpacked_bytes {
             Some(limit) if self.summary.bytes > limit => Err(Stop::Limit(limit, "bytes")),
             _ => Ok(()),
         }
@@ -182,6 +182,7 @@ impl<'q> Applier<'q> {
             needs_chmod: entry.mode & (self.mask | 0o7000) != 0,
             mtime: entry.mtime,
             xattrs: entry.xattrs.clone(),
+            begin_write_back: self.options.begin_write_back,
         }
     }
 

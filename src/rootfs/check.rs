@@ -8,7 +8,7 @@ use super::error::{RootfsError, Stop};
 use super::feed::{self, Purpose};
 use super::plan::plan;
 use super::tar::{Members, Source};
-use super::{Layer, Limits};
+use super::{ApplyOptions, Layer};
 use crate::oci::{Algorithm, DiffId};
 use crate::progress::Progress;
 
@@ -43,7 +43,7 @@ pub fn check_layer(
 }
 
 fn read_through(source: &mut Source<'_>) -> Result<Checked, Stop> {
-    let limit = Limits::default().max_entries;
+    let limit = ApplyOptions::default().max_entries;
     let mut entries = 0;
     let mut members = Members::new(source);
     while let Some(member) = members.next()? {

@@ -74,20 +74,25 @@ pub struct Layer<'a> {
     pub size: Option<u64>,
 }
 
-/// What an image may take, against layers that unpack to more than anybody has room for.
+/// How layers are applied; with limits against those that unpack to more than anybody has room for.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ApplyOptions {
     /// Bytes in regular files, holes included. None for as much as the disk has room for.
     pub max_unpacked_bytes: Option<u64>,
     /// Entries of all layers.
     pub max_entries: u64,
+    /// Whether each file is on its way to the disk as soon as it is made. That costs time, and
+    /// saves more of it where the tree is to be cloned at once: blocks can be shared only when
+    /// they have their place.
+    pub begin_write_back: bool,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for ApplyOptions {
+    fn default() -> ApplyOptions {
+        ApplyOptions {
             max_unpacked_bytes: None,
             max_entries: 50_000_000,
+            begin_write_back: false,
         }
     }
 }
@@ -119,7 +124,7 @@ pub struct Summary {
 pub fn apply_layers<'a, I, E>(
     root: &Path,
     layers: I,
-    limits: Limits,
+    options: ApplyOptions,
     progress: &dyn Progress,
 ) -> Result<Summary, E>
 where
@@ -135,7 +140,7 @@ where
     let result = std::thread::scope(|scope| {
         let pieces = feed::start(scope, layers, &failed, Purpose::UNPACK, progress);
         let writers = Writers::start(scope, &queue);
-        let applier = Applier::new(directory, writers, limits)
+        let applier = Applier::new(directory, writers, options)
             .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;
         applier.layers(&mut Source::new(&pieces))
     });

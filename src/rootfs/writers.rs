@@ -13,6 +13,7 @@ use super::crew::{Crew, Job, Queue};
 use super::entry::EntryPath;
 use super::error::Failure;
 use super::tar::{Slice, Timestamp};
+use crate::host::fs::{TO_THE_END, begin_write_back};
 
 const BATCH_BYTES: usize = 512 * 1024;
 /// Chunks that a batch keeps from going home, far fewer than there are: while it fills, chunks
@@ -35,6 +36,8 @@ pub(super) struct Metadata {
     pub(super) needs_chmod: bool,
     pub(super) mtime: Timestamp,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// See [`super::ApplyOptions`].
+    pub(super) begin_write_back: bool,
 }
 
 /// The side that hands files over.
@@ -145,6 +148,9 @@ impl Metadata {
     /// Sets all on a file that has its content: writing clears setuid and setgid, and changes
     /// the time.
     pub(super) fn set(&self, file: BorrowedFd<'_>, path: &EntryPath) -> Result<(), Failure> {
+        if self.begin_write_back {
+            begin_write_back(file, 0, TO_THE_END);
+        }
         set_xattrs(file, &self.xattrs);
         if self.needs_chmod {
             rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))

@@ -8,6 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -193,7 +194,7 @@ impl Write for StagedBlob {
         self.len += bytes.len() as u64;
         let pending = self.len - self.written_back;
         if pending >= WRITE_BACK_BYTES {
-            fs::begin_write_back(&self.file, self.written_back, pending);
+            fs::begin_write_back(self.file.as_fd(), self.written_back, pending);
             self.written_back = self.len;
         }
         Ok(bytes.len())

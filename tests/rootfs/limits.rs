@@ -4,16 +4,16 @@ use std::path::Path;
 use std::process::Command;
 
 use udocker::progress::Silent;
-use udocker::rootfs::Limits;
+use udocker::rootfs::ApplyOptions;
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::{Unpacked, apply_limited, apply_to};
 
 #[test]
 fn limits_stop_bombs_before_they_are_written() {
-    let bytes = |limit| Limits {
+    let bytes = |limit| ApplyOptions {
         max_unpacked_bytes: Some(limit),
-        ..Limits::default()
+        ..ApplyOptions::default()
     };
     let layer = || LayerBuilder::new().file("a", "12345").file("b", "67890");
     let sparse = || {
@@ -41,9 +41,9 @@ fn limits_stop_bombs_before_they_are_written() {
         (
             "entries",
             layer(),
-            Limits {
+            ApplyOptions {
                 max_entries: 1,
-                ..Limits::default()
+                ..ApplyOptions::default()
             },
             Some("more than 1 entries"),
         ),

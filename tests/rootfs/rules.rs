@@ -259,7 +259,7 @@ fn compressed_layers_are_unpacked_and_checked_in_one_pass() {
             udocker::rootfs::apply_layers(
                 &unpacked.root,
                 layer(diff_id),
-                udocker::rootfs::Limits::default(),
+                udocker::rootfs::ApplyOptions::default(),
                 &udocker::progress::Silent,
             )
         };
@@ -279,7 +279,7 @@ fn compressed_layers_are_unpacked_and_checked_in_one_pass() {
 
 #[test]
 fn layers_that_fail_to_come_end_the_work_with_their_error() {
-    use udocker::rootfs::{Layer, Limits, RootfsError, apply_layers};
+    use udocker::rootfs::{ApplyOptions, Layer, RootfsError, apply_layers};
     #[derive(Debug, PartialEq)]
     struct Lost(String);
     impl From<RootfsError> for Lost {
@@ -301,7 +301,7 @@ fn layers_that_fail_to_come_end_the_work_with_their_error() {
         Err(Lost("the connection".to_string())),
     ];
     let silent = udocker::progress::Silent;
-    let result = apply_layers(&unpacked.root, layers, Limits::default(), &silent);
+    let result = apply_layers(&unpacked.root, layers, ApplyOptions::default(), &silent);
     assert_eq!(result, Err(Lost("the connection".to_string())));
 }
 
@@ -310,7 +310,7 @@ fn progress_counts_the_bytes_of_every_layer() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use udocker::progress::{Progress, Silent, Task, Unit};
-    use udocker::rootfs::{Layer, Limits, RootfsError, apply_layers};
+    use udocker::rootfs::{ApplyOptions, Layer, RootfsError, apply_layers};
     #[derive(Default)]
     struct Counter(Arc<AtomicU64>);
     impl Progress for Counter {
@@ -340,7 +340,7 @@ fn progress_counts_the_bytes_of_every_layer() {
         size: Some(layer.len() as u64),
     })];
     let counter = Counter::default();
-    let summary = apply_layers(&unpacked.root, layers, Limits::default(), &counter).unwrap();
+    let summary = apply_layers(&unpacked.root, layers, ApplyOptions::default(), &counter).unwrap();
     assert_eq!(counter.0.load(Ordering::Relaxed), layer.len() as u64);
     assert_eq!((summary.entries, summary.bytes), (1, 1_000_000));
 }

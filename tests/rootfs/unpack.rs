@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use udocker::oci::{DiffId, Digest};
 use udocker::progress::Silent;
-use udocker::rootfs::{Layer, Limits, RootfsError, Summary, apply_layers};
+use udocker::rootfs::{ApplyOptions, Layer, RootfsError, Summary, apply_layers};
 
 /// A directory with a root in it, and a place outside that has to stay as it is.
 pub(crate) struct Unpacked {
@@ -38,13 +38,13 @@ pub(crate) fn unpack(layers: &[Vec<u8>]) -> Unpacked {
 }
 
 pub(crate) fn apply_to(root: &Path, layers: &[Vec<u8>]) -> Result<Summary, RootfsError> {
-    apply_limited(root, layers, Limits::default())
+    apply_limited(root, layers, ApplyOptions::default())
 }
 
 pub(crate) fn apply_limited(
     root: &Path,
     layers: &[Vec<u8>],
-    limits: Limits,
+    limits: ApplyOptions,
 ) -> Result<Summary, RootfsError> {
     let layers = layers.iter().enumerate().map(|(index, bytes)| {
         Ok::<_, RootfsError>(Layer {
