@@ -7,6 +7,8 @@ use std::os::fd::AsFd;
 
 use rustix::termios::{Winsize, tcgetwinsize};
 
+use super::plain;
+
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
@@ -84,7 +86,7 @@ impl Printer {
             false => Box::new(BufWriter::new(stdout.lock())),
         };
         for line in lines {
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", plain(line))?;
         }
         out.flush()
     }
@@ -145,8 +147,9 @@ impl Printer {
 
     fn say(&self, least: Verbosity, kind: &str, message: impl Display) {
         if self.verbosity >= least {
+            let line = format!("{kind}: {}\n", plain(message));
             // Nobody is left to be told that stderr is closed.
-            let _ = writeln!(io::stderr().lock(), "{kind}: {message}");
+            let _ = io::stderr().lock().write_all(line.as_bytes());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Printer;
+use super::{Printer, plain};
 use crate::progress::{Progress, Silent, Task};
 
 /// Shows progress the way the printer allows.
@@ -42,7 +42,7 @@ impl Progress for TerminalProgress<'_> {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
         let bar = bars.add(ProgressBar::new(total.unwrap_or_default()).with_style(style));
-        bar.set_message(label.to_string());
+        bar.set_message(plain(label));
         Box::new(Bar(bar))
     }
 
