@@ -8,7 +8,7 @@ use super::create::{CreateOptions, build};
 use crate::host::fs::FsError;
 use crate::host::space::Room;
 use crate::image::imported_config;
-use crate::oci::{ImageConfig, LocalName, Platform};
+use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
 use crate::progress::Progress;
 use crate::rootfs::{self, Layer, Limits, Summary};
 use crate::store::{Container, Store};
@@ -92,7 +92,7 @@ fn check_clone(directory: &Path) -> Result<(), ContainerError> {
     if !path.is_file() {
         return Err(ContainerError::NoClone(format!("it lacks '{CONFIG}'")));
     }
-    let bytes = crate::host::fs::read_limited(&path, crate::store::CONFIG_MAX_BYTES)?;
+    let bytes = crate::host::fs::read_limited(&path, CONFIG_MAX_BYTES)?;
     ImageConfig::parse(&bytes).map_err(|error| {
         ContainerError::NoClone(format!("its '{CONFIG}' is not valid: {error}"))
     })?;

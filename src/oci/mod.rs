@@ -14,7 +14,7 @@ mod platform;
 mod reference;
 mod registry_url;
 
-pub use config::{ImageConfig, ProcessConfig};
+pub use config::{CONFIG_MAX_BYTES, ImageConfig, ProcessConfig};
 pub use credential::{Credential, Secret};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use local_name::LocalName;
