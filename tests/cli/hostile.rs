@@ -1,8 +1,10 @@
 //! Archives that lie, lack something, or mean harm: one clear line each, and no trace.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
-use crate::archives::{DockerArchive, layer, store_state, two_layers};
+use crate::archives::{DockerArchive, layer, root_of, store_state, two_layers};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::sandbox::Sandbox;
 
@@ -276,11 +278,17 @@ fn clones_that_lie_are_refused() {
             .file("ROOT/etc/file", "x")
     };
     let sandbox = Sandbox::new();
+    // It has no say in who may enter: programs inside may be set-user-ID.
+    let open = LayerBuilder::new().entry(TarEntry::new(b'5', "./").mode(0o777));
+    let open = open.raw(good().finish()).finish();
     sandbox
         .udocker(["import", "--clone", "--name=good", "-"])
-        .stdin(good().finish())
+        .stdin(open)
         .run()
         .succeeds();
+    let container = root_of(&sandbox, "good");
+    let container = container.parent().unwrap().metadata().unwrap();
+    assert_eq!(container.permissions().mode() & 0o777, 0o700);
     let before = store_state(&sandbox);
     for (tar, part) in [
         (
