@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use udocker::rootfs::{RootfsError, Summary, remove_tree};
 
@@ -253,6 +254,24 @@ fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
     result.unwrap();
     remove_tree(&unpacked.root).unwrap();
     assert!(!unpacked.root.exists());
+}
+
+#[test]
+fn going_up_from_far_below_takes_no_longer_than_going_down() {
+    let deep = "d/".repeat(15_000);
+    let up_and_down = "x/../".repeat(800);
+    let layer = LayerBuilder::new()
+        .directory(format!("{deep}x"))
+        .symlink(format!("{deep}first"), format!("{up_and_down}second"))
+        .symlink(format!("{deep}second"), format!("{up_and_down}x"))
+        .file(format!("{deep}first/file"), "");
+    let start = Instant::now();
+    let (unpacked, result) = attack("up and down", |_| vec![layer]);
+    let elapsed = start.elapsed();
+    remove_tree(&unpacked.root).unwrap();
+    result.unwrap();
+    // Each step up would take milliseconds if it were one down again from the top.
+    assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
 }
 
 #[test]

@@ -208,6 +208,26 @@ fn directories_that_no_entry_describes_are_made() {
 }
 
 #[test]
+fn a_link_that_goes_up_again_leads_to_what_is_there() {
+    let unpacked = unpack(&[
+        LayerBuilder::new()
+            .file("file", "below")
+            .symlink("link", "made/..")
+            .symlink("top", "../made/../..")
+            .finish(),
+        LayerBuilder::new()
+            .file("link/file", "above")
+            .file("top/other", "other")
+            .finish(),
+    ]);
+    let read = |name: &str| fs::read_to_string(unpacked.root.join(name)).unwrap();
+    assert_eq!(
+        (read("file"), read("other")),
+        ("above".into(), "other".into())
+    );
+}
+
+#[test]
 fn user_attributes_are_kept_where_they_can_be() {
     let unpacked = unpack(&[LayerBuilder::new()
         .entry(
@@ -216,13 +236,25 @@ fn user_attributes_are_kept_where_they_can_be() {
                 .pax("SCHILY.xattr.security.capability", "dropped")
                 .pax("SCHILY.xattr.user.", "nameless"),
         )
+        .entry(TarEntry::new(b'5', "directory").pax("SCHILY.xattr.user.note", "kept"))
+        .entry(
+            TarEntry::new(b'0', "large")
+                .content(vec![b'x'; 700_000])
+                .pax("SCHILY.xattr.user.note", "kept"),
+        )
         .finish()]);
-    let file = unpacked.root.join("file");
     let mut value = [0; 32];
-    match rustix::fs::getxattr(&file, "user.note", &mut value) {
-        Ok(length) => assert_eq!(&value[..length], b"\0binary"),
-        Err(error) => assert_eq!(error, rustix::io::Errno::OPNOTSUPP),
+    for (name, expected) in [
+        ("file", &b"\0binary"[..]),
+        ("directory", b"kept"),
+        ("large", b"kept"),
+    ] {
+        match rustix::fs::getxattr(unpacked.root.join(name), "user.note", &mut value) {
+            Ok(length) => assert_eq!(&value[..length], expected, "{name}"),
+            Err(error) => assert_eq!(error, rustix::io::Errno::OPNOTSUPP),
+        }
     }
+    let file = unpacked.root.join("file");
     assert!(rustix::fs::getxattr(&file, "security.capability", &mut value).is_err());
 }
 
