@@ -209,13 +209,13 @@ fn whiteouts_of_what_is_no_name_are_refused() {
 
 #[test]
 fn root_stays_a_directory() {
-    for flag in [b'0', b'1', b'2', b'3', b'6'] {
+    for flag in [0, b'0', b'1', b'2', b'3', b'6'] {
         for name in [".", "./", "/", ""] {
             let (unpacked, result) = attack("root", |outside| {
                 vec![LayerBuilder::new().entry(TarEntry::new(flag, name).link(outside))]
             });
             // A slash at the end makes an old-style directory of a file.
-            let is_directory = flag == b'0' && name.ends_with('/');
+            let is_directory = flag == 0 && name.ends_with('/');
             assert_eq!(result.is_ok(), is_directory, "{name} {flag}");
             assert!(unpacked.root.is_dir() && !unpacked.root.is_symlink());
         }

@@ -168,7 +168,7 @@ fn formats_and_types_that_few_write() {
                 .format(Format::Gnu)
                 .content("Yfile\0\0"),
         )
-        .entry(TarEntry::new(b'0', "slashed/"))
+        .entry(TarEntry::new(0, "slashed/"))
         .entry(TarEntry::new(b'Z', "unknown").content("u"))
         .file(".wh..wh.plnk/1.2", "aufs")
         .finish()]);
