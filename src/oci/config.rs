@@ -3,9 +3,10 @@
 use std::fmt;
 
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::document::parse_object;
 use super::{DiffId, Platform};
 
 /// Largest configuration accepted, in bytes: as much as a manifest may have, which is what other
@@ -96,11 +97,7 @@ impl ImageConfig {
     /// # Errors
     /// The document is not JSON, not an object, or a member has an impossible type.
     pub fn parse(bytes: &[u8]) -> Result<ImageConfig, serde_json::Error> {
-        let raw: RawConfig = serde_json::from_slice(bytes)?;
-        // serde takes a list for a structure too.
-        if !bytes.trim_ascii_start().starts_with(b"{") {
-            return Err(Error::custom("it is not an object"));
-        }
+        let raw: RawConfig = parse_object(bytes)?;
         let platform = (!raw.architecture.is_empty()).then(|| Platform {
             os: if raw.os.is_empty() {
                 "linux".to_string()

@@ -3,6 +3,7 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::document::parse_object;
 use super::{Digest, MediaType, Platform};
 
 /// Largest manifest accepted, in bytes.
@@ -181,7 +182,7 @@ impl ParsedManifest {
         if bytes.len() > MANIFEST_MAX_BYTES {
             return Err(ManifestError::TooLarge);
         }
-        let shape: Shape = serde_json::from_slice(bytes)?;
+        let shape: Shape = parse_object(bytes)?;
         let known = |media_type: &&MediaType| !matches!(media_type, MediaType::Other(_));
         let media_type = content_type
             .filter(known)
@@ -207,7 +208,7 @@ fn parse_image(
     bytes: &[u8],
     artifact_type: Option<String>,
 ) -> Result<ParsedManifest, ManifestError> {
-    let raw: RawManifest = serde_json::from_slice(bytes)?;
+    let raw: RawManifest = parse_object(bytes)?;
     let config_type = raw.config.media_type.as_str();
     if config_type == "application/vnd.oci.empty.v1+json" {
         return Err(ManifestError::Artifact(
@@ -229,7 +230,7 @@ fn parse_image(
 
 /// Source: Docker image manifest version 2, schema 1: `fsLayers` and `history` are newest first.
 fn parse_schema1(bytes: &[u8]) -> Result<ParsedManifest, ManifestError> {
-    let raw: RawSchema1 = serde_json::from_slice(bytes)?;
+    let raw: RawSchema1 = parse_object(bytes)?;
     check_layer_count(raw.fs_layers.len())?;
     let config = raw
         .history
@@ -264,7 +265,7 @@ fn check_layer_count(count: usize) -> Result<(), ManifestError> {
 }
 
 fn parse_index(bytes: &[u8]) -> Result<ParsedManifest, ManifestError> {
-    let raw: RawIndex = serde_json::from_slice(bytes)?;
+    let raw: RawIndex = parse_object(bytes)?;
     let entries = raw
         .manifests
         .into_iter()

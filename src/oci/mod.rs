@@ -7,6 +7,7 @@
 mod config;
 mod credential;
 mod digest;
+mod document;
 mod local_name;
 mod manifest;
 mod media_type;
