@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use crate::support::layer_builder::{Format, LayerBuilder, TarEntry, seal};
+use crate::support::sandbox::Sandbox;
 use crate::tree::{Kind, read_tree};
 use crate::unpack::{apply, unpack};
 
@@ -205,6 +206,50 @@ fn directories_that_no_entry_describes_are_made() {
         assert_eq!(tree[implied].mode, 0o755, "{implied}");
     }
     assert!(unpacked.root.join("plain/file").is_file());
+}
+
+#[test]
+fn every_mode_is_set_whatever_the_umask() {
+    const TYPES: [u8; 3] = [b'0', b'5', b'6'];
+    let name = |flag: u8, mode: u32| format!("{}{mode:04o}", char::from(flag));
+    let mut layer = LayerBuilder::new();
+    for mode in 0..0o10000 {
+        for flag in TYPES {
+            layer = layer.entry(TarEntry::new(flag, name(flag, mode)).mode(mode));
+        }
+    }
+    // Those that are not left to the writers.
+    let large = |mode| TarEntry::new(b'0', format!("large{mode:04o}")).mode(mode);
+    for mode in [0o000, 0o644, 0o4755, 0o7777] {
+        layer = layer.entry(large(mode).content(vec![b'x'; 600_000]));
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("layer.tar", layer.finish());
+    for umask in ["000", "077"] {
+        let script = format!("umask {umask}; exec \"$@\"");
+        let import = sandbox.udocker(["import", "--tocontainer", "layer.tar"]);
+        let import = import
+            .through(&["sh", "-c", &script, "sh"])
+            .run()
+            .succeeds();
+        let root = sandbox.store().join("containers").join(import.text());
+        let mode_of = |name: &str| {
+            let found = fs::symlink_metadata(root.join("ROOT").join(name)).unwrap();
+            found.mode() & 0o7777
+        };
+        for mode in 0..0o10000 {
+            for flag in TYPES {
+                let least = if flag == b'5' { 0o700 } else { 0o600 };
+                let name = name(flag, mode);
+                assert_eq!(mode_of(&name), mode | least, "{name} with umask {umask}");
+            }
+        }
+        assert_eq!(mode_of("large0000"), 0o600);
+        assert_eq!(mode_of("large0644"), 0o644);
+        assert_eq!(mode_of("large4755"), 0o4755);
+        assert_eq!(mode_of("large7777"), 0o7777);
+        sandbox.udocker(["rm", import.text()]).run().succeeds();
+    }
 }
 
 #[test]
