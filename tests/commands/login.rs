@@ -152,7 +152,7 @@ fn nothing_that_is_said_holds_a_login() {
         || Reply::new(200, "no manifest"),
         || Reply::new(401, ""),
         || Reply::new(403, r#"{"errors": [{"code": "DENIED"}]}"#),
-        || Reply::new(500, ""),
+        || Reply::new(418, ""),
         || Reply::new(302, "").header("Location", "http://me:gone-by@127.0.0.1:1/?key=hidden"),
         || Reply::new(302, "").header("Location", "ftp://me:gone-by@127.0.0.1/?key=hidden"),
     ];
