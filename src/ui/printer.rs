@@ -20,6 +20,9 @@ pub enum Verbosity {
     Debug,
 }
 
+/// Longest message, in characters: a few paths, but not a document that a stranger made.
+const MESSAGE_MAX_CHARS: usize = 16_000;
+
 /// Writes results to stdout and messages to stderr.
 #[derive(Clone, Debug)]
 pub struct Printer {
@@ -147,7 +150,14 @@ impl Printer {
 
     fn say(&self, least: Verbosity, kind: &str, message: impl Display) {
         if self.verbosity >= least {
-            let line = format!("{kind}: {}\n", plain(message));
+            let mut message = plain(message);
+            if least < Verbosity::Debug
+                && let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX_CHARS)
+            {
+                message.truncate(end);
+                message.push('…');
+            }
+            let line = format!("{kind}: {message}\n");
             // Nobody is left to be told that stderr is closed.
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }
