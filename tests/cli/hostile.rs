@@ -173,6 +173,11 @@ fn docker_archives_that_lie_are_refused() {
             "holds no images",
         ),
         ("nothing", Vec::new(), "holds no images"),
+        (
+            "a layer that has no room",
+            other_tar(TarEntry::new(b'0', "l0/layer.tar").declared_size(1 << 60)),
+            "No space left on device: at least 1152921504607 MB are needed",
+        ),
         ("text", b"hello\n".repeat(200), "no tar archive"),
         (
             "cut",

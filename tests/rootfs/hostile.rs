@@ -1,10 +1,11 @@
 //! Layers that try to reach outside the root: whatever they hold, nothing there changes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use udocker::rootfs::{RootfsError, Summary, remove_tree};
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
@@ -248,10 +249,21 @@ fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
         .symlink("link", &path[..4000]);
     let upper = LayerBuilder::new()
         .file("link/new", "new")
-        .file(format!("{path}{}", "e/".repeat(2500)), "")
+        .directory(format!("{path}{}", "e/".repeat(DEPTH)))
         .whiteout(&format!("{path}file"));
     let (unpacked, result) = attack("depth", |_| vec![layer, upper]);
     result.unwrap();
+    let mut directory = File::open(&unpacked.root).unwrap();
+    for level in 1..=2 * DEPTH {
+        let name = if level <= DEPTH { "d" } else { "e" };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        directory = openat(&directory, name, flags, Mode::empty())
+            .unwrap()
+            .into();
+        let has = |name: &str| statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        assert_eq!(has("new"), level == 4000 / 2, "{level}");
+        assert!(!has("file"), "{level}");
+    }
     remove_tree(&unpacked.root).unwrap();
     assert!(!unpacked.root.exists());
 }
