@@ -174,6 +174,29 @@ fn docker_archives_that_lie_are_refused() {
         ),
         ("nothing", Vec::new(), "holds no images"),
         (
+            "images without end",
+            {
+                let mut many = archive();
+                many.manifest = json!(vec![first.clone(); 1025]);
+                many.finish()
+            },
+            "it has more than 1024 images",
+        ),
+        (
+            "layers without end",
+            with_manifest(|m| m["Layers"] = json!(vec!["l0/layer.tar"; 65_537])),
+            "it has more than 65536 layers",
+        ),
+        (
+            "names without end",
+            (0..20)
+                .fold(archive().members(), |tar, number| {
+                    tar.file("n".repeat(1_000_000 + number), "")
+                })
+                .finish(),
+            "it has more than 16777216 bytes of names",
+        ),
+        (
             "a layer that has no room",
             other_tar(TarEntry::new(b'0', "l0/layer.tar").declared_size(1 << 60)),
             "No space left on device: at least 1152921504607 MB are needed",
@@ -199,6 +222,23 @@ fn docker_archives_that_lie_are_refused() {
 #[test]
 fn legacy_archives_that_lie_are_refused() {
     let sandbox = Sandbox::new();
+    // Each tag is the top of one long chain.
+    let mut chain = LayerBuilder::new();
+    for number in 0..1000 {
+        let parent = (number > 0).then(|| format!("{}", number - 1));
+        chain = chain
+            .file(
+                format!("{number}/json"),
+                json!({"parent": parent}).to_string(),
+            )
+            .hard_link(format!("{number}/layer.tar"), "layer.tar");
+    }
+    let tops: std::collections::BTreeMap<String, String> = (0..1000)
+        .map(|n| (format!("t{n}"), format!("{n}")))
+        .collect();
+    let chain = chain
+        .file("layer.tar", layer("a", "b"))
+        .file("repositories", json!({"lab/old": tops}).to_string());
     let repositories = r#"{"lab/old":{"1":"aa"}}"#;
     for (tar, part) in [
         (
@@ -216,6 +256,7 @@ fn legacy_archives_that_lie_are_refused() {
             LayerBuilder::new().file("repositories", r#"{"lab/old":{"1":"../../x"}}"#),
             "leads out of the archive",
         ),
+        (chain, "it has more than 65536 layers"),
     ] {
         sandbox
             .udocker(["load"])
