@@ -160,6 +160,8 @@ mod tests {
     use std::io::Write;
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn packed(content: &[u8], window_log: u32) -> Vec<u8> {
@@ -246,6 +248,40 @@ mod tests {
         let mut damaged = packed(&vec![b'x'; 1000], 10);
         damaged[8] ^= 0xff;
         unpack(&damaged).unwrap_err();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_the_library_unpacks_is_unpacked_and_nothing_else(
+            frames in prop::collection::vec((0_usize..200_000, 10_u32..22, any::<bool>()), 1..4),
+            flipped in prop::option::of((any::<prop::sample::Index>(), 0_u8..8)),
+            length in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut stream = Vec::new();
+            for (size, window_log, is_skippable) in frames {
+                if is_skippable {
+                    stream.extend([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+                }
+                let content: Vec<u8> = (0..size).map(|at| (at * at / 7) as u8).collect();
+                stream.extend(packed(&content, window_log));
+            }
+            if let Some((at, bit)) = flipped {
+                let at = at.index(stream.len());
+                stream[at] ^= 1 << bit;
+            }
+            if let Some(length) = length {
+                stream.truncate(1 + length.index(stream.len()));
+            }
+            match (unpack(&stream), zstd::decode_all(&stream[..])) {
+                (Ok(ours), Ok(theirs)) => prop_assert!(ours == theirs),
+                (Err(_), Err(_)) => {}
+                // A bit may have made it a window that is refused here.
+                (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("window"), "{}", error),
+                (Ok(_), Err(error)) => prop_assert!(false, "unpacked, but {}", error),
+            }
+        }
     }
 
     #[test]
