@@ -37,18 +37,20 @@ pub fn read_tar<E: From<ArchiveError>>(
     });
     let mut contents = Contents::default();
     let mut entries = archive.entries().map_err(unreadable)?;
+    // What the last member has that nobody reads.
     let mut skipped = 0;
     loop {
         headers.set(HEADERS_MAX_BYTES.saturating_add(skipped));
         let Some(entry) = entries.next() else { break };
         headers.set(u64::MAX);
         let mut entry = entry.map_err(unreadable)?;
-        skipped = 0;
+        skipped = entry.header().entry_size().unwrap_or_default();
         let path = path_of(&entry.path_bytes())?;
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {
                 let (place, mut file) = new_file()?;
                 let declared = entry.size();
+                skipped = 0;
                 let part = take(&path, place, declared, &mut entry, &mut file)?;
                 if part.size < declared {
                     let name = path.escape_debug().to_string();
@@ -65,7 +67,7 @@ pub fn read_tar<E: From<ArchiveError>>(
                     contents.add_hard_link(path, &target)?;
                 }
             }
-            _ => skipped = entry.header().entry_size().unwrap_or_default(),
+            _ => {}
         }
     }
     headers.set(u64::MAX);
