@@ -12,6 +12,9 @@ use crate::oci::{Digest, MANIFEST_MAX_BYTES};
 /// Most members that are read: images have a few per layer.
 const MEMBERS_MAX: usize = 1 << 17;
 
+/// Most bytes in the names of members and in the targets of links.
+const NAMES_MAX_BYTES: usize = 16 << 20;
+
 /// Links that are followed one after the other.
 const HOPS_MAX: usize = 16;
 
@@ -32,6 +35,7 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub struct Contents {
     members: BTreeMap<String, Member>,
+    name_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -63,9 +67,17 @@ impl Contents {
     }
 
     fn add(&mut self, path: String, member: Member) -> Result<(), ArchiveError> {
+        let target_bytes = match &member {
+            Member::Link(target) => target.as_ref().map_or(0, String::len),
+            Member::File(part) => part.name.len(),
+        };
+        self.name_bytes += path.len() + target_bytes;
+        if self.name_bytes > NAMES_MAX_BYTES {
+            return Err(ArchiveError::TooMuch(NAMES_MAX_BYTES, "bytes of names"));
+        }
         self.members.insert(path, member);
         if self.members.len() > MEMBERS_MAX {
-            return Err(ArchiveError::TooManyMembers(MEMBERS_MAX));
+            return Err(ArchiveError::TooMuch(MEMBERS_MAX, "members"));
         }
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::ArchivedImage;
 use super::contents::{Contents, Part};
 use super::error::ArchiveError;
+use super::{Allowance, ArchivedImage};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -17,12 +17,17 @@ struct Item {
 }
 
 /// Finds the images that `manifest.json` lists.
-pub(super) fn images(contents: &Contents) -> Result<Vec<ArchivedImage>, ArchiveError> {
+pub(super) fn images(
+    contents: &Contents,
+    allowance: &mut Allowance,
+) -> Result<Vec<ArchivedImage>, ArchiveError> {
     let items: Vec<Item> = contents.json("manifest.json")?;
     items
         .into_iter()
         .map(|item| {
             let layers = item.layers.unwrap_or_default();
+            allowance.take_image()?;
+            allowance.take_layers(layers.len())?;
             let layers = layers.iter().map(|path| contents.part(path).cloned());
             Ok(ArchivedImage {
                 names: item.repo_tags.unwrap_or_default(),

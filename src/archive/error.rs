@@ -34,9 +34,9 @@ pub enum ArchiveError {
     /// A link that leads out of the archive, or around in a circle.
     #[error("its member '{0}' is a link that leads nowhere in the archive")]
     BadLink(String),
-    /// Far more members than an archive of images has.
-    #[error("it has more than {0} members")]
-    TooManyMembers(usize),
+    /// Far more than an archive of images has.
+    #[error("it has more than {0} {1}")]
+    TooMuch(usize, &'static str),
     /// Neither of the known forms.
     #[error("it holds no images: there is no manifest.json, index.json or repositories in it")]
     NoImages,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::ArchivedImage;
 use super::contents::Contents;
 use super::error::ArchiveError;
+use super::{Allowance, ArchivedImage};
 
 #[derive(Deserialize)]
 struct LayerJson {
@@ -15,7 +15,10 @@ struct LayerJson {
 }
 
 /// Finds the images that `repositories` lists; one that has several names comes once.
-pub(super) fn images(contents: &Contents) -> Result<Vec<ArchivedImage>, ArchiveError> {
+pub(super) fn images(
+    contents: &Contents,
+    allowance: &mut Allowance,
+) -> Result<Vec<ArchivedImage>, ArchiveError> {
     let repositories: BTreeMap<String, BTreeMap<String, String>> = contents.json("repositories")?;
     let mut names_of: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (repository, tags) in &repositories {
@@ -26,7 +29,10 @@ pub(super) fn images(contents: &Contents) -> Result<Vec<ArchivedImage>, ArchiveE
     }
     names_of
         .into_iter()
-        .map(|(top, names)| image(contents, top, names))
+        .map(|(top, names)| {
+            allowance.take_image()?;
+            image(contents, top, names, allowance)
+        })
         .collect()
 }
 
@@ -34,6 +40,7 @@ fn image(
     contents: &Contents,
     top: &str,
     names: Vec<String>,
+    allowance: &mut Allowance,
 ) -> Result<ArchivedImage, ArchiveError> {
     let mut layers = Vec::new();
     let mut seen = BTreeSet::new();
@@ -42,6 +49,7 @@ fn image(
         if !seen.insert(id.clone()) {
             return Err(ArchiveError::Circle(id.escape_debug().to_string()));
         }
+        allowance.take_layers(1)?;
         layers.push(contents.part(&format!("{id}/layer.tar"))?.clone());
         let json: LayerJson = contents.json(&format!("{id}/json"))?;
         next = json.parent;

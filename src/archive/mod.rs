@@ -49,17 +49,18 @@ pub struct ArchivedImage {
 /// `platform`.
 ///
 /// # Errors
-/// It holds none, or one that lacks something or is not what its digest says.
+/// It holds none, or far too many, or one that lacks something or is not what its digest says.
 pub fn images(
     contents: &Contents,
     platform: &Platform,
 ) -> Result<Vec<ArchivedImage>, ArchiveError> {
+    let mut allowance = Allowance::default();
     let images = if contents.has("manifest.json") {
-        docker::images(contents)?
+        docker::images(contents, &mut allowance)?
     } else if contents.has("index.json") {
-        oci_layout::images(contents, platform)?
+        oci_layout::images(contents, platform, &mut allowance)?
     } else if contents.has("repositories") {
-        legacy::images(contents)?
+        legacy::images(contents, &mut allowance)?
     } else {
         return Err(ArchiveError::NoImages);
     };
@@ -67,4 +68,37 @@ pub fn images(
         return Err(ArchiveError::NoImages);
     }
     Ok(images)
+}
+
+/// What the images of one archive may consist of at the most: lists are short, and what they refer
+/// to again and again is not.
+struct Allowance {
+    images: usize,
+    layers: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance {
+            images: IMAGES_MAX,
+            layers: LAYERS_MAX,
+        }
+    }
+}
+
+const IMAGES_MAX: usize = 1 << 10;
+const LAYERS_MAX: usize = 1 << 16;
+
+impl Allowance {
+    fn take_image(&mut self) -> Result<(), ArchiveError> {
+        let left = self.images.checked_sub(1);
+        self.images = left.ok_or(ArchiveError::TooMuch(IMAGES_MAX, "images"))?;
+        Ok(())
+    }
+
+    fn take_layers(&mut self, count: usize) -> Result<(), ArchiveError> {
+        let left = self.layers.checked_sub(count);
+        self.layers = left.ok_or(ArchiveError::TooMuch(LAYERS_MAX, "layers"))?;
+        Ok(())
+    }
 }

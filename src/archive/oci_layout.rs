@@ -3,20 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::ArchivedImage;
 use super::contents::{Contents, Part};
 use super::error::ArchiveError;
+use super::{Allowance, ArchivedImage};
 use crate::oci::{ConfigSource, Descriptor, Digest, Manifest, ParsedManifest, Platform};
 
 /// Indexes within indexes that are looked into.
 const DEPTH_MAX: usize = 4;
-
-/// Where `containerd` and Docker put the whole name, and where OCI has the tag.
-const NAME_ANNOTATIONS: [&str; 2] = [
-    "io.containerd.image.name",
-    "org.opencontainers.image.ref.name",
-];
 
 #[derive(Deserialize)]
 struct TopIndex {
@@ -26,10 +21,22 @@ struct TopIndex {
 
 #[derive(Deserialize)]
 struct TopEntry {
-    #[serde(flatten)]
-    descriptor: Descriptor,
+    digest: Digest,
     #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
+    annotations: Option<Annotations>,
+}
+
+#[derive(Default, Deserialize)]
+struct Annotations {
+    /// Where `containerd` and Docker put the whole name.
+    #[serde(rename = "io.containerd.image.name")]
+    whole_name: Option<String>,
+    /// Where OCI has the tag.
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    tag: Option<String>,
+    /// What a statement about an image has, which BuildKit puts beside it.
+    #[serde(rename = "vnd.docker.reference.type")]
+    statement: Option<IgnoredAny>,
 }
 
 /// Finds the images that `index.json` lists: each entry is one. An entry that is an index itself
@@ -37,30 +44,33 @@ struct TopEntry {
 pub(super) fn images(
     contents: &Contents,
     platform: &Platform,
+    allowance: &mut Allowance,
 ) -> Result<Vec<ArchivedImage>, ArchiveError> {
     let index: TopIndex = contents.json("index.json")?;
     let mut found: Vec<ArchivedImage> = Vec::new();
+    // Which of the images found an entry means.
+    let mut known: BTreeMap<Digest, usize> = BTreeMap::new();
     for entry in index.manifests {
         let annotations = entry.annotations.unwrap_or_default();
-        // A statement about an image, which BuildKit puts beside it.
-        if annotations.contains_key("vnd.docker.reference.type") {
+        if annotations.statement.is_some() {
             continue;
         }
-        let name = NAME_ANNOTATIONS
-            .iter()
-            .find_map(|key| annotations.get(*key))
-            .cloned();
-        let image = image(contents, &entry.descriptor.digest, platform)?;
-        match found
-            .iter_mut()
-            .find(|other| other.manifest == image.manifest)
-        {
-            Some(same) => same.names.extend(name),
-            None => found.push(ArchivedImage {
-                names: name.into_iter().collect(),
-                ..image
-            }),
-        }
+        let at = match known.get(&entry.digest) {
+            Some(at) => *at,
+            None => {
+                allowance.take_image()?;
+                let image = image(contents, &entry.digest, platform, allowance)?;
+                let same = |other: &ArchivedImage| other.manifest == image.manifest;
+                let at = found.iter().position(same).unwrap_or(found.len());
+                if at == found.len() {
+                    found.push(image);
+                }
+                known.insert(entry.digest, at);
+                at
+            }
+        };
+        let name = annotations.whole_name.or(annotations.tag);
+        found[at].names.extend(name);
     }
     Ok(found)
 }
@@ -70,6 +80,7 @@ fn image(
     contents: &Contents,
     digest: &Digest,
     platform: &Platform,
+    allowance: &mut Allowance,
 ) -> Result<ArchivedImage, ArchiveError> {
     let mut digest = digest.clone();
     for _ in 0..DEPTH_MAX {
@@ -81,7 +92,10 @@ fn image(
             }
         })?;
         match parsed {
-            ParsedManifest::Image(manifest) => return assemble(contents, &path, manifest),
+            ParsedManifest::Image(manifest) => {
+                allowance.take_layers(manifest.layers.len())?;
+                return assemble(contents, &path, manifest);
+            }
             ParsedManifest::Index(index) => {
                 // A layout may hold some of an index's platforms only.
                 let best = index
@@ -168,7 +182,8 @@ mod tests {
         fn images(&mut self, entries: &[Value]) -> Result<Vec<ArchivedImage>, ArchiveError> {
             let index = json!({"manifests": entries});
             self.add(Some("index.json"), index.to_string().as_bytes());
-            images(&self.contents, &"linux/arm64".parse().unwrap())
+            let platform = "linux/arm64".parse().unwrap();
+            images(&self.contents, &platform, &mut Allowance::default())
         }
     }
 

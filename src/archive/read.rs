@@ -1,9 +1,11 @@
 //! Everything out of an archive, into files of the caller's.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::OFlags;
 use tar::EntryType;
@@ -11,7 +13,7 @@ use tar::EntryType;
 use super::contents::{Contents, Part, digest_in_name, inside};
 use super::error::ArchiveError;
 use crate::host::fs::FsError;
-use crate::host::space::Room;
+use crate::host::space::{self, Need, Room};
 use crate::oci::{Algorithm, Digest};
 use crate::stream::{copy_hashed, decompress};
 
@@ -28,15 +30,27 @@ pub fn read_tar<E: From<ArchiveError>>(
     mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
 ) -> Result<Contents, E> {
     let (_, plain) = decompress(source).map_err(ArchiveError::Read)?;
-    let mut archive = tar::Archive::new(plain);
+    let headers = Rc::new(Cell::new(0));
+    let mut archive = tar::Archive::new(Guarded {
+        inner: plain,
+        left: Rc::clone(&headers),
+    });
     let mut contents = Contents::default();
-    for entry in archive.entries().map_err(unreadable)? {
+    let mut entries = archive.entries().map_err(unreadable)?;
+    // What the last member has that nobody reads.
+    let mut skipped = 0;
+    loop {
+        headers.set(HEADERS_MAX_BYTES.saturating_add(skipped));
+        let Some(entry) = entries.next() else { break };
+        headers.set(u64::MAX);
         let mut entry = entry.map_err(unreadable)?;
+        skipped = entry.header().entry_size().unwrap_or_default();
         let path = path_of(&entry.path_bytes())?;
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {
                 let (place, mut file) = new_file()?;
                 let declared = entry.size();
+                skipped = 0;
                 let part = take(&path, place, declared, &mut entry, &mut file)?;
                 if part.size < declared {
                     let name = path.escape_debug().to_string();
@@ -56,9 +70,36 @@ pub fn read_tar<E: From<ArchiveError>>(
             _ => {}
         }
     }
+    headers.set(u64::MAX);
     // What compression has at its end is checked too.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(ArchiveError::Read)?;
     Ok(contents)
+}
+
+/// Most bytes between two members: headers and what extends them. Names take far less.
+const HEADERS_MAX_BYTES: u64 = 1 << 20;
+
+/// Passes on what is read as long as some is left to be read: the `tar` crate keeps what extends a
+/// header in memory, whatever its size.
+struct Guarded<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Guarded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the header of a member is larger than {HEADERS_MAX_BYTES} bytes"),
+            ));
+        }
+        let limit = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let count = self.inner.read(&mut buffer[..limit])?;
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
 }
 
 /// The `tar` crate's own complaints are of kind `Other`, and quote what they complain about; all
@@ -135,7 +176,18 @@ fn take(
     source: &mut impl Read,
     file: &mut File,
 ) -> Result<Part, ArchiveError> {
-    let room = Room::at(place.parent().unwrap_or(Path::new(".")));
+    let directory = place.parent().unwrap_or(Path::new("."));
+    let cannot_keep = |source| ArchiveError::Keep {
+        name: name.escape_debug().to_string(),
+        path: place.clone(),
+        source,
+    };
+    let need = Need {
+        bytes: declared_bytes,
+        files: 0,
+    };
+    space::require(directory, need).map_err(|error| cannot_keep(error.source))?;
+    let room = Room::at(directory);
     let mut target = Target {
         file,
         failure: None,
@@ -144,11 +196,7 @@ fn take(
         digest_in_name(name).map_or(Algorithm::Sha256, |digest| Digest::algorithm(&digest));
     let copied = copy_hashed(source, &mut target, algorithm);
     if let Some(error) = target.failure {
-        return Err(ArchiveError::Keep {
-            name: name.escape_debug().to_string(),
-            path: place,
-            source: room.explain(error, Some(declared_bytes)),
-        });
+        return Err(cannot_keep(room.explain(error, Some(declared_bytes))));
     }
     let (digest, size) = copied.map_err(|error| {
         ArchiveError::Read(io::Error::new(

@@ -1,6 +1,7 @@
 //! `udocker showconf`
 
 use super::{Context, DONE, Outcome};
+use crate::registry::without_login;
 
 /// Show the configuration, and where each value comes from
 ///
@@ -20,7 +21,10 @@ pub(super) fn run(_args: &Args, context: &Context) -> Outcome {
             "; for udocker.py only"
         };
         // A value of several lines stays on one.
-        let value = entry.value.replace('\n', " ");
+        let value = match entry.key {
+            "http_proxy" => without_login(entry.value),
+            _ => entry.value.replace('\n', " "),
+        };
         context.printer.out(format_args!(
             "{} = {value}  # {}{note}",
             entry.key, entry.origin

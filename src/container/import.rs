@@ -5,13 +5,16 @@ use std::path::Path;
 
 use super::ContainerError;
 use super::create::{CreateOptions, build};
-use crate::host::fs::FsError;
+use crate::host::fs::{self as host_fs, FsError};
 use crate::host::space::Room;
 use crate::image::imported_config;
-use crate::oci::{ImageConfig, LocalName, Platform};
+use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
 use crate::progress::Progress;
 use crate::rootfs::{self, ApplyOptions, Layer, Summary};
 use crate::store::{Container, Store};
+
+/// Where archives of containers are unpacked, inside the container.
+const UNPACKING: &str = ".unpacking";
 
 /// What a container cannot be without.
 const CONFIG: &str = "container.json";
@@ -51,10 +54,24 @@ pub fn import_clone(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     build(store, options, |staged| {
-        let directory = staged.path();
-        unpack(directory, archive, options.unpacking(), progress)?;
-        check_clone(directory)
+        // Not in the container's directory itself: the archive says who may enter what it is
+        // unpacked into, and nobody else may enter a container.
+        let inside = staged.path().join(UNPACKING);
+        host_fs::create_dir_all(&inside)?;
+        unpack(&inside, archive, options.unpacking(), progress)?;
+        check_clone(&inside)?;
+        remove_directory(&staged.root())?;
+        let at = || FsError::at("list", &inside);
+        for entry in fs::read_dir(&inside).map_err(at())? {
+            let entry = entry.map_err(at())?;
+            host_fs::rename(&entry.path(), &staged.path().join(entry.file_name()))?;
+        }
+        remove_directory(&inside)
     })
+}
+
+fn remove_directory(directory: &Path) -> Result<(), ContainerError> {
+    Ok(fs::remove_dir(directory).map_err(FsError::at("remove", directory))?)
 }
 
 fn unpack(
@@ -92,15 +109,12 @@ fn check_clone(directory: &Path) -> Result<(), ContainerError> {
     if !path.is_file() {
         return Err(ContainerError::NoClone(format!("it lacks '{CONFIG}'")));
     }
-    let bytes = crate::host::fs::read_limited(&path, crate::store::CONFIG_MAX_BYTES)?;
+    let bytes = host_fs::read_limited(&path, CONFIG_MAX_BYTES)?;
     ImageConfig::parse(&bytes).map_err(|error| {
         ContainerError::NoClone(format!("its '{CONFIG}' is not valid: {error}"))
     })?;
-    let is_empty = fs::read_dir(directory.join("ROOT"))
-        .map_err(at())?
-        .next()
-        .is_none();
-    if is_empty {
+    let mut root = fs::read_dir(directory.join("ROOT")).into_iter().flatten();
+    if root.next().is_none() {
         return Err(ContainerError::NoClone("its 'ROOT' is empty".to_string()));
     }
     Ok(())

@@ -81,10 +81,7 @@ impl AuthFile {
         } else {
             serde_json::from_slice(&bytes)
         };
-        let content = content.map_err(|source| CredentialsError::Malformed {
-            path: path.clone(),
-            source,
-        })?;
+        let content = content.map_err(|error| CredentialsError::malformed(path, &error))?;
         Ok(Some(AuthFile {
             path: path.clone(),
             content,

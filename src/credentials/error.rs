@@ -1,7 +1,9 @@
 //! Why logins cannot be read or kept.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::error::Category;
 
 use crate::host::fs::FsError;
 
@@ -31,12 +33,12 @@ pub enum CredentialsError {
         owner: u32,
     },
     /// A file has the wrong content.
-    #[error("'{}' is not a valid credentials file: {source}", path.display())]
+    #[error("'{}' is not a valid credentials file: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// Where it is wrong.
-        source: serde_json::Error,
+        reason: String,
     },
     /// An entry that holds no user name and password.
     #[error("the entry '{key}' in '{}' is damaged: {reason}", path.display())]
@@ -73,4 +75,23 @@ pub enum CredentialsError {
         /// What it said.
         reason: String,
     },
+}
+
+impl CredentialsError {
+    /// Says where a file is wrong. What stands in the place of something else is not repeated, as
+    /// `serde_json` does: it may be a password.
+    pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> CredentialsError {
+        let reason = match error.classify() {
+            Category::Data => format!(
+                "a value of the wrong kind at line {} column {}",
+                error.line(),
+                error.column()
+            ),
+            _ => error.to_string(),
+        };
+        CredentialsError::Malformed {
+            path: path.to_path_buf(),
+            reason,
+        }
+    }
 }

@@ -135,10 +135,8 @@ impl Keystore {
         if bytes.trim_ascii().is_empty() {
             return Ok(Map::new());
         }
-        serde_json::from_slice(&bytes).map_err(|source| CredentialsError::Malformed {
-            path: self.path.clone(),
-            source,
-        })
+        serde_json::from_slice(&bytes)
+            .map_err(|error| CredentialsError::malformed(&self.path, &error))
     }
 
     fn save(&self, entries: Map<String, Value>) -> Result<(), CredentialsError> {

@@ -222,17 +222,43 @@ esac
     }
 
     #[test]
-    fn a_damaged_file_is_named() {
-        let (home, lookup) = home(&[(".docker/config.json", r#"{"auths": 7}"#)]);
+    fn a_damaged_file_is_named_without_what_is_in_it() {
         let registry = RegistryUrl::parse("quay.io").unwrap();
-        let error = lookup.credential(&registry, "a").unwrap_err().to_string();
-        let path = home.path().join(".docker/config.json");
-        assert!(
-            error.starts_with(&format!(
-                "'{}' is not a valid credentials file: ",
-                path.display()
-            )),
-            "{error}"
-        );
+        for (name, text, reason) in [
+            (
+                ".docker/config.json",
+                r#"{"auths": {"quay.io": "c2VjcmV0"}}"#,
+                "a value of the wrong kind at line 1 column 32",
+            ),
+            (
+                ".docker/config.json",
+                r#"{"auths": {"quay.io": {"identitytoken": 5317}}}"#,
+                "a value of the wrong kind at line 1 column 44",
+            ),
+            (
+                ".docker/config.json",
+                r#"{"auths": {"quay.io": {"auth": "c2VjcmV0}}}"#,
+                "EOF while parsing a string at line 1 column 43",
+            ),
+            (
+                ".udocker/keystore",
+                r#""c2VjcmV0""#,
+                "a value of the wrong kind at line 1 column 10",
+            ),
+        ] {
+            let (home, lookup) = home(&[(name, text)]);
+            let error = lookup.credential(&registry, "a").unwrap_err();
+            let path = home.path().join(name);
+            let path = path.display();
+            assert_eq!(
+                error.to_string(),
+                format!("'{path}' is not a valid credentials file: {reason}")
+            );
+            let debug = format!("{error:?}");
+            assert!(
+                !debug.contains("c2VjcmV0") && !debug.contains("5317"),
+                "{debug}"
+            );
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::facts::{Facts, Place, PlaceState, Repository};
 use super::finding::Finding;
 use crate::engine::namespace::Cause;
+use crate::registry::without_login;
 use crate::spec::ExecMode;
 
 /// Below this many free bytes an ordinary image has no room.
@@ -275,17 +276,6 @@ fn proxies(facts: &Facts) -> Finding {
     match shown.is_empty() {
         true => Finding::fine("proxies", "none"),
         false => Finding::fine("proxies", shown.join(", ")),
-    }
-}
-
-/// Leaves out user name and password.
-fn without_login(proxy: &str) -> String {
-    match proxy.rsplit_once('@') {
-        Some((front, host)) => match front.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}://…@{host}"),
-            None => format!("…@{host}"),
-        },
-        None => proxy.to_string(),
     }
 }
 

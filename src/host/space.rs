@@ -62,11 +62,16 @@ impl Room {
         let (Some(needed), Some(free)) = (needed_bytes, self.free) else {
             return error;
         };
-        let mut missing = format!(
-            "at least {} MB are needed, {} MB were free",
-            needed.div_ceil(MEGABYTE),
-            free.bytes / MEGABYTE
-        );
+        let needed_mb = needed.div_ceil(MEGABYTE);
+        let free_mb = free.bytes / MEGABYTE;
+        // How much is left of a quota, the file system does not tell.
+        if error.kind() == io::ErrorKind::QuotaExceeded {
+            let missing = format!(
+                "at least {needed_mb} MB are needed; the disk has {free_mb} MB, but not for you"
+            );
+            return io::Error::new(error.kind(), format!("{error}: {missing}"));
+        }
+        let mut missing = format!("at least {needed_mb} MB are needed, {free_mb} MB were free");
         if needed <= free.bytes && self.counts_files {
             missing.push_str(&format!(" and {} inodes", free.files));
         }
@@ -154,8 +159,12 @@ mod tests {
             "No space left on device (os error 28): at least 3 MB are needed, 2 MB were free"
         );
         assert_eq!(
+            explained(libc::ENOSPC, Some(1)),
+            "No space left on device (os error 28): at least 1 MB are needed, 2 MB were free and 7 inodes"
+        );
+        assert_eq!(
             explained(libc::EDQUOT, Some(1)),
-            "Disk quota exceeded (os error 122): at least 1 MB are needed, 2 MB were free and 7 inodes"
+            "Disk quota exceeded (os error 122): at least 1 MB are needed; the disk has 2 MB, but not for you"
         );
         assert_eq!(
             explained(libc::ENOSPC, None),

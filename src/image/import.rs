@@ -11,7 +11,7 @@ use super::keeping::Keeping;
 use super::load::{check_tar, keep, manifest_of};
 use crate::archive::Part;
 use crate::host::fs::FsError;
-use crate::host::space::Room;
+use crate::host::space::{self, Need, Room};
 use crate::oci::{Algorithm, DiffId, LocalName, Platform};
 use crate::progress::Progress;
 use crate::rootfs::{self, Layer};
@@ -95,7 +95,12 @@ fn take(
     progress: &dyn Progress,
 ) -> Result<(Part, DiffId, u64), ImageError> {
     let (path, file) = intake.file()?;
-    let room = Room::at(path.parent().unwrap_or(Path::new(".")));
+    let directory = path.parent().unwrap_or(Path::new("."));
+    if let Some(bytes) = size {
+        space::require(directory, Need { bytes, files: 0 })
+            .map_err(|error| FsError::at("copy", Path::new(&label))(error.source))?;
+    }
+    let room = Room::at(directory);
     let copying =
         |error: io::Error| FsError::at("copy", Path::new(&label))(room.explain(error, size));
     let mut keeping = Keeping::new(source, file).map_err(copying)?;

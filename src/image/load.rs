@@ -16,10 +16,13 @@ use serde_json::{Value, json};
 use super::{ImageError, NewName};
 use crate::archive::{self, ArchivedImage, Contents, Part};
 use crate::host::fs::{FsError, read_limited};
-use crate::oci::{Algorithm, DiffId, Digest, ImageConfig, LocalName, MANIFEST_MAX_BYTES, Platform};
+use crate::oci::{
+    Algorithm, CONFIG_MAX_BYTES, DiffId, Digest, ImageConfig, LocalName, MANIFEST_MAX_BYTES,
+    Platform,
+};
 use crate::progress::{Counted, Progress};
 use crate::rootfs::{self, Layer};
-use crate::store::{CONFIG_MAX_BYTES, Image, Intake, NewBlob, NewImage, Store, StoreError};
+use crate::store::{Image, Intake, NewBlob, NewImage, Store, StoreError};
 use crate::stream::Compression;
 
 /// Where an archive comes from.

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Arrivals, ImageError};
 use crate::host::fs::read_limited;
 use crate::host::space::{self, Need, Room};
-use crate::oci::{ConfigSource, Descriptor, Digest, ImageConfig, Platform, Reference, RegistryUrl};
+use crate::oci::{
+    CONFIG_MAX_BYTES, ConfigSource, Descriptor, Digest, ImageConfig, Platform, Reference,
+    RegistryUrl,
+};
 use crate::progress::Progress;
 use crate::registry::{BlobSink, Client, ResolvedImage};
-use crate::store::{CONFIG_MAX_BYTES, Image, StagedBlob, Staging, Store, StoreError};
+use crate::store::{Image, StagedBlob, Staging, Store, StoreError};
 
 /// Blobs fetched at the same time. More do not help on one connection to one server, and each
 /// costs buffers.
@@ -117,13 +120,18 @@ impl Pull<'_> {
         let ConfigSource::Blob(descriptor) = &resolved.manifest.config else {
             return Ok(());
         };
+        let invalid = |source| ImageError::Config {
+            digest: descriptor.digest.clone(),
+            source,
+        };
+        if descriptor.size.is_some_and(|size| size > CONFIG_MAX_BYTES) {
+            let reason = format!("it is larger than {CONFIG_MAX_BYTES} bytes");
+            return Err(invalid(serde::de::Error::custom(reason)));
+        }
         self.fetch(descriptor)?;
         let path = self.store.layout().blob(&descriptor.digest);
         let bytes = read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?;
-        let config = ImageConfig::parse(&bytes).map_err(|source| ImageError::Config {
-            digest: descriptor.digest.clone(),
-            source,
-        })?;
+        let config = ImageConfig::parse(&bytes).map_err(invalid)?;
         if let Some(found) = &config.platform
             && wanted.distance(found).is_none()
         {

@@ -1,17 +1,24 @@
 //! The image configuration: what to run, in which environment, on which layers.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
+use super::document::parse_object;
 use super::{DiffId, Platform};
+
+/// Largest configuration accepted, in bytes: as much as a manifest may have, which is what other
+/// programs take too.
+pub const CONFIG_MAX_BYTES: u64 = 4 << 20;
 
 /// The members of an image configuration that this program uses.
 ///
 /// Lenient on purpose: images of ten years and several builders are out there, and udocker.py
 /// took `null`, a string for a list, or lower-case names, so they are taken here too. The
-/// document itself is kept as it was; this is only a view of it.
+/// document itself is kept as it was; this is only a view of it. What is not used is skipped
+/// and takes no memory, however much there is.
 ///
 /// Source: OCI image-spec v1.1, "Image Configuration"; Docker image specification v1.2.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,9 +97,7 @@ impl ImageConfig {
     /// # Errors
     /// The document is not JSON, not an object, or a member has an impossible type.
     pub fn parse(bytes: &[u8]) -> Result<ImageConfig, serde_json::Error> {
-        // By way of a map, since serde would take a list for a structure too.
-        let document: serde_json::Map<String, Value> = serde_json::from_slice(bytes)?;
-        let raw: RawConfig = serde_json::from_value(Value::Object(document))?;
+        let raw: RawConfig = parse_object(bytes)?;
         let platform = (!raw.architecture.is_empty()).then(|| Platform {
             os: if raw.os.is_empty() {
                 "linux".to_string()
@@ -132,48 +137,77 @@ impl ImageConfig {
 
 /// A list of strings; `null` is empty and a string is split at blanks.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Words {
-        List(Vec<String>),
-        Text(String),
-        Null,
+    struct Words;
+    impl<'de> Visitor<'de> for Words {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of strings")
+        }
+        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+            Ok(Vec::new())
+        }
+        fn visit_str<E>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(text.split_whitespace().map(str::to_string).collect())
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
     }
-    Ok(match Words::deserialize(deserializer)? {
-        Words::List(list) => list,
-        Words::Text(text) => text.split_whitespace().map(str::to_string).collect(),
-        Words::Null => Vec::new(),
-    })
+    deserializer.deserialize_any(Words)
 }
 
 /// A string; `null` is empty and a number is written out.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Null => String::new(),
-        Value::String(text) => text,
-        Value::Number(number) => number.to_string(),
-        other => {
-            return Err(serde::de::Error::custom(format!(
-                "expected a string, found {other}"
-            )));
+    struct Text;
+    impl Visitor<'_> for Text {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
         }
-    })
+        fn visit_unit<E>(self) -> Result<String, E> {
+            Ok(String::new())
+        }
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_string())
+        }
+        fn visit_u64<E>(self, number: u64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+        fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+        fn visit_f64<E>(self, number: f64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+    }
+    deserializer.deserialize_any(Text)
 }
 
 /// The keys of an object, or a list of strings.
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Keys {
-        Map(BTreeMap<String, Value>),
-        List(Vec<String>),
-        Null,
+    struct Keys;
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or a list of strings")
+        }
+        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+            Ok(Vec::new())
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<String>, A::Error> {
+            let mut keys = Vec::new();
+            while let Some((key, IgnoredAny)) = map.next_entry()? {
+                keys.push(key);
+            }
+            keys.sort();
+            keys.dedup();
+            Ok(keys)
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
     }
-    Ok(match Keys::deserialize(deserializer)? {
-        Keys::Map(map) => map.into_keys().collect(),
-        Keys::List(list) => list,
-        Keys::Null => Vec::new(),
-    })
+    deserializer.deserialize_any(Keys)
 }
 
 #[cfg(test)]
@@ -211,11 +245,28 @@ mod tests {
         assert_eq!(config.process.cmd, ["/bin/sh", "-c", "x"]);
         assert_eq!(config.process.user, "0");
         assert_eq!(config.platform_text(), "unknown/unknown");
+        let config = ImageConfig::parse(
+            br#"{"os":null,"config":{"Env":null,"User":1.5,"WorkingDir":null,
+                 "Volumes":{"/b":{"x":[1]},"/a":null},"ExposedPorts":["80/tcp"]}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.process.user, "1.5");
+        assert_eq!(config.process.volumes, ["/a", "/b"]);
+        assert_eq!(config.process.exposed_ports, ["80/tcp"]);
     }
 
     #[test]
     fn damage_is_an_error() {
-        for text in ["", "[]", "{", r#"{"config":{"Env":7}}"#] {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "{",
+            r#"{"config":{"Env":7}}"#,
+            r#"{"config":{"Env":[7]}}"#,
+            r#"{"config":{"User":[]}}"#,
+            r#"{"config":{"Volumes":"/a"}}"#,
+        ] {
             assert!(ImageConfig::parse(text.as_bytes()).is_err(), "{text}");
         }
     }

@@ -1,10 +1,9 @@
 //! Image manifests and indexes, in their OCI and Docker forms.
 
-use std::collections::BTreeMap;
-
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::document::parse_object;
 use super::{Digest, MediaType, Platform};
 
 /// Largest manifest accepted, in bytes.
@@ -100,8 +99,19 @@ pub enum ManifestError {
     Artifact(String),
 }
 
+/// What a document is told by. Of everything else in it nothing is kept: what takes four bytes in
+/// JSON can take a hundred times as many in memory.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Shape {
+    media_type: Option<MediaType>,
+    artifact_type: Option<String>,
+    manifests: Option<IgnoredAny>,
+    fs_layers: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+}
+
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct RawManifest {
     config: Descriptor,
     layers: Vec<Descriptor>,
@@ -133,12 +143,21 @@ struct RawIndex {
 
 #[derive(Deserialize)]
 struct RawIndexEntry {
-    #[serde(flatten)]
-    descriptor: Descriptor,
+    #[serde(rename = "mediaType", default = "no_media_type")]
+    media_type: MediaType,
+    digest: Digest,
+    #[serde(default)]
+    size: Option<u64>,
     #[serde(default)]
     platform: Option<RawPlatform>,
     #[serde(default)]
-    annotations: Option<BTreeMap<String, Value>>,
+    annotations: Option<RawAnnotations>,
+}
+
+#[derive(Deserialize)]
+struct RawAnnotations {
+    #[serde(rename = "vnd.docker.reference.type")]
+    reference_type: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -163,24 +182,21 @@ impl ParsedManifest {
         if bytes.len() > MANIFEST_MAX_BYTES {
             return Err(ManifestError::TooLarge);
         }
-        let document: Value = serde_json::from_slice(bytes)?;
-        let own_type = document
-            .get("mediaType")
-            .and_then(Value::as_str)
-            .map(MediaType::parse);
+        let shape: Shape = parse_object(bytes)?;
         let known = |media_type: &&MediaType| !matches!(media_type, MediaType::Other(_));
         let media_type = content_type
             .filter(known)
-            .or(own_type.as_ref().filter(known));
+            .or(shape.media_type.as_ref().filter(known));
         match media_type {
-            Some(media_type) if media_type.is_index() => parse_index(document),
-            Some(MediaType::DockerSchema1) => parse_schema1(document),
-            Some(_) => parse_image(document),
-            None if document.get("manifests").is_some() => parse_index(document),
-            None if document.get("fsLayers").is_some() => parse_schema1(document),
-            None if document.get("layers").is_some() => parse_image(document),
+            Some(media_type) if media_type.is_index() => parse_index(bytes),
+            Some(MediaType::DockerSchema1) => parse_schema1(bytes),
+            Some(_) => parse_image(bytes, shape.artifact_type),
+            None if shape.manifests.is_some() => parse_index(bytes),
+            None if shape.fs_layers.is_some() => parse_schema1(bytes),
+            None if shape.layers.is_some() => parse_image(bytes, shape.artifact_type),
             None => Err(ManifestError::Unknown(
-                own_type
+                shape
+                    .media_type
                     .map(|media_type| format!(" but of type '{media_type}'"))
                     .unwrap_or_default(),
             )),
@@ -188,12 +204,11 @@ impl ParsedManifest {
     }
 }
 
-fn parse_image(document: Value) -> Result<ParsedManifest, ManifestError> {
-    let artifact_type = document
-        .get("artifactType")
-        .and_then(Value::as_str)
-        .map(str::to_string);
-    let raw: RawManifest = serde_json::from_value(document)?;
+fn parse_image(
+    bytes: &[u8],
+    artifact_type: Option<String>,
+) -> Result<ParsedManifest, ManifestError> {
+    let raw: RawManifest = parse_object(bytes)?;
     let config_type = raw.config.media_type.as_str();
     if config_type == "application/vnd.oci.empty.v1+json" {
         return Err(ManifestError::Artifact(
@@ -214,8 +229,8 @@ fn parse_image(document: Value) -> Result<ParsedManifest, ManifestError> {
 }
 
 /// Source: Docker image manifest version 2, schema 1: `fsLayers` and `history` are newest first.
-fn parse_schema1(document: Value) -> Result<ParsedManifest, ManifestError> {
-    let raw: RawSchema1 = serde_json::from_value(document)?;
+fn parse_schema1(bytes: &[u8]) -> Result<ParsedManifest, ManifestError> {
+    let raw: RawSchema1 = parse_object(bytes)?;
     check_layer_count(raw.fs_layers.len())?;
     let config = raw
         .history
@@ -249,15 +264,20 @@ fn check_layer_count(count: usize) -> Result<(), ManifestError> {
     Ok(())
 }
 
-fn parse_index(document: Value) -> Result<ParsedManifest, ManifestError> {
-    let raw: RawIndex = serde_json::from_value(document)?;
+fn parse_index(bytes: &[u8]) -> Result<ParsedManifest, ManifestError> {
+    let raw: RawIndex = parse_object(bytes)?;
     let entries = raw
         .manifests
         .into_iter()
         .filter(|entry| !is_attestation(entry))
         .map(|entry| IndexEntry {
             platform: entry.platform.and_then(platform_of),
-            descriptor: entry.descriptor,
+            descriptor: Descriptor {
+                media_type: entry.media_type,
+                digest: entry.digest,
+                size: entry.size,
+                urls: Vec::new(),
+            },
         })
         .collect();
     Ok(ParsedManifest::Index(Index { entries }))
@@ -283,7 +303,7 @@ fn is_attestation(entry: &RawIndexEntry) -> bool {
     let annotated = entry
         .annotations
         .as_ref()
-        .is_some_and(|annotations| annotations.contains_key("vnd.docker.reference.type"));
+        .is_some_and(|annotations| annotations.reference_type.is_some());
     let unknown = entry
         .platform
         .as_ref()
@@ -323,6 +343,8 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn digest(byte: u8) -> String {

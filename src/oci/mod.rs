@@ -7,6 +7,7 @@
 mod config;
 mod credential;
 mod digest;
+mod document;
 mod local_name;
 mod manifest;
 mod media_type;
@@ -14,7 +15,7 @@ mod platform;
 mod reference;
 mod registry_url;
 
-pub use config::{ImageConfig, ProcessConfig};
+pub use config::{CONFIG_MAX_BYTES, ImageConfig, ProcessConfig};
 pub use credential::{Credential, Secret};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Hasher};
 pub use local_name::LocalName;

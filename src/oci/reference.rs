@@ -191,7 +191,7 @@ impl FromStr for Reference {
                 })?;
                 (rest, Some(digest))
             }
-            None => (rest, None),
+            None => split_listed_digest(rest),
         };
         let (host, rest) = match rest.split_once('/') {
             Some((first, path))
@@ -251,6 +251,16 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Splits `NAME:sha256:…`, which is how `images` lists what was pulled by its digest.
+fn split_listed_digest(text: &str) -> (&str, Option<Digest>) {
+    let last_two = text.rmatch_indices(':').nth(1);
+    let split = last_two.and_then(|(colon, _)| {
+        let digest = text[colon + 1..].parse().ok()?;
+        Some((&text[..colon], Some(digest)))
+    });
+    split.unwrap_or((text, None))
 }
 
 /// Source: OCI distribution-spec v1.1, "Pulling manifests": the pattern of `<name>`.
@@ -360,7 +370,11 @@ mod tests {
             assert_eq!(reference.local_name().to_string(), local, "{text}");
             assert_eq!(reference.to_string(), text);
         }
-        for text in [format!("a/b@{digest}"), format!("a/b:tag@{digest}")] {
+        for text in [
+            format!("a/b@{digest}"),
+            format!("a/b:tag@{digest}"),
+            format!("a/b:{digest}"),
+        ] {
             let reference: Reference = text.parse().unwrap();
             assert_eq!(reference.version().to_string(), digest);
             assert_eq!(reference.local_name().to_string(), format!("a/b:{digest}"));

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use reqwest::StatusCode;
 use url::Url;
@@ -26,6 +27,9 @@ const READ_AHEAD_BUFFERS: usize = 4;
 /// So much progress makes up for a failed try, so that a large blob over a bad line gets through
 /// while a server that sends a byte at a time does not keep us forever.
 const REWARDED_BYTES: u64 = 1 << 20;
+
+/// So much has to come in the time that a whole document may take, or the line counts as broken.
+const LEAST_BYTES: u64 = 64 * 1024;
 
 /// Where the bytes of a blob go. It need not check them.
 pub trait BlobSink: Send {
@@ -278,6 +282,8 @@ impl Download<'_> {
             }
         }
         let url = redact(&response.url);
+        let patience = response.patience();
+        let mut last_look = (Instant::now(), self.received);
         let (filled, arriving) = sync_channel(READ_AHEAD_BUFFERS);
         let (emptied, empty) = channel();
         thread::spawn(move || read_ahead(response, &filled, &empty));
@@ -299,6 +305,13 @@ impl Download<'_> {
             let _ = emptied.send(self.hasher.update(buffer, count));
             self.received = total;
             self.task.advance(count as u64);
+            if last_look.0.elapsed() > patience {
+                if total - last_look.1 < LEAST_BYTES {
+                    let source = Unreachable::TooSlow(patience);
+                    return Ok(Outcome::Broken { url, source });
+                }
+                last_look = (Instant::now(), total);
+            }
         }
         Ok(Outcome::Complete)
     }

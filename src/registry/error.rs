@@ -314,6 +314,9 @@ pub enum Unreachable {
     /// Nothing came for as long as one is willing to wait.
     #[error("no answer within {} seconds", .0.as_secs())]
     TimedOut(Duration),
+    /// Something came, but next to nothing.
+    #[error("hardly anything of the answer within {} seconds", .0.as_secs())]
+    TooSlow(Duration),
     /// The connection could not be made, or broke.
     #[error("{}", deepest(.0))]
     Connection(#[source] reqwest::Error),

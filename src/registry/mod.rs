@@ -37,7 +37,7 @@ pub use blob::BlobSink;
 pub use client::{Client, ClientOptions, LoginCheck};
 pub use error::{ApiError, BlobFault, RegistryError, Unreachable};
 pub use manifest::FetchedManifest;
-pub use proxy::Proxies;
+pub use proxy::{Proxies, without_login};
 pub use resolve::ResolvedImage;
 pub use retry::RetryPolicy;
 pub use search::{FoundRepository, Search, SearchPlace};

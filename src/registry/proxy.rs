@@ -81,14 +81,20 @@ fn checked_address(proxy: &str) -> Result<String, RegistryError> {
     Ok(address)
 }
 
-/// Leaves out what stands before the `@`, which may be a password.
-fn bad_proxy(proxy: &str, reason: &'static str) -> RegistryError {
-    let shown = match proxy.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
+/// A proxy as it may be shown: without user name and password.
+pub fn without_login(proxy: &str) -> String {
+    match proxy.rsplit_once('@') {
+        Some((front, host)) => match front.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://…@{host}"),
+            None => format!("…@{host}"),
+        },
         None => proxy.to_string(),
-    };
+    }
+}
+
+fn bad_proxy(proxy: &str, reason: &'static str) -> RegistryError {
     RegistryError::Proxy {
-        proxy: shown,
+        proxy: without_login(proxy),
         reason,
     }
 }
@@ -142,10 +148,11 @@ mod tests {
     #[test]
     fn impossible_proxies_are_refused_without_their_password() {
         for (proxy, shown) in [
-            ("ftp://me:secret@host", "…@host"),
+            ("ftp://me:secret@host", "ftp://…@host"),
             ("socks6://host:1", "socks6://host:1"),
             ("http://", "http://"),
-            ("http://me:sec@ret@host:99999", "…@host:99999"),
+            ("http://me:sec@ret@host:99999", "http://…@host:99999"),
+            ("me:secret@host:99999", "…@host:99999"),
         ] {
             match Proxies::all(proxy).rules() {
                 Err(RegistryError::Proxy { proxy: text, .. }) => assert_eq!(text, shown),

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::oci::{
-    ConfigSource, Digest, ImageConfig, Index, Manifest, MediaType, ParsedManifest, Platform,
-    RegistryUrl, Version,
+    CONFIG_MAX_BYTES, ConfigSource, Digest, ImageConfig, Index, Manifest, MediaType,
+    ParsedManifest, Platform, RegistryUrl, Version,
 };
 
 use super::{Client, FetchedManifest, RegistryError};
@@ -14,9 +14,6 @@ const DEPTH_MAX: usize = 4;
 
 /// How many manifests are fetched in search of a platform.
 const LOOKED_INTO_MAX: usize = 64;
-
-/// Largest image configuration, in bytes.
-const CONFIG_MAX_BYTES: u64 = 8 << 20;
 
 /// An image found at a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]

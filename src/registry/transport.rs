@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::blocking::{Client as HttpClient, Response as HttpResponse};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RANGE};
@@ -20,6 +20,9 @@ const REDIRECTS_MAX: usize = 10;
 
 /// How much of a failed answer is read for its message, in bytes.
 const ERROR_BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// How long a whole document may take, in longest silences.
+const DOCUMENT_TIMEOUTS: u32 = 10;
 
 /// What is asked.
 #[derive(Clone)]
@@ -248,17 +251,28 @@ impl Response {
         }
     }
 
+    /// How long a document may take that does not come at once: a server that sends a byte now and
+    /// then is never silent.
+    pub(super) fn patience(&self) -> Duration {
+        self.read_timeout.saturating_mul(DOCUMENT_TIMEOUTS)
+    }
+
     /// Reads the whole body, which may have at most `limit` bytes.
     pub(super) fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, RegistryError> {
         let mut body = Vec::new();
         let mut buffer = [0; 16 * 1024];
+        let start = Instant::now();
         loop {
-            let count = self
-                .read(&mut buffer)
-                .map_err(|source| RegistryError::Unreachable {
-                    url: self.shown_url(),
-                    source,
-                })?;
+            let read = match self.read(&mut buffer) {
+                Ok(1..) if start.elapsed() > self.patience() => {
+                    Err(Unreachable::TooSlow(self.patience()))
+                }
+                read => read,
+            };
+            let count = read.map_err(|source| RegistryError::Unreachable {
+                url: self.shown_url(),
+                source,
+            })?;
             if count == 0 {
                 return Ok(body);
             }
@@ -276,7 +290,8 @@ impl Response {
     pub(super) fn explanation(&mut self) -> String {
         let mut body = Vec::new();
         let mut buffer = [0; 16 * 1024];
-        while body.len() < ERROR_BODY_MAX_BYTES {
+        let start = Instant::now();
+        while body.len() < ERROR_BODY_MAX_BYTES && start.elapsed() < self.patience() {
             match self.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
                 Ok(count) => body.extend_from_slice(&buffer[..count]),

@@ -95,6 +95,12 @@ impl<T> Descent<T> {
         Ok(Some((left.name, left.state)))
     }
 
+    /// The directory now reached, without the way.
+    pub(super) fn into_here(mut self) -> OwnedFd {
+        let level = self.levels.pop().expect("the top is never left");
+        level.fd.expect("the lowest directory is open")
+    }
+
     /// The path from the top to `name` here, for messages.
     pub(super) fn path_of(&self, name: &CStr) -> Vec<u8> {
         let mut path = Vec::new();

@@ -10,19 +10,25 @@
 //! had, or that its entry asks for, set when it is let go.
 
 use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, Stat};
 use rustix::io::Errno;
 
-use super::descent::OPEN_DIRECTORY;
+use super::descent::{Descent, OPEN_DIRECTORY};
 use super::error::Failure;
 use super::tar::Timestamp;
 use super::writers::modified_at;
 
 /// Directories held open; a soft limit of 1024 descriptors, as is usual, leaves room for more.
 const MAX_OPEN: usize = 256;
+/// Bytes in the paths that are known; any number of them can lead to one directory.
+const MAX_PATH_BYTES: usize = 4 << 20;
+/// How many directories above one are asked for; more would cost more than they save.
+const MAX_LOOKED_ABOVE: usize = 8;
 /// As the kernel has it.
 const MAX_SYMLINKS: usize = 40;
 /// What directories get that no entry describes.
@@ -52,6 +58,8 @@ pub(super) struct Directories {
     root: Arc<OwnedFd>,
     /// What paths in the archive lead to.
     paths: HashMap<Vec<u8>, Known>,
+    /// In the keys of `paths`.
+    path_bytes: usize,
     open: HashMap<u64, Open>,
     /// Counts uses, to tell which directories were used last.
     clock: u64,
@@ -77,6 +85,7 @@ impl Directories {
         Directories {
             root: Arc::new(root),
             paths: HashMap::new(),
+            path_bytes: 0,
             open: HashMap::new(),
             clock: 0,
             layer: 0,
@@ -119,12 +128,18 @@ impl Directories {
         let open = &self.open;
         self.paths
             .retain(|_, known| open.contains_key(&known.inode));
+        self.count_path_bytes();
         Ok(())
     }
 
     /// Forgets where paths through symbolic links lead, since one is about to change.
     pub(super) fn forget_links(&mut self) {
         self.paths.retain(|_, known| !known.is_through_link);
+        self.count_path_bytes();
+    }
+
+    fn count_path_bytes(&mut self) {
+        self.path_bytes = self.paths.keys().map(Vec::len).sum();
     }
 
     /// Sets the time that a directory has in the end.
@@ -150,9 +165,7 @@ impl Directories {
             Ok(walked) => self
                 .keep(path, walked.fd, walked.is_through_link, walked.is_new)
                 .map(Some),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if missing == Missing::Leave => {
-                Ok(None)
-            }
+            Err(error) if missing == Missing::Leave && is_absence(&error) => Ok(None),
             Err(error) => Err(Failure::at("open the directory", path)(error)),
         }
     }
@@ -194,6 +207,11 @@ impl Directories {
     ) -> Result<Directory, Failure> {
         let stat = rustix::fs::fstat(&fd).map_err(Failure::at("open", path))?;
         let inode = stat.st_ino;
+        self.path_bytes += path.len();
+        if self.path_bytes > MAX_PATH_BYTES {
+            self.paths.clear();
+            self.path_bytes = path.len();
+        }
         self.paths.insert(
             path.to_vec(),
             Known {
@@ -220,18 +238,17 @@ impl Directories {
     /// Opens what is below the nearest directory that is open already, if that takes nothing but
     /// plain steps down.
     fn walk_down(&self, path: &[u8]) -> Option<(OwnedFd, bool)> {
-        let mut above = path;
-        let (start, is_through_link) = loop {
-            if above.is_empty() {
-                break (&self.root, false);
-            }
-            above = parent_of(above);
-            if let Some(known) = self.paths.get(above)
-                && let Some(open) = self.open.get(&known.inode)
-            {
-                break (&open.fd, known.is_through_link);
-            }
-        };
+        let nearest = std::iter::successors(Some(path), |path| {
+            (!path.is_empty()).then(|| parent_of(path))
+        })
+        .skip(1)
+        .take(MAX_LOOKED_ABOVE)
+        .find_map(|above| {
+            let known = self.paths.get(above)?;
+            let open = self.open.get(&known.inode)?;
+            Some((above, &open.fd, known.is_through_link))
+        });
+        let (above, start, is_through_link) = nearest.unwrap_or((&[], &self.root, false));
         let mut fd = open_step(start.as_fd(), b".").ok()?;
         for name in components(&path[above.len()..]) {
             fd = open_step(fd.as_fd(), name).ok()?;
@@ -248,65 +265,56 @@ struct Walked {
 }
 
 /// Goes from the root to `path` as a process inside would.
-fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> rustix::io::Result<Walked> {
+fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
+    let start = || Descent::new(open_step(root.as_fd(), b".")?, ());
+    let mut way = start()?;
     let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
-    // The names that lead here without any link; going up is walking down again from the root,
-    // since what the kernel takes for `..` may have been moved.
-    let mut behind: Vec<Vec<u8>> = Vec::new();
     let mut links = 0;
-    let mut here = Walked {
-        fd: open_step(root.as_fd(), b".")?,
-        is_through_link: false,
-        is_new: false,
-    };
+    let mut is_new = false;
     while let Some(name) = ahead.pop() {
         if name == b".." {
-            behind.pop();
-            here.fd = open_step(root.as_fd(), b".")?;
-            for name in &behind {
-                here.fd = open_step(here.fd.as_fd(), name)?;
-            }
+            way.up()?;
+            is_new = false;
             continue;
         }
-        match open_step(here.fd.as_fd(), &name) {
-            Ok(fd) => {
-                here.fd = fd;
-                here.is_new = false;
-                behind.push(name);
-            }
-            Err(Errno::NOENT) if missing == Missing::Make => {
-                here.fd = make_implied(here.fd.as_fd(), &name)?;
-                here.is_new = true;
-                behind.push(name);
-            }
+        let (here, ()) = way.here();
+        let (directory, made) = match open_step(here, &name) {
+            Ok(directory) => (directory, false),
+            Err(Errno::NOENT) if missing == Missing::Make => (make_implied(here, &name)?, true),
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                match rustix::fs::readlinkat(&here.fd, &name[..], Vec::new()) {
+                match rustix::fs::readlinkat(here, &name[..], Vec::new()) {
                     Ok(target) => {
                         links += 1;
                         if links > MAX_SYMLINKS {
-                            return Err(Errno::LOOP);
+                            return Err(Errno::LOOP.into());
                         }
-                        here.is_through_link = true;
                         let target = target.to_bytes();
                         if target.starts_with(b"/") {
-                            behind.clear();
-                            here.fd = open_step(root.as_fd(), b".")?;
+                            way = start()?;
+                            is_new = false;
                         }
                         ahead.extend(components(target).rev().map(<[u8]>::to_vec));
                     }
                     // Not a link: a file of a lower layer, where an upper one has a directory.
                     Err(Errno::INVAL) if missing == Missing::Make => {
-                        rustix::fs::unlinkat(&here.fd, &name[..], AtFlags::empty())?;
+                        rustix::fs::unlinkat(here, &name[..], AtFlags::empty())?;
                         ahead.push(name);
                     }
-                    Err(Errno::INVAL) => return Err(Errno::NOTDIR),
-                    Err(error) => return Err(error),
+                    Err(Errno::INVAL) => return Err(Errno::NOTDIR.into()),
+                    Err(error) => return Err(error.into()),
                 }
+                continue;
             }
-            Err(error) => return Err(error),
-        }
+            Err(error) => return Err(error.into()),
+        };
+        is_new = made;
+        way.down(CString::new(name)?, directory, ())?;
     }
-    Ok(here)
+    Ok(Walked {
+        fd: way.into_here(),
+        is_through_link: links > 0,
+        is_new,
+    })
 }
 
 /// Makes a directory that an entry implies; the time of the one above stays as it was.
@@ -317,6 +325,14 @@ fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Owned
     rustix::fs::fchmod(&fd, IMPLIED_MODE)?;
     rustix::fs::futimens(parent, &modified_at(mtime_of(&stat)))?;
     Ok(fd)
+}
+
+/// Whether a directory is not there, or cannot be got at by that path.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+    )
 }
 
 fn open_step(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {

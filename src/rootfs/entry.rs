@@ -12,6 +12,9 @@ const MAX_PATH_BYTES: usize = 64 * 1024;
 /// The longest name that Linux file systems take.
 const MAX_NAME_BYTES: usize = 255;
 
+/// The largest extended attribute that Linux takes, and more than most file systems take in all.
+const MAX_XATTR_BYTES: usize = 64 * 1024;
+
 /// Why an entry is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
@@ -166,13 +169,23 @@ impl Entry {
             kind,
             mode: member.mode & 0o7777 | least,
             mtime: member.mtime,
-            xattrs: member
-                .xattrs
-                .into_iter()
-                .filter(|(name, _)| name.starts_with(b"user.") && !name.contains(&0))
-                .collect(),
+            xattrs: kept_xattrs(member.xattrs),
         })
     }
+}
+
+/// Extended attributes that the user may set, as many as files have room for.
+fn kept_xattrs(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut left = MAX_XATTR_BYTES;
+    xattrs
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(b"user.") && !name.contains(&0))
+        .take_while(|(name, value)| {
+            let rest = left.checked_sub(name.len() + value.len());
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        })
+        .collect()
 }
 
 fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryError> {

@@ -68,6 +68,7 @@ impl<'q> Writers<'q> {
     /// # Errors
     /// That of any file handed over before.
     pub(super) fn push(&mut self, file: NewFile) -> Result<(), Failure> {
+        self.batch_bytes += file.path.as_bytes().len() + file.metadata.bytes();
         let mut last = self.crew.last().and_then(|last| last.content.last());
         for slice in &file.content {
             self.batch_bytes += slice.bytes().len();
@@ -145,6 +146,14 @@ pub(super) fn write_all(
 }
 
 impl Metadata {
+    /// What it takes in memory beside its fixed size.
+    fn bytes(&self) -> usize {
+        let xattrs = self.xattrs.iter();
+        xattrs
+            .map(|xattr| size_of_val(xattr) + xattr.0.len() + xattr.1.len())
+            .sum()
+    }
+
     /// Sets all on a file that has its content: writing clears setuid and setgid, and changes
     /// the time.
     pub(super) fn set(&self, file: BorrowedFd<'_>, path: &EntryPath) -> Result<(), Failure> {

@@ -25,9 +25,10 @@ use super::container_names::{ContainerId, link_target};
 use super::error::StoreError;
 use super::images::set_marker;
 use crate::host::fs::{read_limited, write_atomic};
-use crate::oci::ImageConfig;
+use crate::oci::{CONFIG_MAX_BYTES, ImageConfig};
 
-const METADATA_MAX_BYTES: u64 = 32 << 20;
+/// Largest text that is kept beside ROOT, such as the name of an image.
+const TEXT_MAX_BYTES: u64 = 64 << 10;
 
 /// What `ps` says about a container's ROOT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +186,7 @@ impl Container {
     }
 
     fn text(&self, entry: &str) -> Option<String> {
-        let bytes = read_limited(&self.directory.join(entry), METADATA_MAX_BYTES).ok()?;
+        let bytes = read_limited(&self.directory.join(entry), TEXT_MAX_BYTES).ok()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_string())
     }
 
@@ -209,7 +210,7 @@ impl Container {
     /// document is missing or unreadable.
     pub fn config_bytes(&self) -> Result<Vec<u8>, StoreError> {
         let path = self.directory.join("container.json");
-        read_limited(&path, METADATA_MAX_BYTES).or_else(|error| {
+        read_limited(&path, CONFIG_MAX_BYTES).or_else(|error| {
             self.ensure_present()?;
             Err(self.damaged(&path, error.source.to_string()))
         })

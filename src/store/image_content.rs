@@ -6,12 +6,9 @@ use super::error::StoreError;
 use super::images::{Form, Image};
 use crate::host::fs::read_limited;
 use crate::oci::{
-    ChainId, ConfigSource, DiffId, Digest, ImageConfig, MANIFEST_MAX_BYTES, Manifest,
-    ParsedManifest,
+    CONFIG_MAX_BYTES, ChainId, ConfigSource, DiffId, Digest, ImageConfig, MANIFEST_MAX_BYTES,
+    Manifest, ParsedManifest,
 };
-
-/// Largest image configuration read, in bytes.
-pub const CONFIG_MAX_BYTES: u64 = 32 << 20;
 
 /// A layer's file, base first in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ pub use container_staging::StagedContainer;
 pub use containers::{Container, RootState};
 pub use error::StoreError;
 pub use garbage::{Age, Garbage};
-pub use image_content::{CONFIG_MAX_BYTES, ImageContent, LayerFile};
+pub use image_content::{ImageContent, LayerFile};
 pub use image_trees::{ImageTree, KeptTrees};
 pub use images::{Form, Image};
 pub use intake::Intake;

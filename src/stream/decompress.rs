@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use super::gzip::{self, GzipReader};
 use super::peek::PeekReader;
+use super::zstandard::{self, ZstdReader};
 
 /// How some bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,17 +19,13 @@ pub enum Compression {
 
 const BUFFER_BYTES: usize = 128 * 1024;
 const HEAD_BYTES: usize = 4;
-const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 impl Compression {
     /// Tells the compression from the first bytes, since media types are often wrong.
     pub fn sniff(head: &[u8]) -> Compression {
-        // A skippable zstd frame begins 5?2a4d18; zstd:chunked layers may start with one.
-        let is_skippable =
-            head.len() >= 4 && head[0] & 0xf0 == 0x50 && head[1..4] == [0x2a, 0x4d, 0x18];
         if head.starts_with(gzip::MAGIC) {
             Compression::Gzip
-        } else if head.starts_with(ZSTD_MAGIC) || is_skippable {
+        } else if head.starts_with(zstandard::MAGIC) || zstandard::is_skippable(head) {
             Compression::Zstd
         } else {
             Compression::None
@@ -50,7 +47,7 @@ pub fn decompress<'a>(
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::None => Box::new(source),
         Compression::Gzip => Box::new(GzipReader::new(source)?),
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(source)?),
+        Compression::Zstd => Box::new(ZstdReader::new(source)),
     };
     Ok((compression, reader))
 }

@@ -7,6 +7,7 @@ mod gzip;
 mod hashing;
 mod peek;
 mod tar_writer;
+mod zstandard;
 
 pub use declared::declared_bytes;
 pub use decompress::{Compression, decompress};

@@ -7,6 +7,8 @@ use std::os::fd::AsFd;
 
 use rustix::termios::{Winsize, tcgetwinsize};
 
+use super::plain;
+
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
@@ -17,6 +19,9 @@ pub enum Verbosity {
     /// What happens inside as well.
     Debug,
 }
+
+/// Longest message, in characters: a few paths, but not a document that a stranger made.
+const MESSAGE_MAX_CHARS: usize = 16_000;
 
 /// Writes results to stdout and messages to stderr.
 #[derive(Clone, Debug)]
@@ -84,7 +89,7 @@ impl Printer {
             false => Box::new(BufWriter::new(stdout.lock())),
         };
         for line in lines {
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", plain(line))?;
         }
         out.flush()
     }
@@ -145,8 +150,16 @@ impl Printer {
 
     fn say(&self, least: Verbosity, kind: &str, message: impl Display) {
         if self.verbosity >= least {
+            let mut message = plain(message);
+            if least < Verbosity::Debug
+                && let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX_CHARS)
+            {
+                message.truncate(end);
+                message.push('…');
+            }
+            let line = format!("{kind}: {message}\n");
             // Nobody is left to be told that stderr is closed.
-            let _ = writeln!(io::stderr().lock(), "{kind}: {message}");
+            let _ = io::stderr().lock().write_all(line.as_bytes());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Printer;
+use super::{Printer, plain};
 use crate::progress::{Progress, Silent, Task, Unit};
 
 /// Shows progress the way the printer allows.
@@ -46,7 +46,7 @@ impl Progress for TerminalProgress<'_> {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
         let bar = bars.add(ProgressBar::new(total.unwrap_or_default()).with_style(style));
-        bar.set_message(label.to_string());
+        bar.set_message(plain(label));
         Box::new(Bar(bar))
     }
 
@@ -95,7 +95,7 @@ impl Late {
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = self.bars.add(ProgressBar::no_length().with_style(style));
-        bar.set_message(self.label.clone());
+        bar.set_message(plain(&self.label));
         Bar(bar)
     }
 }

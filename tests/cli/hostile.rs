@@ -1,8 +1,10 @@
 //! Archives that lie, lack something, or mean harm: one clear line each, and no trace.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
-use crate::archives::{DockerArchive, layer, store_state, two_layers};
+use crate::archives::{DockerArchive, layer, root_of, store_state, two_layers};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::sandbox::Sandbox;
 
@@ -171,6 +173,34 @@ fn docker_archives_that_lie_are_refused() {
             "holds no images",
         ),
         ("nothing", Vec::new(), "holds no images"),
+        (
+            "images without end",
+            {
+                let mut many = archive();
+                many.manifest = json!(vec![first.clone(); 1025]);
+                many.finish()
+            },
+            "it has more than 1024 images",
+        ),
+        (
+            "layers without end",
+            with_manifest(|m| m["Layers"] = json!(vec!["l0/layer.tar"; 65_537])),
+            "it has more than 65536 layers",
+        ),
+        (
+            "names without end",
+            (0..20)
+                .fold(archive().members(), |tar, number| {
+                    tar.file("n".repeat(1_000_000 + number), "")
+                })
+                .finish(),
+            "it has more than 16777216 bytes of names",
+        ),
+        (
+            "a layer that has no room",
+            other_tar(TarEntry::new(b'0', "l0/layer.tar").declared_size(1 << 60)),
+            "No space left on device: at least 1152921504607 MB are needed",
+        ),
         ("text", b"hello\n".repeat(200), "no tar archive"),
         (
             "cut",
@@ -192,6 +222,23 @@ fn docker_archives_that_lie_are_refused() {
 #[test]
 fn legacy_archives_that_lie_are_refused() {
     let sandbox = Sandbox::new();
+    // Each tag is the top of one long chain.
+    let mut chain = LayerBuilder::new();
+    for number in 0..1000 {
+        let parent = (number > 0).then(|| format!("{}", number - 1));
+        chain = chain
+            .file(
+                format!("{number}/json"),
+                json!({"parent": parent}).to_string(),
+            )
+            .hard_link(format!("{number}/layer.tar"), "layer.tar");
+    }
+    let tops: std::collections::BTreeMap<String, String> = (0..1000)
+        .map(|n| (format!("t{n}"), format!("{n}")))
+        .collect();
+    let chain = chain
+        .file("layer.tar", layer("a", "b"))
+        .file("repositories", json!({"lab/old": tops}).to_string());
     let repositories = r#"{"lab/old":{"1":"aa"}}"#;
     for (tar, part) in [
         (
@@ -209,6 +256,7 @@ fn legacy_archives_that_lie_are_refused() {
             LayerBuilder::new().file("repositories", r#"{"lab/old":{"1":"../../x"}}"#),
             "leads out of the archive",
         ),
+        (chain, "it has more than 65536 layers"),
     ] {
         sandbox
             .udocker(["load"])
@@ -276,11 +324,17 @@ fn clones_that_lie_are_refused() {
             .file("ROOT/etc/file", "x")
     };
     let sandbox = Sandbox::new();
+    // It has no say in who may enter: programs inside may be set-user-ID.
+    let open = LayerBuilder::new().entry(TarEntry::new(b'5', "./").mode(0o777));
+    let open = open.raw(good().finish()).finish();
     sandbox
         .udocker(["import", "--clone", "--name=good", "-"])
-        .stdin(good().finish())
+        .stdin(open)
         .run()
         .succeeds();
+    let container = root_of(&sandbox, "good");
+    let container = container.parent().unwrap().metadata().unwrap();
+    assert_eq!(container.permissions().mode() & 0o777, 0o700);
     let before = store_state(&sandbox);
     for (tar, part) in [
         (

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::archives::{DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers};
-use crate::support::layer_builder::LayerBuilder;
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 
@@ -58,6 +58,24 @@ fn a_docker_archive_is_loaded_however_it_is_packed() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn members_that_are_no_part_of_an_image_are_passed_over_whatever_their_size() {
+    let sandbox = Sandbox::new();
+    let archive = DockerArchive::new("lab/tool:1", &[layer("file", "content")]);
+    let large = |flag, name| TarEntry::new(flag, name).content(vec![b'x'; 3 << 20]);
+    let front = LayerBuilder::new()
+        .entry(large(b'g', "pax_global_header"))
+        .entry(large(b'1', "link").link("nothing"))
+        .entry(large(b'Z', "unknown"));
+    let members = archive.members().finish();
+    sandbox
+        .udocker(["load"])
+        .stdin(front.raw(members).finish())
+        .run()
+        .succeeds()
+        .prints("lab/tool:1");
 }
 
 #[test]

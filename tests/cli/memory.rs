@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
+use flate2::write::GzEncoder;
 use serde_json::json;
 use udocker::oci::Digest;
 
+use crate::archives::DockerArchive;
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
-use crate::support::sandbox::{Invocation, Sandbox};
+use crate::support::sandbox::{Invocation, Ran, Sandbox};
 
 const LIMIT_KIB: u64 = 64 * 1024;
 const FILE_BYTES: u64 = 300 << 20;
@@ -69,13 +72,11 @@ fn write_archive(path: &Path, layer: &Path, diff_id: &Digest) {
 
 /// Runs it, and asserts how much memory it had at most.
 #[track_caller]
-fn stays_small(invocation: Invocation) {
-    let ran = invocation
-        .through(&["/usr/bin/time", "-f", "%M"])
-        .run()
-        .succeeds();
+fn stays_small(invocation: Invocation) -> Ran {
+    let ran = invocation.through(&["/usr/bin/time", "-f", "%M"]).run();
     let peak: u64 = ran.stderr.lines().last().unwrap().trim().parse().unwrap();
     assert!(peak < LIMIT_KIB, "{peak} KiB: {ran:#?}");
+    ran
 }
 
 #[test]
@@ -92,12 +93,148 @@ fn a_large_layer_does_not_show_in_the_memory() {
         hashing.finish().unwrap().0
     };
     write_archive(&sandbox.path("archive.tar"), &tree, &digest);
-    stays_small(sandbox.udocker(["load", "-i", "archive.tar"]));
+    stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).succeeds();
     std::fs::remove_file(sandbox.path("archive.tar")).unwrap();
-    stays_small(sandbox.udocker(["save", "-o", "saved.tar", "lab/large:1"]));
+    stays_small(sandbox.udocker(["save", "-o", "saved.tar", "lab/large:1"])).succeeds();
     std::fs::remove_file(sandbox.path("saved.tar")).unwrap();
-    stays_small(sandbox.udocker(["import", "--tocontainer", "--name=a", "tree.tar"]));
-    stays_small(sandbox.udocker(["import", "--mv", "tree.tar", "lab/imported"]));
-    stays_small(sandbox.udocker(["clone", "--name=b", "a"]));
-    stays_small(sandbox.udocker(["export", "-o", "exported.tar", "a"]));
+    stays_small(sandbox.udocker(["import", "--tocontainer", "--name=a", "tree.tar"])).succeeds();
+    stays_small(sandbox.udocker(["import", "--mv", "tree.tar", "lab/imported"])).succeeds();
+    stays_small(sandbox.udocker(["clone", "--name=b", "a"])).succeeds();
+    stays_small(sandbox.udocker(["export", "-o", "exported.tar", "a"])).succeeds();
+}
+
+/// Writes entries, as compressed as entries that say the same again and again can be.
+struct Bomb(GzEncoder<BufWriter<File>>);
+
+impl Bomb {
+    fn new(path: &Path) -> Bomb {
+        let file = BufWriter::new(File::create(path).unwrap());
+        Bomb(GzEncoder::new(file, flate2::Compression::fast()))
+    }
+
+    fn entry(mut self, entry: TarEntry) -> Bomb {
+        self.0.write_all(&entries(entry)).unwrap();
+        self
+    }
+
+    /// Writes as many zeros, which also end an archive.
+    fn zeros(mut self, count: u64) -> Bomb {
+        std::io::copy(&mut std::io::repeat(0).take(count), &mut self.0).unwrap();
+        self
+    }
+
+    fn finish(self) {
+        let mut file = self.zeros(1024).0.finish().unwrap();
+        file.flush().unwrap();
+    }
+}
+
+/// One entry with what extends it, and nothing behind it.
+fn entries(entry: TarEntry) -> Vec<u8> {
+    let mut bytes = LayerBuilder::new().entry(entry).finish();
+    bytes.truncate(bytes.len() - 1024);
+    bytes
+}
+
+#[test]
+fn headers_that_ask_for_memory_do_not_get_it() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let bomb = || Bomb::new(&sandbox.path("bomb.tgz"));
+    let import = || stays_small(sandbox.udocker(["import", "--tocontainer", "bomb.tgz"]));
+    let long = 200 << 20;
+    for flag in [b'L', b'K', b'x'] {
+        let endless = bomb().entry(TarEntry::new(flag, "endless").declared_size(long));
+        endless.zeros(long).finish();
+        let ran = stays_small(sandbox.udocker(["load", "-i", "bomb.tgz"])).exits_with(1);
+        let part = "the header of a member is larger than 1048576 bytes";
+        assert!(ran.stderr.contains(part), "{ran:#?}");
+        let ran = import().exits_with(1);
+        let part = "a header extension of 209715200 bytes, at most 1048576 are read";
+        assert!(ran.stderr.contains(part), "{ran:#?}");
+    }
+
+    let mut attributes = bomb();
+    for file in 0..300 {
+        let mut entry = TarEntry::new(b'0', format!("{file}"));
+        for name in 0..17 {
+            let name = format!("SCHILY.xattr.user.{name}");
+            entry = entry.pax(&name, [b'v'; 60_000]);
+        }
+        attributes = attributes.entry(entry);
+    }
+    attributes.finish();
+    import().succeeds();
+
+    // Each link is another way to the one directory.
+    let deep = ["d".repeat(250).as_str(); 200].join("/");
+    let mut links = bomb().entry(TarEntry::new(b'5', &deep));
+    for number in 0..1200 {
+        let link = TarEntry::new(b'2', format!("l{number}")).link(".");
+        let file = TarEntry::new(b'0', format!("l{number}/{deep}/{number}"));
+        links = links.entry(link).entry(file);
+    }
+    links.finish();
+    import().succeeds();
+}
+
+/// What takes a few bytes in JSON and a hundred times as many in memory.
+fn small_objects() -> String {
+    format!("[{}0]", r#"{"":0},"#.repeat(590_000))
+}
+
+#[test]
+fn documents_take_no_more_memory_than_what_is_used_of_them() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let blob = |bytes: &str| {
+        let digest = Digest::of(bytes.as_bytes());
+        sandbox.write(&format!("layout/blobs/sha256/{}", digest.hex()), bytes);
+        json!({"digest": digest, "size": bytes.len()})
+    };
+    let config = |more: &str| format!(r#"{{"os": "linux", "more": {more}}}"#);
+    let manifest = |config: &str, more: &str| {
+        let config = blob(config);
+        format!(r#"{{"config": {config}, "layers": [], "more": {more}}}"#)
+    };
+    for manifest in [
+        manifest(&config("0"), &small_objects()),
+        manifest(&config(&small_objects()), "0"),
+    ] {
+        let index = json!({"manifests": [blob(&manifest)]}).to_string();
+        sandbox.write("layout/index.json", index);
+        let ran = stays_small(sandbox.udocker(["-q", "load", "-i", "layout"])).succeeds();
+        let name = ran.text().to_string();
+        stays_small(sandbox.udocker(["create", &name])).succeeds();
+    }
+}
+
+/// A layer whose one frame asks for a window of 32 MiB, and uses it.
+fn with_large_window(name: &str) -> Vec<u8> {
+    let content = std::iter::repeat_n(name.as_bytes(), 10 << 20).flatten();
+    let content: Vec<u8> = content.copied().collect();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(25).unwrap();
+    encoder
+        .write_all(&LayerBuilder::new().file(name, content).finish())
+        .unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn layers_with_large_windows_share_the_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let layers = ["four", "five", "nine"].map(with_large_window);
+    let archive = DockerArchive::new("lab/zstd:1", &layers).finish();
+    sandbox.write("archive.tar", archive);
+    stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).succeeds();
+    stays_small(sandbox.udocker(["verify", "lab/zstd:1"])).succeeds();
+    stays_small(sandbox.udocker(["create", "lab/zstd:1"])).succeeds();
 }

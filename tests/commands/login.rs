@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Sandbox};
@@ -142,6 +143,64 @@ fn what_is_not_given_is_asked_for_on_stderr() {
             .errs_in_one_line(&[part]);
     }
     assert_eq!(entry(&sandbox), auth("ada:with blanks "));
+}
+
+/// Whatever goes wrong, and however much is said about it.
+#[test]
+fn nothing_that_is_said_holds_a_login() {
+    let answers: [fn() -> Reply; 6] = [
+        || Reply::new(200, "no manifest"),
+        || Reply::new(401, ""),
+        || Reply::new(403, r#"{"errors": [{"code": "DENIED"}]}"#),
+        || Reply::new(418, ""),
+        || Reply::new(302, "").header("Location", "http://me:gone-by@127.0.0.1:1/?key=hidden"),
+        || Reply::new(302, "").header("Location", "ftp://me:gone-by@127.0.0.1/?key=hidden"),
+    ];
+    std::thread::scope(|scope| {
+        for answer in answers {
+            scope.spawn(move || all_that_is_said_where(answer));
+        }
+    });
+    let sandbox = Sandbox::new();
+    let text = "[DEFAULT]\nhttp_proxy = http://me:gone-by@proxy:3128\n";
+    sandbox.write("home/.udocker/udocker.conf", text);
+    let shown = sandbox.udocker(["showconf"]).run().succeeds();
+    assert!(
+        shown.stdout.contains("http_proxy = http://…@proxy:3128 "),
+        "{shown:#?}"
+    );
+}
+
+/// Logs in to, and pulls from, a registry that answers so once it has got its token, and fails if
+/// a secret is said.
+fn all_that_is_said_where(answer: fn() -> Reply) {
+    const SECRETS: [&str; 4] = [PASSWORD, "t0ken", "gone-by", "hidden"];
+    let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"token": "t0ken"}"#));
+    let challenge = format!("Bearer realm=\"{}/token?key=hidden\"", tokens.url());
+    let registry = FakeRegistry::start(move |request| match request.header("authorization") {
+        Some("Bearer t0ken") => answer(),
+        _ => Reply::new(401, "").header("WWW-Authenticate", &challenge),
+    });
+    let sandbox = Sandbox::new();
+    sandbox.write("home/.udocker/udocker.conf", "[DEFAULT]\ntimeout = 2\n");
+    let image = format!("{}/lab/tool:1", registry.url());
+    let user = format!("--username={USERNAME}");
+    let options = format!("--registry={}", registry.url());
+    let login = ["--debug", "login", &options, &user, "--password-stdin"];
+    let login = sandbox.udocker(login).stdin(format!("{PASSWORD}\n"));
+    let pull = sandbox.udocker(["--debug", "pull", &image]);
+    let proxied = sandbox.udocker(["--debug", "pull", &image]);
+    let proxied = proxied.env("http_proxy", "http://me:gone-by@127.0.0.1:1");
+    let doctor = sandbox.udocker(["doctor", "--net"]);
+    let doctor = doctor.env("https_proxy", "http://me:gone-by@127.0.0.1:1");
+    let encoded = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
+    for command in [login, pull, proxied, doctor] {
+        let ran = command.run();
+        let said = [ran.stdout.as_str(), &ran.stderr].concat();
+        let told = SECRETS.iter().find(|secret| said.contains(**secret));
+        assert_eq!(told, None, "{ran:#?}");
+        assert!(!said.contains(&encoded), "{ran:#?}");
+    }
 }
 
 /// A terminal of `script`'s making shows what is typed, unless the program hides it.

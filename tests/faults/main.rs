@@ -17,5 +17,6 @@ mod extent;
 mod hosts;
 mod io_errors;
 mod kills;
+mod manifests;
 mod registry;
 mod served;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use udocker::oci::Version;
-use udocker::registry::{Client, ClientOptions, NoCredentials, Proxies, RegistryError};
+use udocker::registry::{
+    Client, ClientOptions, NoCredentials, Proxies, RegistryError, RetryPolicy,
+};
 
 use super::client::{anonymous, descriptor, fetch, options, registry, with_login};
 use crate::support::fake_registry::{FakeRegistry, Reply};
@@ -194,7 +196,7 @@ fn a_server_that_speaks_no_http_or_nothing_is_reported() {
     let client = Client::new(
         ClientOptions {
             read_timeout: Duration::from_secs(1),
-            retry: udocker::registry::RetryPolicy {
+            retry: RetryPolicy {
                 retries: 0,
                 ..options().retry
             },
@@ -234,6 +236,39 @@ fn silence_in_the_middle_of_a_blob_is_noticed_and_resumed() {
         BLOB
     );
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_byte_now_and_then_is_not_enough() {
+    let server = FakeRegistry::start(|_| {
+        Reply::new(200, vec![b' '; 10_000]).drip(Duration::from_millis(30))
+    });
+    let client = Client::new(
+        ClientOptions {
+            read_timeout: Duration::from_millis(100),
+            retry: RetryPolicy {
+                retries: 1,
+                ..options().retry
+            },
+            ..options()
+        },
+        NoCredentials,
+    )
+    .unwrap();
+    let start = Instant::now();
+    let error = manifest_error(&client, &server.url()).to_string();
+    assert!(
+        error.ends_with("hardly anything of the answer within 1 seconds"),
+        "{error}"
+    );
+    let blob = vec![b' '; 10_000];
+    let error = fetch(&client, &server.url(), &descriptor(&blob), b"").unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.ends_with("hardly anything of the answer within 1 seconds"),
+        "{error}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

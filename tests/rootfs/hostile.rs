@@ -1,9 +1,11 @@
 //! Layers that try to reach outside the root: whatever they hold, nothing there changes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use udocker::progress::Silent;
 use udocker::rootfs::{RootfsError, Summary, remove_tree};
 
@@ -209,13 +211,13 @@ fn whiteouts_of_what_is_no_name_are_refused() {
 
 #[test]
 fn root_stays_a_directory() {
-    for flag in [b'0', b'1', b'2', b'3', b'6'] {
+    for flag in [0, b'0', b'1', b'2', b'3', b'6'] {
         for name in [".", "./", "/", ""] {
             let (unpacked, result) = attack("root", |outside| {
                 vec![LayerBuilder::new().entry(TarEntry::new(flag, name).link(outside))]
             });
             // A slash at the end makes an old-style directory of a file.
-            let is_directory = flag == b'0' && name.ends_with('/');
+            let is_directory = flag == 0 && name.ends_with('/');
             assert_eq!(result.is_ok(), is_directory, "{name} {flag}");
             assert!(unpacked.root.is_dir() && !unpacked.root.is_symlink());
         }
@@ -248,12 +250,41 @@ fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
         .symlink("link", &path[..4000]);
     let upper = LayerBuilder::new()
         .file("link/new", "new")
-        .file(format!("{path}{}", "e/".repeat(2500)), "")
+        .directory(format!("{path}{}", "e/".repeat(DEPTH)))
         .whiteout(&format!("{path}file"));
     let (unpacked, result) = attack("depth", |_| vec![layer, upper]);
     result.unwrap();
+    let mut directory = File::open(&unpacked.root).unwrap();
+    for level in 1..=2 * DEPTH {
+        let name = if level <= DEPTH { "d" } else { "e" };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        directory = openat(&directory, name, flags, Mode::empty())
+            .unwrap()
+            .into();
+        let has = |name: &str| statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        assert_eq!(has("new"), level == 4000 / 2, "{level}");
+        assert!(!has("file"), "{level}");
+    }
     remove_tree(&unpacked.root, &Silent).unwrap();
     assert!(!unpacked.root.exists());
+}
+
+#[test]
+fn going_up_from_far_below_takes_no_longer_than_going_down() {
+    let deep = "d/".repeat(15_000);
+    let up_and_down = "x/../".repeat(800);
+    let layer = LayerBuilder::new()
+        .directory(format!("{deep}x"))
+        .symlink(format!("{deep}first"), format!("{up_and_down}second"))
+        .symlink(format!("{deep}second"), format!("{up_and_down}x"))
+        .file(format!("{deep}first/file"), "");
+    let start = Instant::now();
+    let (unpacked, result) = attack("up and down", |_| vec![layer]);
+    let elapsed = start.elapsed();
+    remove_tree(&unpacked.root, &Silent).unwrap();
+    result.unwrap();
+    // Each step up would take milliseconds if it were one down again from the top.
+    assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
 }
 
 #[test]

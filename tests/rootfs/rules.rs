@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use crate::support::layer_builder::{Format, LayerBuilder, TarEntry, seal};
+use crate::support::sandbox::Sandbox;
 use crate::tree::{Kind, read_tree};
 use crate::unpack::{apply, unpack};
 
@@ -168,7 +169,7 @@ fn formats_and_types_that_few_write() {
                 .format(Format::Gnu)
                 .content("Yfile\0\0"),
         )
-        .entry(TarEntry::new(b'0', "slashed/"))
+        .entry(TarEntry::new(0, "slashed/"))
         .entry(TarEntry::new(b'Z', "unknown").content("u"))
         .file(".wh..wh.plnk/1.2", "aufs")
         .finish()]);
@@ -208,6 +209,70 @@ fn directories_that_no_entry_describes_are_made() {
 }
 
 #[test]
+fn every_mode_is_set_whatever_the_umask() {
+    const TYPES: [u8; 3] = [b'0', b'5', b'6'];
+    let name = |flag: u8, mode: u32| format!("{}{mode:04o}", char::from(flag));
+    let mut layer = LayerBuilder::new();
+    for mode in 0..0o10000 {
+        for flag in TYPES {
+            layer = layer.entry(TarEntry::new(flag, name(flag, mode)).mode(mode));
+        }
+    }
+    // Those that are not left to the writers.
+    let large = |mode| TarEntry::new(b'0', format!("large{mode:04o}")).mode(mode);
+    for mode in [0o000, 0o644, 0o4755, 0o7777] {
+        layer = layer.entry(large(mode).content(vec![b'x'; 600_000]));
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("layer.tar", layer.finish());
+    for umask in ["000", "077"] {
+        let script = format!("umask {umask}; exec \"$@\"");
+        let import = sandbox.udocker(["import", "--tocontainer", "layer.tar"]);
+        let import = import
+            .through(&["sh", "-c", &script, "sh"])
+            .run()
+            .succeeds();
+        let root = sandbox.store().join("containers").join(import.text());
+        let mode_of = |name: &str| {
+            let found = fs::symlink_metadata(root.join("ROOT").join(name)).unwrap();
+            found.mode() & 0o7777
+        };
+        for mode in 0..0o10000 {
+            for flag in TYPES {
+                let least = if flag == b'5' { 0o700 } else { 0o600 };
+                let name = name(flag, mode);
+                assert_eq!(mode_of(&name), mode | least, "{name} with umask {umask}");
+            }
+        }
+        assert_eq!(mode_of("large0000"), 0o600);
+        assert_eq!(mode_of("large0644"), 0o644);
+        assert_eq!(mode_of("large4755"), 0o4755);
+        assert_eq!(mode_of("large7777"), 0o7777);
+        sandbox.udocker(["rm", import.text()]).run().succeeds();
+    }
+}
+
+#[test]
+fn a_link_that_goes_up_again_leads_to_what_is_there() {
+    let unpacked = unpack(&[
+        LayerBuilder::new()
+            .file("file", "below")
+            .symlink("link", "made/..")
+            .symlink("top", "../made/../..")
+            .finish(),
+        LayerBuilder::new()
+            .file("link/file", "above")
+            .file("top/other", "other")
+            .finish(),
+    ]);
+    let read = |name: &str| fs::read_to_string(unpacked.root.join(name)).unwrap();
+    assert_eq!(
+        (read("file"), read("other")),
+        ("above".into(), "other".into())
+    );
+}
+
+#[test]
 fn user_attributes_are_kept_where_they_can_be() {
     let unpacked = unpack(&[LayerBuilder::new()
         .entry(
@@ -216,13 +281,25 @@ fn user_attributes_are_kept_where_they_can_be() {
                 .pax("SCHILY.xattr.security.capability", "dropped")
                 .pax("SCHILY.xattr.user.", "nameless"),
         )
+        .entry(TarEntry::new(b'5', "directory").pax("SCHILY.xattr.user.note", "kept"))
+        .entry(
+            TarEntry::new(b'0', "large")
+                .content(vec![b'x'; 700_000])
+                .pax("SCHILY.xattr.user.note", "kept"),
+        )
         .finish()]);
-    let file = unpacked.root.join("file");
     let mut value = [0; 32];
-    match rustix::fs::getxattr(&file, "user.note", &mut value) {
-        Ok(length) => assert_eq!(&value[..length], b"\0binary"),
-        Err(error) => assert_eq!(error, rustix::io::Errno::OPNOTSUPP),
+    for (name, expected) in [
+        ("file", &b"\0binary"[..]),
+        ("directory", b"kept"),
+        ("large", b"kept"),
+    ] {
+        match rustix::fs::getxattr(unpacked.root.join(name), "user.note", &mut value) {
+            Ok(length) => assert_eq!(&value[..length], expected, "{name}"),
+            Err(error) => assert_eq!(error, rustix::io::Errno::OPNOTSUPP),
+        }
     }
+    let file = unpacked.root.join("file");
     assert!(rustix::fs::getxattr(&file, "security.capability", &mut value).is_err());
 }
 

@@ -142,6 +142,25 @@ fn whiteouts() {
                 .file("a/sub/new", "n"),
         ),
         ("opaque through a link", LayerBuilder::new().opaque("blink")),
+        (
+            "as directories",
+            LayerBuilder::new()
+                .directory("a/.wh.one/")
+                .directory(".wh.b/"),
+        ),
+        (
+            "as links",
+            LayerBuilder::new()
+                .symlink("a/.wh.one", "/etc/passwd")
+                .hard_link("a/.wh.two", "plain"),
+        ),
+        (
+            "of a name with a blank and a newline",
+            LayerBuilder::new()
+                .file("a/new \nline", "")
+                .whiteout("a/new \nline")
+                .whiteout("a/ \n"),
+        ),
         ("opaque of nothing", LayerBuilder::new().opaque("none")),
     ] {
         assert_as_umoci(
@@ -157,6 +176,11 @@ fn every_type_replaces_every_other() {
         match kind {
             "file" => layer.file(name, version),
             "slashed" => layer.directory(format!("{name}/")),
+            "slashed file" => layer.file(format!("{name}/"), version),
+            "old directory" => layer.entry(TarEntry::new(0, format!("{name}/")).mode(0o711)),
+            "slashed symlink" => layer.symlink(format!("{name}/"), format!("target{version}/")),
+            "slashed hard link" => layer.hard_link(format!("{name}/"), "elsewhere/file"),
+            "slashed fifo" => layer.entry(TarEntry::new(b'6', format!("{name}/"))),
             "directory" => layer
                 .entry(TarEntry::new(b'5', name).mode(0o750).mtime(1_234_567))
                 .file(format!("{name}/in{version}"), version),
@@ -169,12 +193,17 @@ fn every_type_replaces_every_other() {
     }
     let kinds = [
         "file",
+        "slashed file",
         "slashed",
+        "old directory",
         "directory",
         "symlink",
+        "slashed symlink",
         "link to directory",
         "hard link",
+        "slashed hard link",
         "fifo",
+        "slashed fifo",
     ];
     let base = || layer().directory("elsewhere").file("elsewhere/file", "e");
     let mut across = [base(), LayerBuilder::new()];

@@ -93,6 +93,26 @@ fn a_host_name_of_its_own_is_shown_in_namespaces() {
     assert_ne!(Machine::look_up().kernel, "9.8.7-x");
 }
 
+/// Where the host's processes are there, those that started the container are too, and they may
+/// have known a password.
+#[test]
+fn the_memory_of_others_cannot_be_read() {
+    let sandbox = Sandbox::new("R1");
+    for options in [&[][..], &["id-ranges=yes"], &["user=1000"]] {
+        let script = "for process in /proc/[0-9]*; do
+                case $process in /proc/$$) continue;; esac
+                for file in mem environ fd/0; do
+                    (exec <$process/$file) 2>/dev/null && echo read $process/$file
+                done
+            done; exec </proc/$$/mem && ls -d /proc/$PPID";
+        let parent = sandbox.output(options, script);
+        assert!(
+            parent.starts_with("/proc/") && parent.lines().count() == 1,
+            "{options:?} {parent}"
+        );
+    }
+}
+
 #[test]
 fn only_its_own_processes_are_there_in_a_process_namespace() {
     let sandbox = Sandbox::new("R1");

@@ -47,6 +47,7 @@ pub struct Reply {
     body: Vec<u8>,
     cut_at: Option<usize>,
     pause: Duration,
+    drip: Option<Duration>,
 }
 
 impl Reply {
@@ -58,6 +59,7 @@ impl Reply {
             body: body.into(),
             cut_at: None,
             pause: Duration::ZERO,
+            drip: None,
         }
     }
 
@@ -76,6 +78,12 @@ impl Reply {
     /// Waits before the body.
     pub fn pause(mut self, pause: Duration) -> Reply {
         self.pause = pause;
+        self
+    }
+
+    /// Sends one byte at a time, and waits before each.
+    pub fn drip(mut self, pause: Duration) -> Reply {
+        self.drip = Some(pause);
         self
     }
 
@@ -188,7 +196,16 @@ fn serve(
     let end = reply.cut_at.unwrap_or(reply.body.len());
     let _ = stream.write_all(head.as_bytes());
     thread::sleep(reply.pause);
-    let _ = stream.write_all(&reply.body[..end]);
+    let Some(pause) = reply.drip else {
+        let _ = stream.write_all(&reply.body[..end]);
+        return;
+    };
+    for byte in &reply.body[..end] {
+        thread::sleep(pause);
+        if stream.write_all(&[*byte]).is_err() {
+            return;
+        }
+    }
 }
 
 fn receive(stream: &TcpStream) -> Option<Received> {

@@ -20,6 +20,7 @@ use crate::host::facts::{Caller, Machine};
 use crate::rootfs;
 use crate::spec::{ExecMode, HostFacts, ID_RANGES_FILE, RunRequest, RunSpec, SpecError, plan_run};
 use crate::store::{Container, ContainerName, StoreError};
+use crate::ui;
 
 /// Exit status of a container that could not be started.
 pub(super) const CANNOT_START: u8 = 125;
@@ -268,7 +269,7 @@ pub(super) fn engine_options(context: &Context) -> EngineOptions {
 
 /// The box that udocker.py prints.
 fn banner(id: &str, program: &str) -> String {
-    let program = program.rsplit('/').next().unwrap_or(program);
+    let program = ui::plain(program.rsplit('/').next().unwrap_or(program));
     let line = "*".repeat(78);
     let title = format!("STARTING {id}");
     format!(
@@ -331,5 +332,6 @@ mod tests {
         assert_eq!(lines[3].len(), 80);
         assert!(lines[3].contains(" STARTING 0123 "));
         assert_eq!(lines[6], " executing: sh");
+        assert!(banner("0123", "/bin/a\u{1b}c\n").ends_with(" executing: a\\u{1b}c\\n\n"));
     }
 }

@@ -10,6 +10,8 @@ pub(super) const BLOCK: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flag {
     File,
+    /// A file of before ustar, or a directory if a slash ends its name.
+    OldFile,
     HardLink,
     Symlink,
     Device,
@@ -51,6 +53,7 @@ impl Header {
             path = [prefix, b"/", &path].concat();
         }
         let flag = match block[156] {
+            0 => Flag::OldFile,
             b'1' => Flag::HardLink,
             b'2' => Flag::Symlink,
             b'3' | b'4' => Flag::Device,

@@ -167,17 +167,14 @@ impl<'s, 'p> Members<'s, 'p> {
         extensions: Extensions,
     ) -> Result<Member, ArchiveError> {
         let records = extensions.pax.unwrap_or_default();
-        if matches!(header.flag, Flag::File | Flag::GnuSparse | Flag::Directory)
-            && let Some(size) = records.number("size")?
-        {
-            // Directories carry no data, whatever their records say.
-            if header.flag != Flag::Directory {
-                self.set_content(size);
-            }
+        let is_file = matches!(header.flag, Flag::File | Flag::OldFile | Flag::GnuSparse);
+        // Directories carry no data, whatever their records say.
+        if is_file && let Some(size) = records.number("size")? {
+            self.set_content(size);
         }
         let sparse = match header.flag {
             Flag::GnuSparse => Some(self.read_gnu_map(block)?),
-            Flag::File => self.read_pax_map(&records)?,
+            Flag::File | Flag::OldFile => self.read_pax_map(&records)?,
             _ => None,
         };
         let path = records
@@ -197,8 +194,7 @@ impl<'s, 'p> Members<'s, 'p> {
             Flag::Directory => MemberKind::Directory,
             Flag::Fifo => MemberKind::Fifo,
             Flag::Device => MemberKind::Device,
-            // Formats before ustar mark a directory by its slash only.
-            _ if path.ends_with(b"/") => MemberKind::Directory,
+            Flag::OldFile if path.ends_with(b"/") => MemberKind::Directory,
             _ => MemberKind::File { sparse },
         };
         let mtime = records.time("mtime")?.unwrap_or(Timestamp {

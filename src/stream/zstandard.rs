@@ -1,0 +1,300 @@
+//! Zstandard as `zstd -d` reads it, frame after frame, in a memory that does not depend on what the
+//! frames ask for.
+//!
+//! To refer back, a frame may ask for a window of any size. Up to 32 MiB are taken: builders in Go,
+//! which make nearly all such layers, ask for that at their best level and for 8 MiB usually, as
+//! does `zstd -19`. What `zstd --ultra` and `--long` ask for beyond that is refused.
+//!
+//! Source: RFC 8878, section 3.1.1.1; section 7.1 on the limits that decoders set.
+
+use std::io::{self, BufRead, Read};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+
+use super::peek::PeekReader;
+
+pub(super) const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// The longest header of a frame.
+const HEADER_MAX_BYTES: usize = 18;
+
+/// The largest window of a frame, and of all frames that are being read at a time.
+const WINDOWS_MAX_BYTES: u64 = 32 << 20;
+const MIB: u64 = 1 << 20;
+
+/// Whether these bytes begin a frame that holds nothing; zstd:chunked layers may start with one.
+pub(super) fn is_skippable(head: &[u8]) -> bool {
+    head.len() >= 4 && head[0] & 0xf0 == 0x50 && head[1..4] == [0x2a, 0x4d, 0x18]
+}
+
+/// Decompresses all frames of a stream.
+pub(super) struct ZstdReader<R> {
+    source: PeekReader<R>,
+    /// None before the first frame. The share is what it may take for a window.
+    decoder: Option<(Decoder<'static>, Share)>,
+    is_in_frame: bool,
+}
+
+impl<R: Read> ZstdReader<R> {
+    /// Reads `source` from the header of its first frame on.
+    pub(super) fn new(source: PeekReader<R>) -> ZstdReader<R> {
+        ZstdReader {
+            source,
+            decoder: None,
+            is_in_frame: false,
+        }
+    }
+
+    /// Begins the next frame, and returns whether there is one.
+    fn begin(&mut self) -> io::Result<bool> {
+        let head = self.source.peek(HEADER_MAX_BYTES)?;
+        if head.is_empty() {
+            return Ok(false);
+        }
+        let window = window_of(head).ok_or_else(|| match head.len() {
+            HEADER_MAX_BYTES => invalid("a frame has no header of zstd".to_string()),
+            _ => io::ErrorKind::UnexpectedEof.into(),
+        })?;
+        if window > WINDOWS_MAX_BYTES {
+            return Err(invalid(format!(
+                "a frame asks for a window of {} MiB, and at most {} MiB are taken; it has to be compressed without `--long` and `--ultra`",
+                window.div_ceil(MIB),
+                WINDOWS_MAX_BYTES / MIB
+            )));
+        }
+        let has_room = |(_, share): &(_, Share)| share.0 >= window;
+        if !self.decoder.as_ref().is_some_and(has_room) {
+            // Given back before more is asked for, so that nobody waits for whoever waits.
+            self.decoder = None;
+            let share = Share::take(window);
+            self.decoder = Some((Decoder::new()?, share));
+        }
+        self.is_in_frame = true;
+        Ok(true)
+    }
+}
+
+impl<R: Read> Read for ZstdReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !buffer.is_empty() && (self.is_in_frame || self.begin()?) {
+            let Some((decoder, _)) = &mut self.decoder else {
+                break;
+            };
+            let mut input = InBuffer::around(self.source.fill_buf()?);
+            let mut output = OutBuffer::around(&mut *buffer);
+            let is_over = input.src.is_empty();
+            let wanted = decoder.run(&mut input, &mut output)?;
+            let (taken, made) = (input.pos(), output.pos());
+            self.source.consume(taken);
+            self.is_in_frame = wanted > 0;
+            if made > 0 {
+                return Ok(made);
+            }
+            if self.is_in_frame && is_over {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// How many bytes back a frame may refer; none if this is no whole header of one.
+fn window_of(head: &[u8]) -> Option<u64> {
+    if is_skippable(head) {
+        return Some(0);
+    }
+    let (descriptor, fields) = head.strip_prefix(MAGIC)?.split_first()?;
+    let is_single_segment = descriptor & 0x20 != 0;
+    if !is_single_segment {
+        let window = fields.first()?;
+        let base = 1_u64 << (10 + (window >> 3));
+        return Some(base + base / 8 * u64::from(window & 7));
+    }
+    // The whole content is the window.
+    let dictionary_bytes = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let content_bytes = 1 << (descriptor >> 6);
+    let field = fields.get(dictionary_bytes..)?.get(..content_bytes)?;
+    let mut size = [0; 8];
+    size[..content_bytes].copy_from_slice(field);
+    let size = u64::from_le_bytes(size);
+    Some(if content_bytes == 2 { size + 256 } else { size })
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// A share in the memory for windows, which all readers of this process have together: where
+/// several layers are read at once, those that ask for much take turns.
+struct Share(u64);
+
+static TAKEN: Mutex<u64> = Mutex::new(0);
+static RETURNED: Condvar = Condvar::new();
+
+impl Share {
+    /// Waits until so much is left.
+    fn take(bytes: u64) -> Share {
+        let is_short = |taken: &mut u64| *taken + bytes > WINDOWS_MAX_BYTES;
+        let mut taken = RETURNED
+            .wait_while(lock(), is_short)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken += bytes;
+        Share(bytes)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        *lock() -= self.0;
+        RETURNED.notify_all();
+    }
+}
+
+fn lock() -> MutexGuard<'static, u64> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packed(content: &[u8], window_log: u32) -> Vec<u8> {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window_log).unwrap();
+        encoder.write_all(content).unwrap();
+        // A frame that is made in one go says its size, and needs no more than that.
+        encoder.flush().unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn reader(source: &[u8]) -> ZstdReader<&[u8]> {
+        ZstdReader::new(PeekReader::new(source, 4096))
+    }
+
+    fn unpack(source: &[u8]) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        reader(source).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn windows_are_what_frames_say() {
+        for log in [10, 20, 23, 25, 27, 31] {
+            assert_eq!(window_of(&packed(b"", log)), Some(1 << log), "{log}");
+        }
+        for size in [0, 1, 255, 256, 257, 65_791, 65_792, 70_000] {
+            // Compressed as a whole, a content that is small is its own window.
+            let packed = zstd::bulk::compress(&vec![7; size], 19).unwrap();
+            assert_eq!(window_of(&packed), Some(size as u64), "{size}");
+        }
+        let with_mantissa = [MAGIC, &[0, 13 << 3 | 5]].concat();
+        assert_eq!(window_of(&with_mantissa), Some((8 << 20) / 8 * 13));
+        for head in [
+            &b""[..],
+            b"\x28\xb5\x2f",
+            MAGIC,
+            b"\x28\xb5\x2f\xfd\xe0\0",
+            b"text",
+        ] {
+            assert_eq!(window_of(head), None, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_too_large_is_named() {
+        let content = vec![b'x'; 100_000];
+        assert_eq!(unpack(&packed(&content, 25)).unwrap(), content);
+        // Also in a frame that is not the first one.
+        let frames = [packed(&content, 10), packed(&content, 27)].concat();
+        for source in [packed(&content, 27), frames] {
+            assert_eq!(
+                unpack(&source).unwrap_err().to_string(),
+                "a frame asks for a window of 128 MiB, and at most 32 MiB are taken; it has to be compressed without `--long` and `--ultra`"
+            );
+        }
+    }
+
+    #[test]
+    fn frames_of_growing_windows_follow_each_other() {
+        let frames = [12, 20, 25, 10].map(|log| packed(&log.to_string().into_bytes(), log));
+        assert_eq!(unpack(&frames.concat()).unwrap(), b"12202510");
+    }
+
+    #[test]
+    fn what_is_no_frame_is_an_error() {
+        let good = packed(b"good", 10);
+        for (name, tail, kind) in [
+            (
+                "text",
+                &b"trailing garbage, longer than a header"[..],
+                io::ErrorKind::InvalidData,
+            ),
+            ("three bytes", &MAGIC[..3], io::ErrorKind::UnexpectedEof),
+            (
+                "half a frame",
+                &good[..good.len() - 1],
+                io::ErrorKind::UnexpectedEof,
+            ),
+        ] {
+            let source = [&good[..], tail].concat();
+            assert_eq!(unpack(&source).unwrap_err().kind(), kind, "{name}");
+        }
+        let mut damaged = packed(&vec![b'x'; 1000], 10);
+        damaged[8] ^= 0xff;
+        unpack(&damaged).unwrap_err();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_the_library_unpacks_is_unpacked_and_nothing_else(
+            frames in prop::collection::vec((0_usize..200_000, 10_u32..22, any::<bool>()), 1..4),
+            flipped in prop::option::of((any::<prop::sample::Index>(), 0_u8..8)),
+            length in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut stream = Vec::new();
+            for (size, window_log, is_skippable) in frames {
+                if is_skippable {
+                    stream.extend([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+                }
+                let content: Vec<u8> = (0..size).map(|at| (at * at / 7) as u8).collect();
+                stream.extend(packed(&content, window_log));
+            }
+            if let Some((at, bit)) = flipped {
+                let at = at.index(stream.len());
+                stream[at] ^= 1 << bit;
+            }
+            if let Some(length) = length {
+                stream.truncate(1 + length.index(stream.len()));
+            }
+            match (unpack(&stream), zstd::decode_all(&stream[..])) {
+                (Ok(ours), Ok(theirs)) => prop_assert!(ours == theirs),
+                (Err(_), Err(_)) => {}
+                // A bit may have made it a window that is refused here.
+                (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("window"), "{}", error),
+                (Ok(_), Err(error)) => prop_assert!(false, "unpacked, but {}", error),
+            }
+        }
+    }
+
+    #[test]
+    fn readers_take_turns() {
+        let packed = packed(b"content", 25);
+        let mut first = reader(&packed);
+        first.read_exact(&mut [0]).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| unpack(&packed));
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!second.is_finished());
+            drop(first);
+            assert_eq!(second.join().unwrap().unwrap(), b"content");
+        });
+    }
+}

@@ -1,0 +1,358 @@
+//! Images as registries may serve them: old, repetitive, contradictory, or made to do harm.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use udocker::oci::Digest;
+
+use crate::kills::{assert_can_be_emptied, assert_sound};
+use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::image::BUSYBOX;
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::sandbox::Sandbox;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+
+/// A registry that has blobs, and for any tag or digest one manifest.
+struct Odd {
+    blobs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Odd {
+    fn new() -> Odd {
+        Odd {
+            blobs: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a blob, and describes it as a manifest does.
+    fn add(&mut self, bytes: impl Into<Vec<u8>>) -> Value {
+        let bytes = bytes.into();
+        let digest = Digest::of(&bytes).to_string();
+        let described = json!({"digest": digest, "size": bytes.len()});
+        self.blobs.insert(digest, bytes);
+        described
+    }
+
+    fn serve(self, media_type: &'static str, manifest: Vec<u8>, digest: &Digest) -> FakeRegistry {
+        let digest = digest.to_string();
+        FakeRegistry::start(move |request| {
+            let parts: Vec<&str> = request.path().split('/').collect();
+            match parts[..] {
+                ["", "v2", ""] => Reply::new(200, "{}"),
+                ["", "v2", .., "manifests", _] => Reply::new(200, manifest.clone())
+                    .header("Content-Type", media_type)
+                    .header("Docker-Content-Digest", &digest),
+                ["", "v2", .., "blobs", blob] => match self.blobs.get(blob) {
+                    Some(bytes) => Reply::new(200, bytes.clone()),
+                    None => Reply::new(404, ""),
+                },
+                _ => Reply::new(404, ""),
+            }
+        })
+    }
+
+    fn serve_manifest(self, manifest: &Value) -> FakeRegistry {
+        let bytes = manifest.to_string().into_bytes();
+        let digest = Digest::of(&bytes);
+        self.serve(MANIFEST, bytes, &digest)
+    }
+}
+
+/// Busybox as `sh` and `cat`, and one file.
+fn layer(name: &str, content: &str) -> Vec<u8> {
+    let program = std::fs::read(BUSYBOX).unwrap();
+    LayerBuilder::new()
+        .entry(TarEntry::new(b'0', "bin/sh").mode(0o755).content(program))
+        .hard_link("bin/cat", "bin/sh")
+        .hard_link("bin/echo", "bin/sh")
+        .file(name, content)
+        .finish()
+}
+
+/// The document with signatures, which are not looked at, and the digest of what was signed.
+fn signed(payload: &str) -> (Vec<u8>, Digest) {
+    let (body, tail) = payload.split_at(payload.len() - 2);
+    let protected = json!({"formatLength": body.len(), "formatTail": URL_SAFE_NO_PAD.encode(tail)});
+    let protected = URL_SAFE_NO_PAD.encode(protected.to_string());
+    let signatures = json!([{"header": {}, "signature": "x", "protected": protected}]);
+    let document = format!("{body},\n   \"signatures\": {signatures}{tail}");
+    (document.into_bytes(), Digest::of(payload.as_bytes()))
+}
+
+#[test]
+fn an_image_of_an_old_registry_is_pulled_verified_and_run() {
+    let mut odd = Odd::new();
+    // What instructions without files left behind, again and again.
+    let empty = odd.add(LayerBuilder::new().finish())["digest"].take();
+    let base = odd.add(layer("from", "below"))["digest"].take();
+    let top = odd.add(LayerBuilder::new().file("from", "above").finish())["digest"].take();
+    let config = json!({"id": "a", "os": "linux", "architecture": "amd64",
+        "config": {"Cmd": ["/bin/cat", "/from"], "Env": ["PATH=/bin"]}})
+    .to_string();
+    let layers = [&empty, &top, &empty, &base, &empty];
+    let layers = layers.map(|digest| json!({"blobSum": digest}));
+    let history = [config.as_str(), "{}", "{}", "{}", "{}"];
+    let history = history.map(|text| json!({"v1Compatibility": text}));
+    let payload = json!({
+        "schemaVersion": 1, "name": "lab/old", "tag": "1", "architecture": "amd64",
+        "fsLayers": layers, "history": history,
+    });
+    let payload = serde_json::to_string_pretty(&payload).unwrap();
+    let (document, digest) = signed(&payload);
+    let registry = odd.serve(SCHEMA_1, document, &digest);
+    let sandbox = Sandbox::new();
+    for version in ["lab/old:1".to_string(), format!("lab/old@{digest}")] {
+        let image = format!("{}/{version}", registry.url());
+        sandbox.udocker(["pull", &image]).run().succeeds();
+        sandbox.udocker(["verify", &image]).run().succeeds();
+        let ran = sandbox.udocker(["run", "--rm", "--nobanner", &image]).run();
+        ran.succeeds().prints("above");
+    }
+    assert_sound(&sandbox);
+    assert_can_be_emptied(&sandbox);
+}
+
+#[test]
+fn a_layer_that_is_there_twice_is_fetched_once_and_applied_twice() {
+    let mut odd = Odd::new();
+    let (one, two) = (
+        layer("file", "one"),
+        LayerBuilder::new().file("file", "two").finish(),
+    );
+    let diff_ids = [&one, &two, &one, &two, &one].map(|layer| Digest::of(layer));
+    let layers = [odd.add(one), odd.add(two)];
+    let layers = [0, 1, 0, 1, 0].map(|index: usize| layers[index].clone());
+    let config = json!({"os": "linux", "architecture": "amd64", "config": {"Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config = odd.add(config.to_string());
+    let registry = odd.serve_manifest(&json!({"config": config, "layers": layers}));
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/twice:1", registry.url());
+    let run = ["run", "--rm", "--nobanner", &image, "cat", "/file"];
+    sandbox.udocker(run).run().succeeds().prints("one");
+    sandbox.udocker(["verify", &image]).run().succeeds();
+    sandbox.udocker(run).run().succeeds().prints("one");
+    let requests = registry.requests();
+    let blobs = requests.iter().filter(|r| r.path().contains("/blobs/"));
+    assert_eq!(blobs.count(), 3, "two layers and a configuration");
+    assert_sound(&sandbox);
+    assert_can_be_emptied(&sandbox);
+}
+
+#[test]
+fn a_layer_that_unpacks_to_something_else_makes_no_container() {
+    let mut odd = Odd::new();
+    let layers = [odd.add(layer("file", "one"))];
+    let config = json!({"os": "linux", "architecture": "amd64",
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"another")]}});
+    let config = odd.add(config.to_string());
+    let registry = odd.serve_manifest(&json!({"config": config, "layers": layers}));
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/other:1", registry.url());
+    let said = [
+        "layer '",
+        "its content has the digest sha256:",
+        "not sha256:",
+    ];
+    let run = sandbox
+        .udocker(["run", "--rm", "--nobanner", &image, "true"])
+        .run();
+    assert_ne!(run.code(), 0, "{run:#?}");
+    run.errs_in_one_line(&said);
+    sandbox
+        .udocker(["create", &image])
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&said);
+    let verified = sandbox
+        .udocker(["-q", "verify", &image])
+        .run()
+        .exits_with(1);
+    assert!(
+        said.iter().all(|part| verified.stderr.contains(part)),
+        "{verified:#?}"
+    );
+    let containers = sandbox.udocker(["ps"]).run().succeeds();
+    assert_eq!(containers.text().lines().count(), 1, "{containers:#?}");
+    assert_can_be_emptied(&sandbox);
+}
+
+/// What each of them says, on one line that leaves the terminal alone; and nothing is listed.
+#[test]
+fn manifests_that_mean_harm_are_refused() {
+    type Make = fn(&mut Odd) -> Vec<u8>;
+    let described = |odd: &mut Odd, config: Value| {
+        let config = odd.add(config.to_string());
+        json!({"config": config, "layers": []})
+            .to_string()
+            .into_bytes()
+    };
+    let cases: [(&str, Make, &str); 9] = [
+        (
+            "ten thousand layers",
+            |odd| {
+                let layer = odd.add("x");
+                let layers = vec![layer.clone(); 10_000];
+                json!({"config": layer, "layers": layers})
+                    .to_string()
+                    .into_bytes()
+            },
+            "lists 10000 layers, more than the 4096 allowed",
+        ),
+        ("deep", |_| "[".repeat(1 << 20).into_bytes(), "it is a list"),
+        (
+            "deep inside",
+            |odd| {
+                let config = odd.add("{}");
+                let deep = "[".repeat(1 << 20);
+                format!(r#"{{"config": {config}, "layers": [], "x": {deep}"#).into_bytes()
+            },
+            "EOF while parsing",
+        ),
+        (
+            "endless",
+            |_| vec![b' '; 5 << 20],
+            "is larger than 4194304 bytes",
+        ),
+        (
+            "a type that steers",
+            |_| br#"{"mediaType": "\u001b[2Jx\nError: y"}"#.to_vec(),
+            "of type '\\u{1b}[2Jx\\nError: y'",
+        ),
+        (
+            "a digest that steers",
+            |_| br#"{"layers": [{"digest": "\u001b]0;x\u0007", "size": 1}], "config": 1}"#.to_vec(),
+            "\\u{1b}]0;x\\u{7}",
+        ),
+        (
+            "a digest that does not end",
+            |_| {
+                let digest = "x".repeat(1 << 20);
+                format!(
+                    r#"{{"layers": [{{"digest": "{digest}", "size": 1}}], "config": {digest:?}}}"#
+                )
+                .into_bytes()
+            },
+            "xxx…",
+        ),
+        (
+            "a size below zero",
+            |_| {
+                let digest = Digest::of(b"x");
+                format!(r#"{{"config": {{"digest": "{digest}", "size": -1}}, "layers": []}}"#)
+                    .into_bytes()
+            },
+            "invalid value",
+        ),
+        (
+            "a layer that leads out",
+            |odd| {
+                let config = odd.add("{}");
+                let layer = json!({"digest": "sha256:../../../etc/passwd", "size": 1});
+                json!({"config": config, "layers": [layer]})
+                    .to_string()
+                    .into_bytes()
+            },
+            "needs 64 lower-case hexadecimal digits",
+        ),
+    ];
+    let configs: [(&str, Value, &str); 3] = [
+        (
+            "for a platform that steers",
+            json!({"os": "\u{1b}[2J", "architecture": "amd64"}),
+            "the image is for \\u{1b}[2J/amd64",
+        ),
+        (
+            "with a user that steers",
+            json!({"config": {"User": ["\u{1b}[2J\n"]}}),
+            "expected a string",
+        ),
+        (
+            "with an environment of another kind",
+            json!({"config": {"Env": [{"\u{1b}[2J": 1}]}}),
+            "expected a string",
+        ),
+    ];
+    let mut served: Vec<(&str, Odd, Vec<u8>, &str)> = Vec::new();
+    for (name, make, part) in cases {
+        let mut odd = Odd::new();
+        let manifest = make(&mut odd);
+        served.push((name, odd, manifest, part));
+    }
+    for (name, config, part) in configs {
+        let mut odd = Odd::new();
+        let manifest = described(&mut odd, config);
+        served.push((name, odd, manifest, part));
+    }
+    for (name, odd, manifest, part) in served {
+        let digest = Digest::of(&manifest);
+        let registry = odd.serve("application/json", manifest, &digest);
+        let sandbox = Sandbox::new();
+        let image = format!("{}/lab/tool:1", registry.url());
+        let ran = sandbox.udocker(["pull", &image]).run().exits_with(1);
+        let steers = |c: char| c.is_control() && c != '\n';
+        assert!(!ran.stderr.contains(steers), "{name}: {ran:#?}");
+        assert!(
+            ran.stderr.len() < 20_000,
+            "{name}: {} bytes",
+            ran.stderr.len()
+        );
+        ran.errs_in_one_line(&["cannot pull", part]);
+        sandbox.udocker(["gc", "--all"]).run().succeeds();
+        assert!(sandbox.leftovers().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_layer_that_has_no_room_is_not_asked_for() {
+    let mut odd = Odd::new();
+    let config = odd.add("{}");
+    let mut layer = odd.add(layer("file", "small"));
+    layer["size"] = json!(1_u64 << 60);
+    let registry = odd.serve_manifest(&json!({"config": config, "layers": [layer]}));
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", registry.url());
+    for command in ["pull", "run"] {
+        let ran = sandbox.udocker([command, &image]).run();
+        assert_ne!(ran.code(), 0, "{ran:#?}");
+        ran.errs_in_one_line(&[
+            "No space left on device: at least 1152921504607 MB are needed, ",
+            " MB are free",
+        ]);
+    }
+    let layer = layer["digest"].as_str().unwrap();
+    let requests = registry.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|request| !request.path().ends_with(layer))
+    );
+    assert_can_be_emptied(&sandbox);
+}
+
+#[test]
+fn a_configuration_that_steers_the_terminal_is_shown_and_run_all_the_same() {
+    let mut odd = Odd::new();
+    let layer = layer("bin/\u{1b}[2J", "#!/bin/sh\necho ran");
+    let config = json!({"os": "linux", "architecture": "amd64",
+        "config": {"Entrypoint": ["/bin/sh", "/bin/\u{1b}[2J"], "Labels": {"\u{1b}[2J": "\u{9b}2J"}}});
+    let (config, layer) = (odd.add(config.to_string()), odd.add(layer));
+    let registry = odd.serve_manifest(&json!({"config": config, "layers": [layer]}));
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", registry.url());
+    let steers = |c: char| c.is_control() && c != '\n';
+    for args in [
+        &["pull", &image][..],
+        &["run", &image],
+        &["inspect", &image],
+        &["ps"],
+    ] {
+        let ran = sandbox.udocker(args).run().succeeds();
+        let said = [ran.stdout.as_str(), &ran.stderr].concat();
+        assert!(!said.contains(steers), "{ran:#?}");
+    }
+}
