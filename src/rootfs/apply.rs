@@ -21,6 +21,10 @@ use super::{ApplyOptions, Summary};
 /// Files up to this size are left to the writers; larger ones are written as they arrive.
 const SMALL_FILE_BYTES: u64 = 512 * 1024;
 
+/// Device nodes that are left out, of all layers. They take no room on the disk, which bounds
+/// everything else.
+const MAX_DEVICES: usize = 1 << 16;
+
 /// Applies layers to a tree.
 pub(super) struct Applier<'q> {
     directories: Directories,
@@ -112,9 +116,9 @@ impl<'q> Applier<'q> {
         let parent = self.parent(entry.path.split().0)?;
         let (parent_path, name) = entry.path.split();
         if let EntryKind::HardLink { target } = &entry.kind {
-            return Ok(self.hard_link(&entry, parent, target)?);
+            return self.hard_link(&entry, parent, target);
         }
-        let existing = self.existing(&parent, name)?;
+        let existing = self.existing(&parent, parent_path, name)?;
         let room = room_for(&entry.kind, existing);
         let parent = self.make_room(parent, parent_path, name, room, existing)?;
         let key = self.key(parent.inode, name);
@@ -124,11 +128,7 @@ impl<'q> Applier<'q> {
             EntryKind::Directory => Ok(self.directory(&entry, &parent, room)?),
             EntryKind::Symlink { target } => Ok(symlink(&entry, &parent, target)?),
             EntryKind::Fifo => Ok(self.fifo(&entry, &parent)?),
-            EntryKind::Device => {
-                self.left_out.insert(key);
-                self.summary.skipped_devices += 1;
-                Ok(())
-            }
+            EntryKind::Device => self.leave_out(key),
             EntryKind::File { stored, sparse } => {
                 let bytes = sparse.as_ref().map_or(*stored, |map| map.size);
                 self.count_bytes(bytes)?;
@@ -257,7 +257,7 @@ impl<'q> Applier<'q> {
         entry: &Entry,
         parent: Directory,
         target: &EntryPath,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Stop> {
         let path = entry.path.as_bytes();
         let (parent_path, name) = entry.path.split();
         let (target_parent, target_name) = target.split();
@@ -267,7 +267,7 @@ impl<'q> Applier<'q> {
             Failure::at("create", path)(io::Error::new(io::ErrorKind::NotFound, message))
         };
         let Some(directory) = self.directories.find(target_parent, Missing::Leave)? else {
-            return Err(missing());
+            return Err(missing().into());
         };
         let target_key = self.key(directory.inode, target_name);
         if self.made.contains(&target_key) {
@@ -278,10 +278,10 @@ impl<'q> Applier<'q> {
         let target_stat = match rustix::fs::statat(&directory.fd, target_name, no_follow) {
             Ok(stat) => Some(stat),
             Err(Errno::NOENT) if self.left_out.contains(&target_key) => None,
-            Err(Errno::NOENT) => return Err(missing()),
-            Err(error) => return Err(Failure::at("link to", target.as_bytes())(error)),
+            Err(Errno::NOENT) => return Err(missing().into()),
+            Err(error) => return Err(Failure::at("link to", target.as_bytes())(error).into()),
         };
-        let existing = self.existing(&parent, name)?;
+        let existing = self.existing(&parent, parent_path, name)?;
         if let Some(target_stat) = &target_stat
             && existing != Existing::Nothing
             && let Ok(stat) = rustix::fs::statat(&parent.fd, name, no_follow)
@@ -295,9 +295,7 @@ impl<'q> Applier<'q> {
         let parent = self.make_room(parent, parent_path, name, room, existing)?;
         self.made.insert(key);
         if target_stat.is_none() {
-            self.left_out.insert(key);
-            self.summary.skipped_devices += 1;
-            return Ok(());
+            return self.leave_out(key);
         }
         self.left_out.remove(&key);
         rustix::fs::linkat(
@@ -310,7 +308,8 @@ impl<'q> Applier<'q> {
         .map_err(|error| match error {
             Errno::NOENT => missing(),
             error => Failure::at("create", path)(error),
-        })
+        })?;
+        Ok(())
     }
 
     fn whiteout(&mut self, parent_path: &[u8], name: &[u8]) -> Result<(), Failure> {
@@ -319,7 +318,7 @@ impl<'q> Applier<'q> {
         };
         let key = self.key(parent.inode, name);
         let is_made = self.made.contains(&key);
-        let existing = self.existing(&parent, name)?;
+        let existing = self.existing(&parent, parent_path, name)?;
         if existing != Existing::Directory {
             if !is_made && existing != Existing::Nothing {
                 self.make_room(parent, parent_path, name, Room::Unlink, existing)?;
@@ -353,8 +352,23 @@ impl<'q> Applier<'q> {
         Ok(())
     }
 
+    /// Remembers a device node that is not made, or a link to one.
+    fn leave_out(&mut self, key: u64) -> Result<(), Stop> {
+        self.left_out.insert(key);
+        if self.left_out.len() > MAX_DEVICES {
+            return Err(Stop::Limit(MAX_DEVICES as u64, "device nodes"));
+        }
+        self.summary.skipped_devices += 1;
+        Ok(())
+    }
+
     /// What has `name` in `parent` now.
-    fn existing(&mut self, parent: &Directory, name: &[u8]) -> Result<Existing, Failure> {
+    fn existing(
+        &mut self,
+        parent: &Directory,
+        parent_path: &[u8],
+        name: &[u8],
+    ) -> Result<Existing, Failure> {
         if self.made.contains(&self.key(parent.inode, name)) {
             self.writers.drain()?;
         } else if parent.is_fresh {
@@ -367,7 +381,7 @@ impl<'q> Applier<'q> {
                 _ => Existing::Other,
             }),
             Err(Errno::NOENT) => Ok(Existing::Nothing),
-            Err(error) => Err(Failure::at("look up", name)(error)),
+            Err(error) => Err(below(parent_path, Failure::at("look up", name)(error))),
         }
     }
 

@@ -91,7 +91,7 @@ impl Default for ApplyOptions {
     fn default() -> ApplyOptions {
         ApplyOptions {
             max_unpacked_bytes: None,
-            max_entries: 50_000_000,
+            max_entries: 10_000_000,
             begin_write_back: false,
         }
     }

@@ -267,6 +267,9 @@ pub enum SpecError {
     /// About the image's `User`.
     #[error("the image's configuration is damaged: {0}")]
     ImageUser(#[source] UserError),
+    /// A NUL byte in the image's command, environment, or what else is passed on to a program.
+    #[error("the image's configuration is damaged: it holds a NUL byte")]
+    ImageNul,
     /// About the command.
     #[error(transparent)]
     Command(#[from] CommandError),

@@ -37,6 +37,8 @@ pub fn plan_run(
         &container.image.process
     };
 
+    check_image(image)?;
+
     let home = host.caller.account.home.as_str();
     let mut binds = plan_binds(
         &Wishes {
@@ -113,6 +115,17 @@ pub fn plan_run(
         preparations: binds.preparations,
         warnings: binds.warnings,
     })
+}
+
+/// The system passes texts on up to the first NUL, which JSON can hold.
+fn check_image(image: &ProcessConfig) -> Result<(), SpecError> {
+    let lists = [&image.env, &image.cmd, &image.entrypoint];
+    let mut texts = lists.into_iter().flatten();
+    let others = [&image.working_dir, &image.user, &image.hostname];
+    if texts.any(|text| text.contains('\0')) || others.iter().any(|text| text.contains('\0')) {
+        return Err(SpecError::ImageNul);
+    }
+    Ok(())
 }
 
 /// PRoot takes a value that begins with a backslash for a list of all fields of `uname`.
@@ -310,6 +323,42 @@ mod tests {
             ("container_names", "a,b"),
         ] {
             assert_eq!(spec.env.get(name), Some(OsStr::new(value)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_nul_in_the_image_is_refused_unless_that_is_ignored() {
+        let text = || "a\0b".to_string();
+        let none = ProcessConfig::default;
+        for process in [
+            ProcessConfig {
+                cmd: vec!["sh".to_string(), text()],
+                ..none()
+            },
+            ProcessConfig {
+                entrypoint: vec![text()],
+                ..none()
+            },
+            ProcessConfig {
+                env: vec![text()],
+                ..none()
+            },
+            ProcessConfig {
+                working_dir: text(),
+                ..none()
+            },
+            ProcessConfig {
+                user: text(),
+                ..none()
+            },
+        ] {
+            let error = plan(&RunRequest::default(), process.clone()).unwrap_err();
+            assert!(matches!(error, SpecError::ImageNul), "{error}");
+            let ignoring = RunRequest {
+                ignore_image: true,
+                ..RunRequest::default()
+            };
+            assert!(plan(&ignoring, process).is_ok());
         }
     }
 

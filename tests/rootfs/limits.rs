@@ -57,6 +57,24 @@ fn limits_stop_bombs_before_they_are_written() {
     }
 }
 
+/// They take no room on the disk, only memory for their names.
+#[test]
+fn device_nodes_that_are_left_out_are_limited() {
+    let devices = |count: u32| {
+        let entry = |number| TarEntry::new(b'3', format!("{number}").as_str());
+        let layer = (0..count).fold(LayerBuilder::new(), |layer, number| {
+            layer.entry(entry(number))
+        });
+        let unpacked = Unpacked::empty();
+        apply_limited(&unpacked.root, &[layer.finish()], ApplyOptions::default())
+    };
+    assert_eq!(devices(1 << 16).unwrap().skipped_devices, 1 << 16);
+    assert_eq!(
+        devices((1 << 16) + 1).unwrap_err().to_string(),
+        "layer 'L0' cannot be unpacked: the image has more than 65536 device nodes"
+    );
+}
+
 /// Set for the process that works on the full disk: where that is.
 const FULL_DISK: &str = "UDOCKER_TEST_FULL_DISK";
 
