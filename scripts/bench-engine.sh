@@ -56,9 +56,10 @@ starts() {
 }
 
 # shellcheck disable=SC2016 # for the shell of the guest
-timed='export PATH=/usr/bin:/bin LC_ALL=C; TIMEFORMAT="%R %U %S"
-	{ time eval "$1" >/dev/null 2>&1 </dev/null; } 2>&1'
-seconds() { tail -n 1 | awk -v clock="${CLOCK-}" '{ print clock == "cpu" ? $2 + $3 : $1 }'; }
+timed='export PATH=/usr/bin:/bin LC_ALL=C; TIMEFORMAT="%U %S"; start=${EPOCHREALTIME/./}
+	{ time eval "$1" >/dev/null 2>&1 </dev/null; } 2>&1; echo $((${EPOCHREALTIME/./} - start))'
+# Of its last two lines, processor time in seconds and time in microseconds.
+seconds() { tail -n 2 | awk -v clock="${CLOCK-}" '{ cpu = taken; taken = NF > 1 ? $1 + $2 : $1 / 1e6 } END { print clock == "cpu" ? cpu : taken }'; }
 
 # in_mode VARIANT COMMAND…: runs udocker; "one" is R1 with one id.
 in_mode() {

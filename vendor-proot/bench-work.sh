@@ -17,7 +17,7 @@ prepare_work() {
 	static void *work(void *number)
 	{
 		char name[64];
-		for (int i = 0; i < 500; i++) {
+		for (int i = 0; i < 2000; i++) {
 			struct stat st;
 			snprintf(name, sizeof name, "/bench/t%ld.%d", (long) number, i);
 			int fd = open(name, O_CREAT | O_RDWR, 0600);
@@ -78,17 +78,17 @@ prepare_work() {
 
 # shellcheck disable=SC2034 # for those who source this
 declare -A work=(
-	[find]='find /usr -size +100000k'
-	[du]='du -s /usr'
-	[ls]='ls -lR /usr/share /usr/lib >/dev/null'
-	[tar]='tar -cf - /usr/share/perl* /usr/include /usr/lib/python3* 2>/dev/null | cat >/dev/null'
-	[files]='i=0; while [ $i -lt 400 ]; do i=$((i + 1)); echo $i >/bench/f$i; done; rm -r /bench/f*'
-	[stat]='for i in 1 2 3 4 5 6 7 8; do stat /usr/bin/* >/dev/null; done'
-	[exec]='i=0; while [ $i -lt 150 ]; do i=$((i + 1)); /bin/true; done'
-	[fork]='i=0; while [ $i -lt 400 ]; do i=$((i + 1)); (:); done'
+	[find]='for i in 1 2 3 4; do find /usr -size +100000k; done'
+	[du]='for i in 1 2 3 4; do du -s /usr; done'
+	[ls]='for i in 1 2 3; do ls -lR /usr/share /usr/lib >/dev/null; done'
+	[tar]='for i in 1 2 3; do tar -cf - /usr/share/perl* /usr/include /usr/lib/python3* 2>/dev/null | cat >/dev/null; done'
+	[files]='i=0; while [ $i -lt 1200 ]; do i=$((i + 1)); echo $i >/bench/f$i; done; rm -r /bench/f*'
+	[stat]='for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do stat /usr/bin/* >/dev/null; done'
+	[exec]='i=0; while [ $i -lt 450 ]; do i=$((i + 1)); /bin/true; done'
+	[fork]='i=0; while [ $i -lt 1200 ]; do i=$((i + 1)); (:); done'
 	[configure]='cp /bench/src/configure /bench && cd /bench && sh ./configure'
 	[make]='rm -rf /bench/m; cp -r /bench/src /bench/m && make -s -C /bench/m -j2'
-	[numpy]='python3 -c "import numpy"'
+	[numpy]='for i in 1 2 3; do python3 -c "import numpy"; done'
 	[cpu]='/bench/cpu'
 	[threads]='/bench/io'
 )
