@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::sandbox::{Sandbox, stdout};
+use crate::support::wait::wait_until;
 
 const MODE: &str = "R1";
 
@@ -76,7 +77,43 @@ fn mount_points_leave_no_trace() {
         assert_eq!(tree(), before, "{option}");
     }
     assert_eq!(fs::read_dir(sandbox.host("data")).unwrap().count(), 0);
-    assert!(!sandbox.host("mountpoints").exists());
+    assert_eq!(fs::read(sandbox.host("mountpoints")).unwrap(), b"");
+}
+
+#[test]
+fn a_mount_point_that_another_run_writes_to_is_its_own_from_then_on() {
+    let sandbox = Sandbox::new(MODE);
+    fs::write(sandbox.host("file"), "content\n").unwrap();
+    let bind = |target: &str| format!("volume={}:{target}", sandbox.host("file").display());
+    let script = "touch /tmp/ready; while test -e /tmp/ready; do sleep 0.1; done; cat /a";
+    let long = sandbox
+        .command(&[&bind("/a")], &["sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the first run is there", || {
+        sandbox.root().join("tmp/ready").exists()
+    });
+    // It finds the mount point where the other one has its file.
+    assert_eq!(
+        sandbox.output(&[], "cat /a; echo mine >/a; rm /tmp/ready"),
+        ""
+    );
+    assert_eq!(stdout(&long.wait_with_output().unwrap()), "content\n");
+    assert_eq!(
+        fs::read_to_string(sandbox.root().join("a")).unwrap(),
+        "mine\n"
+    );
+
+    assert_eq!(
+        sandbox.output(&[&bind("/b")], "cat /a /b"),
+        "mine\ncontent\n"
+    );
+    assert!(!sandbox.root().join("b").exists());
+    assert_eq!(
+        fs::read_to_string(sandbox.root().join("a")).unwrap(),
+        "mine\n"
+    );
 }
 
 #[test]

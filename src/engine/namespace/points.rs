@@ -6,10 +6,14 @@
 //! is noted in the container's directory before it is made, so that even after a crash somebody
 //! takes it away: in `mountpoints`, paths that each end with a zero byte.
 //!
+//! Both are for every start, so neither takes an inode each time: ext4 passes over those freed within
+//! the last minutes, one by one, and a thousand starts later that took a third of the next. The note
+//! is emptied and stays, and a file to mount on is a link to one that stays beside the tree.
+//!
 //! Where the file system has no locks, mount points stay.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +25,8 @@ use crate::spec::{Bind, RunSpec, locate};
 /// The mount points of a run, and of earlier ones that had no chance to remove theirs.
 pub(super) struct MountPoints {
     note: PathBuf,
+    /// The empty file that files to mount on are links to.
+    empty: PathBuf,
     /// The root tree, locked; `None` where that is impossible.
     tree: Option<File>,
 }
@@ -30,6 +36,7 @@ impl MountPoints {
     pub(super) fn make(spec: &RunSpec) -> MountPoints {
         let points = MountPoints {
             note: spec.directory.as_path().join("mountpoints"),
+            empty: spec.directory.as_path().join("mountpoint"),
             tree: lock(spec.root.as_path()).ok(),
         };
         for (index, bind) in spec.binds.iter().enumerate() {
@@ -67,7 +74,7 @@ impl MountPoints {
             let made = if is_directory || path != place {
                 fs::create_dir(path)
             } else {
-                File::create_new(path).map(drop)
+                self.make_file(path)
             };
             // Another run may have made it just now.
             match made {
@@ -78,15 +85,30 @@ impl MountPoints {
         Ok(())
     }
 
+    fn make_file(&self, path: &Path) -> io::Result<()> {
+        // Where somebody found it in the tree and wrote to it, it is his, and no longer empty.
+        if !fs::symlink_metadata(&self.empty).is_ok_and(|data| is_empty_file(&data)) {
+            let _ = fs::remove_file(&self.empty);
+            let _ = File::create_new(&self.empty);
+        }
+        match fs::hard_link(&self.empty, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                File::create_new(path).map(drop)
+            }
+            linked => linked,
+        }
+    }
+
     /// Removes what has been made, unless another run is still there, and unless it has been put
     /// to use.
     pub(super) fn remove(&self) {
         let Some(tree) = &self.tree else {
             return;
         };
-        let Ok(note) = fs::read(&self.note) else {
+        let note = fs::read(&self.note).unwrap_or_default();
+        if note.is_empty() {
             return;
-        };
+        }
         if flock(tree, FlockOperation::NonBlockingLockExclusive).is_err() {
             return;
         }
@@ -100,7 +122,7 @@ impl MountPoints {
         for path in paths {
             let _ = remove_unused(path);
         }
-        let _ = fs::remove_file(&self.note);
+        let _ = File::options().write(true).truncate(true).open(&self.note);
     }
 }
 
@@ -125,8 +147,12 @@ fn remove_unused(path: &Path) -> io::Result<()> {
     if data.is_dir() {
         return fs::remove_dir(path);
     }
-    if data.is_file() && data.len() == 0 {
+    if is_empty_file(&data) {
         return fs::remove_file(path);
     }
     Ok(())
+}
+
+fn is_empty_file(data: &Metadata) -> bool {
+    data.is_file() && data.len() == 0
 }
