@@ -26,6 +26,8 @@ fi
 scratch=$(mktemp -d)
 trap 'chmod -R u+rwx "$scratch"; rm -rf "$scratch"' EXIT
 export HOME=$scratch LC_ALL=C
+# In a container programs would load a locale that the chroot does without.
+unset LANG
 # As installed: written in one piece, which the kernel maps faster than what a linker leaves.
 cp "$udocker" "$scratch/udocker"
 udocker=$scratch/udocker
