@@ -10,7 +10,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use udocker::oci::{DiffId, Digest};
 use udocker::progress::Silent;
-use udocker::rootfs::{Layer, ApplyOptions, RootfsError, apply_layers, check_layer, remove_tree};
+use udocker::rootfs::{ApplyOptions, Layer, RootfsError, apply_layers, check_layer, remove_tree};
 
 #[path = "../../support/layer_builder.rs"]
 #[allow(dead_code, reason = "only a part of it is of use here")]
@@ -90,6 +90,7 @@ fuzz_target!(|layers: Vec<Vec<Entry>>| {
     let limits = ApplyOptions {
         max_unpacked_bytes: Some(1 << 20),
         max_entries: 1000,
+        ..ApplyOptions::default()
     };
     let applied = apply_layers(
         &root,
