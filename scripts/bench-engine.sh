@@ -26,8 +26,6 @@ fi
 scratch=$(mktemp -d)
 trap 'chmod -R u+rwx "$scratch"; rm -rf "$scratch"' EXIT
 export HOME=$scratch LC_ALL=C
-# In a container programs would load a locale that the chroot does without.
-unset LANG
 # As installed: written in one piece, which the kernel maps faster than what a linker leaves.
 cp "$udocker" "$scratch/udocker"
 udocker=$scratch/udocker
@@ -79,7 +77,8 @@ work_in() {
 	case $1 in
 		native | filter) ${pin-} "${filter[@]}" unshare --map-root-user --mount sh -c 'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" &&
 			exec chroot "$0" "$@"' "$root" "${shell[@]}" ;;
-		*) in_mode "$1" ${pin-} "$udocker" run --nobanner bench "${shell[@]}" ;;
+		# The image has a locale of its own, which the chroot does without.
+		*) in_mode "$1" ${pin-} "$udocker" run --nobanner -e LC_ALL=C bench "${shell[@]}" ;;
 	esac | seconds
 }
 
