@@ -64,10 +64,9 @@ pub fn create(
     // Opened at once, so that an image removed meanwhile still serves.
     let (content, layers) = open_image(image)?;
     let chain = content.chain_id();
-    let config = &content.config_bytes;
-    let unpacking = Unpacking::plan(store, &image.name, config, chain.clone(), options);
-    if options.uses_trees()
-        && let Some(tree) = chain.and_then(|chain| store.image_tree(&chain))
+    let unpacking = Unpacking::new(&image.name, &content.config_bytes, chain, options);
+    if let Some(chain) = &unpacking.chain
+        && let Some(tree) = store.image_tree(chain)
         && let Some(staged) = stage_clone(store, &unpacking, &tree, progress)
     {
         return publish(store, staged, options);
@@ -210,7 +209,7 @@ fn unpack_arrivals(
         })
     });
     let image = request.reference.local_name();
-    let unpacking = Unpacking::plan(store, &image, &config_bytes, chain, options);
+    let unpacking = Unpacking::new(&image, &config_bytes, chain, options);
     stage(store, &unpacking, layers, progress).map(Some)
 }
 
@@ -256,29 +255,23 @@ fn open_layers(content: &ImageContent) -> Result<Vec<Layer<'static>>, FsError> {
 struct Unpacking<'a> {
     image: &'a LocalName,
     config: &'a [u8],
-    options: ApplyOptions,
-    /// The tree that is kept of what is unpacked.
-    keep: Option<Keep>,
+    options: &'a CreateOptions,
+    /// What identifies its tree, where trees are of use.
+    chain: Option<ChainId>,
 }
 
 impl<'a> Unpacking<'a> {
-    fn plan(
-        store: &Store,
+    fn new(
         image: &'a LocalName,
         config: &'a [u8],
         chain: Option<ChainId>,
-        options: &CreateOptions,
+        options: &'a CreateOptions,
     ) -> Unpacking<'a> {
-        let chain = chain.filter(|_| options.uses_trees());
-        let keep = chain.and_then(|chain| Keep::plan(store, options.image_trees, chain));
         Unpacking {
             image,
             config,
-            options: ApplyOptions {
-                begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
-                ..options.unpacking()
-            },
-            keep,
+            options,
+            chain: chain.filter(|_| options.uses_trees()),
         }
     }
 
@@ -294,11 +287,18 @@ fn stage<'a>(
     layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
     progress: &dyn Progress,
 ) -> Result<StagedContainer, ContainerError> {
+    let trees = unpacking.options.image_trees;
+    let chain = unpacking.chain.clone();
+    let keep = chain.and_then(|chain| Keep::plan(store, trees, chain));
+    let options = ApplyOptions {
+        begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
+        ..unpacking.options.unpacking()
+    };
     stage_filled(store, |staged| {
         // First, since it is synced, and the file system would write the tree along with it.
         unpacking.describe(staged)?;
-        rootfs::apply_layers(&staged.root(), layers, unpacking.options, progress)?;
-        if let Some(keep) = &unpacking.keep {
+        rootfs::apply_layers(&staged.root(), layers, options, progress)?;
+        if let Some(keep) = &keep {
             keep.carry_out(store, staged, progress);
         }
         Ok(())
