@@ -39,4 +39,5 @@ if [[ $(id -u) == 0 ]]; then
 	export "CARGO_TARGET_${target}_RUNNER=$PWD/scripts/as-test-user.sh"
 fi
 what=(); ! $quick || what=(-E 'not binary(e2e)')
-gate cargo-nextest cargo nextest run --locked --no-fail-fast "${what[@]}"
+# Who starts this in the background of a script makes it, and all that tests start, ignore Ctrl-C.
+gate cargo-nextest env --default-signal=INT,QUIT cargo nextest run --locked --no-fail-fast "${what[@]}"

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::image_tree::{self, ImageTrees, Keep};
+use super::twin::{self, Twin};
 use super::{ContainerError, remove::discard};
 use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
@@ -13,8 +14,8 @@ use crate::progress::{Progress, Silent};
 use crate::registry::Client;
 use crate::rootfs::{self, ApplyOptions, Layer};
 use crate::store::{
-    Age, Container, ContainerName, Image, ImageContent, ImageTree, LayerFile, StagedContainer,
-    Store, StoreError,
+    Age, Container, ContainerName, Image, ImageContent, LayerFile, StagedContainer, Store,
+    StoreError,
 };
 use crate::stream::declared_bytes;
 
@@ -65,10 +66,7 @@ pub fn create(
     let (content, layers) = open_image(image)?;
     let chain = content.chain_id();
     let unpacking = Unpacking::new(&image.name, &content.config_bytes, chain, options);
-    if let Some(chain) = &unpacking.chain
-        && let Some(tree) = store.image_tree(chain)
-        && let Some(staged) = stage_clone(store, &unpacking, &tree, progress)
-    {
+    if let Some(staged) = stage_copy(store, &unpacking, progress) {
         return publish(store, staged, options);
     }
     space::require(&store.layout().containers, least_need(&layers))?;
@@ -275,8 +273,9 @@ impl<'a> Unpacking<'a> {
         }
     }
 
-    fn describe(&self, staged: &StagedContainer) -> Result<(), ContainerError> {
-        Ok(staged.write_metadata(self.config, &self.image.to_string())?)
+    /// Whether the tree is kept as well.
+    fn keep(&self, store: &Store) -> Option<Keep> {
+        Keep::plan(store, self.options.image_trees, self.chain.clone()?)
     }
 }
 
@@ -287,16 +286,12 @@ fn stage<'a>(
     layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
     progress: &dyn Progress,
 ) -> Result<StagedContainer, ContainerError> {
-    let trees = unpacking.options.image_trees;
-    let chain = unpacking.chain.clone();
-    let keep = chain.and_then(|chain| Keep::plan(store, trees, chain));
+    let keep = unpacking.keep(store);
     let options = ApplyOptions {
         begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
         ..unpacking.options.unpacking()
     };
-    stage_filled(store, |staged| {
-        // First, since it is synced, and the file system would write the tree along with it.
-        unpacking.describe(staged)?;
+    stage_tree(store, unpacking, |staged| {
         rootfs::apply_layers(&staged.root(), layers, options, progress)?;
         if let Some(keep) = &keep {
             keep.carry_out(store, staged, progress);
@@ -305,19 +300,48 @@ fn stage<'a>(
     })
 }
 
-/// The same from the tree of the image. None where that is damaged, or not there for long enough: the
-/// layers are.
-fn stage_clone(
+/// The same from what an earlier container was unpacked to. None where there is nothing, or it is
+/// damaged, or not there for long enough: the layers are.
+fn stage_copy(
     store: &Store,
     unpacking: &Unpacking<'_>,
-    tree: &ImageTree,
     progress: &dyn Progress,
 ) -> Option<StagedContainer> {
-    let staged = stage_filled(store, |staged| {
-        unpacking.describe(staged)?;
-        image_tree::fill(store, &staged.root(), tree, progress)
+    let chain = unpacking.chain.as_ref()?;
+    let of_tree = store.image_tree(chain).and_then(|tree| {
+        let fill =
+            |staged: &StagedContainer| image_tree::fill(store, &staged.root(), &tree, progress);
+        stage_tree(store, unpacking, fill).ok()
     });
-    staged.ok()
+    of_tree.or_else(|| {
+        let twin = Twin::find(store, chain)?;
+        let keep = unpacking.keep(store);
+        let fill = |staged: &StagedContainer| {
+            twin.copy_to(staged, progress)?;
+            if let Some(keep) = &keep {
+                keep.carry_out(store, staged, progress);
+            }
+            Ok(())
+        };
+        stage_tree(store, unpacking, fill).ok()
+    })
+}
+
+/// The same with the tree that `fill` makes.
+fn stage_tree(
+    store: &Store,
+    unpacking: &Unpacking<'_>,
+    fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
+) -> Result<StagedContainer, ContainerError> {
+    stage_filled(store, |staged| {
+        // First, since it is synced, and the file system would write the tree along with it.
+        staged.write_metadata(unpacking.config, &unpacking.image.to_string())?;
+        fill(staged)?;
+        if let Some(chain) = &unpacking.chain {
+            twin::remember(store, staged, chain);
+        }
+        Ok(())
+    })
 }
 
 /// The same, of whatever `fill` puts into it.

@@ -104,7 +104,8 @@ impl Keep {
     }
 }
 
-/// Removes the trees of images that are of no more use, beside those that are to be kept.
+/// Removes the trees of images that are of no more use, beside those that are to be kept; and what
+/// is remembered of containers that are gone.
 ///
 /// # Errors
 /// The file system refuses.
@@ -112,5 +113,5 @@ pub fn sweep_image_trees(store: &Store, kept: KeptTrees) -> Result<(), Container
     for tree in store.retire_image_trees(kept)? {
         discard(&tree)?;
     }
-    Ok(())
+    Ok(store.sweep_imprints()?)
 }

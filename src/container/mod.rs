@@ -10,6 +10,7 @@ mod import;
 mod nvidia;
 mod remove;
 mod run;
+mod twin;
 
 pub use binds::take_back_binds;
 pub use clone::clone;

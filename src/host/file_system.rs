@@ -51,6 +51,14 @@ impl FileSystem {
         self.known().is_some_and(|(_, _, shared)| *shared)
     }
 
+    /// Whether every change to a file shows in its time of change: made on this machine alone, and
+    /// through a mapping as well, which tmpfs does not tell.
+    pub fn dates_every_change(self) -> bool {
+        let dates = ["ext4", "XFS", "Btrfs", "bcachefs", "F2FS"];
+        self.known()
+            .is_some_and(|(_, name, _)| dates.contains(name))
+    }
+
     fn known(self) -> Option<&'static (u32, &'static str, bool)> {
         KNOWN.iter().find(|(number, ..)| *number == self.0)
     }
@@ -81,15 +89,17 @@ mod tests {
 
     #[test]
     fn file_systems_are_known_by_their_numbers() {
-        for (number, name, shared) in [
-            (0x6969, "NFS", true),
-            (0xef53, "ext4", false),
-            (0x1234, "type 0x1234", false),
+        for (number, name, shared, dates) in [
+            (0x6969, "NFS", true, false),
+            (0xef53, "ext4", false, true),
+            (0x0102_1994, "tmpfs", false, false),
+            (0x1234, "type 0x1234", false, false),
         ] {
             let system = FileSystem(number);
+            assert_eq!(system.to_string(), name);
             assert_eq!(
-                (system.to_string(), system.is_shared()),
-                (name.to_string(), shared)
+                (system.is_shared(), system.dates_every_change()),
+                (shared, dates)
             );
         }
         assert!(FileSystem::of(Path::new("/proc")).is_ok());

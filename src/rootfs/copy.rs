@@ -20,6 +20,7 @@ use super::attributes::Attributes;
 use super::crew::{Crew, Job, Queue};
 use super::descent::{Descent, OPEN_DIRECTORY};
 use super::error::{Failure, RootfsError};
+use super::imprint::{Check, Imprint, has_changed, is_unchanged};
 use super::tar::Timestamp;
 use super::walk::{Found, Visitor, open_to_read, runs_of, walk, xattrs_of};
 use super::writers::{modified_at, set_xattrs};
@@ -49,35 +50,7 @@ pub fn copy_tree(
     attributes: &Attributes,
     task: &dyn Task,
 ) -> Result<Attributes, RootfsError> {
-    let from = open_top(source)?;
-    let top = open_top(target)?;
-    let to = top
-        .try_clone()
-        .and_then(|top| Descent::new(top, Filling::Alone(None)))
-        .map_err(FsError::at("open", target))?;
-    let queue = Queue::default();
-    let copied = std::thread::scope(|scope| {
-        let mut copier = Copier {
-            target: to,
-            top,
-            crew: Crew::start(scope, &queue),
-            linked: HashMap::new(),
-            can_share: Arc::new(AtomicBool::new(true)),
-            unfinished: Arc::default(),
-            depth: 0,
-            known: attributes,
-            task,
-            copies: Attributes::default(),
-        };
-        walk(from, &mut copier)?;
-        copier.crew.drain()?;
-        let unfinished = copier.unfinished.lock();
-        match unfinished.unwrap_or_else(PoisonError::into_inner).take() {
-            Some(failure) => Err(failure),
-            None => Ok(copier.copies),
-        }
-    });
-    copied.map_err(|failure: Failure| failure.below(source))
+    copy_below(source, target, attributes, None, task)
 }
 
 /// Copies the root file system `source`, with its own mode and times, into the empty directory
@@ -86,17 +59,89 @@ pub fn copy_tree(
 /// # Errors
 /// Those of [`copy_tree`].
 pub fn copy_root(source: &Path, target: &Path, task: &dyn Task) -> Result<(), RootfsError> {
-    copy_tree(source, target, &Attributes::default(), task)?;
+    copy_below(source, target, &Attributes::default(), None, task)?;
     let from = open_top(source)?;
-    let full = rustix::fs::fstat(&from).map(|stat| Full {
+    let stat =
+        rustix::fs::fstat(&from).map_err(|error| FsError::at("read", source)(error.into()))?;
+    finish_root(stat, &from, target)
+}
+
+/// Copies what has been in the root file system `source` since `imprint` was taken of it, and is as
+/// it was then; else like [`copy_root`].
+///
+/// # Errors
+/// Something has changed, or is not there any more; those of [`copy_tree`].
+pub fn copy_imprinted(
+    source: &Path,
+    target: &Path,
+    imprint: &Imprint,
+    task: &dyn Task,
+) -> Result<(), RootfsError> {
+    let from = open_top(source)?;
+    let mut check = Check::of(imprint);
+    let stat = check
+        .top(from.as_fd())
+        .map_err(|failure| failure.below(source))?;
+    copy_below(source, target, &Attributes::default(), Some(check), task)?;
+    finish_root(stat, &from, target)
+}
+
+fn finish_root(stat: Stat, from: &OwnedFd, target: &Path) -> Result<(), RootfsError> {
+    let full = Full {
         stat,
         xattrs: xattrs_of(from.as_fd()),
-    });
+    };
     let to = open_top(target)?;
-    full.map_err(io::Error::from)
-        .and_then(|full| full.finish(to.as_fd()))
-        .map_err(FsError::at(FINISHING, target))?;
-    Ok(())
+    Ok(full
+        .finish(to.as_fd())
+        .map_err(FsError::at(FINISHING, target))?)
+}
+
+/// Only what belongs to the tree that `check` compares, if there is one.
+fn copy_below(
+    source: &Path,
+    target: &Path,
+    attributes: &Attributes,
+    check: Option<Check<'_>>,
+    task: &dyn Task,
+) -> Result<Attributes, RootfsError> {
+    let from = open_top(source)?;
+    let top = open_top(target)?;
+    let to = top
+        .try_clone()
+        .and_then(|top| Descent::new(top, Filling::Alone(None)))
+        .map_err(FsError::at("open", target))?;
+    let common = Common {
+        can_share: AtomicBool::new(true),
+        unfinished: Mutex::default(),
+        must_stay: check.is_some(),
+        task,
+    };
+    let queue = Queue::default();
+    let copied = std::thread::scope(|scope| {
+        let mut copier = Copier {
+            target: to,
+            top,
+            crew: Crew::start(scope, &queue),
+            linked: HashMap::new(),
+            common: &common,
+            depth: 0,
+            known: attributes,
+            check,
+            copies: Attributes::default(),
+        };
+        walk(from, &mut copier)?;
+        copier.crew.drain()?;
+        if copier.check.is_some_and(|check| !check.is_complete()) {
+            return Err(Failure::at("copy", b"")(has_changed()));
+        }
+        let unfinished = common.unfinished.lock();
+        match unfinished.unwrap_or_else(PoisonError::into_inner).take() {
+            Some(failure) => Err(failure),
+            None => Ok(copier.copies),
+        }
+    });
+    copied.map_err(|failure: Failure| failure.below(source))
 }
 
 fn open_top(path: &Path) -> Result<OwnedFd, FsError> {
@@ -104,39 +149,48 @@ fn open_top(path: &Path) -> Result<OwnedFd, FsError> {
         .map_err(|error| FsError::at("open", path)(error.into()))
 }
 
-struct Copier<'q> {
+/// What all who copy have in common.
+struct Common<'c> {
+    /// Whether sharing is worth another try.
+    can_share: AtomicBool,
+    /// The first directory that could not be finished by the crew.
+    unfinished: Mutex<Option<Failure>>,
+    /// Whether a file that changes while it is copied spoils the copy.
+    must_stay: bool,
+    task: &'c dyn Task,
+}
+
+struct Copier<'q, 'c> {
     /// The directory being filled.
-    target: Descent<Filling>,
+    target: Descent<Filling<'c>>,
     /// The top of the copy, from which the paths in `linked` count.
     top: OwnedFd,
-    crew: Crew<'q, FileCopy<'q>>,
+    crew: Crew<'q, FileCopy<'c>>,
     /// Paths of files with several names, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
-    /// Whether sharing is worth another try.
-    can_share: Arc<AtomicBool>,
-    /// The first directory that could not be finished by the crew.
-    unfinished: Arc<Mutex<Option<Failure>>>,
+    common: &'c Common<'c>,
     /// Directories between the top and the one being filled.
     depth: usize,
-    known: &'q Attributes,
-    task: &'q dyn Task,
+    known: &'c Attributes,
+    /// What decides whether something is to be copied.
+    check: Option<Check<'c>>,
     copies: Attributes,
 }
 
 /// Who fills a directory.
-enum Filling {
+enum Filling<'c> {
     /// The one who goes through the tree; with what the directory gets in the end, if anything.
     Alone(Option<Full>),
     /// The crew, too.
-    Together(Arc<Folder>),
+    Together(Arc<Folder<'c>>),
 }
 
 /// A directory in which several threads make files. The last one to drop it has seen it full.
-struct Folder {
+struct Folder<'c> {
     directory: OwnedFd,
     path: Vec<u8>,
     full: Full,
-    unfinished: Arc<Mutex<Option<Failure>>>,
+    common: &'c Common<'c>,
 }
 
 /// What a directory gets once nothing is written into it any more.
@@ -146,17 +200,22 @@ struct Full {
 }
 
 /// A file to be copied.
-struct FileCopy<'q> {
+struct FileCopy<'c> {
     source: File,
     stat: Stat,
     name: CString,
-    folder: Arc<Folder>,
-    can_share: Arc<AtomicBool>,
-    task: &'q dyn Task,
+    folder: Arc<Folder<'c>>,
 }
 
-impl Visitor for Copier<'_> {
+impl Visitor for Copier<'_, '_> {
     type Error = Failure;
+
+    fn wants(&mut self, found: &Found<'_>) -> Result<bool, Failure> {
+        match &mut self.check {
+            Some(check) => check.knows(found),
+            None => Ok(true),
+        }
+    }
 
     fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Failure> {
         let at = |action| Failure::at::<io::Error>(action, found.path);
@@ -168,8 +227,12 @@ impl Visitor for Copier<'_> {
         self.known.copy_to(found, parent, &mut self.copies);
         let made = rustix::fs::openat(parent, found.name, OPEN_DIRECTORY, Mode::empty())
             .map_err(|error| at("open")(error.into()))?;
+        let stat = match &mut self.check {
+            Some(check) => check.directory(found.path, &found.stat, directory)?,
+            None => found.stat,
+        };
         let full = Full {
-            stat: found.stat,
+            stat,
             xattrs: xattrs_of(directory),
         };
         self.depth += 1;
@@ -180,7 +243,7 @@ impl Visitor for Copier<'_> {
                 directory: made.try_clone().map_err(at("open"))?,
                 path: found.path.to_vec(),
                 full,
-                unfinished: Arc::clone(&self.unfinished),
+                common: self.common,
             }))
         };
         self.target
@@ -204,8 +267,6 @@ impl Visitor for Copier<'_> {
                 stat: found.stat,
                 name: CString::from(found.name),
                 folder: Arc::clone(folder),
-                can_share: Arc::clone(&self.can_share),
-                task: self.task,
             });
         }
         self.copy(found).map_err(Failure::at("copy", found.path))?;
@@ -236,11 +297,11 @@ impl Full {
     }
 }
 
-impl Drop for Folder {
+impl Drop for Folder<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.full.finish(self.directory.as_fd()) {
             let failure = Failure::at(FINISHING, &self.path)(error);
-            let mut unfinished = self.unfinished.lock();
+            let mut unfinished = self.common.unfinished.lock();
             unfinished
                 .as_deref_mut()
                 .unwrap_or_else(|poisoned| poisoned.get_mut())
@@ -256,22 +317,16 @@ impl Job for FileCopy<'_> {
 
     fn run(&self) -> Result<(), Failure> {
         let parent = self.folder.directory.as_fd();
-        self.task.advance(size_of(&self.stat));
-        copy_file(
-            &self.source,
-            &self.stat,
-            parent,
-            &self.name,
-            &self.can_share,
-        )
-        .map_err(|error| {
+        let common = self.folder.common;
+        let copied = copy_file(&self.source, &self.stat, parent, &self.name, common);
+        copied.map_err(|error| {
             let path = [&self.folder.path, &b"/"[..], self.name.as_bytes()].concat();
             Failure::at("copy", &path)(error)
         })
     }
 }
 
-impl Copier<'_> {
+impl Copier<'_, '_> {
     fn copy(&mut self, found: &Found<'_>) -> io::Result<()> {
         let stat = &found.stat;
         let (parent, _) = self.target.here();
@@ -288,8 +343,7 @@ impl Copier<'_> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let source = File::from(open_to_read(found, OFlags::RDONLY)?);
-                self.task.advance(size_of(stat));
-                copy_file(&source, stat, parent, found.name, &self.can_share)?;
+                copy_file(&source, stat, parent, found.name, self.common)?;
                 if stat.st_nlink > 1 {
                     self.linked.insert(id, found.path.to_vec());
                 }
@@ -297,6 +351,11 @@ impl Copier<'_> {
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())?;
+                if self.common.must_stay {
+                    let flags = AtFlags::SYMLINK_NOFOLLOW;
+                    let after = rustix::fs::statat(found.parent, found.name, flags)?;
+                    require_unchanged(stat, &after)?;
+                }
                 rustix::fs::symlinkat(&target, parent, found.name)?;
                 set_time(parent, found)
             }
@@ -325,13 +384,14 @@ fn copy_file(
     stat: &Stat,
     parent: BorrowedFd<'_>,
     name: &CStr,
-    can_share: &AtomicBool,
+    common: &Common<'_>,
 ) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
     let mut made = File::from(made);
     let size = size_of(stat);
-    if size > 0 && !share(source, &made, can_share) {
+    common.task.advance(size);
+    if size > 0 && !share(source, &made, &common.can_share) {
         match runs_of(source.as_fd(), stat)? {
             None => {
                 io::copy(&mut &*source, &mut made)?;
@@ -345,7 +405,18 @@ fn copy_file(
         }
     }
     set_xattrs(made.as_fd(), &xattrs_of(source.as_fd()));
+    if common.must_stay {
+        require_unchanged(stat, &rustix::fs::fstat(source)?)?;
+    }
     finish(made.as_fd(), stat)
+}
+
+fn require_unchanged(before: &Stat, after: &Stat) -> io::Result<()> {
+    if is_unchanged(before, after) {
+        Ok(())
+    } else {
+        Err(has_changed())
+    }
 }
 
 /// Lets both files have the same blocks, until one of them is written to.

@@ -33,6 +33,10 @@ pub(super) struct Found<'a> {
 pub(super) trait Visitor {
     /// Why it may be given up.
     type Error: From<Failure>;
+    /// Whether something is to be shown; a directory that is not is not gone through either.
+    fn wants(&mut self, _: &Found<'_>) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
     /// A directory, before what is in it.
     fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Self::Error>;
     /// Anything else.
@@ -77,6 +81,9 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
             path: &path,
             stat,
         };
+        if !visitor.wants(&found)? {
+            continue;
+        }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             visitor.leaf(&found)?;
             continue;

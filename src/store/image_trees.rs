@@ -22,6 +22,7 @@ use super::container_names::ContainerId;
 use super::container_staging::StagedContainer;
 use super::error::StoreError;
 use super::garbage::Age;
+use super::imprints::tree_name;
 use super::staging::Slot;
 use crate::host::facts::boot_id;
 use crate::host::fs::{self as host_fs, FsError};
@@ -168,9 +169,7 @@ impl Store {
     }
 
     fn image_tree_path(&self, chain: &ChainId) -> Option<PathBuf> {
-        let boot = boot_id()?;
-        let name = format!("{}@{boot}", chain.0);
-        Some(self.layout.image_trees().join(name))
+        Some(self.layout.image_trees().join(tree_name(chain)?))
     }
 }
 

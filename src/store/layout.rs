@@ -96,6 +96,11 @@ impl Layout {
         self.beside_containers("trees")
     }
 
+    /// What containers were when they were made (see `imprints`).
+    pub(super) fn imprints(&self) -> PathBuf {
+        self.beside_containers("imprints")
+    }
+
     fn beside_containers(&self, what: &str) -> PathBuf {
         // Behind a symbolic link the file system to stay on is the link's target's.
         let containers = self

@@ -12,6 +12,7 @@
 //! ├── .containers.staging/          containers on their way in or out (in `containers`, where that
 //! │                                 is a mount, or what is beside it cannot be written)
 //! ├── .containers.trees/            trees of images, to clone containers from (see `image_trees`)
+//! ├── .containers.imprints/         what containers were, to copy others from (see `imprints`)
 //! ├── bin/                          the engine's executables
 //! ├── lib/, doc/                    udocker.py's own
 //! ```
@@ -29,6 +30,7 @@ mod garbage;
 mod image_content;
 mod image_trees;
 mod images;
+mod imprints;
 mod intake;
 mod layout;
 mod lock;

@@ -16,19 +16,22 @@ use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Sandbox};
 use crate::tree::{self, Node};
 
-const IMAGE: &str = "lab/zoo:1";
+pub const IMAGE: &str = "lab/zoo:1";
 
 /// The program with trees switched on.
 fn udocker(sandbox: &Sandbox, args: &[&str]) -> Invocation {
     sandbox.udocker(args).env("UDOCKER_IMAGE_TREES", "always")
 }
 
-/// A sandbox with the image of two layers, the upper one of which has the root directory, too.
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new();
+/// Loads the image of two layers into the sandbox, the upper one of which has the root directory, too.
+pub fn with_image(sandbox: Sandbox) -> Sandbox {
     let upper = LayerBuilder::new()
         .entry(TarEntry::new(b'5', "./").mode(0o751).mtime(86_400))
-        .file("upper", "of the upper layer");
+        .file("upper", "of the upper layer")
+        .directory("one")
+        .file("one/name", "one")
+        .directory("other")
+        .file("other/name", "other");
     let image = ImageBuilder::new().layer(zoo_layer()).layer(upper.finish());
     let layout = image.write_layout(&sandbox.path("layout"), "latest");
     let load = ["load", "-i", layout.to_str().unwrap(), "lab/zoo"];
@@ -41,14 +44,14 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-fn trees(sandbox: &Sandbox) -> Vec<PathBuf> {
+pub fn trees(sandbox: &Sandbox) -> Vec<PathBuf> {
     let listing = fs::read_dir(sandbox.store().join(".containers.trees"));
     let entries = listing.into_iter().flatten();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// Makes the layers unreadable for whoever checks them, and leaves them where they are.
-fn spoil_layers(sandbox: &Sandbox) {
+pub fn spoil_layers(sandbox: &Sandbox) {
     for link in fs::read_dir(sandbox.store().join("repos/lab/zoo/1")).unwrap() {
         let path = link.unwrap().path();
         let content = fs::read(&path).unwrap();
@@ -59,14 +62,14 @@ fn spoil_layers(sandbox: &Sandbox) {
 }
 
 #[track_caller]
-fn assert_same(unpacked: &BTreeMap<PathBuf, Node>, root: &Path) {
+pub fn assert_same(unpacked: &BTreeMap<PathBuf, Node>, root: &Path) {
     let differences = tree::differences(unpacked, &tree::read(root));
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 #[test]
 fn the_second_container_is_a_clone_of_what_the_first_was() {
-    let sandbox = sandbox();
+    let sandbox = with_image(Sandbox::new());
     // Switched off, or where files cannot share blocks, there is none.
     let plain = sandbox
         .udocker(["create", IMAGE])
@@ -115,7 +118,7 @@ fn the_second_container_is_a_clone_of_what_the_first_was() {
 
 #[test]
 fn a_tree_goes_with_the_last_image_that_has_its_layers() {
-    let sandbox = sandbox();
+    let sandbox = with_image(Sandbox::new());
     udocker(&sandbox, &["create", IMAGE]).run().succeeds();
     udocker(&sandbox, &["tag", IMAGE, "lab/zoo:2"])
         .run()
@@ -130,7 +133,7 @@ fn a_tree_goes_with_the_last_image_that_has_its_layers() {
 
 #[test]
 fn gc_removes_the_trees_where_none_are_wanted() {
-    let sandbox = sandbox();
+    let sandbox = with_image(Sandbox::new());
     udocker(&sandbox, &["create", IMAGE]).run().succeeds();
     sandbox.udocker(["gc"]).run().succeeds();
     assert_eq!(trees(&sandbox).len(), 1);
@@ -141,7 +144,7 @@ fn gc_removes_the_trees_where_none_are_wanted() {
 
 #[test]
 fn where_the_tree_is_damaged_the_layers_serve() {
-    let sandbox = sandbox();
+    let sandbox = with_image(Sandbox::new());
     udocker(&sandbox, &["create", "--name=a", IMAGE])
         .run()
         .succeeds();

@@ -25,3 +25,4 @@ mod load;
 mod memory;
 mod names;
 mod save;
+mod twins;

@@ -1,0 +1,157 @@
+//! What containers of an image were when they were made, so that others can be copied from them.
+//!
+//! ```text
+//! <chain id>@<boot id>.<container id>     the imprint, see `rootfs`
+//! ```
+//! One counts in the boot in which it was written: after a crash a file may have lost its content
+//! together with the time of its last change. So it need not be synced. What is half written, or
+//! of a container that is gone, is no imprint that fits.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::time::SystemTime;
+
+use super::Store;
+use super::container_names::ContainerId;
+use super::error::StoreError;
+use crate::host::facts::boot_id;
+use crate::host::fs::{self as host_fs, FsError};
+use crate::oci::ChainId;
+
+impl Store {
+    /// Remembers that the container `id` has the tree of the image whose layers make `chain`:
+    /// `write` writes its imprint.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_imprint(
+        &self,
+        chain: &ChainId,
+        id: &ContainerId,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let Some(tree) = tree_name(chain) else {
+            return Ok(());
+        };
+        let directory = self.layout.imprints();
+        host_fs::create_dir_all(&directory)?;
+        let path = directory.join(format!("{tree}.{id}"));
+        let written = File::create(&path)
+            .map(BufWriter::new)
+            .and_then(|mut file| {
+                write(&mut file)?;
+                file.flush()
+            });
+        Ok(written.map_err(FsError::at("write", &path))?)
+    }
+
+    /// The containers that were made with the tree of the image whose layers make `chain`, the
+    /// youngest first, each with its imprint.
+    pub fn imprints(
+        &self,
+        chain: &ChainId,
+    ) -> impl Iterator<Item = (ContainerId, BufReader<File>)> + use<> {
+        let wanted = tree_name(chain);
+        let listing = fs::read_dir(self.layout.imprints());
+        let entries = listing.into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let (tree, id) = name.rsplit_once('.')?;
+                let id = ContainerId::parse(id)?;
+                let made = entry.metadata().and_then(|meta| meta.modified());
+                let made = made.unwrap_or(SystemTime::UNIX_EPOCH);
+                (Some(tree) == wanted.as_deref()).then(|| (made, id, entry.path()))
+            })
+            .collect();
+        found.sort();
+        let youngest_first = found.into_iter().rev();
+        youngest_first
+            .filter_map(|(_, id, path)| Some((id, BufReader::new(File::open(path).ok()?))))
+    }
+
+    /// Forgets containers that are gone, and other boots.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn sweep_imprints(&self) -> Result<(), StoreError> {
+        let Ok(entries) = fs::read_dir(self.layout.imprints()) else {
+            return Ok(());
+        };
+        let boot = boot_id();
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let parts = name.to_str().and_then(|name| {
+                let (tree, id) = name.rsplit_once('.')?;
+                Some((tree.split_once('@')?.1, ContainerId::parse(id)?))
+            });
+            let is_of_use = parts.is_some_and(|(its_boot, id)| {
+                Some(its_boot) == boot.as_deref() && self.layout.container(&id).is_dir()
+            });
+            if !is_of_use {
+                match host_fs::remove_file(&entry.path()) {
+                    // Another process was faster.
+                    Err(error) if !error.is_not_found() => return Err(error.into()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What identifies the tree of an image in this boot.
+pub(super) fn tree_name(chain: &ChainId) -> Option<String> {
+    Some(format!("{}@{}", chain.0, boot_id()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{DiffId, Digest};
+    use crate::store::testing::{create, store};
+
+    fn chain(text: &str) -> ChainId {
+        ChainId::of(&[DiffId(Digest::of(text.as_bytes()))]).unwrap()
+    }
+
+    #[test]
+    fn containers_are_found_by_the_tree_they_were_made_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let ids = ["first", "other", "second"].map(|text| {
+            let tree = if text == "other" { "b" } else { "a" };
+            let id = create(&store).id;
+            let write = |file: &mut dyn Write| file.write_all(text.as_bytes());
+            store.write_imprint(&chain(tree), &id, write).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            id
+        });
+        let found = || -> Vec<_> {
+            let all = store.imprints(&chain("a"));
+            all.map(|(id, file)| (id, io::read_to_string(file).unwrap()))
+                .collect()
+        };
+        let [first, _, second] = ids;
+        let expected = [
+            (second.clone(), "second".to_string()),
+            (first.clone(), "first".to_string()),
+        ];
+        assert_eq!(found(), expected);
+        assert_eq!(store.imprints(&chain("c")).count(), 0);
+
+        // What is of no use goes: that of a container that is gone, and of another boot.
+        fs::remove_dir_all(store.layout.container(&second)).unwrap();
+        let path = |boot: &str| {
+            let name = format!("{}@{boot}.{first}", chain("a").0);
+            store.layout.imprints().join(name)
+        };
+        fs::write(path("0b9c"), "").unwrap();
+        fs::write(store.layout.imprints().join("something"), "").unwrap();
+        store.sweep_imprints().unwrap();
+        assert_eq!(found(), [(first.clone(), "first".to_string())]);
+        assert!(path(&boot_id().unwrap()).exists());
+        let left = fs::read_dir(store.layout.imprints()).unwrap().count();
+        assert_eq!(left, 2);
+    }
+}
