@@ -6,6 +6,7 @@ use std::io;
 use super::image_tree::{self, ImageTrees, Keep};
 use super::twin::{self, Twin};
 use super::{ContainerError, remove::discard};
+use crate::host::file_system::FileSystem;
 use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
 use crate::image::{self, Arrivals, ArrivingContent, PullRequest};
@@ -32,7 +33,7 @@ pub struct CreateOptions {
 
 impl CreateOptions {
     /// How layers are unpacked, and what may be taken for that.
-    pub(super) fn unpacking(&self) -> ApplyOptions {
+    pub(super) fn unpacking(&self) -> ApplyOptions<'static> {
         ApplyOptions {
             max_unpacked_bytes: self.max_unpacked_bytes,
             ..ApplyOptions::default()
@@ -287,11 +288,16 @@ fn stage<'a>(
     progress: &dyn Progress,
 ) -> Result<StagedContainer, ContainerError> {
     let keep = unpacking.keep(store);
-    let options = ApplyOptions {
-        begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
-        ..unpacking.options.unpacking()
-    };
+    // Moving a file is one more question to the server of a file system that has one.
+    let system = FileSystem::of(&store.layout().containers);
+    let can_move = system.is_ok_and(|system| !system.is_shared());
     stage_tree(store, unpacking, |staged| {
+        let staging = staged.path().join("staging");
+        let options = ApplyOptions {
+            begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
+            staging: can_move.then_some(&staging),
+            ..unpacking.options.unpacking()
+        };
         rootfs::apply_layers(&staged.root(), layers, options, progress)?;
         if let Some(keep) = &keep {
             keep.carry_out(store, staged, progress);

@@ -77,7 +77,7 @@ fn remove_directory(directory: &Path) -> Result<(), ContainerError> {
 fn unpack(
     directory: &Path,
     archive: Layer<'_>,
-    unpacking: ApplyOptions,
+    unpacking: ApplyOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<Summary, ContainerError> {
     let (room, size) = (Room::at(directory), archive.size);

@@ -3,19 +3,23 @@
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::Receiver;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::ahead::{StagedContent, StagedEntry, StagedLayer};
 use super::directories::{Directories, Directory, Missing};
 use super::entry::{Entry, EntryKind, EntryPath, ShownPath};
 use super::error::{Failure, RootfsError, Stop};
 use super::plan::{Existing, Plan, Room, plan, room_for};
 use super::remove::{empty_directory, remove_at};
-use super::tar::{ArchiveError, Members, Source, SparseMap};
-use super::writers::{Metadata, NewFile, Writers, create_file, modified_at, set_xattrs, write_all};
+use super::tar::{Members, Source};
+use super::writers::{
+    Content, FileStyle, NewFile, Writers, create_file, modified_at, set_xattrs, write_content,
+};
 use super::{ApplyOptions, Summary};
 
 /// Files up to this size are left to the writers; larger ones are written as they arrive.
@@ -25,14 +29,29 @@ const SMALL_FILE_BYTES: u64 = 512 * 1024;
 /// everything else.
 const MAX_DEVICES: usize = 1 << 16;
 
+/// Which way the next layer comes.
+pub(super) enum Turn {
+    /// As it is read.
+    Arriving,
+    /// From somebody who has worked ahead.
+    Staged(StagedLayer),
+}
+
+/// Where the content of an entry is.
+enum Body<'a, 's, 'p> {
+    /// Next in the archive.
+    Arriving(&'a mut Members<'s, 'p>),
+    /// In a file that waits for its place.
+    Staged(StagedContent),
+}
+
 /// Applies layers to a tree.
 pub(super) struct Applier<'q> {
     directories: Directories,
     writers: Writers<'q>,
-    options: ApplyOptions,
+    options: ApplyOptions<'q>,
     summary: Summary,
-    /// The mode bits that the umask, or an ACL, takes from new files.
-    mask: u32,
+    style: FileStyle,
     /// What the layer being applied made, as hashes of directory and name: a million entries
     /// fit into memory that way, and with random keys nobody can make two collide.
     made: HashSet<u64>,
@@ -46,10 +65,10 @@ impl<'q> Applier<'q> {
     pub(super) fn new(
         root: OwnedFd,
         writers: Writers<'q>,
-        options: ApplyOptions,
+        options: ApplyOptions<'q>,
     ) -> io::Result<Applier<'q>> {
         Ok(Applier {
-            mask: creation_mask(&root)?,
+            style: FileStyle::of(&root, options.begin_write_back)?,
             directories: Directories::new(root),
             writers,
             options,
@@ -60,33 +79,52 @@ impl<'q> Applier<'q> {
         })
     }
 
-    /// Applies all layers that arrive.
-    pub(super) fn layers(mut self, source: &mut Source<'_>) -> Result<Summary, RootfsError> {
-        while let Some(name) = source.next_layer() {
-            self.layer(source).map_err(|stop| stop.in_layer(&name))?;
+    /// Applies layers as their turns come, those that arrive from `source`.
+    pub(super) fn layers(
+        mut self,
+        turns: Receiver<Turn>,
+        source: &mut Source<'_>,
+    ) -> Result<Summary, RootfsError> {
+        for turn in turns {
+            self.made.clear();
+            self.directories.next_layer();
+            let (name, result) = match turn {
+                Turn::Arriving => {
+                    let Some(name) = source.next_layer() else {
+                        break;
+                    };
+                    (name, self.arriving(source))
+                }
+                Turn::Staged(layer) => (layer.name.clone(), self.staged(&layer)),
+            };
+            result.map_err(|stop| stop.in_layer(&name))?;
             self.directories
                 .let_all_go()
                 .map_err(|failure| failure.in_layer(&name))?;
+            self.summary.layers += 1;
         }
         Ok(self.summary)
     }
 
-    fn layer(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
-        self.made.clear();
-        self.directories.next_layer();
+    fn arriving(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
         let mut members = Members::new(source);
         while let Some(member) = members.next()? {
             let name = member.path.clone();
             let entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
-            self.entry(entry, &mut members)?;
+            self.entry(entry, Body::Arriving(&mut members))?;
         }
         self.writers.drain()?;
-        source.drain()?;
-        self.summary.layers += 1;
-        Ok(())
+        Ok(source.drain()?)
     }
 
-    fn entry(&mut self, entry: Entry, members: &mut Members<'_, '_>) -> Result<(), Stop> {
+    fn staged(&mut self, layer: &StagedLayer) -> Result<(), Stop> {
+        while let Some(StagedEntry { entry, content }) = layer.next()? {
+            self.entry(entry, Body::Staged(content))?;
+        }
+        Ok(self.writers.drain()?)
+    }
+
+    fn entry(&mut self, entry: Entry, body: Body<'_, '_, '_>) -> Result<(), Stop> {
         self.summary.entries += 1;
         if self.summary.entries > self.options.max_entries {
             return Err(Stop::Limit(self.options.max_entries, "entries"));
@@ -98,7 +136,7 @@ impl<'q> Applier<'q> {
         let (parent, _) = entry.path.split();
         match plan(&entry.path) {
             Ok(Plan::Make) if entry.path.is_root() => Ok(self.root(&entry)?),
-            Ok(Plan::Make) => self.make(entry, members),
+            Ok(Plan::Make) => self.make(entry, body),
             Ok(Plan::Whiteout(name)) => Ok(self.whiteout(parent, name)?),
             Ok(Plan::Opaque) => Ok(self.opaque(parent)?),
             Ok(Plan::Ignore) => Ok(()),
@@ -112,7 +150,7 @@ impl<'q> Applier<'q> {
         self.set_directory(&root, entry)
     }
 
-    fn make(&mut self, entry: Entry, members: &mut Members<'_, '_>) -> Result<(), Stop> {
+    fn make(&mut self, entry: Entry, body: Body<'_, '_, '_>) -> Result<(), Stop> {
         let parent = self.parent(entry.path.split().0)?;
         let (parent_path, name) = entry.path.split();
         if let EntryKind::HardLink { target } = &entry.kind {
@@ -132,10 +170,14 @@ impl<'q> Applier<'q> {
             EntryKind::File { stored, sparse } => {
                 let bytes = sparse.as_ref().map_or(*stored, |map| map.size);
                 self.count_bytes(bytes)?;
-                if sparse.is_none() && *stored <= SMALL_FILE_BYTES {
-                    self.small_file(entry, &parent, members)
-                } else {
-                    self.large_file(&entry, &parent, sparse.as_ref(), members)
+                match body {
+                    Body::Staged(content) => {
+                        self.push(entry.path, &parent, Content::Staged(content))
+                    }
+                    Body::Arriving(members) if sparse.is_none() && bytes <= SMALL_FILE_BYTES => {
+                        self.small_file(entry, &parent, members)
+                    }
+                    Body::Arriving(members) => self.large_file(&entry, &parent, members),
                 }
             }
             // Dealt with above.
@@ -176,30 +218,24 @@ impl<'q> Applier<'q> {
         Ok(())
     }
 
-    fn metadata(&self, entry: &Entry) -> Metadata {
-        Metadata {
-            mode: entry.mode,
-            needs_chmod: entry.mode & (self.mask | 0o7000) != 0,
-            mtime: entry.mtime,
-            xattrs: entry.xattrs.clone(),
-            begin_write_back: self.options.begin_write_back,
-        }
-    }
-
     fn small_file(
         &mut self,
         entry: Entry,
         parent: &Directory,
         members: &mut Members<'_, '_>,
     ) -> Result<(), Stop> {
-        let mut content = Vec::new();
+        let mut slices = Vec::new();
         while let Some(slice) = members.content(usize::MAX)? {
-            content.push(slice);
+            slices.push(slice);
         }
+        let content = Content::Slices(slices, self.style.metadata(&entry));
+        self.push(entry.path, parent, content)
+    }
+
+    fn push(&mut self, path: EntryPath, parent: &Directory, content: Content) -> Result<(), Stop> {
         Ok(self.writers.push(NewFile {
             directory: parent.fd.clone(),
-            metadata: self.metadata(&entry),
-            path: entry.path,
+            path,
             content,
         })?)
     }
@@ -208,36 +244,17 @@ impl<'q> Applier<'q> {
         &mut self,
         entry: &Entry,
         parent: &Directory,
-        sparse: Option<&SparseMap>,
         members: &mut Members<'_, '_>,
     ) -> Result<(), Stop> {
         let path = &entry.path;
-        let file = create_file(parent.fd.as_fd(), path, entry.mode)?;
-        match sparse {
-            None => {
-                while let Some(slice) = members.content(usize::MAX)? {
-                    write_all(file.as_fd(), &mut [IoSlice::new(slice.bytes())], path)?;
-                }
-            }
-            Some(map) => {
-                rustix::fs::ftruncate(&file, map.size)
-                    .map_err(Failure::at("set the size of", path.as_bytes()))?;
-                for segment in &map.segments {
-                    let start = rustix::fs::SeekFrom::Start(segment.offset);
-                    rustix::fs::seek(&file, start)
-                        .map_err(Failure::at("write", path.as_bytes()))?;
-                    let mut left = segment.length;
-                    while left > 0 {
-                        let limit = usize::try_from(left).unwrap_or(usize::MAX);
-                        // The map was checked against the size of the content.
-                        let slice = members.content(limit)?.ok_or(ArchiveError::BadSparseMap)?;
-                        left -= slice.bytes().len() as u64;
-                        write_all(file.as_fd(), &mut [IoSlice::new(slice.bytes())], path)?;
-                    }
-                }
-            }
-        }
-        Ok(self.metadata(entry).set(file.as_fd(), path)?)
+        let (_, name) = path.split();
+        let file = create_file(parent.fd.as_fd(), name, entry.mode, path)?;
+        let sparse = match &entry.kind {
+            EntryKind::File { sparse, .. } => sparse.as_ref(),
+            _ => None,
+        };
+        write_content(file.as_fd(), path, sparse, members)?;
+        Ok(self.style.metadata(entry).set(file.as_fd(), path)?)
     }
 
     fn fifo(&self, entry: &Entry, parent: &Directory) -> Result<(), Failure> {
@@ -249,7 +266,7 @@ impl<'q> Applier<'q> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fifo = rustix::fs::openat(&parent.fd, name, flags, Mode::empty())
             .map_err(Failure::at("open", path))?;
-        self.metadata(entry).set(fifo.as_fd(), &entry.path)
+        self.style.metadata(entry).set(fifo.as_fd(), &entry.path)
     }
 
     fn hard_link(
@@ -454,15 +471,4 @@ fn below(directory: &[u8], mut failure: Failure) -> Failure {
 
 fn c_name(name: &[u8]) -> Result<CString, Failure> {
     CString::new(name).map_err(|_| Failure::at("open", name)(Errno::INVAL))
-}
-
-/// Finds out which mode bits new files do not get. The umask cannot be read without changing
-/// it for all threads, and says nothing where the directory has a default ACL.
-fn creation_mask(root: &OwnedFd) -> io::Result<u32> {
-    let name = c".udocker-mode-probe";
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let probe = rustix::fs::openat(root, name, flags, Mode::from_raw_mode(0o777))?;
-    let mode = rustix::fs::fstat(&probe)?.st_mode;
-    rustix::fs::unlinkat(root, name, AtFlags::empty())?;
-    Ok(!mode & 0o777)
 }

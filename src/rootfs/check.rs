@@ -1,8 +1,5 @@
 //! Reading a layer without unpacking it.
 
-use std::convert::Infallible;
-use std::sync::Mutex;
-
 use super::entry::Entry;
 use super::error::{RootfsError, Stop};
 use super::feed::{self, Purpose};
@@ -32,10 +29,10 @@ pub fn check_layer(
     progress: &dyn Progress,
 ) -> Result<Checked, RootfsError> {
     let name = layer.name.clone();
-    let failed = Mutex::new(None::<Infallible>);
+    let task = progress.begin(&format!("checking {name}"), layer.size);
     std::thread::scope(|scope| {
-        let layers = std::iter::once(Ok(layer));
-        let pieces = feed::start(scope, layers, &failed, Purpose::check(algorithm), progress);
+        let layers = std::iter::once((layer, task));
+        let pieces = feed::start(scope, layers, Purpose::check(algorithm));
         let mut source = Source::new(&pieces);
         source.next_layer();
         read_through(&mut source).map_err(|stop| stop.in_layer(&name))

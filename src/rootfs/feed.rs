@@ -8,22 +8,20 @@
 //! the download down instead of filling the memory.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
 use super::Layer;
 use super::tar::{ArchiveError, Chunk, Piece};
 use crate::oci::{Algorithm, DiffId, Digest, Hasher};
-use crate::progress::{Counted, Progress};
+use crate::progress::{Counted, Task};
 use crate::stream::decompress;
 
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// What layers are read for.
 pub(super) struct Purpose {
-    /// What users are told is being done.
-    verb: &'static str,
     /// What layers are hashed with whose diff_id is not known, if they are.
     unknown: Option<Algorithm>,
     /// With the chunks' size, this bounds what is under way.
@@ -33,49 +31,42 @@ pub(super) struct Purpose {
 impl Purpose {
     /// To be written to disk, which takes its pauses: 16 MiB are read ahead.
     pub(super) const UNPACK: Purpose = Purpose {
-        verb: "unpacking",
         unknown: None,
         max_chunks: 64,
+    };
+
+    /// To be written to disk before its turn, beside other layers: 2 MiB are read ahead.
+    pub(super) const AHEAD: Purpose = Purpose {
+        unknown: None,
+        max_chunks: 8,
     };
 
     /// To be looked at, which several layers may be at once: 2 MiB are read ahead of each.
     pub(super) fn check(unknown: Option<Algorithm>) -> Purpose {
         Purpose {
-            verb: "checking",
             unknown,
             max_chunks: 8,
         }
     }
 }
 
-/// Starts feeding `layers` and returns where they arrive. An error of `layers` itself ends the
-/// feed and is left in `failed`.
-pub(super) fn start<'scope, 'env, 'a, I, E>(
-    scope: &'scope Scope<'scope, 'env>,
+/// Starts feeding `layers`, each with the task that its bytes are counted for, and returns where
+/// they arrive.
+pub(super) fn start<'scope, 'a, I>(
+    scope: &'scope Scope<'scope, '_>,
     layers: I,
-    failed: &'env Mutex<Option<E>>,
     purpose: Purpose,
-    progress: &'env dyn Progress,
 ) -> Receiver<Piece>
 where
-    I: Iterator<Item = Result<Layer<'a>, E>> + Send + 'scope,
-    E: Send,
-    'a: 'scope,
+    I: IntoIterator<Item = (Layer<'a>, Box<dyn Task>)> + Send + 'scope,
 {
     let (pieces, arriving) = channel();
     let (work, hashing) = channel();
     scope.spawn(move || hash(&hashing));
     scope.spawn(move || {
         let mut feed = Feed::new(pieces, work, purpose);
-        for layer in layers {
-            let is_wanted = match layer {
-                Ok(layer) => feed.layer(layer, progress),
-                Err(error) => {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    false
-                }
-            };
-            if !is_wanted {
+        for (layer, task) in layers {
+            if !feed.layer(layer, &*task) {
                 return;
             }
         }
@@ -134,13 +125,11 @@ impl Feed {
     }
 
     /// Sends one layer; returns whether more are wanted.
-    fn layer(&mut self, layer: Layer<'_>, progress: &dyn Progress) -> bool {
-        let label = format!("{} {}", self.purpose.verb, layer.name);
-        let task = progress.begin(&label, layer.size);
+    fn layer(&mut self, layer: Layer<'_>, task: &dyn Task) -> bool {
         if self.pieces.send(Piece::Begin(layer.name)).is_err() {
             return false;
         }
-        let source = Counted::new(layer.source, &*task);
+        let source = Counted::new(layer.source, task);
         let result = self.content(source, layer.diff_id);
         let is_good = result.is_ok();
         self.pieces.send(Piece::End(result)).is_ok() && is_good

@@ -17,6 +17,7 @@
 //! Source: OCI image-spec v1.1, "Image Layer Filesystem Changeset".
 
 mod access;
+mod ahead;
 mod apply;
 mod attributes;
 mod check;
@@ -51,14 +52,16 @@ pub use tar::ArchiveError;
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Mode;
 
 use crate::host::fs::FsError;
 use crate::oci::DiffId;
-use crate::progress::Progress;
-use apply::Applier;
+use crate::progress::{Progress, Silent, Unit};
+use ahead::Stage;
+use apply::{Applier, Turn};
 use crew::Queue;
 use feed::Purpose;
 use tar::Source;
@@ -78,7 +81,7 @@ pub struct Layer<'a> {
 
 /// How layers are applied; with limits against those that unpack to more than anybody has room for.
 #[derive(Clone, Copy, Debug)]
-pub struct ApplyOptions {
+pub struct ApplyOptions<'a> {
     /// Bytes in regular files, holes included. None for as much as the disk has room for.
     pub max_unpacked_bytes: Option<u64>,
     /// Entries of all layers.
@@ -87,14 +90,18 @@ pub struct ApplyOptions {
     /// saves more of it where the tree is to be cloned at once: blocks can be shared only when
     /// they have their place.
     pub begin_write_back: bool,
+    /// A directory on the same file system that does not exist yet: there layers are worked on
+    /// ahead of their turn, beside each other. None where each waits for the one before.
+    pub staging: Option<&'a Path>,
 }
 
-impl Default for ApplyOptions {
-    fn default() -> ApplyOptions {
+impl Default for ApplyOptions<'_> {
+    fn default() -> Self {
         ApplyOptions {
             max_unpacked_bytes: None,
             max_entries: 10_000_000,
             begin_write_back: false,
+            staging: None,
         }
     }
 }
@@ -126,7 +133,7 @@ pub struct Summary {
 pub fn apply_layers<'a, I, E>(
     root: &Path,
     layers: I,
-    options: ApplyOptions,
+    options: ApplyOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<Summary, E>
 where
@@ -139,15 +146,58 @@ where
     let layers = layers.into_iter();
     let failed = Mutex::new(None);
     let queue = Queue::default();
+    let (jobs, waiting) = sync_channel(0);
+    let waiting = Mutex::new(waiting);
+    // A limit is kept in the order of layers.
+    let staging = options
+        .staging
+        .filter(|_| options.max_unpacked_bytes.is_none());
+    let workers = staging.map_or(0, |_| ahead::workers());
     let result = std::thread::scope(|scope| {
-        let pieces = feed::start(scope, layers, &failed, Purpose::UNPACK, progress);
+        let (arriving, feeding) = channel();
+        let (turns, turn) = channel();
+        let pieces = feed::start(scope, feeding, Purpose::UNPACK);
+        for _ in 0..workers {
+            scope.spawn(|| ahead::work(&waiting));
+        }
+        let failed = &failed;
+        scope.spawn(move || {
+            let mut stage = None;
+            for (number, layer) in layers.enumerate() {
+                let layer = match layer {
+                    Ok(layer) => layer,
+                    Err(error) => {
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        return;
+                    }
+                };
+                if let Some(path) = staging.filter(|_| number == 1 && workers > 0) {
+                    // Where it cannot be made, layers wait for their turn.
+                    stage = Stage::new(path, options.begin_write_back).ok();
+                }
+                let task = progress.begin(&format!("unpacking {}", layer.name), layer.size);
+                let is_wanted = if let Some(stage) = &stage {
+                    let (staged, job) = stage.begin(number, layer, task);
+                    turns.send(Turn::Staged(staged)).is_ok() && jobs.send(job).is_ok()
+                } else {
+                    turns.send(Turn::Arriving).is_ok() && arriving.send((layer, task)).is_ok()
+                };
+                if !is_wanted {
+                    return;
+                }
+            }
+        });
         let writers = Writers::start(scope, &queue);
         let applier = Applier::new(directory, writers, options)
             .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;
-        applier.layers(&mut Source::new(&pieces))
+        applier.layers(turn, &mut Source::new(&pieces))
     });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(result?),
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
     }
+    let summary = result?;
+    if let Some(path) = staging {
+        remove_tree(path, &*Silent.watch("", Unit::Files))?;
+    }
+    Ok(summary)
 }

@@ -2,17 +2,18 @@
 //!
 //! They are handed files only where nothing is in the way, and in directories that exist.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::Scope;
 
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 
+use super::ahead::StagedContent;
 use super::crew::{Crew, Job, Queue};
-use super::entry::EntryPath;
-use super::error::Failure;
-use super::tar::{Slice, Timestamp};
+use super::entry::{Entry, EntryPath};
+use super::error::{Failure, Stop};
+use super::tar::{ArchiveError, Members, Slice, SparseMap, Timestamp};
 use crate::host::fs::{TO_THE_END, begin_write_back};
 
 const BATCH_BYTES: usize = 512 * 1024;
@@ -24,8 +25,32 @@ const BATCH_CHUNKS: usize = 8;
 pub(super) struct NewFile {
     pub(super) directory: Arc<OwnedFd>,
     pub(super) path: EntryPath,
-    pub(super) metadata: Metadata,
-    pub(super) content: Vec<Slice>,
+    pub(super) content: Content,
+}
+
+/// Where the content of a file is.
+pub(super) enum Content {
+    /// In memory.
+    Slices(Vec<Slice>, Metadata),
+    /// In a file that has all that belongs to it, and only has to be moved.
+    Staged(StagedContent),
+}
+
+impl Content {
+    fn slices(&self) -> &[Slice] {
+        match self {
+            Content::Slices(slices, _) => slices,
+            Content::Staged(_) => &[],
+        }
+    }
+
+    /// What it takes in memory beside its slices.
+    fn bytes(&self) -> usize {
+        match self {
+            Content::Slices(_, metadata) => metadata.bytes(),
+            Content::Staged(_) => 0,
+        }
+    }
 }
 
 /// What is set on a file beside its content.
@@ -38,6 +63,47 @@ pub(super) struct Metadata {
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// See [`super::ApplyOptions`].
     pub(super) begin_write_back: bool,
+}
+
+/// What all files of a tree have in common.
+#[derive(Clone, Copy)]
+pub(super) struct FileStyle {
+    /// The mode bits that the umask, or an ACL, takes from new files.
+    mask: u32,
+    /// See [`super::ApplyOptions`].
+    begin_write_back: bool,
+}
+
+impl FileStyle {
+    /// That of files made below `directory`.
+    pub(super) fn of(directory: &OwnedFd, begin_write_back: bool) -> io::Result<FileStyle> {
+        Ok(FileStyle {
+            mask: creation_mask(directory)?,
+            begin_write_back,
+        })
+    }
+
+    /// What is set on the file of an entry.
+    pub(super) fn metadata(self, entry: &Entry) -> Metadata {
+        Metadata {
+            mode: entry.mode,
+            needs_chmod: entry.mode & (self.mask | 0o7000) != 0,
+            mtime: entry.mtime,
+            xattrs: entry.xattrs.clone(),
+            begin_write_back: self.begin_write_back,
+        }
+    }
+}
+
+/// Finds out which mode bits new files do not get. The umask cannot be read without changing
+/// it for all threads, and says nothing where the directory has a default ACL.
+fn creation_mask(directory: &OwnedFd) -> io::Result<u32> {
+    let name = c".udocker-mode-probe";
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let probe = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o777))?;
+    let mode = rustix::fs::fstat(&probe)?.st_mode;
+    rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+    Ok(!mode & 0o777)
 }
 
 /// The side that hands files over.
@@ -68,9 +134,10 @@ impl<'q> Writers<'q> {
     /// # Errors
     /// That of any file handed over before.
     pub(super) fn push(&mut self, file: NewFile) -> Result<(), Failure> {
-        self.batch_bytes += file.path.as_bytes().len() + file.metadata.bytes();
-        let mut last = self.crew.last().and_then(|last| last.content.last());
-        for slice in &file.content {
+        self.batch_bytes += file.path.as_bytes().len() + file.content.bytes();
+        let last = self.crew.last();
+        let mut last = last.and_then(|last| last.content.slices().last());
+        for slice in file.content.slices() {
             self.batch_bytes += slice.bytes().len();
             if !last.is_some_and(|last| last.shares_chunk_with(slice)) {
                 self.batch_chunks += 1;
@@ -104,31 +171,60 @@ impl Job for NewFile {
     const MAX_BATCHES: usize = 16;
 
     fn run(&self) -> Result<(), Failure> {
-        let file = create_file(self.directory.as_fd(), &self.path, self.metadata.mode)?;
-        let mut slices: Vec<IoSlice<'_>> = self
-            .content
-            .iter()
-            .map(|slice| IoSlice::new(slice.bytes()))
-            .collect();
-        write_all(file.as_fd(), &mut slices, &self.path)?;
-        self.metadata.set(file.as_fd(), &self.path)
+        let directory = self.directory.as_fd();
+        match &self.content {
+            Content::Slices(slices, metadata) => {
+                let (_, name) = self.path.split();
+                let file = create_file(directory, name, metadata.mode, &self.path)?;
+                let bytes = slices.iter().map(|slice| IoSlice::new(slice.bytes()));
+                write_all(file.as_fd(), &mut bytes.collect::<Vec<_>>(), &self.path)?;
+                metadata.set(file.as_fd(), &self.path)
+            }
+            Content::Staged(staged) => staged.move_to(directory, &self.path),
+        }
     }
 }
 
-/// Makes an empty file under a name that nothing has.
+/// Makes an empty file under a name that nothing has; messages call it `path`.
 pub(super) fn create_file(
     directory: BorrowedFd<'_>,
-    path: &EntryPath,
+    name: &[u8],
     mode: u32,
+    path: &EntryPath,
 ) -> Result<OwnedFd, Failure> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(
-        directory,
-        path.split().1,
-        flags,
-        Mode::from_raw_mode(mode & 0o777),
-    )
-    .map_err(Failure::at("create", path.as_bytes()))
+    rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(mode & 0o777))
+        .map_err(Failure::at("create", path.as_bytes()))
+}
+
+/// Writes the content of the member reached into an empty file.
+pub(super) fn write_content(
+    file: BorrowedFd<'_>,
+    path: &EntryPath,
+    sparse: Option<&SparseMap>,
+    members: &mut Members<'_, '_>,
+) -> Result<(), Stop> {
+    let Some(map) = sparse else {
+        while let Some(slice) = members.content(usize::MAX)? {
+            write_all(file, &mut [IoSlice::new(slice.bytes())], path)?;
+        }
+        return Ok(());
+    };
+    rustix::fs::ftruncate(file, map.size)
+        .map_err(Failure::at("set the size of", path.as_bytes()))?;
+    for segment in &map.segments {
+        let start = rustix::fs::SeekFrom::Start(segment.offset);
+        rustix::fs::seek(file, start).map_err(Failure::at("write", path.as_bytes()))?;
+        let mut left = segment.length;
+        while left > 0 {
+            let limit = usize::try_from(left).unwrap_or(usize::MAX);
+            // The map was checked against the size of the content.
+            let slice = members.content(limit)?.ok_or(ArchiveError::BadSparseMap)?;
+            left -= slice.bytes().len() as u64;
+            write_all(file, &mut [IoSlice::new(slice.bytes())], path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes all of `slices` to the end of what was written.

@@ -1,6 +1,6 @@
 //! Decompression by content.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use super::gzip::{self, GzipReader};
 use super::peek::PeekReader;
@@ -50,6 +50,21 @@ pub fn decompress<'a>(
         Compression::Zstd => Box::new(ZstdReader::new(source)),
     };
     Ok((compression, reader))
+}
+
+/// Returns all bytes of `source`, and how they are compressed.
+///
+/// # Errors
+/// Those of reading the first bytes.
+pub fn sniffed<'a>(
+    mut source: impl Read + Send + 'a,
+) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    (&mut source)
+        .take(HEAD_BYTES as u64)
+        .read_to_end(&mut head)?;
+    let compression = Compression::sniff(&head);
+    Ok((compression, Box::new(Cursor::new(head).chain(source))))
 }
 
 #[cfg(test)]

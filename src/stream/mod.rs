@@ -10,6 +10,6 @@ mod tar_writer;
 mod zstandard;
 
 pub use declared::declared_bytes;
-pub use decompress::{Compression, decompress};
+pub use decompress::{Compression, decompress, sniffed};
 pub use hashing::{BackgroundHasher, HashingReader, copy_hashed};
 pub use tar_writer::{DeviceNumber, Run, TarAttributes, TarKind, TarWriter};

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use udocker::oci::{DiffId, Digest};
 use udocker::progress::Silent;
 use udocker::rootfs::{ApplyOptions, Layer, RootfsError, Summary, apply_layers};
+
+use crate::support::sandbox::make_removable;
+use crate::tree::{Tree, read_tree};
 
 /// A directory with a root in it, and a place outside that has to stay as it is.
 pub(crate) struct Unpacked {
@@ -23,11 +27,50 @@ impl Unpacked {
     }
 }
 
-/// Applies layers, checking their digests, to a new root.
+/// Applies layers, checking their digests, to a new root: each in its turn, and also with layers
+/// worked on ahead of it, which has to come to the same.
 pub(crate) fn apply(layers: &[Vec<u8>]) -> (Unpacked, Result<Summary, RootfsError>) {
     let unpacked = Unpacked::empty();
     let result = apply_to(&unpacked.root, layers);
+    if layers.len() > 1 {
+        let ahead = Unpacked::empty();
+        let again = apply_ahead(&ahead, layers);
+        let text = |result: &Result<Summary, RootfsError>| match result {
+            Ok(summary) => format!("{summary:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(text(&again), text(&result));
+        if result.is_ok() {
+            assert_eq!(dated(&ahead.root), dated(&unpacked.root));
+            let left = fs::read_dir(ahead.scratch.path()).unwrap();
+            assert_eq!(left.count(), 1, "something beside the root");
+        }
+        make_removable(ahead.scratch.path());
+    }
     (unpacked, result)
+}
+
+/// The tree without the times of what was made just now, as no entry says when.
+fn dated(root: &Path) -> Tree {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let hour_ago = i64::try_from(now.as_secs()).unwrap() - 3600;
+    let mut tree = read_tree(root);
+    for node in tree.values_mut() {
+        if node.mtime.0 > hour_ago {
+            node.mtime = (0, 0);
+        }
+    }
+    tree
+}
+
+/// Applies layers that are worked on ahead of their turn.
+pub(crate) fn apply_ahead(unpacked: &Unpacked, layers: &[Vec<u8>]) -> Result<Summary, RootfsError> {
+    let staging = unpacked.scratch.path().join("staging");
+    let options = ApplyOptions {
+        staging: Some(&staging),
+        ..ApplyOptions::default()
+    };
+    apply_limited(&unpacked.root, layers, options)
 }
 
 /// Applies layers that are good.
@@ -44,7 +87,7 @@ pub(crate) fn apply_to(root: &Path, layers: &[Vec<u8>]) -> Result<Summary, Rootf
 pub(crate) fn apply_limited(
     root: &Path,
     layers: &[Vec<u8>],
-    limits: ApplyOptions,
+    limits: ApplyOptions<'_>,
 ) -> Result<Summary, RootfsError> {
     let layers = layers.iter().enumerate().map(|(index, bytes)| {
         Ok::<_, RootfsError>(Layer {

@@ -1,0 +1,342 @@
+//! Layers worked on ahead of their turn.
+//!
+//! What an entry changes depends on the layers below it, but what a file holds does not. So while
+//! one layer is being applied, the next ones are decompressed, and the content of their files is
+//! written to a directory beside the tree, under numbers. When a layer's turn comes, its entries are
+//! applied in their order, and each file is moved to its place.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+
+use rustix::fs::Mode;
+
+use super::Layer;
+use super::descent::OPEN_DIRECTORY;
+use super::entry::{Entry, EntryKind, EntryPath};
+use super::error::{Failure, Stop};
+use super::feed::{self, Purpose};
+use super::plan::{Plan, plan};
+use super::tar::{ArchiveError, Members, Source};
+use super::writers::{FileStyle, create_file, write_content};
+use crate::progress::Task;
+use crate::stream::{Compression, sniffed};
+
+/// Layers worked on at once, beside the one that is being applied.
+const MAX_WORKERS: usize = 4;
+
+/// What the entries of a layer may take in memory before its turn.
+const MAX_LOG_BYTES: usize = 2 << 20;
+
+/// How many layers this machine can work on beside the one that is being applied.
+pub(super) fn workers() -> usize {
+    match available_parallelism().map_or(1, usize::from) {
+        // Somebody has to do all of the work, in whatever order.
+        1 => 0,
+        processors => processors.min(MAX_WORKERS),
+    }
+}
+
+/// Where the content of files waits for its place.
+pub(super) struct Stage {
+    directory: OwnedFd,
+    style: FileStyle,
+}
+
+impl Stage {
+    /// Makes it at `path`, which does not exist yet.
+    pub(super) fn new(path: &Path, begin_write_back: bool) -> io::Result<Stage> {
+        fs::create_dir(path)?;
+        let directory = rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())?;
+        Ok(Stage {
+            style: FileStyle::of(&directory, begin_write_back)?,
+            directory,
+        })
+    }
+
+    /// Prepares to work on the layer of this number: what comes of it, and what [`work`] has to do.
+    pub(super) fn begin<'a>(
+        &self,
+        number: usize,
+        layer: Layer<'a>,
+        task: Box<dyn Task>,
+    ) -> (StagedLayer, Job<'a>) {
+        let name = number.to_string();
+        let directory = rustix::fs::mkdirat(&self.directory, &name, Mode::RWXU).and_then(|()| {
+            rustix::fs::openat(&self.directory, &name, OPEN_DIRECTORY, Mode::empty())
+        });
+        let log = Arc::new(Log::default());
+        let staged = StagedLayer {
+            name: layer.name.clone(),
+            log: Arc::clone(&log),
+        };
+        let job = Job {
+            layer,
+            task,
+            directory: directory.map(Arc::new).map_err(io::Error::from),
+            style: self.style,
+            log: LogWriter(log),
+        };
+        (staged, job)
+    }
+}
+
+/// An entry of a layer.
+pub(super) struct StagedEntry {
+    pub(super) entry: Entry,
+    /// Where its content is, if it is a file that is to be made.
+    pub(super) content: StagedContent,
+}
+
+/// The directory, and the name in it.
+#[derive(Clone)]
+pub(super) struct StagedContent {
+    pub(super) directory: Arc<OwnedFd>,
+    pub(super) number: u64,
+}
+
+impl StagedContent {
+    /// Moves it to where nothing is in the way.
+    pub(super) fn move_to(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &EntryPath,
+    ) -> Result<(), Failure> {
+        let number = self.number.to_string();
+        let (_, name) = path.split();
+        rustix::fs::renameat(&self.directory, number, directory, name)
+            .map_err(Failure::at("create", path.as_bytes()))
+    }
+}
+
+impl StagedEntry {
+    /// What it takes in memory.
+    fn bytes(&self) -> usize {
+        let target = match &self.entry.kind {
+            EntryKind::HardLink { target } => target.as_bytes().len(),
+            EntryKind::Symlink { target } => target.len(),
+            _ => 0,
+        };
+        let xattrs = self.entry.xattrs.iter();
+        let xattrs = xattrs.map(|xattr| size_of_val(xattr) + xattr.0.len() + xattr.1.len());
+        size_of::<Self>() + self.entry.path.as_bytes().len() + target + xattrs.sum::<usize>()
+    }
+}
+
+/// A layer that somebody works on. Dropping it ends that.
+pub(super) struct StagedLayer {
+    /// What messages call it.
+    pub(super) name: String,
+    log: Arc<Log>,
+}
+
+impl StagedLayer {
+    /// The next entry, or why there is none; nothing at the end of a layer that is what it has to
+    /// be.
+    pub(super) fn next(&self) -> Result<Option<StagedEntry>, Stop> {
+        let mut state = self.log.state();
+        state.is_turn = true;
+        self.log.changed.notify_all();
+        loop {
+            if let Some(step) = state.waiting.pop_front() {
+                if let Ok(staged) = &step {
+                    state.bytes -= staged.bytes();
+                }
+                self.log.changed.notify_all();
+                return step.map(Some);
+            }
+            if state.has_ended {
+                return Ok(None);
+            }
+            state = self.log.wait(state);
+        }
+    }
+}
+
+impl Drop for StagedLayer {
+    fn drop(&mut self) {
+        self.log.state().is_abandoned = true;
+        self.log.changed.notify_all();
+    }
+}
+
+/// Entries on their way from the one who reads a layer to the one who applies it.
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    waiting: VecDeque<Result<StagedEntry, Stop>>,
+    /// What those take in memory.
+    bytes: usize,
+    is_turn: bool,
+    is_abandoned: bool,
+    has_ended: bool,
+}
+
+impl Log {
+    fn state(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, LogState>) -> MutexGuard<'a, LogState> {
+        let waited = self.changed.wait(state);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The side that reads. A layer that it leaves without an end is a truncated one.
+struct LogWriter(Arc<Log>);
+
+impl LogWriter {
+    /// Hands an entry over, as soon as there is room for it.
+    fn push(&self, staged: StagedEntry) {
+        let bytes = staged.bytes();
+        let mut state = self.0.state();
+        while state.bytes > 0 && state.bytes + bytes > MAX_LOG_BYTES && !state.is_abandoned {
+            state = self.0.wait(state);
+        }
+        state.bytes += bytes;
+        state.waiting.push_back(Ok(staged));
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until the layer's turn has come, or nobody wants it any more.
+    fn wait_for_turn(&self) {
+        let mut state = self.0.state();
+        while !state.is_turn && !state.is_abandoned {
+            state = self.0.wait(state);
+        }
+    }
+
+    fn end(&self, result: Result<(), Stop>) {
+        let mut state = self.0.state();
+        state.waiting.extend(result.err().map(Err));
+        state.has_ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        if !self.0.state().has_ended {
+            self.end(Err(ArchiveError::Truncated.into()));
+        }
+    }
+}
+
+/// Bytes that end when nobody wants them any more.
+struct Wanted<R> {
+    source: R,
+    log: Arc<Log>,
+}
+
+impl<R: Read> Read for Wanted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.log.state().is_abandoned {
+            return Err(io::Error::other("nobody wants it any more"));
+        }
+        self.source.read(buffer)
+    }
+}
+
+/// A layer to be worked on.
+pub(super) struct Job<'a> {
+    layer: Layer<'a>,
+    task: Box<dyn Task>,
+    directory: io::Result<Arc<OwnedFd>>,
+    style: FileStyle,
+    log: LogWriter,
+}
+
+/// Works on one layer after the other.
+pub(super) fn work(jobs: &Mutex<Receiver<Job<'_>>>) {
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job {
+            layer,
+            task,
+            directory,
+            style,
+            log,
+        }) = next
+        else {
+            return;
+        };
+        let result = match directory {
+            Ok(directory) => stage(layer, task, &directory, style, &log),
+            Err(error) => Err(Failure::at("create the directory for", b"")(error).into()),
+        };
+        log.end(result);
+    }
+}
+
+fn stage(
+    layer: Layer<'_>,
+    task: Box<dyn Task>,
+    directory: &Arc<OwnedFd>,
+    style: FileStyle,
+    log: &LogWriter,
+) -> Result<(), Stop> {
+    let source = Wanted {
+        source: layer.source,
+        log: Arc::clone(&log.0),
+    };
+    let (compression, source) = sniffed(source).map_err(ArchiveError::Read)?;
+    if compression == Compression::Zstd {
+        // Its decoder may take half of the memory that a command may take at all.
+        log.wait_for_turn();
+    }
+    let layer = Layer { source, ..layer };
+    std::thread::scope(|scope| {
+        let pieces = feed::start(scope, std::iter::once((layer, task)), Purpose::AHEAD);
+        let mut source = Source::new(&pieces);
+        source.next_layer();
+        let mut members = Members::new(&mut source);
+        for number in 0.. {
+            let Some(member) = members.next()? else {
+                break;
+            };
+            let name = member.path.clone();
+            let mut entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
+            let content = StagedContent {
+                directory: Arc::clone(directory),
+                number,
+            };
+            if plan(&entry.path) == Ok(Plan::Make) {
+                write(&mut entry, &content, style, &mut members)?;
+            }
+            log.push(StagedEntry { entry, content });
+        }
+        Ok(source.drain()?)
+    })
+}
+
+/// Writes the content of a file, with all that belongs to it.
+fn write(
+    entry: &mut Entry,
+    content: &StagedContent,
+    style: FileStyle,
+    members: &mut Members<'_, '_>,
+) -> Result<(), Stop> {
+    let EntryKind::File { stored, sparse } = &mut entry.kind else {
+        return Ok(());
+    };
+    let sparse = sparse.take();
+    *stored = sparse.as_ref().map_or(*stored, |map| map.size);
+    let name = content.number.to_string();
+    let directory = content.directory.as_fd();
+    let file = create_file(directory, name.as_bytes(), entry.mode, &entry.path)?;
+    write_content(file.as_fd(), &entry.path, sparse.as_ref(), members)?;
+    style.metadata(entry).set(file.as_fd(), &entry.path)?;
+    entry.xattrs = Vec::new();
+    Ok(())
+}
