@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::{ImageError, NewName};
@@ -18,7 +19,7 @@ use crate::archive::{self, ArchivedImage, Contents, Part};
 use crate::host::fs::{FsError, read_limited};
 use crate::oci::{
     Algorithm, CONFIG_MAX_BYTES, DiffId, Digest, ImageConfig, LocalName, MANIFEST_MAX_BYTES,
-    Platform,
+    Platform, RawObject,
 };
 use crate::progress::{Counted, Progress};
 use crate::rootfs::{self, Layer};
@@ -228,9 +229,9 @@ pub(super) fn with_diff_ids(
     config: &[u8],
     diff_ids: &[DiffId],
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let mut document: serde_json::Map<String, Value> = serde_json::from_slice(config)?;
-    let rootfs = json!({"type": "layers", "diff_ids": diff_ids});
-    document.insert("rootfs".to_string(), rootfs);
+    let mut document: RawObject<'_> = serde_json::from_slice(config)?;
+    let rootfs = to_raw_value(&json!({"type": "layers", "diff_ids": diff_ids}))?;
+    document.set("rootfs", &rootfs);
     serde_json::to_vec(&document)
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use udocker::oci::Digest;
 
 use crate::archives::DockerArchive;
+use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Ran, Sandbox};
@@ -210,6 +211,53 @@ fn documents_take_no_more_memory_than_what_is_used_of_them() {
         let ran = stays_small(sandbox.udocker(["-q", "load", "-i", "layout"])).succeeds();
         let name = ran.text().to_string();
         stays_small(sandbox.udocker(["create", &name])).succeeds();
+        stays_small(sandbox.udocker(["inspect", &name])).succeeds();
+        stays_small(sandbox.udocker(["save", "-o", "saved.tar", &name])).succeeds();
+        std::fs::remove_file(sandbox.path("saved.tar")).unwrap();
+    }
+
+    // One whose diff_ids have to be replaced.
+    let layer = LayerBuilder::new().file("a", "b").finish();
+    let layer = zstd::encode_all(&layer[..], 1).unwrap();
+    let digest = Digest::of(&layer);
+    let more = small_objects();
+    let config = format!(r#"{{"rootfs": {{"diff_ids": ["{digest}"]}}, "more": {more}}}"#);
+    let images = json!([{"Config": "config.json", "RepoTags": ["lab/old:1"], "Layers": ["layer"]}]);
+    let archive = LayerBuilder::new()
+        .file("layer", layer)
+        .file("config.json", config)
+        .file("manifest.json", images.to_string())
+        .finish();
+    sandbox.write("archive.tar", archive);
+    stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).succeeds();
+}
+
+#[test]
+fn documents_are_printed_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let tree = LayerBuilder::new().file("a", "b").finish();
+    let import = ["import", "--tocontainer", "--name=c", "-"];
+    sandbox.udocker(import).stdin(tree).run().succeeds();
+    let config = sandbox.store().join("containers/c/container.json");
+    let members = r#""\n":0,"#.repeat(590_000);
+    for (document, printed) in [
+        (
+            format!(r#"{{"more":{}}}"#, small_objects()),
+            r#"            "": 0"#,
+        ),
+        (format!(r#"{{{members}"":1}}"#), r#"    "\n": 0"#),
+        (format!("[{}0]", "[],".repeat(1_390_000)), "    0"),
+    ] {
+        std::fs::write(&config, &document).unwrap();
+        let registry = FakeRegistry::start(move |_| Reply::new(200, document.clone()));
+        let image = format!("{}/lab/tool:1", registry.url());
+        for args in [&["inspect", "c"][..], &["manifest", "inspect", &image]] {
+            let ran = stays_small(sandbox.udocker(args)).succeeds();
+            assert!(ran.stdout.lines().any(|line| line == printed));
+        }
     }
 }
 
