@@ -188,6 +188,16 @@ fn docker_archives_that_lie_are_refused() {
             "it has more than 65536 layers",
         ),
         (
+            "tags without end",
+            with_manifest(|m| m["RepoTags"] = json!(vec!["lab/a:1"; 4097])),
+            "it has more than 4096 names",
+        ),
+        (
+            "a name that is none",
+            with_manifest(|m| m["RepoTags"][0] = json!(7)),
+            "'manifest.json' is not valid",
+        ),
+        (
             "names without end",
             (0..20)
                 .fold(archive().members(), |tar, number| {

@@ -261,6 +261,68 @@ fn documents_are_printed_in_little_memory() {
     }
 }
 
+#[test]
+fn archives_are_listed_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let layer = LayerBuilder::new().file("a", "b").finish();
+    let refused = |tar: LayerBuilder, part: &str| {
+        sandbox.write("archive.tar", tar.finish());
+        let ran = stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).exits_with(1);
+        assert!(ran.stderr.contains(part), "{ran:#?}");
+    };
+    let with_list = |tar: LayerBuilder, names: &str, layers: &str| {
+        let list = format!(r#"[{{"Config":"c","RepoTags":[{names}],"Layers":[{layers}]}}]"#);
+        tar.file("c", "[]").file("manifest.json", list)
+    };
+    let many = || format!(r#"{}"a""#, r#""a","#.repeat(1_000_000));
+    let tar = LayerBuilder::new;
+    refused(with_list(tar(), &many(), ""), "more than 4096 names");
+    refused(with_list(tar(), "", &many()), "more than 65536 layers");
+    let long = "n".repeat(1_000_000);
+    refused(
+        with_list(
+            tar().file(&long, &layer).hard_link("a", &long),
+            "",
+            &r#","a""#.repeat(500)[1..],
+        ),
+        "is not valid",
+    );
+    let repositories: String = (0..250_000)
+        .map(|n| format!(r#""{n:x}":{{"b":""}},"#))
+        .collect();
+    let repositories = format!(r#"{{{repositories}"":{{}}}}"#);
+    refused(
+        tar().file("repositories", repositories),
+        "more than 4096 names",
+    );
+
+    // As many manifests as would not fit.
+    let mut layout = tar();
+    let mut blob = |bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        layout = std::mem::take(&mut layout).file(format!("blobs/sha256/{}", digest.hex()), bytes);
+        json!({"digest": digest, "size": bytes.len()})
+    };
+    let (config, layer) = (blob(b"{}"), blob(&layer));
+    let manifests: Vec<_> = (0..20)
+        .map(|number| {
+            let more = " ".repeat(4_000_000);
+            let manifest =
+                format!(r#"{{"n":{number},"config":{config},"layers":[{layer}]{more}}}"#);
+            let mut entry = blob(manifest.as_bytes());
+            entry["annotations"] =
+                json!({"org.opencontainers.image.ref.name": format!("a:{number}")});
+            entry
+        })
+        .collect();
+    let layout = layout.file("index.json", json!({"manifests": manifests}).to_string());
+    sandbox.write("layout.tar", layout.finish());
+    stays_small(sandbox.udocker(["load", "-i", "layout.tar"])).succeeds();
+}
+
 /// A layer whose one frame asks for a window of 32 MiB, and uses it.
 fn with_large_window(name: &str) -> Vec<u8> {
     let content = std::iter::repeat_n(name.as_bytes(), 10 << 20).flatten();
