@@ -36,6 +36,7 @@ pub use auth::{CredentialSource, CredentialSourceError, NoCredentials};
 pub use blob::BlobSink;
 pub use client::{Client, ClientOptions, LoginCheck};
 pub use error::{ApiError, BlobFault, RegistryError, Unreachable};
+pub use listing::Names;
 pub use manifest::FetchedManifest;
 pub use proxy::{Proxies, without_login};
 pub use resolve::ResolvedImage;

@@ -323,6 +323,35 @@ fn archives_are_listed_in_little_memory() {
     stays_small(sandbox.udocker(["load", "-i", "layout.tar"])).succeeds();
 }
 
+#[test]
+fn answers_of_registries_are_printed_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let names = format!(r#"["z"{}]"#, r#","a""#.repeat(4_000_000));
+    let list = format!(r#"{{"tags":{names}}}"#);
+    let results = format!(
+        r#"{{"count":1,"next":null,"results":[{{}}{}]}}"#,
+        ",{}".repeat(1_390_000)
+    );
+    let registry = FakeRegistry::start(move |request| match request.path() {
+        "/v2/lab/tool/tags/list" | "/v2/_catalog" => Reply::new(200, list.clone()),
+        "/hub/v2/search/repositories" => Reply::new(200, results.clone()),
+        _ => Reply::new(404, ""),
+    });
+    let url = registry.url();
+    let tags = ["search", "--list-tags", &format!("{url}/lab/tool")];
+    let ran = stays_small(sandbox.udocker(tags)).succeeds();
+    assert_eq!(ran.stdout.lines().count(), 4_000_001);
+    let catalogue = ["search", "-a", &format!("{url}/z")];
+    let ran = stays_small(sandbox.udocker(catalogue)).succeeds();
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
+    let hub = ["search", "-a", &format!("--index={url}/hub"), "tool"];
+    let ran = stays_small(sandbox.udocker(hub)).succeeds();
+    assert_eq!(ran.stdout.lines().count(), 1001);
+}
+
 /// A layer whose one frame asks for a window of 32 MiB, and uses it.
 fn with_large_window(name: &str) -> Vec<u8> {
     let content = std::iter::repeat_n(name.as_bytes(), 10 << 20).flatten();

@@ -1,6 +1,10 @@
 //! The questions that search services understand, and their answers.
 
-use serde::Deserialize;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 use url::Url;
 
@@ -8,6 +12,9 @@ use crate::registry::error::is_invisible;
 
 /// Results asked for at once, where the service lets one choose.
 const PAGE_RESULTS: &str = "100";
+
+/// Results that are taken of a page, however many it has.
+const PAGE_RESULTS_MAX: usize = 1000;
 
 /// One repository that was found. Its texts are safe to print.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +87,7 @@ struct HubV2 {
     #[serde(rename = "count")]
     _count: Number,
     next: Option<String>,
+    #[serde(deserialize_with = "first_results")]
     results: Vec<HubResult>,
 }
 
@@ -87,6 +95,7 @@ struct HubV2 {
 struct HubV1 {
     page: u64,
     num_pages: u64,
+    #[serde(deserialize_with = "first_results")]
     results: Vec<HubResult>,
 }
 
@@ -104,6 +113,7 @@ struct HubResult {
 #[derive(Deserialize)]
 struct Quay {
     has_additional: bool,
+    #[serde(deserialize_with = "first_results")]
     results: Vec<QuayResult>,
 }
 
@@ -118,6 +128,32 @@ struct QuayResult {
 #[derive(Deserialize)]
 struct QuayNamespace {
     name: String,
+}
+
+/// What follows is not kept: an empty result takes fifty times as much memory as in the answer.
+fn first_results<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct First<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of results")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut results = Vec::new();
+            while results.len() < PAGE_RESULTS_MAX
+                && let Some(result) = list.next_element()?
+            {
+                results.push(result);
+            }
+            while let Some(IgnoredAny) = list.next_element()? {}
+            Ok(results)
+        }
+    }
+    deserializer.deserialize_seq(First(PhantomData))
 }
 
 impl From<HubV2> for Page {
