@@ -11,7 +11,7 @@ use crate::host::fs::read_limited;
 use crate::oci::{Digest, MANIFEST_MAX_BYTES};
 
 /// Most members that are read: images have a few per layer.
-const MEMBERS_MAX: usize = 1 << 17;
+const MEMBERS_MAX: usize = 1 << 16;
 
 /// Most bytes in the names of members and in the targets of links.
 const NAMES_MAX_BYTES: usize = 16 << 20;

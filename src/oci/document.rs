@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -17,6 +18,32 @@ pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde
         return Err(Error::custom("it is a list, not an object"));
     }
     serde_json::from_slice(bytes)
+}
+
+/// Reads a list, of which nothing is kept behind the first `MAX` items.
+pub(crate) fn first<'de, const MAX: usize, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct First<const MAX: usize, T>(PhantomData<T>);
+    impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for First<MAX, T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while items.len() < MAX
+                && let Some(item) = list.next_element()?
+            {
+                items.push(item);
+            }
+            while let Some(IgnoredAny) = list.next_element()? {}
+            Ok(items)
+        }
+    }
+    deserializer.deserialize_seq(First::<MAX, T>(PhantomData))
 }
 
 /// An object whose members are still text, in the order of their names; of equal ones the last.
@@ -91,6 +118,24 @@ impl Serialize for RawObject<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_kept_up_to_a_length() {
+        #[derive(Deserialize)]
+        struct List(#[serde(deserialize_with = "first::<2, _, _>")] Vec<u8>);
+        for (text, expected) in [
+            ("[]", Some(&[][..])),
+            ("[1]", Some(&[1])),
+            ("[1,2]", Some(&[1, 2])),
+            (r#"[1,2,"x",{}]"#, Some(&[1, 2])),
+            (r#"[1,"x"]"#, None),
+            ("[1,2,3", None),
+            ("7", None),
+        ] {
+            let found = serde_json::from_str(text).ok().map(|List(list)| list);
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn members_are_sorted_and_the_last_of_a_name_holds() {

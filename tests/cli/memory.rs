@@ -341,15 +341,73 @@ fn answers_of_registries_are_printed_in_little_memory() {
         _ => Reply::new(404, ""),
     });
     let url = registry.url();
+    let hub = ["search", "-a", &format!("--index={url}/hub"), "tool"];
+    let ran = stays_small(sandbox.udocker(hub)).succeeds();
+    assert_eq!(ran.stdout.lines().count(), 1001);
     let tags = ["search", "--list-tags", &format!("{url}/lab/tool")];
     let ran = stays_small(sandbox.udocker(tags)).succeeds();
     assert_eq!(ran.stdout.lines().count(), 4_000_001);
     let catalogue = ["search", "-a", &format!("{url}/z")];
     let ran = stays_small(sandbox.udocker(catalogue)).succeeds();
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
-    let hub = ["search", "-a", &format!("--index={url}/hub"), "tool"];
-    let ran = stays_small(sandbox.udocker(hub)).succeeds();
-    assert_eq!(ran.stdout.lines().count(), 1001);
+}
+
+#[test]
+fn manifests_are_read_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let digest = |number: u32| Digest::of(&number.to_le_bytes());
+    let entry = |digest: &Digest| format!(r#"{{"digest":"{digest}"}}"#);
+    // Places without end, and indexes in indexes that list as much as they can.
+    let places = format!(r#""a"{}"#, r#","a""#.repeat(1_000_000));
+    let places = format!(
+        r#"{{"config":{},"layers":[{{"digest":"{}","urls":[{places}]}}]}}"#,
+        entry(&digest(0)),
+        digest(1)
+    );
+    let others: String = (0..4094)
+        .map(|n| format!(",{}", entry(&digest(n))))
+        .collect();
+    let platform = "p".repeat(3 << 20);
+    let mut indexes: Vec<String> = Vec::new();
+    for depth in 0..4 {
+        let first = indexes
+            .last()
+            .map_or(digest(depth), |index| Digest::of(index.as_bytes()));
+        let platform =
+            format!(r#"{{"digest":"{first}","platform":{{"architecture":"{platform}"}}}}"#);
+        let first = entry(&first);
+        indexes.push(format!(r#"{{"manifests":[{first},{platform}{others}]}}"#));
+    }
+    let too_many = format!(
+        r#"{{"manifests":[{first}{others},{first},{first}]}}"#,
+        first = entry(&digest(0))
+    );
+    let first = indexes.last().cloned().unwrap();
+    let registry = FakeRegistry::start(move |request| {
+        let name = request.path().rsplit('/').next().unwrap();
+        let of_digest = |index: &&String| Digest::of(index.as_bytes()).to_string() == name;
+        match name {
+            "places" => Reply::new(200, places.clone()),
+            "nested" => Reply::new(200, first.clone()),
+            "many" => Reply::new(200, too_many.clone()),
+            _ => match indexes.iter().find(of_digest) {
+                Some(index) => Reply::new(200, index.clone()),
+                None => Reply::new(404, ""),
+            },
+        }
+    });
+    for (tag, part) in [
+        ("places", "does not have 'sha256:"),
+        ("nested", "has no 'sha256:"),
+        ("many", "lists 4097 manifests, more than the 4096 allowed"),
+    ] {
+        let image = format!("{}/lab/tool:{tag}", registry.url());
+        let ran = stays_small(sandbox.udocker(["pull", &image])).exits_with(1);
+        assert!(ran.stderr.contains(part), "{ran:#?}");
+    }
 }
 
 /// A layer whose one frame asks for a window of 32 MiB, and uses it.

@@ -1,13 +1,10 @@
 //! The questions that search services understand, and their answers.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Number;
 use url::Url;
 
+use crate::oci::first;
 use crate::registry::error::is_invisible;
 
 /// Results asked for at once, where the service lets one choose.
@@ -87,7 +84,7 @@ struct HubV2 {
     #[serde(rename = "count")]
     _count: Number,
     next: Option<String>,
-    #[serde(deserialize_with = "first_results")]
+    #[serde(deserialize_with = "first::<PAGE_RESULTS_MAX, _, _>")]
     results: Vec<HubResult>,
 }
 
@@ -95,7 +92,7 @@ struct HubV2 {
 struct HubV1 {
     page: u64,
     num_pages: u64,
-    #[serde(deserialize_with = "first_results")]
+    #[serde(deserialize_with = "first::<PAGE_RESULTS_MAX, _, _>")]
     results: Vec<HubResult>,
 }
 
@@ -113,7 +110,7 @@ struct HubResult {
 #[derive(Deserialize)]
 struct Quay {
     has_additional: bool,
-    #[serde(deserialize_with = "first_results")]
+    #[serde(deserialize_with = "first::<PAGE_RESULTS_MAX, _, _>")]
     results: Vec<QuayResult>,
 }
 
@@ -128,32 +125,6 @@ struct QuayResult {
 #[derive(Deserialize)]
 struct QuayNamespace {
     name: String,
-}
-
-/// What follows is not kept: an empty result takes fifty times as much memory as in the answer.
-fn first_results<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct First<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
-        type Value = Vec<T>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of results")
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-            let mut results = Vec::new();
-            while results.len() < PAGE_RESULTS_MAX
-                && let Some(result) = list.next_element()?
-            {
-                results.push(result);
-            }
-            while let Some(IgnoredAny) = list.next_element()? {}
-            Ok(results)
-        }
-    }
-    deserializer.deserialize_seq(First(PhantomData))
 }
 
 impl From<HubV2> for Page {
