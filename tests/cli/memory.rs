@@ -104,6 +104,22 @@ fn a_large_layer_does_not_show_in_the_memory() {
     stays_small(sandbox.udocker(["export", "-o", "exported.tar", "a"])).succeeds();
 }
 
+#[test]
+fn what_emulated_root_did_again_and_again_does_not_show_in_the_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let tree = LayerBuilder::new().file("a", "b").finish();
+    let import = ["import", "--tocontainer", "--name=c", "-"];
+    sandbox.udocker(import).stdin(tree).run().succeeds();
+    let line = b"7 1700000000.000000001 1 2 100600 100600 0\n";
+    let log = [&line.repeat(1 << 21)[..], &vec![b'x'; 80 << 20]].concat();
+    std::fs::write(sandbox.store().join("containers/c/attributes"), log).unwrap();
+    stays_small(sandbox.udocker(["export", "-o", "exported.tar", "c"])).succeeds();
+    stays_small(sandbox.udocker(["clone", "c"])).succeeds();
+}
+
 /// Writes entries, as compressed as entries that say the same again and again can be.
 struct Bomb(GzEncoder<BufWriter<File>>);
 
