@@ -9,8 +9,9 @@ use crate::host::fs::{self as host_fs, FsError};
 use crate::host::space::Room;
 use crate::image::imported_config;
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
-use crate::progress::Progress;
-use crate::rootfs::{self, ApplyOptions, Layer, Summary};
+use crate::progress::{Progress, Silent};
+use crate::rootfs::{self, ApplyOptions, Layer, Summary, remove_tree};
+use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
 
 /// Where archives of containers are unpacked, inside the container.
@@ -43,7 +44,9 @@ pub fn import_tree(
     })
 }
 
-/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's.
+/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's. What emulated
+/// root made of the files there is left out: it is known by their inodes and times of birth, which
+/// are others here.
 ///
 /// # Errors
 /// The archive is none, or not of a container; the name is taken. Nothing is left then.
@@ -64,9 +67,11 @@ pub fn import_clone(
         let at = || FsError::at("list", &inside);
         for entry in fs::read_dir(&inside).map_err(at())? {
             let entry = entry.map_err(at())?;
-            host_fs::rename(&entry.path(), &staged.path().join(entry.file_name()))?;
+            if entry.file_name() != ATTRIBUTES_FILE {
+                host_fs::rename(&entry.path(), &staged.path().join(entry.file_name()))?;
+            }
         }
-        remove_directory(&inside)
+        Ok(remove_tree(&inside, &Silent)?)
     })
 }
 
