@@ -122,7 +122,7 @@ impl Client {
             let body = response.read_all(PAGE_MAX_BYTES)?;
             let found = parse_page(&body).map_err(|reason| RegistryError::NotARegistry {
                 url: response.shown_url(),
-                reason,
+                reason: response.shown(&reason),
             })?;
             let is_empty = found.is_empty();
             names.lines.push_str(&found.lines);

@@ -7,7 +7,6 @@ use crate::oci::{
     ParsedManifest, Platform, RegistryUrl, Version,
 };
 
-use super::error::clean;
 use super::{Client, FetchedManifest, RegistryError};
 
 /// Indexes inside indexes; no tool makes more than two levels.
@@ -223,7 +222,8 @@ impl<'a> Search<'a> {
     /// Notes a platform that there is, for the message.
     fn note(&mut self, platform: &str) {
         if self.available.len() < PLATFORMS_MAX {
-            self.available.insert(clean(platform));
+            let platform = self.client.transport.shown(platform);
+            self.available.insert(platform);
         }
     }
 
@@ -277,7 +277,7 @@ impl<'a> Search<'a> {
             registry: self.registry.clone(),
             repository: self.repository.to_string(),
             version: version.clone(),
-            source,
+            reason: self.client.transport.hide(&source.to_string()),
         })
     }
 }
