@@ -227,6 +227,30 @@ fn what_cannot_fit_is_refused_at_once() {
 }
 
 #[test]
+fn layers_are_not_asked_for_where_what_they_unpack_to_has_no_room() {
+    for (variable, options) in [
+        ("UDOCKER_CONTAINERS", "size=600k"),
+        // There is room for the layers alone.
+        ("UDOCKER_DIR", "size=2m"),
+    ] {
+        let served = Served::start();
+        let sandbox = Sandbox::new();
+        let image = served.image("1");
+        let script = format!(
+            r#"mkdir -p small && mount -t tmpfs -o {options} none small || exit 99
+            {variable}=$PWD/small exec "$@""#
+        );
+        let Some(ran) = with_mounts(&sandbox, &script, &["run", &image, "true"]) else {
+            return;
+        };
+        assert_ne!(ran.code(), 0, "{ran:#?}");
+        ran.errs_in_one_line(&["/small", " MB are needed, ", " MB are free"]);
+        // The configuration.
+        assert_eq!(served.blob_requests(), 1, "{variable}");
+    }
+}
+
+#[test]
 fn a_clone_that_does_not_fit_is_refused_at_once() {
     let sandbox = Sandbox::new();
     let image = with_image(&sandbox);
