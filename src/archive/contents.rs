@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -10,7 +11,7 @@ use crate::host::fs::read_limited;
 use crate::oci::{Digest, MANIFEST_MAX_BYTES};
 
 /// Most members that are read: images have a few per layer.
-const MEMBERS_MAX: usize = 1 << 17;
+const MEMBERS_MAX: usize = 1 << 16;
 
 /// Most bytes in the names of members and in the targets of links.
 const NAMES_MAX_BYTES: usize = 16 << 20;
@@ -21,8 +22,8 @@ const HOPS_MAX: usize = 16;
 /// A file of an archive, kept in a file of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its path in the archive.
-    pub name: String,
+    /// Its path in the archive. Any number of layers may be the same file.
+    pub name: Arc<str>,
     /// Where it is kept.
     pub path: PathBuf,
     /// The digest of its bytes.
@@ -48,7 +49,7 @@ enum Member {
 impl Contents {
     /// Adds a file. As with `tar`, the last one of a name holds.
     pub(super) fn add_file(&mut self, part: Part) -> Result<(), ArchiveError> {
-        self.add(part.name.clone(), Member::File(part))
+        self.add(part.name.to_string(), Member::File(part))
     }
 
     /// Adds a symbolic link, whose target counts from the directory it is in.
@@ -126,10 +127,7 @@ impl Contents {
 
     /// Reads a JSON document.
     pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ArchiveError> {
-        serde_json::from_slice(&self.bytes(path)?).map_err(|source| ArchiveError::Document {
-            path: path.escape_debug().to_string(),
-            source,
-        })
+        serde_json::from_slice(&self.bytes(path)?).map_err(ArchiveError::invalid(path))
     }
 }
 
@@ -199,7 +197,7 @@ mod tests {
     #[test]
     fn links_are_followed_within_the_archive_only() {
         let part = Part {
-            name: "a/layer.tar".to_string(),
+            name: "a/layer.tar".into(),
             path: PathBuf::new(),
             digest: Digest::of(b""),
             size: 0,

@@ -1,19 +1,23 @@
 //! Archives with a `manifest.json`.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::contents::{Contents, Part};
 use super::error::ArchiveError;
 use super::{Allowance, ArchivedImage};
 
+const MANIFEST: &str = "manifest.json";
+
+/// What the lists hold is read once it is known how much that is.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+struct Item<'a> {
     config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
+    #[serde(default, borrow)]
+    repo_tags: Option<Vec<&'a RawValue>>,
+    #[serde(default, borrow)]
+    layers: Option<Vec<&'a RawValue>>,
 }
 
 /// Finds the images that `manifest.json` lists.
@@ -21,20 +25,30 @@ pub(super) fn images(
     contents: &Contents,
     allowance: &mut Allowance,
 ) -> Result<Vec<ArchivedImage>, ArchiveError> {
-    let items: Vec<Item> = contents.json("manifest.json")?;
+    let bytes = contents.bytes(MANIFEST)?;
+    let items: Vec<Item<'_>> =
+        serde_json::from_slice(&bytes).map_err(ArchiveError::invalid(MANIFEST))?;
     items
         .into_iter()
         .map(|item| {
             let layers = item.layers.unwrap_or_default();
+            let names = item.repo_tags.unwrap_or_default();
             allowance.take_image()?;
             allowance.take_layers(layers.len())?;
-            let layers = layers.iter().map(|path| contents.part(path).cloned());
+            allowance.take_names(names.len())?;
+            let layers = layers
+                .into_iter()
+                .map(|layer| contents.part(&text(layer)?).cloned());
             Ok(ArchivedImage {
-                names: item.repo_tags.unwrap_or_default(),
+                names: names.into_iter().map(text).collect::<Result<_, _>>()?,
                 config: contents.part(&item.config)?.clone(),
                 layers: layers.collect::<Result<Vec<Part>, _>>()?,
                 manifest: None,
             })
         })
         .collect()
+}
+
+fn text(json: &RawValue) -> Result<String, ArchiveError> {
+    serde_json::from_str(json.get()).map_err(ArchiveError::invalid(MANIFEST))
 }

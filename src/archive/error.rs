@@ -93,3 +93,13 @@ pub enum ArchiveError {
     #[error(transparent)]
     Fs(#[from] FsError),
 }
+
+impl ArchiveError {
+    /// Returns a function for `map_err`, for the document at `path`.
+    pub(super) fn invalid(path: &str) -> impl Fn(serde_json::Error) -> ArchiveError + use<'_> {
+        move |source| ArchiveError::Document {
+            path: path.escape_debug().to_string(),
+            source,
+        }
+    }
+}

@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::contents::Contents;
 use super::error::ArchiveError;
 use super::{Allowance, ArchivedImage};
+use crate::oci::RawObject;
+
+const REPOSITORIES: &str = "repositories";
 
 #[derive(Deserialize)]
 struct LayerJson {
@@ -19,10 +22,15 @@ pub(super) fn images(
     contents: &Contents,
     allowance: &mut Allowance,
 ) -> Result<Vec<ArchivedImage>, ArchiveError> {
-    let repositories: BTreeMap<String, BTreeMap<String, String>> = contents.json("repositories")?;
-    let mut names_of: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (repository, tags) in &repositories {
+    let bytes = contents.bytes(REPOSITORIES)?;
+    let invalid = ArchiveError::invalid(REPOSITORIES);
+    let repositories: RawObject<'_> = serde_json::from_slice(&bytes).map_err(&invalid)?;
+    let mut names_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (repository, tags) in repositories {
+        let tags: RawObject<'_> = serde_json::from_str(tags.get()).map_err(&invalid)?;
         for (tag, top) in tags {
+            allowance.take_names(1)?;
+            let top = serde_json::from_str(top.get()).map_err(&invalid)?;
             let name = format!("{repository}:{tag}");
             names_of.entry(top).or_default().push(name);
         }
@@ -31,7 +39,7 @@ pub(super) fn images(
         .into_iter()
         .map(|(top, names)| {
             allowance.take_image()?;
-            image(contents, top, names, allowance)
+            image(contents, &top, names, allowance)
         })
         .collect()
 }

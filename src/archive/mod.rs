@@ -74,6 +74,7 @@ pub fn images(
 /// to again and again is not.
 struct Allowance {
     images: usize,
+    names: usize,
     layers: usize,
 }
 
@@ -81,18 +82,26 @@ impl Default for Allowance {
     fn default() -> Allowance {
         Allowance {
             images: IMAGES_MAX,
+            names: NAMES_MAX,
             layers: LAYERS_MAX,
         }
     }
 }
 
 const IMAGES_MAX: usize = 1 << 10;
+const NAMES_MAX: usize = 1 << 12;
 const LAYERS_MAX: usize = 1 << 16;
 
 impl Allowance {
     fn take_image(&mut self) -> Result<(), ArchiveError> {
         let left = self.images.checked_sub(1);
         self.images = left.ok_or(ArchiveError::TooMuch(IMAGES_MAX, "images"))?;
+        Ok(())
+    }
+
+    fn take_names(&mut self, count: usize) -> Result<(), ArchiveError> {
+        let left = self.names.checked_sub(count);
+        self.names = left.ok_or(ArchiveError::TooMuch(NAMES_MAX, "names"))?;
         Ok(())
     }
 

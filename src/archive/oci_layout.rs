@@ -70,6 +70,7 @@ pub(super) fn images(
             }
         };
         let name = annotations.whole_name.or(annotations.tag);
+        allowance.take_names(name.iter().len())?;
         found[at].names.extend(name);
     }
     Ok(found)
@@ -143,6 +144,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
     use std::path::Path;
+    use std::sync::Arc;
 
     /// A layout in the making.
     struct Layout<'d> {
@@ -154,7 +156,7 @@ mod tests {
         /// Adds a file, and describes it as an index or manifest does.
         fn add(&mut self, name: Option<&str>, bytes: &[u8]) -> Value {
             let digest = Digest::of(bytes);
-            let name = name.map_or_else(|| blob_path(&digest), str::to_string);
+            let name = name.map_or_else(|| blob_path(&digest).into(), Arc::from);
             let path = self.directory.join(digest.hex());
             std::fs::write(&path, bytes).unwrap();
             let part = Part {

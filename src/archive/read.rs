@@ -205,7 +205,7 @@ fn take(
         ))
     })?;
     Ok(Part {
-        name: name.to_string(),
+        name: name.into(),
         path: place,
         digest,
         size,

@@ -15,7 +15,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::error::ArchiveError;
 use crate::host::fs::FsError;
@@ -203,22 +205,47 @@ fn chain_id(parent: Option<&str>, content: &str, top: Option<&Vec<u8>>) -> Strin
 
 /// Source: Docker image specification v1.0, "Image JSON Description".
 fn layer_json(id: &str, parent: Option<&str>, config: Option<&Vec<u8>>) -> Vec<u8> {
-    let mut layer = Map::new();
-    let image: Option<Map<String, Value>> =
-        config.and_then(|config| serde_json::from_slice(config).ok());
-    for key in ["architecture", "config", "created", "os", "variant"] {
-        if let Some(value) = image.as_ref().and_then(|image| image.get(key)) {
-            layer.insert(key.to_string(), value.clone());
-        }
-    }
-    layer
-        .entry("created")
-        .or_insert_with(|| Value::from("1970-01-01T00:00:00Z"));
-    layer.insert("id".to_string(), Value::from(id));
-    if let Some(parent) = parent {
-        layer.insert("parent".to_string(), Value::from(parent));
-    }
-    Value::Object(layer).to_string().into_bytes()
+    let image: ImageJson<'_> = config
+        .and_then(|config| serde_json::from_slice(config).ok())
+        .unwrap_or_default();
+    let mut layer = BTreeMap::from([
+        ("created", Member::Text("1970-01-01T00:00:00Z")),
+        ("id", Member::Text(id)),
+    ]);
+    layer.extend(parent.map(|parent| ("parent", Member::Text(parent))));
+    let of_image = [
+        ("architecture", image.architecture),
+        ("config", image.config),
+        ("created", image.created),
+        ("os", image.os),
+        ("variant", image.variant),
+    ];
+    let known = of_image.into_iter();
+    layer.extend(known.filter_map(|(name, value)| Some((name, Member::Json(value?)))));
+    serde_json::to_vec(&layer).expect("texts, and what was JSON before, are JSON")
+}
+
+/// What the description of a layer has of its image's configuration, as it stands there.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ImageJson<'a> {
+    #[serde(borrow)]
+    architecture: Option<&'a RawValue>,
+    #[serde(borrow)]
+    config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
+    #[serde(borrow)]
+    os: Option<&'a RawValue>,
+    #[serde(borrow)]
+    variant: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Member<'a> {
+    Text(&'a str),
+    Json(&'a RawValue),
 }
 
 #[cfg(test)]

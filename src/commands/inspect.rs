@@ -1,9 +1,7 @@
 //! `udocker inspect`
 
-use serde_json::Value;
-
 use super::{CommandError, Context, DONE, Outcome};
-use crate::ui::pretty_json;
+use crate::ui::JsonDocument;
 
 /// Show the metadata of an image or container
 ///
@@ -36,12 +34,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             image.content()?.config_bytes
         }
     };
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+    let document = JsonDocument::parse(&bytes).map_err(|error| {
         CommandError::failed(format_args!(
             "the metadata of '{}' is damaged: {error}",
             args.target
         ))
     })?;
-    context.printer.out(pretty_json(&value))?;
+    context.printer.json(document)?;
     Ok(DONE)
 }

@@ -1,11 +1,10 @@
 //! `udocker manifest inspect`
 
 use clap::ValueEnum;
-use serde_json::Value;
 
 use super::pull::{ImageSource, SourceArgs};
 use super::{CommandError, Context, DONE, Outcome};
-use crate::ui::pretty_json;
+use crate::ui::JsonDocument;
 
 /// Show an image's manifest at its registry
 ///
@@ -51,12 +50,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             fetched.bytes
         }
     };
-    let document: Value = serde_json::from_slice(&bytes).map_err(|error| {
+    let document = JsonDocument::parse(&bytes).map_err(|error| {
         CommandError::failed(format_args!(
             "the manifest of '{}' is damaged: {error}",
             args.image
         ))
     })?;
-    context.printer.out(pretty_json(&document))?;
+    context.printer.json(document)?;
     Ok(DONE)
 }

@@ -108,6 +108,7 @@ impl ImageSource {
             reference: &self.reference,
             platform: &self.platform,
             default_registry: &self.default_registry,
+            unpacked_in: None,
         }
     }
 }

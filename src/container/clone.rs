@@ -3,12 +3,15 @@
 use super::ContainerError;
 use super::create::{CreateOptions, build};
 use crate::engine::namespace::enter_ranges;
+use crate::host::file_system::can_share_blocks;
+use crate::host::space;
 use crate::progress::{Progress, Unit};
-use crate::rootfs::{Attributes, copy_tree};
+use crate::rootfs::{Attributes, copy_tree, least_copy};
 use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
 
-/// Makes a copy of a container, with all that it has beside its root.
+/// Makes a copy of a container, with all that it has beside its root. Where no blocks can be shared,
+/// it is looked beforehand whether there is room for it.
 ///
 /// # Errors
 /// The name is taken; something cannot be read, or is removed meanwhile; the disk is full. Nothing
@@ -31,6 +34,13 @@ pub fn clone(
     enter_ranges();
     let attributes = Attributes::load(&source.entry(ATTRIBUTES_FILE))?;
     build(store, options, |staged| {
+        if can_share_blocks(staged.path()).is_err() {
+            let task = progress.watch("measuring the container", Unit::Files);
+            // What cannot be measured, or is removed meanwhile, is told of by copying.
+            if let Ok(need) = least_copy(&source.directory, &*task) {
+                space::require(&store.layout().containers, need)?;
+            }
+        }
         let task = progress.watch("copying the container", Unit::Bytes);
         let copied = copy_tree(&source.directory, staged.path(), &attributes, &*task);
         source.ensure_present()?;

@@ -100,6 +100,10 @@ pub fn pull_and_create(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     begin(store, options)?;
+    let request = &PullRequest {
+        unpacked_in: Some(&store.layout().containers),
+        ..*request
+    };
     for attempt in 1.. {
         match try_pull_and_create(store, client, request, options, progress) {
             Err(ContainerError::Store(StoreError::NoImage(_))) if attempt < PULL_TRIES => {}

@@ -1,17 +1,20 @@
 //! Importing: from an archive to a container, without an image.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::ContainerError;
 use super::create::{CreateOptions, build};
 use crate::host::fs::{self as host_fs, FsError};
-use crate::host::space::Room;
+use crate::host::space::{self, Need, Room};
 use crate::image::imported_config;
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
-use crate::progress::Progress;
-use crate::rootfs::{self, ApplyOptions, Layer, Summary};
+use crate::progress::{Progress, Silent};
+use crate::rootfs::{self, ApplyOptions, Layer, Summary, remove_tree};
+use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
+use crate::stream::Compression;
 
 /// Where archives of containers are unpacked, inside the container.
 const UNPACKING: &str = ".unpacking";
@@ -43,7 +46,9 @@ pub fn import_tree(
     })
 }
 
-/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's.
+/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's. What emulated
+/// root made of the files there is left out: it is known by their inodes and times of birth, which
+/// are others here.
 ///
 /// # Errors
 /// The archive is none, or not of a container; the name is taken. Nothing is left then.
@@ -64,9 +69,11 @@ pub fn import_clone(
         let at = || FsError::at("list", &inside);
         for entry in fs::read_dir(&inside).map_err(at())? {
             let entry = entry.map_err(at())?;
-            host_fs::rename(&entry.path(), &staged.path().join(entry.file_name()))?;
+            if entry.file_name() != ATTRIBUTES_FILE {
+                host_fs::rename(&entry.path(), &staged.path().join(entry.file_name()))?;
+            }
         }
-        remove_directory(&inside)
+        Ok(remove_tree(&inside, &Silent)?)
     })
 }
 
@@ -81,6 +88,18 @@ fn unpack(
     progress: &dyn Progress,
 ) -> Result<Summary, ContainerError> {
     let (room, size) = (Room::at(directory), archive.size);
+    let mut source = BufReader::new(archive.source);
+    // What is not compressed may take less than the archive, on a file system that compresses.
+    let head = source.fill_buf().unwrap_or_default();
+    if let Some(bytes) = size
+        && Compression::sniff(head) != Compression::None
+    {
+        space::require(directory, Need { bytes, files: 0 })?;
+    }
+    let archive = Layer {
+        source: Box::new(source),
+        ..archive
+    };
     let layers = std::iter::once(Ok::<_, ContainerError>(archive));
     rootfs::apply_layers(directory, layers, unpacking, progress)
         .map_err(|error| error.explained(|source| room.explain(source, size)))

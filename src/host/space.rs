@@ -1,6 +1,8 @@
 //! Room on a file system, looked at before much is written.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{StatVfs, statvfs};
@@ -8,7 +10,7 @@ use rustix::fs::{StatVfs, statvfs};
 use super::fs::{FsError, is_storage_full};
 
 /// What is about to be made, as far as it is known beforehand: never more than will be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
     /// Bytes in files.
     pub bytes: u64,
@@ -29,6 +31,25 @@ pub fn require(directory: &Path, need: Need) -> Result<(), FsError> {
         let error = io::Error::new(io::ErrorKind::StorageFull, reason);
         Err(FsError::at("write to", directory)(error))
     })
+}
+
+/// Checks the same for several directories. What is to be on one file system needs room together.
+///
+/// # Errors
+/// Those of [`require`].
+pub fn require_all(needs: &[(&Path, Need)]) -> Result<(), FsError> {
+    let device = |directory: &Path| fs::metadata(directory).map(|meta| meta.dev()).ok();
+    for (directory, _) in needs {
+        let beside = needs
+            .iter()
+            .filter(|(other, _)| other == directory || device(other) == device(directory));
+        let together = beside.fold(Need::default(), |sum, (_, need)| Need {
+            bytes: sum.bytes.saturating_add(need.bytes),
+            files: sum.files.saturating_add(need.files),
+        });
+        require(directory, together)?;
+    }
+    Ok(())
 }
 
 /// The room on a file system before something is written to it, to be told where it is not enough.
@@ -188,6 +209,18 @@ mod tests {
         let error = require(directory.path(), everything).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
         // Nothing can be said about what is not there.
-        require(&directory.path().join("missing"), everything).unwrap();
+        let missing = directory.path().join("missing");
+        require(&missing, everything).unwrap();
+        require_all(&[(&missing, everything)]).unwrap();
+        // Each of two may fit where both do not.
+        let most = Need {
+            bytes: free_bytes(&statvfs(directory.path()).unwrap()) / 4 * 3,
+            files: 0,
+        };
+        let beside = tempfile::tempdir_in(directory.path()).unwrap();
+        let needs = [(directory.path(), most), (beside.path(), most)];
+        require_all(&needs[..1]).unwrap();
+        require_all(&needs[1..]).unwrap();
+        assert!(require_all(&needs).is_err());
     }
 }

@@ -60,12 +60,13 @@ pub fn import(
         }
     };
     if entries == 0 {
-        return Err(ImageError::NothingInside(layer.name));
+        return Err(ImageError::NothingInside(layer.name.to_string()));
     }
     let config = keep(&imported_config(platform, Some(&diff_id)), &mut intake)?;
+    let manifest = manifest_of(&config, std::slice::from_ref(&layer))?;
     let new = NewImage {
         name: name.clone(),
-        manifest: manifest_of(&config, std::slice::from_ref(&layer))?,
+        manifest: keep(&manifest, &mut intake)?.path,
         blobs: [config, layer]
             .into_iter()
             .map(|part| NewBlob {
@@ -121,7 +122,7 @@ fn take(
     };
     let digest = compressed.unwrap_or_else(|| diff_id.0.clone());
     let part = Part {
-        name: label,
+        name: label.into(),
         path,
         digest,
         size,
@@ -134,7 +135,7 @@ fn examine(path: &Path) -> Result<Part, ImageError> {
     let hash = || copy_hashed(&mut File::open(path)?, &mut io::sink(), Algorithm::Sha256);
     let (digest, size) = hash().map_err(FsError::at("read", path))?;
     Ok(Part {
-        name: path.display().to_string(),
+        name: path.display().to_string().into(),
         path: path.to_path_buf(),
         digest,
         size,

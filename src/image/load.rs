@@ -10,15 +10,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::{ImageError, NewName};
 use crate::archive::{self, ArchivedImage, Contents, Part};
 use crate::host::fs::{FsError, read_limited};
 use crate::oci::{
-    Algorithm, CONFIG_MAX_BYTES, DiffId, Digest, ImageConfig, LocalName, MANIFEST_MAX_BYTES,
-    Platform,
+    Algorithm, CONFIG_MAX_BYTES, DiffId, Digest, ImageConfig, LocalName, Platform, RawObject,
 };
 use crate::progress::{Counted, Progress};
 use crate::rootfs::{self, Layer};
@@ -59,7 +60,7 @@ pub fn load(
         new.extend(names.into_iter().map(|name| NewImage {
             name,
             manifest: manifest.clone(),
-            blobs: blobs.clone(),
+            blobs: Rc::clone(&blobs),
         }));
     }
     Ok(store.publish_new(&new)?)
@@ -146,12 +147,13 @@ fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<Local
     Ok(names)
 }
 
-/// Checks an image and makes what is to be published of it: the manifest, and the blobs.
+/// Checks an image and makes what is to be published of it: the file with the manifest, and the
+/// blobs.
 fn prepare(
     image: &ArchivedImage,
     layers: &mut Layers<'_>,
     intake: &mut Intake,
-) -> Result<(Vec<u8>, Vec<NewBlob>), ImageError> {
+) -> Result<(PathBuf, Rc<[NewBlob]>), ImageError> {
     let config_bytes = read_limited(&image.config.path, CONFIG_MAX_BYTES)?;
     let config = ImageConfig::parse(&config_bytes).map_err(|source| ImageError::Config {
         digest: image.config.digest.clone(),
@@ -171,8 +173,8 @@ fn prepare(
         config_part = keep(&bytes, intake)?;
     }
     let manifest = match &image.manifest {
-        Some(part) => read_limited(&part.path, MANIFEST_MAX_BYTES as u64)?,
-        None => manifest_of(&config_part, &image.layers)?,
+        Some(part) => part.path.clone(),
+        None => keep(&manifest_of(&config_part, &image.layers)?, intake)?.path,
     };
     let mut blobs: Vec<NewBlob> = Vec::new();
     for part in std::iter::once(&config_part).chain(&image.layers) {
@@ -183,7 +185,7 @@ fn prepare(
             });
         }
     }
-    Ok((manifest, blobs))
+    Ok((manifest, blobs.into()))
 }
 
 /// What the diff_ids of a configuration turned out to be.
@@ -228,9 +230,9 @@ pub(super) fn with_diff_ids(
     config: &[u8],
     diff_ids: &[DiffId],
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let mut document: serde_json::Map<String, Value> = serde_json::from_slice(config)?;
-    let rootfs = json!({"type": "layers", "diff_ids": diff_ids});
-    document.insert("rootfs".to_string(), rootfs);
+    let mut document: RawObject<'_> = serde_json::from_slice(config)?;
+    let rootfs = to_raw_value(&json!({"type": "layers", "diff_ids": diff_ids}))?;
+    document.set("rootfs", &rootfs);
     serde_json::to_vec(&document)
 }
 
@@ -239,7 +241,7 @@ pub(super) fn keep(bytes: &[u8], intake: &mut Intake) -> Result<Part, StoreError
     let (path, mut file) = intake.file()?;
     file.write_all(bytes).map_err(FsError::at("write", &path))?;
     Ok(Part {
-        name: String::new(),
+        name: "".into(),
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         path,
@@ -340,7 +342,7 @@ mod tests {
 
     fn part(content: &[u8]) -> Part {
         Part {
-            name: "x".to_string(),
+            name: "x".into(),
             path: PathBuf::new(),
             digest: Digest::of(content),
             size: 0,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,6 +33,9 @@ pub struct PullRequest<'a> {
     pub platform: &'a Platform,
     /// The registry for references without a host.
     pub default_registry: &'a RegistryUrl,
+    /// Where the layers are unpacked as soon as they are here, if they are: there has to be room
+    /// for that, too.
+    pub unpacked_in: Option<&'a Path>,
 }
 
 /// Pulls an image. Blobs that are in the store already are not fetched again. `arrivals` learns
@@ -77,7 +81,10 @@ pub fn pull(
     let name = request.reference.local_name();
     for attempt in 1.. {
         pull.fetch_config(&resolved, request.platform)?;
-        space::require(&store.layout().layers, pull.need(&layers)).map_err(StoreError::from)?;
+        let mut needs = vec![(store.layout().layers.as_path(), pull.need(&layers))];
+        let unpacked_in = request.unpacked_in.into_iter();
+        needs.extend(unpacked_in.map(|directory| (directory, least_unpacked(&layers))));
+        space::require_all(&needs).map_err(StoreError::from)?;
         pull.fetch_all(&layers)?;
         match store.publish_image(&name, &resolved.bytes, &digests) {
             Err(StoreError::BlobVanished(_)) if attempt < PUBLISH_TRIES => {}
@@ -102,6 +109,15 @@ fn unique(layers: &[Descriptor]) -> Vec<&Descriptor> {
         .iter()
         .filter(|layer| seen.insert(&layer.digest))
         .collect()
+}
+
+/// What layers take at the least once they are unpacked, see `container::create`.
+fn least_unpacked(layers: &[&Descriptor]) -> Need {
+    let sizes = layers.iter().filter_map(|layer| layer.size);
+    Need {
+        bytes: sizes.max().unwrap_or(0),
+        files: 0,
+    }
 }
 
 struct Pull<'a> {

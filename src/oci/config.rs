@@ -1,9 +1,8 @@
 //! The image configuration: what to run, in which environment, on which layers.
 
-use std::fmt;
+use std::{fmt, iter};
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::document::parse_object;
@@ -135,6 +134,22 @@ impl ImageConfig {
     }
 }
 
+/// Most strings in a list. A program can hardly be started with more arguments or variables, and in
+/// memory each takes many times the three bytes that it has to take in the document.
+const STRINGS_MAX: usize = 1 << 14;
+
+fn few<E: Error>(strings: impl IntoIterator<Item = Result<String, E>>) -> Result<Vec<String>, E> {
+    let mut few = Vec::new();
+    for string in strings {
+        if few.len() == STRINGS_MAX {
+            let reason = format_args!("a list of more than {STRINGS_MAX} strings");
+            return Err(E::custom(reason));
+        }
+        few.push(string?);
+    }
+    Ok(few)
+}
+
 /// A list of strings; `null` is empty and a string is split at blanks.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Words;
@@ -146,11 +161,11 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
         fn visit_unit<E>(self) -> Result<Vec<String>, E> {
             Ok(Vec::new())
         }
-        fn visit_str<E>(self, text: &str) -> Result<Vec<String>, E> {
-            Ok(text.split_whitespace().map(str::to_string).collect())
+        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+            few(text.split_whitespace().map(|word| Ok(word.to_string())))
         }
-        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(list))
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            few(iter::from_fn(|| list.next_element().transpose()))
         }
     }
     deserializer.deserialize_any(Words)
@@ -195,16 +210,16 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
             Ok(Vec::new())
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<String>, A::Error> {
-            let mut keys = Vec::new();
-            while let Some((key, IgnoredAny)) = map.next_entry()? {
-                keys.push(key);
-            }
+            let mut keys = few(iter::from_fn(|| {
+                let entry = map.next_entry::<_, IgnoredAny>();
+                entry.map(|entry| entry.map(|(key, _)| key)).transpose()
+            }))?;
             keys.sort();
             keys.dedup();
             Ok(keys)
         }
-        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(list))
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            few(iter::from_fn(|| list.next_element().transpose()))
         }
     }
     deserializer.deserialize_any(Keys)
@@ -253,6 +268,31 @@ mod tests {
         assert_eq!(config.process.user, "1.5");
         assert_eq!(config.process.volumes, ["/a", "/b"]);
         assert_eq!(config.process.exposed_ports, ["80/tcp"]);
+    }
+
+    #[test]
+    fn lists_have_an_end() {
+        let strings = |count| r#""a","#.repeat(count) + r#""a""#;
+        let words = "a ".repeat(STRINGS_MAX + 1);
+        for config in [
+            format!(r#"{{"Env":[{}]}}"#, strings(STRINGS_MAX)),
+            format!(r#"{{"Volumes":[{}]}}"#, strings(STRINGS_MAX)),
+            format!(
+                r#"{{"Volumes":{{{}"b":0}}}}"#,
+                r#""a":0,"#.repeat(STRINGS_MAX)
+            ),
+            format!(r#"{{"Cmd":"{words}"}}"#),
+        ] {
+            let document = format!(r#"{{"config":{config}}}"#);
+            let error = ImageConfig::parse(document.as_bytes())
+                .unwrap_err()
+                .to_string();
+            let expected = "a list of more than 16384 strings";
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let document = format!(r#"{{"config":{{"Env":[{}]}}}}"#, strings(STRINGS_MAX - 1));
+        let config = ImageConfig::parse(document.as_bytes()).unwrap();
+        assert_eq!(config.process.env.len(), STRINGS_MAX);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::document::parse_object;
+use super::document::{first, parse_object};
 use super::{Digest, MediaType, Platform};
 
 /// Largest manifest accepted, in bytes.
@@ -13,6 +13,12 @@ pub const MANIFEST_MAX_BYTES: usize = 4 << 20;
 
 /// Most layers an image may have; no builder makes more than 127.
 const LAYERS_MAX: usize = 4096;
+
+/// Most manifests an index may list; there are some fifty platforms.
+const MANIFESTS_MAX: usize = 4096;
+
+/// Other places that are kept of a foreign layer; Windows' have one.
+const URLS_MAX: usize = 16;
 
 /// Points to stored bytes.
 ///
@@ -28,7 +34,11 @@ pub struct Descriptor {
     #[serde(default)]
     pub size: Option<u64>,
     /// Other places to get them, for foreign layers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "first::<URLS_MAX, _, _>"
+    )]
     pub urls: Vec<String>,
 }
 
@@ -94,6 +104,9 @@ pub enum ManifestError {
     /// More layers than any real image.
     #[error("the manifest lists {0} layers, more than the {LAYERS_MAX} allowed")]
     TooManyLayers(usize),
+    /// More images than there are platforms.
+    #[error("the index lists {0} manifests, more than the {MANIFESTS_MAX} allowed")]
+    TooManyManifests(usize),
     /// An artifact, not a container image.
     #[error("this is not a container image but an artifact of type '{0}'")]
     Artifact(String),
@@ -266,6 +279,9 @@ fn check_layer_count(count: usize) -> Result<(), ManifestError> {
 
 fn parse_index(bytes: &[u8]) -> Result<ParsedManifest, ManifestError> {
     let raw: RawIndex = parse_object(bytes)?;
+    if raw.manifests.len() > MANIFESTS_MAX {
+        return Err(ManifestError::TooManyManifests(raw.manifests.len()));
+    }
     let entries = raw
         .manifests
         .into_iter()

@@ -18,6 +18,8 @@ mod registry_url;
 pub use config::{CONFIG_MAX_BYTES, ImageConfig, ProcessConfig};
 pub use credential::{Credential, Secret};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Hasher};
+pub use document::RawObject;
+pub(crate) use document::first;
 pub use local_name::LocalName;
 pub use manifest::{
     ConfigSource, Descriptor, Index, IndexEntry, MANIFEST_MAX_BYTES, Manifest, ManifestError,

@@ -15,7 +15,6 @@ use crate::oci::{Credential, RegistryUrl, Secret};
 
 use super::RegistryError;
 use super::challenge::Challenge;
-use super::error::{clean, redact};
 use super::token::Token;
 use super::transport::{Request, Response, Transport};
 
@@ -266,7 +265,7 @@ impl TokenServer<'_> {
     fn checked_realm(&self, transport: &Transport) -> Result<Url, RegistryError> {
         let refuse = |reason| RegistryError::Realm {
             registry: self.registry.clone(),
-            realm: clean(self.realm),
+            realm: transport.shown(self.realm),
             reason,
         };
         let realm = Url::parse(self.realm).map_err(|_| refuse("it is not an address"))?;
@@ -333,13 +332,13 @@ impl TokenServer<'_> {
             },
             StatusCode::FORBIDDEN => RegistryError::Denied {
                 registry,
-                what: self.scope.clone(),
+                what: response.shown(&self.scope),
                 message: response.explanation(),
             },
             _ => match response.into_failure() {
                 Err(error) => error,
                 Ok(response) => RegistryError::NoToken {
-                    realm: redact(&response.url),
+                    realm: response.shown_url(),
                     reason: format!("its status is {}", response.status()),
                 },
             },

@@ -14,7 +14,6 @@ use crate::stream::BackgroundHasher;
 
 use super::auth::Access;
 use super::client::at;
-use super::error::redact;
 use super::transport::{Request, Response};
 use super::{BlobFault, Client, RegistryError, Unreachable};
 
@@ -281,7 +280,7 @@ impl Download<'_> {
                 response = self.open()?;
             }
         }
-        let url = redact(&response.url);
+        let url = response.shown_url();
         let patience = response.patience();
         let mut last_look = (Instant::now(), self.received);
         let (filled, arriving) = sync_channel(READ_AHEAD_BUFFERS);

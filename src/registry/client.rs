@@ -12,7 +12,6 @@ use crate::oci::RegistryUrl;
 
 use super::auth::{Access, Authenticator, CredentialSource};
 use super::challenge::parse_challenges;
-use super::error::clean;
 use super::retry::is_temporary;
 use super::transport::{Request, Response, Transport};
 use super::{Proxies, RegistryError, RetryPolicy, TrustedCertificates};
@@ -137,7 +136,7 @@ impl Client {
                 } else {
                     RegistryError::UnsupportedChallenge {
                         registry: registry.clone(),
-                        offered: clean(&offered.join(", ")),
+                        offered: response.shown(&offered.join(", ")),
                     }
                 });
             }
@@ -257,6 +256,6 @@ pub(super) fn at(base: &Url, path: &str) -> Url {
 fn what(access: Access, response: &Response) -> String {
     match access {
         Access::Repository(repository) => repository.to_string(),
-        Access::Base | Access::Catalog => clean(response.url.path()),
+        Access::Base | Access::Catalog => response.shown(response.url.path()),
     }
 }

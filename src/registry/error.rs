@@ -1,18 +1,18 @@
 //! What can go wrong between this program and a registry.
 //!
-//! Text that came from a server is cleaned of control characters before it gets here, and
-//! addresses are shown without passwords and query strings.
+//! Text that came from a server is cleaned of secrets and control characters before it gets here,
+//! and addresses are shown without passwords and query strings.
 
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use serde::Deserialize;
 use url::Url;
 
-use crate::oci::{Digest, ManifestError, Platform, RegistryUrl, Version};
+use crate::oci::{Digest, Platform, RegistryUrl, Version};
 
 use super::auth::CredentialSourceError;
+use super::secrets::SentSecrets;
 
 /// Longest text of a server that is repeated in a message, in characters.
 const SHOWN_MAX_CHARS: usize = 300;
@@ -189,7 +189,7 @@ pub enum RegistryError {
         limit: usize,
     },
     /// A manifest that is none.
-    #[error("'{registry}' sent for '{version}' of '{repository}' what cannot be used: {source}")]
+    #[error("'{registry}' sent for '{version}' of '{repository}' what cannot be used: {reason}")]
     Manifest {
         /// The registry.
         registry: RegistryUrl,
@@ -198,7 +198,7 @@ pub enum RegistryError {
         /// Tag or digest.
         version: Version,
         /// What is wrong with it.
-        source: ManifestError,
+        reason: String,
     },
     /// A manifest whose bytes are not the ones named.
     #[error("the manifest of '{repository}' does not have the digest {expected} but {found}")]
@@ -373,9 +373,6 @@ pub struct ApiError {
     /// For people.
     #[serde(default)]
     pub message: String,
-    /// Whatever the registry adds.
-    #[serde(default)]
-    pub detail: serde_json::Value,
 }
 
 impl ApiError {
@@ -398,28 +395,25 @@ impl ApiError {
             Ok(single) => vec![ApiError {
                 code: String::new(),
                 message: single.message,
-                detail: serde_json::Value::Null,
             }],
             Err(_) => Vec::new(),
         }
     }
 }
 
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.message.as_str(), self.code.as_str()) {
-            ("", code) => f.write_str(&clean(code)),
-            (message, "") => f.write_str(&clean(message)),
-            (message, code) => write!(f, "{} ({})", clean(message), clean(code)),
-        }
-    }
-}
-
 /// What the body of a failed answer says, in one line; empty where it says nothing.
-pub(super) fn explain(body: &[u8]) -> String {
+pub(super) fn explain(body: &[u8], secrets: &SentSecrets) -> String {
     let errors = ApiError::parse_all(body);
     if !errors.is_empty() {
-        let texts: Vec<String> = errors.iter().take(3).map(ApiError::to_string).collect();
+        let text = |error: &ApiError| {
+            let [message, code] = [&error.message, &error.code].map(|text| secrets.shown(text));
+            match (message.as_str(), code.as_str()) {
+                ("", _) => code,
+                (_, "") => message,
+                _ => format!("{message} ({code})"),
+            }
+        };
+        let texts: Vec<String> = errors.iter().take(3).map(text).collect();
         return texts.join(", ");
     }
     let text = String::from_utf8_lossy(body);
@@ -427,7 +421,7 @@ pub(super) fn explain(body: &[u8]) -> String {
     if is_web_page(text) {
         return "the answer is a web page, not a registry's".to_string();
     }
-    clean(text.lines().next().unwrap_or_default())
+    secrets.shown(text.lines().next().unwrap_or_default())
 }
 
 /// Whether a text is HTML or XML.
@@ -457,7 +451,7 @@ pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// An address without user, password, query and fragment, which may be secret.
+/// An address without user, password, query and fragment, which may be secret. It may be long.
 pub(super) fn redact(url: &Url) -> String {
     let mut shown = url.clone();
     // These fail for addresses without a host, which then hold no password either.
@@ -467,7 +461,7 @@ pub(super) fn redact(url: &Url) -> String {
     if shown.query().is_some() {
         shown.set_query(Some("…"));
     }
-    clean(&shown.to_string().replace("%E2%80%A6", "…"))
+    shown.to_string().replace("%E2%80%A6", "…")
 }
 
 fn detail(message: &str) -> String {
@@ -528,7 +522,8 @@ mod tests {
             ("", ""),
             (r#"{"errors":[]}"#, r#"{"errors":[]}"#),
         ] {
-            assert_eq!(explain(body.as_bytes()), expected, "{body}");
+            let found = explain(body.as_bytes(), &SentSecrets::default());
+            assert_eq!(found, expected, "{body}");
         }
     }
 

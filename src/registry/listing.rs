@@ -1,6 +1,10 @@
 //! Lists that come in pages: tags and the catalogue.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::oci::RegistryUrl;
@@ -18,14 +22,70 @@ const PAGE_NAMES: &str = "1000";
 /// Largest page, in bytes.
 const PAGE_MAX_BYTES: usize = 16 << 20;
 
-/// After so many names the list ends, whatever the registry says.
-const NAMES_MAX: usize = 1_000_000;
+/// After so many bytes of names the list ends, whatever the registry says.
+const NAMES_MAX_BYTES: usize = 8 << 20;
 
 #[derive(Deserialize)]
 struct Page {
     /// `null` for a repository without tags.
     #[serde(alias = "repositories")]
-    tags: Option<Vec<String>>,
+    tags: Option<Names>,
+}
+
+/// Names without control characters, in the registry's order.
+///
+/// They are kept in one text, where each takes a byte more than it has; by itself it would take at
+/// least fifty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Each with a line feed behind it.
+    lines: String,
+    /// Where the next one begins.
+    at: usize,
+}
+
+impl Names {
+    pub(super) fn push(&mut self, name: &str) {
+        self.lines.push_str(name);
+        self.lines.push('\n');
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at == self.lines.len()
+    }
+}
+
+impl Iterator for Names {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let (name, _) = self.lines[self.at..].split_once('\n')?;
+        self.at += name.len() + 1;
+        Some(name.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        #[derive(Deserialize)]
+        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Names;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of strings")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+                let mut names = Names::default();
+                while let Some(Text(name)) = list.next_element()? {
+                    names.push(&clean(&name));
+                }
+                Ok(names)
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
 }
 
 impl Client {
@@ -33,11 +93,7 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` where there is no such repository; else as any request.
-    pub fn tags(
-        &self,
-        registry: &RegistryUrl,
-        repository: &str,
-    ) -> Result<Vec<String>, RegistryError> {
+    pub fn tags(&self, registry: &RegistryUrl, repository: &str) -> Result<Names, RegistryError> {
         let path = format!("/v2/{repository}/tags/list");
         self.list(registry, Access::Repository(repository), &path)
     }
@@ -46,7 +102,7 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` or `Denied` where it does not; else as any request.
-    pub fn catalog(&self, registry: &RegistryUrl) -> Result<Vec<String>, RegistryError> {
+    pub fn catalog(&self, registry: &RegistryUrl) -> Result<Names, RegistryError> {
         self.list(registry, Access::Catalog, "/v2/_catalog")
     }
 
@@ -55,8 +111,8 @@ impl Client {
         registry: &RegistryUrl,
         access: Access,
         path: &str,
-    ) -> Result<Vec<String>, RegistryError> {
-        let mut names = Vec::new();
+    ) -> Result<Names, RegistryError> {
+        let mut names = Names::default();
         let mut page: Option<Url> = None;
         loop {
             let response = self.send(registry, access, &|base| {
@@ -66,10 +122,11 @@ impl Client {
             let body = response.read_all(PAGE_MAX_BYTES)?;
             let found = parse_page(&body).map_err(|reason| RegistryError::NotARegistry {
                 url: response.shown_url(),
-                reason,
+                reason: response.shown(&reason),
             })?;
             let is_empty = found.is_empty();
-            names.extend(found.iter().map(|name| clean(name)));
+            names.lines.push_str(&found.lines);
+            drop(found);
             let next = response
                 .header("link")
                 .and_then(next_link)
@@ -77,7 +134,7 @@ impl Client {
                 // A page elsewhere would get the token that was meant for this registry.
                 .filter(|next| is_same_server(&response.url, next));
             // An empty page or a link to itself would go on forever.
-            if next.is_none() || is_empty || names.len() >= NAMES_MAX || next == page {
+            if next.is_none() || is_empty || names.lines.len() >= NAMES_MAX_BYTES || next == page {
                 return Ok(names);
             }
             page = next;
@@ -91,9 +148,9 @@ fn first_page(base: &Url, path: &str) -> Url {
     url
 }
 
-fn parse_page(body: &[u8]) -> Result<Vec<String>, String> {
-    let text = String::from_utf8_lossy(body);
-    if is_web_page(&text) {
+fn parse_page(body: &[u8]) -> Result<Names, String> {
+    let head = String::from_utf8_lossy(&body[..body.len().min(256)]);
+    if is_web_page(&head) {
         return Err("a web page".to_string());
     }
     let page: Page =
@@ -153,13 +210,16 @@ mod tests {
         for (body, expected) in [
             (r#"{"name":"x","tags":["a","b"]}"#, Some(vec!["a", "b"])),
             (r#"{"name":"x","tags":null}"#, Some(vec![])),
-            (r#"{"repositories":["r"]}"#, Some(vec!["r"])),
+            (
+                r#"{"repositories":["r","","a\u000ab\r"]}"#,
+                Some(vec!["r", "", "a b"]),
+            ),
             ("<html>", None),
             ("[1]", None),
             ("", None),
         ] {
             assert_eq!(
-                parse_page(body.as_bytes()).ok(),
+                parse_page(body.as_bytes()).ok().map(Vec::from_iter),
                 expected.map(|names| names.into_iter().map(str::to_string).collect()),
                 "{body}"
             );

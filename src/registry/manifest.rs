@@ -12,7 +12,7 @@ use crate::oci::{
 
 use super::auth::Access;
 use super::client::at;
-use super::error::{clean, is_web_page};
+use super::error::is_web_page;
 use super::transport::{Request, Response};
 use super::{Client, RegistryError};
 
@@ -180,7 +180,10 @@ fn refuse_web_page(
             url: response.shown_url(),
             reason: match media_type {
                 Some(media_type) => {
-                    format!("a web page of type '{}'", clean(media_type.as_str()))
+                    format!(
+                        "a web page of type '{}'",
+                        response.shown(media_type.as_str())
+                    )
                 }
                 None => "a web page".to_string(),
             },

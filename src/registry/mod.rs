@@ -13,6 +13,9 @@
 //! transport  one HTTP exchange: redirects, retries, TLS, proxies
 //! ```
 //!
+//! What a server says becomes part of a message through `secrets` alone, which leaves out what it
+//! was sent to prove who asks.
+//!
 //! Sources: OCI distribution-spec v1.1; the distribution project's token authentication.
 
 mod auth;
@@ -27,6 +30,7 @@ mod redirect;
 mod resolve;
 mod retry;
 mod search;
+mod secrets;
 mod time;
 mod tls;
 mod token;
@@ -36,6 +40,7 @@ pub use auth::{CredentialSource, CredentialSourceError, NoCredentials};
 pub use blob::BlobSink;
 pub use client::{Client, ClientOptions, LoginCheck};
 pub use error::{ApiError, BlobFault, RegistryError, Unreachable};
+pub use listing::Names;
 pub use manifest::FetchedManifest;
 pub use proxy::{Proxies, without_login};
 pub use resolve::ResolvedImage;

@@ -1,6 +1,6 @@
 //! From a name and a platform to one image.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::oci::{
     CONFIG_MAX_BYTES, ConfigSource, Digest, ImageConfig, Index, Manifest, MediaType,
@@ -14,6 +14,9 @@ const DEPTH_MAX: usize = 4;
 
 /// How many manifests are fetched in search of a platform.
 const LOOKED_INTO_MAX: usize = 64;
+
+/// Platforms that a message tells of.
+const PLATFORMS_MAX: usize = 64;
 
 /// An image found at a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +97,7 @@ struct Search<'a> {
     repository: &'a str,
     wanted: &'a Platform,
     seen: HashSet<Digest>,
-    available: Vec<String>,
+    available: BTreeSet<String>,
     best: Option<(u32, Found)>,
 }
 
@@ -117,7 +120,7 @@ impl<'a> Search<'a> {
             repository,
             wanted,
             seen: HashSet::new(),
-            available: Vec::new(),
+            available: BTreeSet::new(),
             best: None,
         }
     }
@@ -140,18 +143,17 @@ impl<'a> Search<'a> {
                 ));
             }
             ParsedManifest::Index(index) => {
+                drop(fetched);
                 self.seen.insert(digest.clone());
                 self.walk(&index, 1)?;
             }
         }
         let repository = self.repository.to_string();
         let Some((_, found)) = self.best else {
-            self.available.sort();
-            self.available.dedup();
             return Err(RegistryError::NoSuchPlatform {
                 repository,
                 wanted: self.wanted.clone(),
-                available: self.available,
+                available: self.available.into_iter().collect(),
             });
         };
         Ok(ResolvedImage {
@@ -166,7 +168,9 @@ impl<'a> Search<'a> {
     }
 
     fn walk(&mut self, index: &Index, depth: usize) -> Result<(), RegistryError> {
-        self.available.extend(index.platforms());
+        for platform in index.platforms() {
+            self.note(&platform);
+        }
         for entry in index.candidates(self.wanted) {
             let distance = entry
                 .platform
@@ -199,7 +203,10 @@ impl<'a> Search<'a> {
                         digest: digest.clone(),
                     });
                 }
-                ParsedManifest::Index(nested) => self.walk(&nested, depth + 1)?,
+                ParsedManifest::Index(nested) => {
+                    drop(fetched);
+                    self.walk(&nested, depth + 1)?;
+                }
                 ParsedManifest::Image(manifest) => {
                     let platform = match &entry.platform {
                         Some(platform) => Some(platform.clone()),
@@ -212,6 +219,14 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
+    /// Notes a platform that there is, for the message.
+    fn note(&mut self, platform: &str) {
+        if self.available.len() < PLATFORMS_MAX {
+            let platform = self.client.transport.shown(platform);
+            self.available.insert(platform);
+        }
+    }
+
     fn consider(
         &mut self,
         fetched: FetchedManifest,
@@ -222,7 +237,7 @@ impl<'a> Search<'a> {
             // Better than nothing: neither the index nor the image says what it is for.
             None => Some(u32::MAX),
             Some(platform) => {
-                self.available.push(platform.to_string());
+                self.note(&platform.to_string());
                 self.wanted.distance(platform)
             }
         };
@@ -262,7 +277,7 @@ impl<'a> Search<'a> {
             registry: self.registry.clone(),
             repository: self.repository.to_string(),
             version: version.clone(),
-            source,
+            reason: self.client.transport.hide(&source.to_string()),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! One HTTP exchange: through proxies and redirects, and again where it may help.
 
 use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,9 +11,10 @@ use reqwest::{Method, StatusCode, redirect};
 use url::Url;
 
 use super::client::ClientOptions;
-use super::error::{clean, explain, redact};
+use super::error::explain;
 use super::redirect::{self as redirects, Redirect};
 use super::retry::{demanded_delay, is_temporary};
+use super::secrets::SentSecrets;
 use super::{RegistryError, Unreachable, tls};
 
 const REDIRECTS_MAX: usize = 10;
@@ -59,12 +60,14 @@ pub(super) struct Response {
     /// Whether that is the server that was asked.
     pub is_same_server: bool,
     read_timeout: Duration,
+    secrets: Arc<SentSecrets>,
     inner: HttpResponse,
 }
 
 /// Sends requests. The HTTP clients inside are made when they are first needed.
 pub(super) struct Transport {
     options: ClientOptions,
+    secrets: Arc<SentSecrets>,
     /// For servers without TLS. Reading the system's certificates takes longer than a whole
     /// exchange with a server nearby, so it is left to the other one.
     plain: OnceLock<HttpClient>,
@@ -76,6 +79,7 @@ impl Transport {
     pub(super) fn new(options: ClientOptions) -> Transport {
         Transport {
             options,
+            secrets: Arc::default(),
             plain: OnceLock::new(),
             encrypted: OnceLock::new(),
         }
@@ -83,6 +87,16 @@ impl Transport {
 
     pub(super) fn options(&self) -> &ClientOptions {
         &self.options
+    }
+
+    /// A message of our own that may quote a server's text.
+    pub(super) fn hide(&self, message: &str) -> String {
+        self.secrets.hide(message)
+    }
+
+    /// A server's text for messages.
+    pub(super) fn shown(&self, text: &str) -> String {
+        self.secrets.shown(text)
     }
 
     /// Sends `request` and returns the first answer that is neither a redirect nor temporary.
@@ -124,11 +138,12 @@ impl Transport {
                     is_same_server: redirects::is_same_server(&first_url, &request.url),
                     url: request.url,
                     read_timeout: self.options.read_timeout,
+                    secrets: Arc::clone(&self.secrets),
                     inner,
                 });
             };
             let refuse = |reason| RegistryError::Redirect {
-                url: redact(&request.url),
+                url: self.secrets.shown_url(&request.url),
                 reason,
             };
             match redirects::decide(&request.url, &location, self.options.insecure) {
@@ -148,12 +163,13 @@ impl Transport {
             }
         }
         Err(RegistryError::Redirect {
-            url: redact(&first_url),
+            url: self.secrets.shown_url(&first_url),
             reason: "there are too many in a row",
         })
     }
 
     fn exchange(&self, request: &Request) -> Result<HttpResponse, RegistryError> {
+        self.secrets.note(request);
         let method = match request.form {
             Some(_) => Method::POST,
             None => Method::GET,
@@ -174,7 +190,7 @@ impl Transport {
             builder = builder.form(form);
         }
         builder.send().map_err(|error| RegistryError::Unreachable {
-            url: redact(&request.url),
+            url: self.secrets.shown_url(&request.url),
             source: if error.is_timeout() {
                 Unreachable::TimedOut(if error.is_connect() {
                     self.options.connect_timeout
@@ -234,7 +250,12 @@ impl Response {
 
     /// The address for messages.
     pub(super) fn shown_url(&self) -> String {
-        redact(&self.url)
+        self.secrets.shown_url(&self.url)
+    }
+
+    /// A text of the answer for messages.
+    pub(super) fn shown(&self, text: &str) -> String {
+        self.secrets.shown(text)
     }
 
     /// Reads some of the body; 0 is its end.
@@ -297,7 +318,7 @@ impl Response {
                 Ok(count) => body.extend_from_slice(&buffer[..count]),
             }
         }
-        explain(&body)
+        explain(&body, &self.secrets)
     }
 
     /// Turns an answer that is no success into an error.
@@ -309,7 +330,7 @@ impl Response {
         let mut parts = vec![self.explanation()];
         let url = self.shown_url();
         if status == StatusCode::TOO_MANY_REQUESTS {
-            parts.extend(limits(self.headers()));
+            parts.extend(self.limits());
         }
         parts.retain(|part| !part.is_empty());
         let message = parts.join(", ");
@@ -323,29 +344,26 @@ impl Response {
             }
         })
     }
-}
 
-/// What the headers tell about limits, for the message.
-fn limits(headers: &HeaderMap) -> Vec<String> {
-    const SHOWN: [&str; 6] = [
-        "ratelimit-limit",
-        "ratelimit-remaining",
-        "docker-ratelimit-source",
-        "x-ratelimit-limit",
-        "x-ratelimit-remaining",
-        "x-ratelimit-reset",
-    ];
-    let mut parts: Vec<String> = SHOWN
-        .iter()
-        .filter_map(|name| {
-            let value = headers.get(*name)?.to_str().ok()?;
-            Some(format!("{name} {}", clean(value)))
-        })
-        .collect();
-    if let Some(delay) = demanded_delay(headers, SystemTime::now()) {
-        parts.push(format!("it says to wait {} seconds", delay.as_secs()));
+    /// What the headers tell about limits, for the message.
+    fn limits(&self) -> Vec<String> {
+        const SHOWN: [&str; 6] = [
+            "ratelimit-limit",
+            "ratelimit-remaining",
+            "docker-ratelimit-source",
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ];
+        let mut parts: Vec<String> = SHOWN
+            .iter()
+            .filter_map(|name| Some(format!("{name} {}", self.shown(self.header(name)?))))
+            .collect();
+        if let Some(delay) = demanded_delay(self.headers(), SystemTime::now()) {
+            parts.push(format!("it says to wait {} seconds", delay.as_secs()));
+        }
+        parts
     }
-    parts
 }
 
 fn location_of(response: &HttpResponse) -> Option<String> {

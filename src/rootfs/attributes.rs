@@ -12,17 +12,18 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Stat, StatxFlags, statx};
 
 use super::walk::Found;
-use crate::host::fs::{FsError, read_limited, write_atomic};
+use crate::host::fs::{FsError, write_atomic};
 
-/// More than a tree of any size can have; a guard against reading something else.
-const MAX_BYTES: u64 = 1 << 30;
+/// More than the numbers of a line can have.
+const LINE_MAX_BYTES: u64 = 256;
 
 const TYPE_BITS: u32 = 0o170_000;
 
@@ -57,17 +58,16 @@ pub(super) struct Shown {
 }
 
 impl Attributes {
-    /// Reads what is kept at `path`; nothing is known where that does not exist.
+    /// Reads what is kept at `path`; nothing is known where that does not exist. It takes as much
+    /// memory as there are files in it, however often they were changed.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn load(path: &Path) -> Result<Attributes, FsError> {
-        match read_limited(path, MAX_BYTES) {
-            Ok(bytes) => Ok(Attributes::parse(&String::from_utf8_lossy(&bytes))),
-            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
-                Ok(Attributes::default())
-            }
-            Err(error) => Err(error),
+        match File::open(path) {
+            Ok(file) => Attributes::read(BufReader::new(file)).map_err(FsError::at("read", path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Attributes::default()),
+            Err(error) => Err(FsError::at("open", path)(error)),
         }
     }
 
@@ -95,9 +95,23 @@ impl Attributes {
         write_atomic(path, text.as_bytes(), 0o600)
     }
 
-    fn parse(text: &str) -> Attributes {
-        Attributes {
-            by_inode: text.lines().filter_map(parse_line).collect(),
+    fn read(mut source: impl BufRead) -> io::Result<Attributes> {
+        let mut attributes = Attributes::default();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut limited = source.by_ref().take(LINE_MAX_BYTES);
+            if limited.read_until(b'\n', &mut line)? == 0 {
+                return Ok(attributes);
+            }
+            let is_cut = limited.limit() == 0 && !line.ends_with(b"\n");
+            if is_cut {
+                source.skip_until(b'\n')?;
+                continue;
+            }
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            let record = str::from_utf8(text).ok().and_then(parse_line);
+            attributes.by_inode.extend(record);
         }
     }
 
@@ -188,6 +202,28 @@ fn birth_of(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Option<Birth> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Attributes {
+        Attributes::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_any_length_is_no_obstacle_and_none_begins_inside() {
+        let record = "7 5.1 1 2 100600 100600 0";
+        let most = LINE_MAX_BYTES as usize;
+        for length in [most - 1, most, most + 1, 3 * most] {
+            let garbage = "x".repeat(length);
+            let text = format!("{garbage}{record}\n8{}\n{garbage}\n", &record[1..]);
+            let inodes: Vec<u64> = parse(&text).by_inode.into_keys().collect();
+            assert_eq!(inodes, [8], "{length}");
+        }
+        let longest = "18446744073709551615 -9223372036854775808.4294967295 4294967295 4294967295 \
+             37777777777 37777777777 18446744073709551615\n";
+        assert_eq!(parse(longest).by_inode.len(), 1);
+        let mut bytes = b"\xff\n".to_vec();
+        bytes.extend(record.bytes());
+        assert_eq!(Attributes::read(&bytes[..]).unwrap().by_inode.len(), 1);
+    }
+
     #[test]
     fn the_last_line_of_an_inode_counts_and_damaged_ones_do_not() {
         let text = "7 5.000000001 1 2 100600 100600 0\n\
@@ -196,7 +232,7 @@ mod tests {
                     9 1.2 3\n\n\
                     ten 1.2 3 4 100600 100600 0\n\
                     7 5.1 1 2 100600 100600 0 more\n";
-        let parsed = Attributes::parse(text);
+        let parsed = parse(text);
         assert_eq!(parsed.by_inode.len(), 2);
         let record = parsed.by_inode[&7];
         assert_eq!((record.birth, record.uid, record.gid), ((6, 9), 3, 4));
@@ -209,7 +245,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("attributes");
         assert!(Attributes::load(&path).unwrap().by_inode.is_empty());
-        let one = Attributes::parse("7 5.1 1 2 104000 104600 9\n1 2.3 4 5 6 7 8\n");
+        let one = parse("7 5.1 1 2 104000 104600 9\n1 2.3 4 5 6 7 8\n");
         one.save(&path).unwrap();
         let other = Attributes::load(&path).unwrap();
         assert_eq!(one.by_inode, other.by_inode);

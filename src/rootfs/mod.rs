@@ -47,7 +47,7 @@ pub use error::RootfsError;
 pub use imprint::Imprint;
 pub use pack::pack_tree;
 pub use remove::remove_tree;
-pub use size::tree_size;
+pub use size::{least_copy, tree_size};
 pub use tar::ArchiveError;
 
 use std::io::Read;

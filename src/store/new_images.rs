@@ -4,7 +4,8 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::error::StoreError;
 use super::images::Image;
@@ -17,10 +18,10 @@ use crate::oci::{Digest, LocalName, MANIFEST_MAX_BYTES};
 pub struct NewImage {
     /// Its name.
     pub name: LocalName,
-    /// Its manifest.
-    pub manifest: Vec<u8>,
+    /// The file with its manifest, which is copied: many large ones take no memory.
+    pub manifest: PathBuf,
     /// What the manifest refers to.
-    pub blobs: Vec<NewBlob>,
+    pub blobs: Rc<[NewBlob]>,
 }
 
 /// A file that is to become a blob.
@@ -46,7 +47,7 @@ impl Store {
             let image = self.image_at(&new.name);
             if !image.exists() {
                 missing.push(new);
-            } else if !has_manifest(&image, &new.manifest) {
+            } else if !has_manifest(&image, &read_manifest(&new.manifest)?) {
                 return Err(StoreError::ImageExists(new.name.to_string()));
             }
         }
@@ -74,7 +75,7 @@ impl Store {
         images: &[&'n NewImage],
         moved: &mut Vec<&'n NewBlob>,
     ) -> Result<(), StoreError> {
-        for blob in images.iter().flat_map(|new| &new.blobs) {
+        for blob in images.iter().flat_map(|new| new.blobs.iter()) {
             if !self.blobs().contains(&blob.digest) {
                 self.bring_in(blob)?;
                 moved.push(blob);
@@ -82,7 +83,7 @@ impl Store {
         }
         for new in images {
             let digests: Vec<Digest> = new.blobs.iter().map(|blob| blob.digest.clone()).collect();
-            self.write_image(&new.name, &new.manifest, &digests)?;
+            self.write_image(&new.name, &read_manifest(&new.manifest)?, &digests)?;
         }
         Ok(())
     }
@@ -154,8 +155,11 @@ impl Store {
 }
 
 fn has_manifest(image: &Image, manifest: &[u8]) -> bool {
-    let path = image.directory.join("manifest");
-    read_limited(&path, MANIFEST_MAX_BYTES as u64).is_ok_and(|bytes| bytes == manifest)
+    read_manifest(&image.directory.join("manifest")).is_ok_and(|bytes| bytes == manifest)
+}
+
+fn read_manifest(path: &Path) -> Result<Vec<u8>, FsError> {
+    read_limited(path, MANIFEST_MAX_BYTES as u64)
 }
 
 #[cfg(test)]
@@ -163,7 +167,6 @@ mod tests {
     use super::*;
     use crate::oci::Reference;
     use crate::store::testing::store;
-    use std::path::Path;
 
     fn name(text: &str) -> LocalName {
         text.parse::<Reference>().unwrap().local_name()
@@ -186,10 +189,12 @@ mod tests {
             "config": describe(&blobs[0]),
             "layers": blobs[1..].iter().map(describe).collect::<Vec<_>>(),
         });
+        let path = directory.join(format!("{}.manifest", contents.concat()));
+        fs::write(&path, manifest.to_string()).unwrap();
         NewImage {
             name: name(text),
-            manifest: manifest.to_string().into_bytes(),
-            blobs,
+            manifest: path,
+            blobs: blobs.into(),
         }
     }
 
@@ -205,7 +210,7 @@ mod tests {
         let store = store(directory.path());
         let good = image(directory.path(), "good", &["{}", "layer"]);
         let mut bad = image(directory.path(), "bad", &["{} ", "other"]);
-        bad.blobs[1].source = directory.path().join("missing");
+        Rc::get_mut(&mut bad.blobs).unwrap()[1].source = directory.path().join("missing");
         assert!(store.publish_new(&[good.clone(), bad]).is_err());
         assert!(is_untouched(&store));
         // A file where the second image needs a directory, found once the first one is written.

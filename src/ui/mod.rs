@@ -10,7 +10,7 @@ mod printer;
 mod progress;
 mod prompt;
 
-pub use json::pretty_json;
+pub use json::{JsonDocument, pretty_json};
 pub use plain::plain;
 pub use printer::{Printer, Verbosity, line_width, page_lines};
 pub use progress::TerminalProgress;

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 
 use rustix::termios::{Winsize, tcgetwinsize};
 
+use super::json::{JsonDocument, write_pretty_json};
 use super::plain;
 
 /// How much is said on stderr.
@@ -102,6 +103,17 @@ impl Printer {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         stdout.flush()
+    }
+
+    /// Prints a document, as it is read.
+    ///
+    /// # Errors
+    /// stdout is closed or full.
+    pub fn json(&self, document: JsonDocument<'_>) -> io::Result<()> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        write_pretty_json(&mut out, &document)?;
+        writeln!(out)?;
+        out.flush()
     }
 
     /// stdout as a file, for results that are no text. None if it is a terminal.

@@ -188,6 +188,16 @@ fn docker_archives_that_lie_are_refused() {
             "it has more than 65536 layers",
         ),
         (
+            "tags without end",
+            with_manifest(|m| m["RepoTags"] = json!(vec!["lab/a:1"; 4097])),
+            "it has more than 4096 names",
+        ),
+        (
+            "a name that is none",
+            with_manifest(|m| m["RepoTags"][0] = json!(7)),
+            "'manifest.json' is not valid",
+        ),
+        (
             "names without end",
             (0..20)
                 .fold(archive().members(), |tar, number| {
@@ -335,6 +345,21 @@ fn clones_that_lie_are_refused() {
     let container = root_of(&sandbox, "good");
     let container = container.parent().unwrap().metadata().unwrap();
     assert_eq!(container.permissions().mode() & 0o777, 0o700);
+    // Nor in what emulated root would have made of files: their inodes are others here.
+    let remembered = good().file("attributes", "7 5.1 1 2 100600 100600 0\n");
+    let obstacle = good().file("attributes/file", "x");
+    for (name, tar) in [("file", remembered), ("directory", obstacle)] {
+        sandbox
+            .udocker(["import", "--clone", &format!("--name={name}"), "-"])
+            .stdin(tar.finish())
+            .run()
+            .succeeds();
+        let container = root_of(&sandbox, name);
+        let names = std::fs::read_dir(container.parent().unwrap()).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["ROOT", "container.json", "imagerepo.name"]);
+    }
     let before = store_state(&sandbox);
     for (tar, part) in [
         (

@@ -9,6 +9,7 @@ use serde_json::json;
 use udocker::oci::Digest;
 
 use crate::archives::DockerArchive;
+use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Ran, Sandbox};
@@ -101,6 +102,22 @@ fn a_large_layer_does_not_show_in_the_memory() {
     stays_small(sandbox.udocker(["import", "--mv", "tree.tar", "lab/imported"])).succeeds();
     stays_small(sandbox.udocker(["clone", "--name=b", "a"])).succeeds();
     stays_small(sandbox.udocker(["export", "-o", "exported.tar", "a"])).succeeds();
+}
+
+#[test]
+fn what_emulated_root_did_again_and_again_does_not_show_in_the_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let tree = LayerBuilder::new().file("a", "b").finish();
+    let import = ["import", "--tocontainer", "--name=c", "-"];
+    sandbox.udocker(import).stdin(tree).run().succeeds();
+    let line = b"7 1700000000.000000001 1 2 100600 100600 0\n";
+    let log = [&line.repeat(1 << 21)[..], &vec![b'x'; 80 << 20]].concat();
+    std::fs::write(sandbox.store().join("containers/c/attributes"), log).unwrap();
+    stays_small(sandbox.udocker(["export", "-o", "exported.tar", "c"])).succeeds();
+    stays_small(sandbox.udocker(["clone", "c"])).succeeds();
 }
 
 /// Writes entries, as compressed as entries that say the same again and again can be.
@@ -210,6 +227,202 @@ fn documents_take_no_more_memory_than_what_is_used_of_them() {
         let ran = stays_small(sandbox.udocker(["-q", "load", "-i", "layout"])).succeeds();
         let name = ran.text().to_string();
         stays_small(sandbox.udocker(["create", &name])).succeeds();
+        stays_small(sandbox.udocker(["inspect", &name])).succeeds();
+        stays_small(sandbox.udocker(["save", "-o", "saved.tar", &name])).succeeds();
+        std::fs::remove_file(sandbox.path("saved.tar")).unwrap();
+    }
+
+    // One whose diff_ids have to be replaced.
+    let layer = LayerBuilder::new().file("a", "b").finish();
+    let layer = zstd::encode_all(&layer[..], 1).unwrap();
+    let digest = Digest::of(&layer);
+    let more = small_objects();
+    let config = format!(r#"{{"rootfs": {{"diff_ids": ["{digest}"]}}, "more": {more}}}"#);
+    let images = json!([{"Config": "config.json", "RepoTags": ["lab/old:1"], "Layers": ["layer"]}]);
+    let archive = LayerBuilder::new()
+        .file("layer", layer)
+        .file("config.json", config)
+        .file("manifest.json", images.to_string())
+        .finish();
+    sandbox.write("archive.tar", archive);
+    stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).succeeds();
+}
+
+#[test]
+fn documents_are_printed_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let tree = LayerBuilder::new().file("a", "b").finish();
+    let import = ["import", "--tocontainer", "--name=c", "-"];
+    sandbox.udocker(import).stdin(tree).run().succeeds();
+    let config = sandbox.store().join("containers/c/container.json");
+    let members = r#""\n":0,"#.repeat(590_000);
+    for (document, printed) in [
+        (
+            format!(r#"{{"more":{}}}"#, small_objects()),
+            r#"            "": 0"#,
+        ),
+        (format!(r#"{{{members}"":1}}"#), r#"    "\n": 0"#),
+        (format!("[{}0]", "[],".repeat(1_390_000)), "    0"),
+    ] {
+        std::fs::write(&config, &document).unwrap();
+        let registry = FakeRegistry::start(move |_| Reply::new(200, document.clone()));
+        let image = format!("{}/lab/tool:1", registry.url());
+        for args in [&["inspect", "c"][..], &["manifest", "inspect", &image]] {
+            let ran = stays_small(sandbox.udocker(args)).succeeds();
+            assert!(ran.stdout.lines().any(|line| line == printed));
+        }
+    }
+}
+
+#[test]
+fn archives_are_listed_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let layer = LayerBuilder::new().file("a", "b").finish();
+    let refused = |tar: LayerBuilder, part: &str| {
+        sandbox.write("archive.tar", tar.finish());
+        let ran = stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).exits_with(1);
+        assert!(ran.stderr.contains(part), "{ran:#?}");
+    };
+    let with_list = |tar: LayerBuilder, names: &str, layers: &str| {
+        let list = format!(r#"[{{"Config":"c","RepoTags":[{names}],"Layers":[{layers}]}}]"#);
+        tar.file("c", "[]").file("manifest.json", list)
+    };
+    let many = || format!(r#"{}"a""#, r#""a","#.repeat(1_000_000));
+    let tar = LayerBuilder::new;
+    refused(with_list(tar(), &many(), ""), "more than 4096 names");
+    refused(with_list(tar(), "", &many()), "more than 65536 layers");
+    let long = "n".repeat(1_000_000);
+    refused(
+        with_list(
+            tar().file(&long, &layer).hard_link("a", &long),
+            "",
+            &r#","a""#.repeat(500)[1..],
+        ),
+        "is not valid",
+    );
+    let repositories: String = (0..250_000)
+        .map(|n| format!(r#""{n:x}":{{"b":""}},"#))
+        .collect();
+    let repositories = format!(r#"{{{repositories}"":{{}}}}"#);
+    refused(
+        tar().file("repositories", repositories),
+        "more than 4096 names",
+    );
+
+    // As many manifests as would not fit.
+    let mut layout = tar();
+    let mut blob = |bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        layout = std::mem::take(&mut layout).file(format!("blobs/sha256/{}", digest.hex()), bytes);
+        json!({"digest": digest, "size": bytes.len()})
+    };
+    let (config, layer) = (blob(b"{}"), blob(&layer));
+    let manifests: Vec<_> = (0..20)
+        .map(|number| {
+            let more = " ".repeat(4_000_000);
+            let manifest =
+                format!(r#"{{"n":{number},"config":{config},"layers":[{layer}]{more}}}"#);
+            let mut entry = blob(manifest.as_bytes());
+            entry["annotations"] =
+                json!({"org.opencontainers.image.ref.name": format!("a:{number}")});
+            entry
+        })
+        .collect();
+    let layout = layout.file("index.json", json!({"manifests": manifests}).to_string());
+    sandbox.write("layout.tar", layout.finish());
+    stays_small(sandbox.udocker(["load", "-i", "layout.tar"])).succeeds();
+}
+
+#[test]
+fn answers_of_registries_are_printed_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let names = format!(r#"["z"{}]"#, r#","a""#.repeat(4_000_000));
+    let list = format!(r#"{{"tags":{names}}}"#);
+    let results = format!(
+        r#"{{"count":1,"next":null,"results":[{{}}{}]}}"#,
+        ",{}".repeat(1_390_000)
+    );
+    let registry = FakeRegistry::start(move |request| match request.path() {
+        "/v2/lab/tool/tags/list" | "/v2/_catalog" => Reply::new(200, list.clone()),
+        "/hub/v2/search/repositories" => Reply::new(200, results.clone()),
+        _ => Reply::new(404, ""),
+    });
+    let url = registry.url();
+    let hub = ["search", "-a", &format!("--index={url}/hub"), "tool"];
+    let ran = stays_small(sandbox.udocker(hub)).succeeds();
+    assert_eq!(ran.stdout.lines().count(), 1001);
+    let tags = ["search", "--list-tags", &format!("{url}/lab/tool")];
+    let ran = stays_small(sandbox.udocker(tags)).succeeds();
+    assert_eq!(ran.stdout.lines().count(), 4_000_001);
+    let catalogue = ["search", "-a", &format!("{url}/z")];
+    let ran = stays_small(sandbox.udocker(catalogue)).succeeds();
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
+}
+
+#[test]
+fn manifests_are_read_in_little_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let digest = |number: u32| Digest::of(&number.to_le_bytes());
+    let entry = |digest: &Digest| format!(r#"{{"digest":"{digest}"}}"#);
+    // Places without end, and indexes in indexes that list as much as they can.
+    let places = format!(r#""a"{}"#, r#","a""#.repeat(1_000_000));
+    let places = format!(
+        r#"{{"config":{},"layers":[{{"digest":"{}","urls":[{places}]}}]}}"#,
+        entry(&digest(0)),
+        digest(1)
+    );
+    let others: String = (0..4094)
+        .map(|n| format!(",{}", entry(&digest(n))))
+        .collect();
+    let platform = "p".repeat(3 << 20);
+    let mut indexes: Vec<String> = Vec::new();
+    for depth in 0..4 {
+        let first = indexes
+            .last()
+            .map_or(digest(depth), |index| Digest::of(index.as_bytes()));
+        let platform =
+            format!(r#"{{"digest":"{first}","platform":{{"architecture":"{platform}"}}}}"#);
+        let first = entry(&first);
+        indexes.push(format!(r#"{{"manifests":[{first},{platform}{others}]}}"#));
+    }
+    let too_many = format!(
+        r#"{{"manifests":[{first}{others},{first},{first}]}}"#,
+        first = entry(&digest(0))
+    );
+    let first = indexes.last().cloned().unwrap();
+    let registry = FakeRegistry::start(move |request| {
+        let name = request.path().rsplit('/').next().unwrap();
+        let of_digest = |index: &&String| Digest::of(index.as_bytes()).to_string() == name;
+        match name {
+            "places" => Reply::new(200, places.clone()),
+            "nested" => Reply::new(200, first.clone()),
+            "many" => Reply::new(200, too_many.clone()),
+            _ => match indexes.iter().find(of_digest) {
+                Some(index) => Reply::new(200, index.clone()),
+                None => Reply::new(404, ""),
+            },
+        }
+    });
+    for (tag, part) in [
+        ("places", "does not have 'sha256:"),
+        ("nested", "has no 'sha256:"),
+        ("many", "lists 4097 manifests, more than the 4096 allowed"),
+    ] {
+        let image = format!("{}/lab/tool:{tag}", registry.url());
+        let ran = stays_small(sandbox.udocker(["pull", &image])).exits_with(1);
+        assert!(ran.stderr.contains(part), "{ran:#?}");
     }
 }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::fake_registry::{FakeRegistry, Received, Reply};
 use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Sandbox};
@@ -148,13 +148,14 @@ fn what_is_not_given_is_asked_for_on_stderr() {
 /// Whatever goes wrong, and however much is said about it.
 #[test]
 fn nothing_that_is_said_holds_a_login() {
-    let answers: [fn() -> Reply; 6] = [
-        || Reply::new(200, "no manifest"),
-        || Reply::new(401, ""),
-        || Reply::new(403, r#"{"errors": [{"code": "DENIED"}]}"#),
-        || Reply::new(418, ""),
-        || Reply::new(302, "").header("Location", "http://me:gone-by@127.0.0.1:1/?key=hidden"),
-        || Reply::new(302, "").header("Location", "ftp://me:gone-by@127.0.0.1/?key=hidden"),
+    let answers: [fn(&Received) -> Reply; 7] = [
+        |_| Reply::new(200, "no manifest"),
+        |_| Reply::new(401, ""),
+        |_| Reply::new(403, r#"{"errors": [{"code": "DENIED"}]}"#),
+        |_| Reply::new(418, ""),
+        |_| Reply::new(302, "").header("Location", "http://me:gone-by@127.0.0.1:1/?key=hidden"),
+        |_| Reply::new(302, "").header("Location", "ftp://me:gone-by@127.0.0.1/?key=hidden"),
+        |request| Reply::new(403, format!("{:?}", request.headers)),
     ];
     std::thread::scope(|scope| {
         for answer in answers {
@@ -173,12 +174,12 @@ fn nothing_that_is_said_holds_a_login() {
 
 /// Logs in to, and pulls from, a registry that answers so once it has got its token, and fails if
 /// a secret is said.
-fn all_that_is_said_where(answer: fn() -> Reply) {
+fn all_that_is_said_where(answer: fn(&Received) -> Reply) {
     const SECRETS: [&str; 4] = [PASSWORD, "t0ken", "gone-by", "hidden"];
     let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"token": "t0ken"}"#));
     let challenge = format!("Bearer realm=\"{}/token?key=hidden\"", tokens.url());
     let registry = FakeRegistry::start(move |request| match request.header("authorization") {
-        Some("Bearer t0ken") => answer(),
+        Some("Bearer t0ken") => answer(request),
         _ => Reply::new(401, "").header("WWW-Authenticate", &challenge),
     });
     let sandbox = Sandbox::new();

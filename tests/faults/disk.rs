@@ -1,7 +1,10 @@
 //! Disks that are full, or cannot be written.
 
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+
+use flate2::write::GzEncoder;
 
 use crate::kills::assert_sound;
 use crate::served::Served;
@@ -173,24 +176,108 @@ fn whatever_does_not_fit_is_named_with_cause_and_size() {
 }
 
 #[test]
-fn a_clone_that_does_not_fit_is_named() {
+fn what_cannot_fit_is_refused_at_once() {
     let sandbox = Sandbox::new();
     let image = with_image(&sandbox);
-    // There is room for one container of 3.5 MB, not for two.
-    let script = format!(
-        r#"mkdir -p small && mount -t tmpfs -o size=6m none small || exit 99
-        export UDOCKER_CONTAINERS=$PWD/small
-        "$@" -q create --name=first {image} >created || exit 98
-        "$@" clone first
-        status=$?
-        [ "$("$@" ps | wc -l)" = 2 ] || exit 97
-        exit $status"#
-    );
-    let Some(ran) = with_mounts(&sandbox, &script, &[]) else {
-        return;
-    };
-    ran.exits_with(1)
-        .errs_in_one_line(&["cannot ", "/ROOT/", "No space left on device"]);
+    for name in ["tree", "clone"] {
+        let archive = fs::read(sandbox.path(&format!("{name}.tar"))).unwrap();
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&archive).unwrap();
+        sandbox.write(&format!("{name}.tgz"), encoder.finish().unwrap());
+    }
+    // Compressed, busybox alone takes as much.
+    let containers = "size=600k";
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("UDOCKER_CONTAINERS=small", containers, &["create", &image]),
+        (
+            "UDOCKER_CONTAINERS=small",
+            containers,
+            &["run", &image, "true"],
+        ),
+        (
+            "UDOCKER_CONTAINERS=small",
+            containers,
+            &["import", "--tocontainer", "tree.tgz"],
+        ),
+        (
+            "UDOCKER_CONTAINERS=small",
+            containers,
+            &["import", "--clone", "clone.tgz"],
+        ),
+        (
+            "UDOCKER_LAYERS=small",
+            containers,
+            &["import", "tree.tar", "lab/new:1"],
+        ),
+    ];
+    for (variable, options, args) in cases {
+        let script = format!(
+            r#"mkdir -p small && mount -t tmpfs -o {options} none small || exit 99
+            export {variable}
+            exec "$@""#
+        );
+        let Some(ran) = with_mounts(&sandbox, &script, args) else {
+            return;
+        };
+        assert_ne!(ran.code(), 0, "{ran:#?}");
+        // What is only found out by writing tells how much was free.
+        ran.errs_in_one_line(&["No space left on device", " are needed, ", " are free"]);
+    }
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn layers_are_not_asked_for_where_what_they_unpack_to_has_no_room() {
+    for (variable, options) in [
+        ("UDOCKER_CONTAINERS", "size=600k"),
+        // There is room for the layers alone.
+        ("UDOCKER_DIR", "size=2m"),
+    ] {
+        let served = Served::start();
+        let sandbox = Sandbox::new();
+        let image = served.image("1");
+        let script = format!(
+            r#"mkdir -p small && mount -t tmpfs -o {options} none small || exit 99
+            {variable}=$PWD/small exec "$@""#
+        );
+        let Some(ran) = with_mounts(&sandbox, &script, &["run", &image, "true"]) else {
+            return;
+        };
+        assert_ne!(ran.code(), 0, "{ran:#?}");
+        ran.errs_in_one_line(&["/small", " MB are needed, ", " MB are free"]);
+        // The configuration.
+        assert_eq!(served.blob_requests(), 1, "{variable}");
+    }
+}
+
+#[test]
+fn a_clone_that_does_not_fit_is_refused_at_once() {
+    let sandbox = Sandbox::new();
+    let image = with_image(&sandbox);
+    // There is room for one container of 3.5 MB and 700 files, not for two.
+    for (options, needed) in [
+        ("size=6m", [" MB are needed, ", " MB are free"]),
+        ("nr_inodes=1000", [" inodes are needed, ", " are free"]),
+    ] {
+        let script = format!(
+            r#"mkdir -p small && mount -t tmpfs -o {options} none small || exit 99
+            export UDOCKER_CONTAINERS=$PWD/small
+            "$@" -q create --name=first {image} >created || exit 98
+            "$@" clone first
+            status=$?
+            [ "$("$@" ps | wc -l)" = 2 ] || exit 97
+            exit $status"#
+        );
+        let Some(ran) = with_mounts(&sandbox, &script, &[]) else {
+            return;
+        };
+        ran.exits_with(1).errs_in_one_line(&[
+            "cannot clone 'first'",
+            "/small': No space left on device: at least ",
+            needed[0],
+            needed[1],
+        ]);
+    }
 }
 
 #[test]

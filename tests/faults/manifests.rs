@@ -316,11 +316,12 @@ fn a_layer_that_has_no_room_is_not_asked_for() {
     let registry = odd.serve_manifest(&json!({"config": config, "layers": [layer]}));
     let sandbox = Sandbox::new();
     let image = format!("{}/lab/tool:1", registry.url());
-    for command in ["pull", "run"] {
+    // A container takes as much again.
+    for (command, needed) in [("pull", 1_152_921_504_607_u64), ("run", 2_305_843_009_214)] {
         let ran = sandbox.udocker([command, &image]).run();
         assert_ne!(ran.code(), 0, "{ran:#?}");
         ran.errs_in_one_line(&[
-            "No space left on device: at least 1152921504607 MB are needed, ",
+            &format!("No space left on device: at least {needed} MB are needed, "),
             " MB are free",
         ]);
     }

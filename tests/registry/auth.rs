@@ -1,8 +1,13 @@
 //! Challenges and what is answered to them.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use url::form_urlencoded;
 
 use udocker::oci::{Credential, Secret, Version};
 use udocker::registry::{Client, LoginCheck, RegistryError};
@@ -199,6 +204,109 @@ fn refusals_are_told_apart() {
             .replace(&server.url(), "URL")
             .replace(&tokens.url(), "REALM");
         assert_eq!(text, expected);
+    }
+}
+
+/// All that came with a request, also in the codes that servers use.
+fn echo(request: &Received) -> String {
+    let header = request.header("authorization").unwrap_or_default();
+    let value = header.split(' ').next_back().unwrap_or_default();
+    let decoded = STANDARD.decode(value).unwrap_or_default();
+    let decoded = String::from_utf8_lossy(&decoded);
+    let encoded: String = form_urlencoded::byte_serialize(decoded.as_bytes()).collect();
+    let body = String::from_utf8_lossy(&request.body);
+    format!("{header} {decoded} {encoded} {body}").replace(['\r', '\n'], "")
+}
+
+/// Fails where the error holds one of `secrets`.
+fn hides(result: Result<impl Sized, RegistryError>, secrets: &[&str]) {
+    let Err(error) = result else {
+        panic!("it should have failed");
+    };
+    for text in [error.to_string(), format!("{error:?}")] {
+        let told = secrets.iter().find(|secret| text.contains(**secret));
+        assert_eq!(told, None, "{text}");
+        assert!(text.contains('…'), "it repeats nothing: {text}");
+    }
+}
+
+const PASSWORD: &str = "pa s\"w/%d";
+/// The password, its beginning, how addresses and JSON write it, the header, and tokens.
+const SECRETS: [&str; 8] = [
+    PASSWORD,
+    "pa s",
+    "pa+s",
+    "pa%20s",
+    "bWFyaWU6cGEgcyJ3",
+    "t0ken",
+    "refresh me",
+    "refresh+me",
+];
+
+#[test]
+fn what_a_server_repeats_of_a_login_is_hidden() {
+    let answers: [fn(&str) -> Reply; 8] = [
+        |said| Reply::new(403, json!({"errors": [{"message": said}]}).to_string()),
+        |said| Reply::new(404, json!({"errors": [{"code": said}]}).to_string()),
+        |said| Reply::new(500, json!({"details": said}).to_string()),
+        |said| Reply::new(418, json!({"other": said}).to_string()),
+        |said| Reply::new(401, format!("{}{said}", "x".repeat(290))),
+        |said| Reply::new(429, "").header("RateLimit-Limit", said),
+        |said| Reply::new(200, json!({"mediaType": said}).to_string()),
+        |said| {
+            let platform = json!({"os": "linux", "architecture": said});
+            let digest = descriptor(b"").digest;
+            let entry = json!({"digest": digest, "platform": platform});
+            Reply::new(200, json!({"manifests": [entry]}).to_string())
+        },
+    ];
+    let credentials = [
+        Credential::Basic {
+            username: "marie".to_string(),
+            password: Secret::new(PASSWORD),
+        },
+        Credential::IdentityToken(Secret::new("refresh me")),
+    ];
+    for (number, answer) in answers.into_iter().enumerate() {
+        for credential in &credentials {
+            // A token server that repeats the login, a registry that does, and one that repeats
+            // what only the token server has been told.
+            let told = Arc::new(Mutex::new(String::new()));
+            let heard = Arc::clone(&told);
+            let tokens = FakeRegistry::start(move |request| {
+                *heard.lock().unwrap() = echo(request);
+                match request.path() {
+                    "/deny" => answer(&echo(request)),
+                    _ => Reply::new(200, r#"{"token":"t0ken"}"#),
+                }
+            });
+            let realm = tokens.url();
+            let server = FakeRegistry::start(move |request| {
+                let wants = match request.path() {
+                    path if path.starts_with("/v2/basic/") => "Basic realm=\"x\"".to_string(),
+                    path if path.starts_with("/v2/deny/") => {
+                        format!("Bearer realm=\"{realm}/deny\"")
+                    }
+                    _ => format!("Bearer realm=\"{realm}/grant\""),
+                };
+                match request.header("authorization") {
+                    None => Reply::new(401, "").header("WWW-Authenticate", wants),
+                    Some(_) => answer(&[echo(request), told.lock().unwrap().clone()].join(" ")),
+                }
+            });
+            let client = with_credential(options(), credential.clone());
+            let (url, version) = (registry(&server.url()), Version::Tag("1".to_string()));
+            for repository in ["basic/a", "grant/a", "deny/a"] {
+                // No answer with a success is a token server's refusal.
+                if repository == "deny/a" && number >= 6 {
+                    continue;
+                }
+                let platform = "linux/amd64".parse().unwrap();
+                let found =
+                    client.resolve_image(&url, &[repository.to_string()], &version, &platform);
+                hides(found, &SECRETS);
+            }
+        }
     }
 }
 

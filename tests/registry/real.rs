@@ -44,10 +44,11 @@ fn an_image_is_pulled_and_listed() {
     let client = anonymous();
     assert_eq!(pull(&client, &server).unwrap(), LAYER);
     let url = registry(&server.url());
-    let mut tags = client.tags(&url, "lab/tool").unwrap();
+    let mut tags = Vec::from_iter(client.tags(&url, "lab/tool").unwrap());
     tags.sort();
     assert_eq!(tags, ["1", "2"]);
-    assert_eq!(client.catalog(&url).unwrap(), ["lab/tool", "other"]);
+    let repositories = client.catalog(&url).unwrap();
+    assert_eq!(Vec::from_iter(repositories), ["lab/tool", "other"]);
     assert_eq!(client.check_auth(&url).unwrap(), LoginCheck::NotAsked);
     for (repository, version) in [
         ("lab/tool", Version::Tag("none".to_string())),
@@ -139,8 +140,10 @@ fn tokens_are_fetched_once_per_repository() {
     assert_eq!(tokens.requests().len(), 1);
     let url = registry(&server.url());
     assert_eq!(client.check_auth(&url).unwrap(), LoginCheck::Accepted);
-    assert_eq!(client.catalog(&url).unwrap(), ["lab/tool"]);
-    assert_eq!(client.tags(&url, "lab/tool").unwrap(), ["1"]);
+    let repositories = client.catalog(&url).unwrap();
+    assert_eq!(Vec::from_iter(repositories), ["lab/tool"]);
+    let tags = client.tags(&url, "lab/tool").unwrap();
+    assert_eq!(Vec::from_iter(tags), ["1"]);
     assert_eq!(tokens.requests().len(), 3);
     let error = pull(&with_login(USERNAME, "radium"), &server).unwrap_err();
     assert!(

@@ -4,10 +4,14 @@ use serde::Deserialize;
 use serde_json::Number;
 use url::Url;
 
+use crate::oci::first;
 use crate::registry::error::is_invisible;
 
 /// Results asked for at once, where the service lets one choose.
 const PAGE_RESULTS: &str = "100";
+
+/// Results that are taken of a page, however many it has.
+const PAGE_RESULTS_MAX: usize = 1000;
 
 /// One repository that was found. Its texts are safe to print.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +84,7 @@ struct HubV2 {
     #[serde(rename = "count")]
     _count: Number,
     next: Option<String>,
+    #[serde(deserialize_with = "first::<PAGE_RESULTS_MAX, _, _>")]
     results: Vec<HubResult>,
 }
 
@@ -87,6 +92,7 @@ struct HubV2 {
 struct HubV1 {
     page: u64,
     num_pages: u64,
+    #[serde(deserialize_with = "first::<PAGE_RESULTS_MAX, _, _>")]
     results: Vec<HubResult>,
 }
 
@@ -104,6 +110,7 @@ struct HubResult {
 #[derive(Deserialize)]
 struct Quay {
     has_additional: bool,
+    #[serde(deserialize_with = "first::<PAGE_RESULTS_MAX, _, _>")]
     results: Vec<QuayResult>,
 }
 

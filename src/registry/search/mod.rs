@@ -11,14 +11,17 @@ use url::Url;
 use crate::oci::RegistryUrl;
 
 use super::transport::Request;
-use super::{Client, RegistryError};
+use super::{Client, Names, RegistryError};
 
 use answer::{Page, Service, plain_line};
 
 pub use answer::FoundRepository;
 
 /// Largest page, in bytes.
-const PAGE_MAX_BYTES: usize = 16 << 20;
+const PAGE_MAX_BYTES: usize = 4 << 20;
+
+/// Names of a catalogue that make a page.
+const PAGE_NAMES: usize = 100;
 
 /// After so many pages a search ends, whatever the service says.
 const PAGES_MAX: u32 = 100;
@@ -77,6 +80,8 @@ pub struct Search<'a> {
     ready: Option<Vec<FoundRepository>>,
     /// Where the next page is to be had, and its number.
     following: Option<(Service, u32)>,
+    /// What was found in a catalogue.
+    names: Names,
 }
 
 impl Client {
@@ -91,6 +96,7 @@ impl Client {
             term: term.strip_prefix("library/").unwrap_or(term).to_string(),
             ready: None,
             following: None,
+            names: Names::default(),
             place,
         };
         for service in search.place.services() {
@@ -99,7 +105,7 @@ impl Client {
                 return Ok(search);
             }
         }
-        search.ready = Some(search.look_into_catalog()?);
+        search.names = search.look_into_catalog()?;
         Ok(search)
     }
 }
@@ -125,7 +131,7 @@ impl Search<'_> {
         self.ready = Some(page.repositories);
     }
 
-    fn look_into_catalog(&self) -> Result<Vec<FoundRepository>, RegistryError> {
+    fn look_into_catalog(&self) -> Result<Names, RegistryError> {
         let none = |place: &dyn std::fmt::Display| RegistryError::NoSearch {
             place: place.to_string(),
         };
@@ -140,14 +146,22 @@ impl Search<'_> {
             other => other,
         })?;
         let term = self.term.to_lowercase();
-        let found = names
-            .iter()
-            .filter(|name| name.to_lowercase().contains(&term))
+        let mut found = Names::default();
+        for name in names.filter(|name| name.to_lowercase().contains(&term)) {
+            found.push(&name);
+        }
+        Ok(found)
+    }
+
+    fn next_names(&mut self) -> Option<Vec<FoundRepository>> {
+        let names = self.names.by_ref().take(PAGE_NAMES);
+        let page: Vec<FoundRepository> = names
             .map(|name| FoundRepository {
-                name: plain_line(name),
+                name: plain_line(&name),
                 ..FoundRepository::default()
-            });
-        Ok(found.collect())
+            })
+            .collect();
+        (!page.is_empty()).then_some(page)
     }
 }
 
@@ -156,7 +170,9 @@ impl Iterator for Search<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_none() {
-            let (service, number) = self.following.take()?;
+            let Some((service, number)) = self.following.take() else {
+                return self.next_names().map(Ok);
+            };
             match self.ask(service, number) {
                 Ok(Some(page)) => self.accept(page, service, number),
                 // Services that promise more than they give refuse the page.

@@ -1,0 +1,160 @@
+//! What was sent to prove who asks. Some servers repeat in their answers what they were sent, and
+//! messages repeat parts of answers: without this a password would end up in a log.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use url::Url;
+
+use super::error::{clean, redact};
+use super::transport::Request;
+
+/// Shorter ones are in any text by chance; what is left out of it would tell them.
+const MIN_BYTES: usize = 4;
+
+/// Passwords and tokens that were sent.
+#[derive(Default)]
+pub(super) struct SentSecrets(Mutex<BTreeSet<String>>);
+
+impl SentSecrets {
+    /// Notes what a request holds that is about to be sent.
+    pub(super) fn note(&self, request: &Request) {
+        let header = request.authorization.as_ref();
+        let header = header.and_then(|header| header.to_str().ok());
+        if let Some((scheme, value)) = header.and_then(|header| header.split_once(' ')) {
+            self.add(value);
+            self.add(value.trim_end_matches('='));
+            if scheme == "Basic"
+                && let Ok(pair) = BASE64.decode(value)
+                && let Some((_, password)) = String::from_utf8_lossy(&pair).split_once(':')
+            {
+                self.add(password);
+            }
+        }
+        for (name, value) in request.form.iter().flatten() {
+            if *name == "refresh_token" {
+                self.add(value);
+            }
+        }
+    }
+
+    fn add(&self, secret: &str) {
+        let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if secret.len() >= MIN_BYTES && !secrets.contains(secret) {
+            secrets.insert(secret.to_string());
+        }
+    }
+
+    /// A server's text as it may be shown: without secrets and control characters, and not too long.
+    pub(super) fn shown(&self, text: &str) -> String {
+        clean(&self.hide(text))
+    }
+
+    /// An address, which a server may have chosen, as it may be shown.
+    pub(super) fn shown_url(&self, url: &Url) -> String {
+        self.shown(&redact(url))
+    }
+
+    /// Puts `…` where the text has a secret, as it is or in the code of an address or of JSON.
+    pub(super) fn hide(&self, text: &str) -> String {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hidden = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(character) = rest.chars().next() {
+            let lengths = secrets.iter().filter_map(|secret| length_at(rest, secret));
+            match lengths.max() {
+                Some(length) => {
+                    hidden.push('…');
+                    rest = &rest[length..];
+                }
+                None => {
+                    hidden.push(character);
+                    rest = &rest[character.len_utf8()..];
+                }
+            }
+        }
+        hidden
+    }
+}
+
+/// How many bytes `secret` has at the beginning of `text`, if it is there.
+fn length_at(text: &str, secret: &str) -> Option<usize> {
+    let mut rest = text.as_bytes();
+    for &byte in secret.as_bytes() {
+        rest = match rest {
+            [b'%', high, low, rest @ ..] if hex_byte([*high, *low]) == Some(byte) => rest,
+            [b'\\', escaped, rest @ ..] if *escaped == byte => rest,
+            [b'+', rest @ ..] if byte == b' ' => rest,
+            [first, rest @ ..] if *first == byte => rest,
+            _ => return None,
+        };
+    }
+    Some(text.len() - rest.len())
+}
+
+fn hex_byte(digits: [u8; 2]) -> Option<u8> {
+    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+    u8::try_from(high? * 16 + low?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn secrets(secrets: &[&str]) -> SentSecrets {
+        let sent = SentSecrets::default();
+        secrets.iter().for_each(|secret| sent.add(secret));
+        sent
+    }
+
+    #[test]
+    fn secrets_are_hidden_in_every_code() {
+        for (secret, text, shown) in [
+            ("radium", "no radium for radium!", "no … for …!"),
+            ("radium", "radiu", "radiu"),
+            ("radium", "raradium", "ra…"),
+            (
+                "a b/%é",
+                "<a b/%é> a+b%2f%25%C3%A9,a%20b/%25%c3%a9",
+                "<…> …,…",
+            ),
+            (r#"pa"s\"#, r#"{"x":"pa\"s\\"}"#, r#"{"x":"…"}"#),
+            ("é%%%", "é%%%%", "…%"),
+            ("abc", "abc", "abc"),
+        ] {
+            assert_eq!(secrets(&[secret]).shown(text), shown, "{text}");
+        }
+        // The longest of several, and none that the end of a long text cuts in two.
+        assert_eq!(secrets(&["abcd", "abcdef"]).shown("abcdefg"), "…g");
+        let long = "x".repeat(297);
+        let shown = secrets(&["radium"]).shown(&format!("{long}radium"));
+        assert_eq!(shown, format!("{long}…"));
+        let url = Url::parse("https://h/radi%75m?x").unwrap();
+        assert_eq!(secrets(&["radium"]).shown_url(&url), "https://h/…?…");
+    }
+
+    #[test]
+    fn whatever_proves_who_asks_is_noted() {
+        let url = || Url::parse("https://h/").unwrap();
+        let with_header = |header: &'static str| Request {
+            authorization: Some(HeaderValue::from_static(header)),
+            ..Request::get(url())
+        };
+        let sent = SentSecrets::default();
+        sent.note(&with_header("Basic bWFyaWU6Y3VyaWU6eA=="));
+        sent.note(&with_header("Bearer t0ken"));
+        sent.note(&Request {
+            form: Some(vec![
+                ("service", "service".to_string()),
+                ("refresh_token", "refresh me".to_string()),
+            ]),
+            ..Request::get(url())
+        });
+        let said = "marie curie:x bWFyaWU6Y3VyaWU6eA== bWFyaWU6Y3VyaWU6eA t0ken service refresh+me";
+        assert_eq!(sent.shown(said), "marie … … … … service …");
+    }
+}
