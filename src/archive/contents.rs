@@ -88,18 +88,20 @@ impl Contents {
         self.members.contains_key(path)
     }
 
-    /// Finds a file, through links, and compares its content with the digest that its name says.
+    /// Finds a file, through links, and compares its content with the digest that its name, or one
+    /// on the way to it, says.
     pub(super) fn part(&self, path: &str) -> Result<&Part, ArchiveError> {
         let shown = || path.escape_debug().to_string();
         let mut current = inside(path).ok_or_else(|| ArchiveError::Escapes(shown()))?;
+        let mut said = Vec::new();
         for _ in 0..HOPS_MAX {
+            said.extend(digest_in_name(&current));
             match self.members.get(&current) {
                 None => return Err(ArchiveError::Missing(shown())),
                 Some(Member::Link(None)) => break,
                 Some(Member::Link(Some(target))) => current.clone_from(target),
                 Some(Member::File(part)) => {
-                    let is_right =
-                        digest_in_name(&part.name).is_none_or(|said| said == part.digest);
+                    let is_right = said.iter().all(|said| *said == part.digest);
                     return is_right
                         .then_some(part)
                         .ok_or_else(|| ArchiveError::WrongDigest {
@@ -214,10 +216,15 @@ mod tests {
         ] {
             contents.add_symlink(path.to_string(), target).unwrap();
         }
-        contents
-            .add_hard_link("d".to_string(), "./c/layer.tar")
-            .unwrap();
-        for path in ["a/layer.tar", "b/layer.tar", "./c/layer.tar", "d"] {
+        let [right, wrong] = [b"".as_slice(), b"other"]
+            .map(|bytes| format!("blobs/sha256/{}", Digest::of(bytes).hex()));
+        for link in ["d", &right, &wrong] {
+            contents
+                .add_hard_link(link.to_string(), "./c/layer.tar")
+                .unwrap();
+        }
+        contents.add_symlink("e".to_string(), &wrong).unwrap();
+        for path in ["a/layer.tar", "b/layer.tar", "./c/layer.tar", "d", &right] {
             assert_eq!(contents.part(path).unwrap(), &part, "{path}");
         }
         for (path, expected) in [
@@ -225,6 +232,8 @@ mod tests {
             ("absolute", "leads nowhere"),
             ("round", "leads nowhere"),
             ("dangling", "lacks 'dangling'"),
+            (&wrong, "digest"),
+            ("e", "digest"),
             ("../a/layer.tar", "leads out"),
         ] {
             let error = contents.part(path).unwrap_err().to_string();
