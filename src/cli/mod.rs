@@ -10,7 +10,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::{Command, CommandError, Context, Outcome};
 use crate::config::{Environment, Overrides, Settings, env_vars};
-use crate::host::{facts, process};
+use crate::host::{facts, memory, process};
 use crate::ui::{Printer, Verbosity};
 
 /// Pulls, keeps and runs Docker and OCI containers without root, daemon or administrator
@@ -62,6 +62,7 @@ struct GlobalArgs {
 
 /// Runs the program and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    memory::give_back_large_blocks();
     process::forbid_core_files();
     let cli = match parse(args) {
         Ok(cli) => cli,

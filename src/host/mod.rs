@@ -3,6 +3,7 @@
 pub mod facts;
 pub mod file_system;
 pub mod fs;
+pub mod memory;
 pub mod new_file;
 pub mod process;
 pub mod space;

@@ -31,7 +31,7 @@ use crate::stream::{Compression, sniffed};
 const MAX_WORKERS: usize = 4;
 
 /// What the entries of a layer may take in memory before its turn.
-const MAX_LOG_BYTES: usize = 2 << 20;
+const MAX_LOG_BYTES: usize = 1 << 20;
 
 /// How many layers this machine can work on beside the one that is being applied.
 pub(super) fn workers() -> usize {

@@ -29,10 +29,10 @@ pub(super) struct Purpose {
 }
 
 impl Purpose {
-    /// To be written to disk, which takes its pauses: 16 MiB are read ahead.
+    /// To be written to disk, which takes its pauses: 8 MiB are read ahead.
     pub(super) const UNPACK: Purpose = Purpose {
         unknown: None,
-        max_chunks: 64,
+        max_chunks: 32,
     };
 
     /// To be written to disk before its turn, beside other layers: 2 MiB are read ahead.

@@ -11,6 +11,9 @@
 //! ```text
 //! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
 //! ```
+//! Where it is allowed, all up to `entry` is done for several layers at once, and the content of
+//! their files is written before their turn (`ahead`).
+//!
 //! `entry` and `plan` decide and touch nothing. `apply` acts, with `directories` to find where,
 //! `writers` to write small files beside it, and `remove` to make room.
 //!
@@ -121,10 +124,11 @@ pub struct Summary {
 
 /// Applies `layers`, base first, to `root`, an existing empty directory.
 ///
-/// Layers are taken from the iterator one ahead of their turn, on a thread of its own, so that it
-/// may wait for a download. Reads every source to the end of what its compression format has;
-/// checks diff_ids in the same pass. At most about 24 MiB are held in memory, whatever the layers
-/// hold, and 8 to 16 bytes for each entry of a layer.
+/// Layers are taken from the iterator ahead of their turn, on a thread of its own, so that it may
+/// wait for a download. Reads every source to the end of what its compression format has; checks
+/// diff_ids in the same pass. At most about 24 MiB are held in memory, and 6 for each layer that is
+/// worked on ahead of its turn, whatever the layers hold; and 8 to 16 bytes for each entry of a
+/// layer.
 ///
 /// # Errors
 /// Those of the iterator; a layer that cannot be read, is no archive, or has another content

@@ -10,7 +10,9 @@ use udocker::oci::Digest;
 
 use crate::archives::DockerArchive;
 use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::image::ImageBuilder;
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::registry_server::RegistryServer;
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Ran, Sandbox};
 
@@ -450,4 +452,53 @@ fn layers_with_large_windows_share_the_memory() {
     stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).succeeds();
     stays_small(sandbox.udocker(["verify", "lab/zstd:1"])).succeeds();
     stays_small(sandbox.udocker(["create", "lab/zstd:1"])).succeeds();
+}
+
+/// A layer of entries that are as large in memory as they can be.
+fn with_large_entries(number: usize) -> Vec<u8> {
+    const SEGMENTS: usize = 1 << 18;
+    let map: String = (0..SEGMENTS).map(|at| format!("{at}\n0\n")).collect();
+    let mut map = format!("{SEGMENTS}\n{map}").into_bytes();
+    map.resize(map.len().next_multiple_of(512), 0);
+    let mut layer = LayerBuilder::new();
+    for file in 0..2 {
+        let sparse = TarEntry::new(b'0', format!("sparse{number}/{file}"))
+            .pax("GNU.sparse.major", "1")
+            .pax("GNU.sparse.minor", "0")
+            .pax("GNU.sparse.realsize", "10000000")
+            .content(&map[..]);
+        layer = layer.entry(sparse);
+    }
+    let long = ["d".repeat(250).as_str(); 200].join("/");
+    for directory in 0..30 {
+        let mut entry = TarEntry::new(b'5', format!("{number}/{directory}/{long}"));
+        for name in 0..16 {
+            let name = format!("SCHILY.xattr.user.{name}");
+            entry = entry.pax(&name, [b'v'; 60_000]);
+        }
+        layer = layer.entry(entry);
+    }
+    layer.finish()
+}
+
+#[test]
+fn layers_worked_on_at_once_share_the_memory() {
+    if !has_tools(&["time", "docker-registry", "skopeo"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let registry = RegistryServer::plain();
+    let layout = sandbox.path("layout");
+    let image = (0..5).map(with_large_entries);
+    let image = image.fold(ImageBuilder::new(), ImageBuilder::layer);
+    image.write_layout(&layout, "latest");
+    let image = registry.push_layout(&layout, "latest", "lab/large:1");
+    // There is no program in it.
+    stays_small(sandbox.udocker(["-q", "run", "--name=a", &image, "true"])).exits_with(127);
+    stays_small(
+        sandbox
+            .udocker(["create", &image])
+            .env("UDOCKER_IMAGE_TREES", "false"),
+    )
+    .succeeds();
 }

@@ -92,14 +92,32 @@ fuzz_target!(|layers: Vec<Vec<Entry>>| {
         max_entries: 1000,
         ..ApplyOptions::default()
     };
-    let applied = apply_layers(
-        &root,
-        layers
-            .iter()
-            .map(|bytes| Ok::<_, RootfsError>(layer(bytes))),
-        limits,
-        &Silent,
+    let apply = |root: &Path, options| {
+        let layers = layers.iter().map(|bytes| Ok(layer(bytes)));
+        apply_layers::<_, RootfsError>(root, layers, options, &Silent)
+    };
+    let applied = apply(&root, limits);
+    // Where layers are worked on ahead of their turn, the same comes of it.
+    let (other, staging) = (root.join("../other"), root.join("../staging"));
+    fs::create_dir(&other).expect("a writable directory");
+    let ahead = apply(
+        &other,
+        ApplyOptions {
+            max_unpacked_bytes: None,
+            staging: Some(&staging),
+            ..limits
+        },
     );
+    let text = |result: &Result<_, RootfsError>| match result {
+        Ok(summary) => format!("{summary:?}"),
+        Err(error) => error.to_string(),
+    };
+    if !matches!(applied, Err(RootfsError::Limit { .. })) {
+        assert_eq!(text(&ahead), text(&applied));
+    }
+    for directory in [&other, &staging] {
+        remove_tree(directory, &Silent).expect("what is made can be removed");
+    }
     let readable = layers
         .iter()
         .all(|bytes| check_layer(layer(bytes), None, &Silent).is_ok());
