@@ -154,6 +154,8 @@ impl Feed {
             let mut bytes = self.buffer();
             let count = fill(&mut reader, &mut bytes).map_err(ArchiveError::Read)?;
             if count == 0 {
+                // Any number of layers have to do with the buffers that there are.
+                let _ = self.home.send(bytes);
                 break;
             }
             bytes.truncate(count);

@@ -1,5 +1,7 @@
 //! Layers of every kind, unpacked as umoci unpacks them.
 
+use std::fs;
+
 use crate::support::layer_builder::{Format, LayerBuilder, TarEntry};
 use crate::umoci::assert_as_umoci;
 
@@ -356,4 +358,14 @@ fn sixty_layers_some_of_them_empty() {
         });
     }
     assert_as_umoci("sixty layers", &layers);
+}
+
+/// Many more than there are buffers for.
+#[test]
+fn hundreds_of_layers_are_applied_one_over_the_other() {
+    let layers: Vec<Vec<u8>> = (0..400)
+        .map(|index| layer().file("same", format!("{index}")).finish())
+        .collect();
+    let unpacked = crate::unpack::unpack(&layers);
+    assert_eq!(fs::read(unpacked.root.join("same")).unwrap(), b"399");
 }
