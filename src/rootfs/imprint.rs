@@ -116,6 +116,9 @@ impl Imprint {
     }
 }
 
+/// What the mode of a directory that was unpacked has in any case.
+const OPEN_TO_OWNER: u32 = 0o500;
+
 const NANOSECONDS: i64 = 1_000_000_000;
 
 /// When a file, its attributes or its names were last changed, in nanoseconds since 1970.
@@ -223,6 +226,10 @@ impl<'i> Check<'i> {
     pub(super) fn knows(&mut self, found: &Found<'_>) -> Result<bool, Failure> {
         let stat = &found.stat;
         if is_directory(stat) {
+            // Nobody asked for this container; so a mode is not lifted, not even for a moment.
+            if stat.st_mode & OPEN_TO_OWNER != OPEN_TO_OWNER {
+                return Err(Failure::at("open", found.path)(has_changed()));
+            }
             return Ok(self
                 .imprint
                 .directories

@@ -165,6 +165,9 @@ const CHANGES: &[(&str, Change)] = &[
         fs::rename(root.join("other"), root.join("one")).unwrap();
         fs::rename(root.join("new"), root.join("other")).unwrap();
     }),
+    ("a directory that its owner may not enter", |root| {
+        fs::set_permissions(root.join("sticky"), Permissions::from_mode(0o200)).unwrap();
+    }),
     ("no root at all", |root| {
         fs::rename(root, root.with_file_name("gone")).unwrap();
     }),
