@@ -273,7 +273,10 @@ pub(super) fn work(jobs: &Mutex<Receiver<Job<'_>>>) {
         };
         let result = match directory {
             Ok(directory) => stage(layer, task, &directory, style, &log),
-            Err(error) => Err(Failure::at("create the directory for", b"")(error).into()),
+            Err(error) => {
+                let name = layer.name.as_bytes();
+                Err(Failure::at("create the staging directory of", name)(error).into())
+            }
         };
         log.end(result);
     }

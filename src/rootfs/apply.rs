@@ -1,11 +1,12 @@
 //! Carries out beneath a directory handle what entries ask for.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -31,8 +32,8 @@ const MAX_DEVICES: usize = 1 << 16;
 
 /// Which way the next layer comes.
 pub(super) enum Turn {
-    /// As it is read.
-    Arriving,
+    /// As it is read. What it comes with is dropped once all of it is here.
+    Arriving(Option<Sender<Infallible>>),
     /// From somebody who has worked ahead.
     Staged(StagedLayer),
 }
@@ -89,7 +90,7 @@ impl<'q> Applier<'q> {
             self.made.clear();
             self.directories.next_layer();
             let (name, result) = match turn {
-                Turn::Arriving => {
+                Turn::Arriving(_arrival) => {
                     let Some(name) = source.next_layer() else {
                         break;
                     };

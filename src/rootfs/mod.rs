@@ -53,6 +53,7 @@ pub use remove::remove_tree;
 pub use size::{least_copy, tree_size};
 pub use tar::ArchiveError;
 
+use std::convert::Infallible;
 use std::io::Read;
 use std::path::Path;
 use std::sync::mpsc::{channel, sync_channel};
@@ -161,12 +162,21 @@ where
         let (arriving, feeding) = channel();
         let (turns, turn) = channel();
         let pieces = feed::start(scope, feeding, Purpose::UNPACK);
-        for _ in 0..workers {
+        for _ in 1..workers {
             scope.spawn(|| ahead::work(&waiting));
         }
-        let failed = &failed;
+        // As many layers are decompressed as there are processors, the one that arrives included.
+        let (arrival, arrived) = channel::<Infallible>();
+        let (failed, jobs_of_all) = (&failed, &waiting);
+        if workers > 0 {
+            scope.spawn(move || {
+                let _ = arrived.recv();
+                ahead::work(jobs_of_all);
+            });
+        }
         scope.spawn(move || {
             let mut stage = None;
+            let mut arrival = Some(arrival);
             for (number, layer) in layers.enumerate() {
                 let layer = match layer {
                     Ok(layer) => layer,
@@ -184,7 +194,8 @@ where
                     let (staged, job) = stage.begin(number, layer, task);
                     turns.send(Turn::Staged(staged)).is_ok() && jobs.send(job).is_ok()
                 } else {
-                    turns.send(Turn::Arriving).is_ok() && arriving.send((layer, task)).is_ok()
+                    let turn = Turn::Arriving(arrival.take());
+                    turns.send(turn).is_ok() && arriving.send((layer, task)).is_ok()
                 };
                 if !is_wanted {
                     return;
