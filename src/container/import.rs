@@ -1,7 +1,6 @@
 //! Importing: from an archive to a container, without an image.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::ContainerError;
@@ -11,10 +10,10 @@ use crate::host::space::{self, Need, Room};
 use crate::image::imported_config;
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
 use crate::progress::{Progress, Silent};
-use crate::rootfs::{self, ApplyOptions, Layer, Summary, remove_tree};
+use crate::rootfs::{self, ApplyOptions, ArchiveError, Layer, RootfsError, Summary, remove_tree};
 use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
-use crate::stream::Compression;
+use crate::stream::{Compression, sniffed};
 
 /// Where archives of containers are unpacked, inside the container.
 const UNPACKING: &str = ".unpacking";
@@ -88,18 +87,17 @@ fn unpack(
     progress: &dyn Progress,
 ) -> Result<Summary, ContainerError> {
     let (room, size) = (Room::at(directory), archive.size);
-    let mut source = BufReader::new(archive.source);
+    let (compression, source) = sniffed(archive.source).map_err(|error| RootfsError::Archive {
+        layer: archive.name.clone(),
+        source: ArchiveError::Read(error),
+    })?;
     // What is not compressed may take less than the archive, on a file system that compresses.
-    let head = source.fill_buf().unwrap_or_default();
     if let Some(bytes) = size
-        && Compression::sniff(head) != Compression::None
+        && compression != Compression::None
     {
         space::require(directory, Need { bytes, files: 0 })?;
     }
-    let archive = Layer {
-        source: Box::new(source),
-        ..archive
-    };
+    let archive = Layer { source, ..archive };
     let layers = std::iter::once(Ok::<_, ContainerError>(archive));
     rootfs::apply_layers(directory, layers, unpacking, progress)
         .map_err(|error| error.explained(|source| room.explain(source, size)))

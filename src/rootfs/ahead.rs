@@ -17,23 +17,24 @@ use std::thread::available_parallelism;
 use rustix::fs::Mode;
 
 use super::Layer;
+use super::apply::next_entry;
 use super::descent::OPEN_DIRECTORY;
 use super::entry::{Entry, EntryKind, EntryPath};
 use super::error::{Failure, Stop};
 use super::feed::{self, Purpose};
 use super::plan::{Plan, plan};
 use super::tar::{ArchiveError, Members, Source};
-use super::writers::{FileStyle, create_file, write_content};
+use super::writers::{FileStyle, bytes_of_xattrs, create_file, write_content};
 use crate::progress::Task;
 use crate::stream::{Compression, sniffed};
 
-/// Layers worked on at once, beside the one that is being applied.
+/// Layers worked on at once.
 const MAX_WORKERS: usize = 4;
 
 /// What the entries of a layer may take in memory before its turn.
 const MAX_LOG_BYTES: usize = 1 << 20;
 
-/// How many layers this machine can work on beside the one that is being applied.
+/// How many layers this machine can work on at once, ahead of the one that is being applied.
 pub(super) fn workers() -> usize {
     match available_parallelism().map_or(1, usize::from) {
         // Somebody has to do all of the work, in whatever order.
@@ -94,7 +95,6 @@ pub(super) struct StagedEntry {
 }
 
 /// The directory, and the name in it.
-#[derive(Clone)]
 pub(super) struct StagedContent {
     pub(super) directory: Arc<OwnedFd>,
     pub(super) number: u64,
@@ -122,9 +122,8 @@ impl StagedEntry {
             EntryKind::Symlink { target } => target.len(),
             _ => 0,
         };
-        let xattrs = self.entry.xattrs.iter();
-        let xattrs = xattrs.map(|xattr| size_of_val(xattr) + xattr.0.len() + xattr.1.len());
-        size_of::<Self>() + self.entry.path.as_bytes().len() + target + xattrs.sum::<usize>()
+        let xattrs = bytes_of_xattrs(&self.entry.xattrs);
+        size_of::<Self>() + self.entry.path.as_bytes().len() + target + xattrs
     }
 }
 
@@ -300,16 +299,18 @@ fn stage(
     }
     let layer = Layer { source, ..layer };
     std::thread::scope(|scope| {
-        let pieces = feed::start(scope, std::iter::once((layer, task)), Purpose::AHEAD);
+        let pieces = feed::start(
+            scope,
+            std::iter::once((layer, task)),
+            Purpose::beside_others(None),
+        );
         let mut source = Source::new(&pieces);
         source.next_layer();
         let mut members = Members::new(&mut source);
         for number in 0.. {
-            let Some(member) = members.next()? else {
+            let Some(mut entry) = next_entry(&mut members)? else {
                 break;
             };
-            let name = member.path.clone();
-            let mut entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
             let content = StagedContent {
                 directory: Arc::clone(directory),
                 number,

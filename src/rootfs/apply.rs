@@ -109,9 +109,7 @@ impl<'q> Applier<'q> {
 
     fn arriving(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
         let mut members = Members::new(source);
-        while let Some(member) = members.next()? {
-            let name = member.path.clone();
-            let entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
+        while let Some(entry) = next_entry(&mut members)? {
             self.entry(entry, Body::Arriving(&mut members))?;
         }
         self.writers.drain()?;
@@ -451,6 +449,16 @@ impl<'q> Applier<'q> {
     fn is_made(&self, directory: u64, name: &CStr) -> bool {
         self.made.contains(&self.key(directory, name.to_bytes()))
     }
+}
+
+/// The next member of an archive, made safe.
+pub(super) fn next_entry(members: &mut Members<'_, '_>) -> Result<Option<Entry>, Stop> {
+    let Some(member) = members.next()? else {
+        return Ok(None);
+    };
+    let name = member.path.clone();
+    let entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
+    Ok(Some(entry))
 }
 
 fn symlink(entry: &Entry, parent: &Directory, target: &[u8]) -> Result<(), Failure> {

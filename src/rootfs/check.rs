@@ -1,6 +1,6 @@
 //! Reading a layer without unpacking it.
 
-use super::entry::Entry;
+use super::apply::next_entry;
 use super::error::{RootfsError, Stop};
 use super::feed::{self, Purpose};
 use super::plan::plan;
@@ -32,7 +32,7 @@ pub fn check_layer(
     let task = progress.begin(&format!("checking {name}"), layer.size);
     std::thread::scope(|scope| {
         let layers = std::iter::once((layer, task));
-        let pieces = feed::start(scope, layers, Purpose::check(algorithm));
+        let pieces = feed::start(scope, layers, Purpose::beside_others(algorithm));
         let mut source = Source::new(&pieces);
         source.next_layer();
         read_through(&mut source).map_err(|stop| stop.in_layer(&name))
@@ -43,9 +43,7 @@ fn read_through(source: &mut Source<'_>) -> Result<Checked, Stop> {
     let limit = ApplyOptions::default().max_entries;
     let mut entries = 0;
     let mut members = Members::new(source);
-    while let Some(member) = members.next()? {
-        let name = member.path.clone();
-        let entry = Entry::new(member).map_err(|error| Stop::Entry(name, error))?;
+    while let Some(entry) = next_entry(&mut members)? {
         if let Err(error) = plan(&entry.path) {
             return Err(Stop::Entry(entry.path.as_bytes().to_vec(), error));
         }

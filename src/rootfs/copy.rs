@@ -18,7 +18,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::attributes::Attributes;
 use super::crew::{Crew, Job, Queue};
-use super::descent::{Descent, OPEN_DIRECTORY};
+use super::descent::{Descent, OPEN_DIRECTORY, open_top};
 use super::error::{Failure, RootfsError};
 use super::imprint::{Check, Imprint, has_changed, is_unchanged};
 use super::tar::Timestamp;
@@ -142,11 +142,6 @@ fn copy_below(
         }
     });
     copied.map_err(|failure: Failure| failure.below(source))
-}
-
-fn open_top(path: &Path) -> Result<OwnedFd, FsError> {
-    rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())
-        .map_err(|error| FsError::at("open", path)(error.into()))
 }
 
 /// What all who copy have in common.

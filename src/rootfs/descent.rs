@@ -8,9 +8,12 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
+
+use crate::host::fs::FsError;
 
 /// Directories held open at once.
 const MAX_OPEN: usize = 32;
@@ -20,6 +23,12 @@ pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+/// Opens the top of a tree.
+pub(super) fn open_top(path: &Path) -> Result<OwnedFd, FsError> {
+    rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())
+        .map_err(|error| FsError::at("open", path)(error.into()))
+}
 
 /// The way from the top of a tree down to one of its directories; `T` is what the caller keeps
 /// for each directory on it.

@@ -35,14 +35,9 @@ impl Purpose {
         max_chunks: 32,
     };
 
-    /// To be written to disk before its turn, beside other layers: 2 MiB are read ahead.
-    pub(super) const AHEAD: Purpose = Purpose {
-        unknown: None,
-        max_chunks: 8,
-    };
-
-    /// To be looked at, which several layers may be at once: 2 MiB are read ahead of each.
-    pub(super) fn check(unknown: Option<Algorithm>) -> Purpose {
+    /// To be looked at, or written before its turn, which several layers may be at once: 2 MiB are
+    /// read ahead of each.
+    pub(super) fn beside_others(unknown: Option<Algorithm>) -> Purpose {
         Purpose {
             unknown,
             max_chunks: 8,

@@ -10,13 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, Stat};
+use rustix::fs::{FileType, Stat};
 use rustix::process::{getegid, geteuid};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::descent::OPEN_DIRECTORY;
+use super::descent::open_top;
 use super::error::{Failure, RootfsError};
 use super::walk::{Found, Visitor, walk, xattrs_of};
 use crate::host::fs::FsError;
@@ -71,7 +71,7 @@ impl Imprint {
     /// # Errors
     /// Something cannot be read.
     pub fn take(root: &Path) -> Result<Option<Imprint>, RootfsError> {
-        let top = open(root)?;
+        let top = open_top(root)?;
         let at_top = |error| FsError::at("examine", root)(io::Error::from(error));
         let stat = rustix::fs::fstat(&top).map_err(at_top)?;
         let mut taker = Taker::default();
@@ -108,7 +108,7 @@ impl Imprint {
 
     /// Whether all of the tree is still there, below `root`; there may be more.
     pub fn fits(&self, root: &Path) -> bool {
-        let Ok(top) = open(root) else {
+        let Ok(top) = open_top(root) else {
             return false;
         };
         let mut check = Check::of(self);
@@ -136,11 +136,6 @@ pub(super) fn is_unchanged(before: &Stat, after: &Stat) -> bool {
 /// What is said of a file that is no longer what it was.
 pub(super) fn has_changed() -> io::Error {
     io::Error::other("it is no longer what it was")
-}
-
-fn open(root: &Path) -> Result<std::os::fd::OwnedFd, FsError> {
-    rustix::fs::open(root, OPEN_DIRECTORY, Mode::empty())
-        .map_err(|error| FsError::at("open", root)(error.into()))
 }
 
 fn is_directory(stat: &Stat) -> bool {

@@ -59,8 +59,6 @@ use std::path::Path;
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Mode;
-
 use crate::host::fs::FsError;
 use crate::oci::DiffId;
 use crate::progress::{Progress, Silent, Unit};
@@ -146,8 +144,7 @@ where
     I::IntoIter: Send,
     E: From<RootfsError> + Send,
 {
-    let directory = rustix::fs::open(root, descent::OPEN_DIRECTORY, Mode::empty())
-        .map_err(|error| RootfsError::from(FsError::at("open", root)(error.into())))?;
+    let directory = descent::open_top(root).map_err(RootfsError::from)?;
     let layers = layers.into_iter();
     let failed = Mutex::new(None);
     let queue = Queue::default();

@@ -244,10 +244,7 @@ pub(super) fn write_all(
 impl Metadata {
     /// What it takes in memory beside its fixed size.
     fn bytes(&self) -> usize {
-        let xattrs = self.xattrs.iter();
-        xattrs
-            .map(|xattr| size_of_val(xattr) + xattr.0.len() + xattr.1.len())
-            .sum()
+        bytes_of_xattrs(&self.xattrs)
     }
 
     /// Sets all on a file that has its content: writing clears setuid and setgid, and changes
@@ -264,6 +261,13 @@ impl Metadata {
         rustix::fs::futimens(file, &modified_at(self.mtime))
             .map_err(Failure::at("set the time of", path.as_bytes()))
     }
+}
+
+/// What extended attributes take in memory.
+pub(super) fn bytes_of_xattrs(xattrs: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    let each = xattrs.iter();
+    each.map(|xattr| size_of_val(xattr) + xattr.0.len() + xattr.1.len())
+        .sum()
 }
 
 /// Sets extended attributes where the file system and its limits allow them: they are an extra

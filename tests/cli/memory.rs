@@ -73,6 +73,15 @@ fn write_archive(path: &Path, layer: &Path, diff_id: &Digest) {
     tar.into_inner().unwrap().flush().unwrap();
 }
 
+/// A sandbox with the container `c`.
+fn with_container() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let tree = LayerBuilder::new().file("a", "b").finish();
+    let import = ["import", "--tocontainer", "--name=c", "-"];
+    sandbox.udocker(import).stdin(tree).run().succeeds();
+    sandbox
+}
+
 /// Runs it, and asserts how much memory it had at most.
 #[track_caller]
 fn stays_small(invocation: Invocation) -> Ran {
@@ -111,10 +120,7 @@ fn what_emulated_root_did_again_and_again_does_not_show_in_the_memory() {
     if !has_tools(&["time"]) {
         return;
     }
-    let sandbox = Sandbox::new();
-    let tree = LayerBuilder::new().file("a", "b").finish();
-    let import = ["import", "--tocontainer", "--name=c", "-"];
-    sandbox.udocker(import).stdin(tree).run().succeeds();
+    let sandbox = with_container();
     let line = b"7 1700000000.000000001 1 2 100600 100600 0\n";
     let log = [&line.repeat(1 << 21)[..], &vec![b'x'; 80 << 20]].concat();
     std::fs::write(sandbox.store().join("containers/c/attributes"), log).unwrap();
@@ -255,10 +261,7 @@ fn documents_are_printed_in_little_memory() {
     if !has_tools(&["time"]) {
         return;
     }
-    let sandbox = Sandbox::new();
-    let tree = LayerBuilder::new().file("a", "b").finish();
-    let import = ["import", "--tocontainer", "--name=c", "-"];
-    sandbox.udocker(import).stdin(tree).run().succeeds();
+    let sandbox = with_container();
     let config = sandbox.store().join("containers/c/container.json");
     let members = r#""\n":0,"#.repeat(590_000);
     for (document, printed) in [

@@ -15,11 +15,15 @@ use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
 use crate::tree;
 
-/// None on a file system that does not date every change.
+/// A sandbox with the first container, `a`, and its layers spoilt. None on a file system that does
+/// not date every change.
 fn sandbox() -> Option<Sandbox> {
     let system = FileSystem::of(&std::env::temp_dir()).unwrap();
     if system.dates_every_change() {
-        Some(with_image(Sandbox::new()))
+        let sandbox = with_image(Sandbox::new());
+        assert!(create(&sandbox, "a").contains("unpacking"));
+        spoil_layers(&sandbox);
+        Some(sandbox)
     } else {
         cannot(&format!("{system} does not date every change to a file"));
         None
@@ -55,10 +59,8 @@ fn the_second_container_is_a_copy_of_what_the_first_was() {
     let Some(sandbox) = sandbox() else {
         return;
     };
-    assert!(create(&sandbox, "a").contains("unpacking"));
     let first = root_of(&sandbox, "a");
     let unpacked = tree::read(&first);
-    spoil_layers(&sandbox);
     // What a run leaves behind.
     fs::write(first.join("etc/new"), "").unwrap();
     fs::create_dir_all(first.join("work/deep")).unwrap();
@@ -179,8 +181,6 @@ fn what_has_lost_anything_of_its_image_is_not_copied() {
         let Some(sandbox) = sandbox() else {
             return;
         };
-        create(&sandbox, "a");
-        spoil_layers(&sandbox);
         // It would be copied but for the change.
         copy(&sandbox, "b");
         sandbox.udocker(["rm", "b"]).run().succeeds();
@@ -195,8 +195,6 @@ fn a_damaged_imprint_is_as_good_as_none() {
     let Some(sandbox) = sandbox() else {
         return;
     };
-    create(&sandbox, "a");
-    spoil_layers(&sandbox);
     let [path] = &imprints(&sandbox)[..] else {
         panic!("one imprint");
     };
@@ -217,8 +215,6 @@ fn only_what_was_unpacked_here_is_copied() {
     let Some(sandbox) = sandbox() else {
         return;
     };
-    create(&sandbox, "a");
-    spoil_layers(&sandbox);
     sandbox
         .udocker(["clone", "--name=copy", "a"])
         .run()
