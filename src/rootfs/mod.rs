@@ -156,6 +156,10 @@ where
         .filter(|_| options.max_unpacked_bytes.is_none());
     let workers = staging.map_or(0, |_| ahead::workers());
     let result = std::thread::scope(|scope| {
+        // Before anybody else takes room.
+        let writers = Writers::start(scope, &queue);
+        let applier = Applier::new(directory, writers, options)
+            .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;
         let (arriving, feeding) = channel();
         let (turns, turn) = channel();
         let pieces = feed::start(scope, feeding, Purpose::UNPACK);
@@ -199,9 +203,6 @@ where
                 }
             }
         });
-        let writers = Writers::start(scope, &queue);
-        let applier = Applier::new(directory, writers, options)
-            .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;
         applier.layers(turn, &mut Source::new(&pieces))
     });
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
