@@ -51,8 +51,15 @@ impl<'a> Blobs<'a> {
 
     /// The number of bytes that an unfinished download has left of a blob.
     pub fn staged_bytes(&self, digest: &Digest) -> u64 {
-        let path = self.layout.blob_staging().join(digest.to_string());
+        let path = self.staging_path(digest);
         path.symlink_metadata().map_or(0, |meta| meta.len())
+    }
+
+    /// Where a blob is written until it is whole. Another host may not see the lock on it, so it
+    /// writes to another file.
+    fn staging_path(&self, digest: &Digest) -> PathBuf {
+        let name = format!("{digest}.{}", host_name());
+        self.layout.blob_staging().join(name)
     }
 
     /// Begins to write a blob, after what an earlier try left. Waits while another process
@@ -63,8 +70,7 @@ impl<'a> Blobs<'a> {
     pub fn stage(&self, digest: &Digest) -> Result<Staging, StoreError> {
         let staging = self.layout.blob_staging();
         fs::create_dir_all(&staging)?;
-        // Another host may not see the lock, so it writes to another file.
-        let path = staging.join(format!("{digest}.{}", host_name()));
+        let path = self.staging_path(digest);
         loop {
             if self.contains(digest) {
                 return Ok(Staging::Present);
@@ -232,6 +238,7 @@ mod tests {
         blob.write_all(b"hello ").unwrap();
         drop(blob);
         assert!(!store.blobs().contains(&digest));
+        assert_eq!(store.blobs().staged_bytes(&digest), 6);
 
         let mut blob = needed(&store, &digest);
         let mut existing = String::new();

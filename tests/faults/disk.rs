@@ -251,6 +251,38 @@ fn layers_are_not_asked_for_where_what_they_unpack_to_has_no_room() {
 }
 
 #[test]
+fn what_is_left_of_a_download_needs_no_room_again() {
+    let served = Served::start();
+    let image = served.image("1");
+    let whole = Sandbox::new();
+    whole.udocker(["pull", &image]).run().succeeds();
+    let layers = whole.store().join("layers");
+    let sizes: Vec<u64> = fs::read_dir(&layers)
+        .unwrap()
+        .map(|blob| blob.unwrap().metadata().unwrap().len())
+        .collect();
+    let (all, largest) = (sizes.iter().sum::<u64>(), *sizes.iter().max().unwrap());
+    let sandbox = Sandbox::new();
+    let script = format!(
+        r#"mkdir -p "$HOME/.udocker" && mount -t tmpfs -o size={} none "$HOME/.udocker" || exit 99
+        mkdir -p "$HOME/.udocker/layers/.staging"
+        layers="{}"
+        for blob in "$layers"/*; do
+            [ "$(stat -c %s "$blob")" = {largest} ] || continue
+            part=$HOME/.udocker/layers/.staging/$(basename "$blob").$(uname -n)
+            head -c {} "$blob" >"$part"
+        done
+        "$@" && diff -r --exclude='.*' "$layers" "$HOME/.udocker/layers""#,
+        all + 200_000,
+        layers.display(),
+        largest / 2,
+    );
+    if let Some(ran) = with_mounts(&sandbox, &script, &["pull", &image]) {
+        ran.succeeds();
+    }
+}
+
+#[test]
 fn a_clone_that_does_not_fit_is_refused_at_once() {
     let sandbox = Sandbox::new();
     let image = with_image(&sandbox);
