@@ -20,7 +20,7 @@ udocker=${UDOCKER:-$(find "$target/" -path '*/release/udocker' -type f -perm -u+
 if [[ $(id -u) == 0 ]]; then
 	scripts/install-packages.sh bench
 	scripts/make-test-user.sh
-	exec scripts/as-test-user.sh env UDOCKER="$udocker" "$0" "$@"
+	exec scripts/as-test-user.sh env UDOCKER="$udocker" "$PWD/scripts/bench-engine.sh" "$@"
 fi
 
 scratch=$(mktemp -d)

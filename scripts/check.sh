@@ -17,6 +17,13 @@ gate() {
 	[[ -z ${CI-} ]] || exit 1
 }
 
+# Root's tests run as another user.
+if [[ $(id -u) == 0 ]]; then
+	scripts/make-test-user.sh
+	target=$(rustc --version --verbose | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+	export "CARGO_TARGET_${target}_RUNNER=$PWD/scripts/as-test-user.sh"
+fi
+
 gate rustfmt cargo fmt --check
 gate shellcheck scripts/run-shellcheck.sh
 gate cargo-clippy cargo clippy --locked --all-targets -- -D warnings
@@ -33,11 +40,6 @@ if ! $quick; then
 	[[ ! -x vendor-proot/test.sh ]] || gate gcc scripts/as-test-user.sh vendor-proot/test.sh
 fi
 
-# Root's tests run as another user, which test.sh prepares.
-if [[ $(id -u) == 0 ]]; then
-	target=$(rustc --version --verbose | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-	export "CARGO_TARGET_${target}_RUNNER=$PWD/scripts/as-test-user.sh"
-fi
 what=(); ! $quick || what=(-E 'not binary(e2e)')
 # Who starts this in the background of a script makes it, and all that tests start, ignore Ctrl-C.
 gate cargo-nextest env --default-signal=INT,QUIT cargo nextest run --locked --no-fail-fast "${what[@]}"

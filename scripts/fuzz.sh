@@ -12,7 +12,10 @@ command -v cargo-fuzz >/dev/null || (cd / && RUSTFLAGS='' cargo install --quiet 
 vendor-proot/build.sh
 minutes=${1:-30}
 targets=("${@:2}")
-[[ ${#targets[@]} -gt 0 ]] || mapfile -t targets < <(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
+if [[ ${#targets[@]} == 0 ]]; then
+	list=$(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
+	mapfile -t targets <<<"$list"
+fi
 for name in "${targets[@]}"; do
 	corpus=$target/fuzz/corpus/$name artifacts=$target/fuzz/artifacts/$name/
 	mkdir -p "$corpus" "$artifacts"

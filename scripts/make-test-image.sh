@@ -9,7 +9,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
-read -r suite mirror < <("$here/debian-mirror.sh")
+archive=$("$here/debian-mirror.sh") || { echo "$0: apt knows no archive to make a root from" >&2; exit 1; }
+suite=${archive% *} mirror=${archive#* }
 
 stamp=$(cat "$0" "$here/test-image/"* | sha256sum | cut -c 1-16)-$suite
 [[ $(cat "$out/distro.stamp" 2>/dev/null) != "$stamp" ]] || { echo "test image: $out/distro is up to date"; exit 0; }

@@ -12,6 +12,7 @@ udocker=$(readlink -f "${1:?usage: mpi-tests.sh UDOCKER [TIMES]}") times=${2:-30
 
 if [ -z "${MPI_TESTS_WORK-}" ]; then
     "$here/install-packages.sh" build mpi
+    [[ $(id -u) != 0 ]] || "$here/make-test-user.sh"
     exec env MPI_TESTS_WORK=yes "$here/as-test-user.sh" "$here/mpi-tests.sh" "$udocker" "$times"
 fi
 
@@ -32,15 +33,12 @@ finish() {
 trap finish EXIT
 
 # The container has the host's Debian and its Open MPI.
-# shellcheck disable=SC1091
-suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-# shellcheck disable=SC2016
-archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort -u | head -n 1)
+archive=$("$here/debian-mirror.sh") || { echo "$0: apt knows no archive" >&2; exit 1; }
 engine=$here/../vendor-proot/build/$(uname -m)
 if [ ! -e "$root/usr/bin/mpirun" ]; then
     mkdir -p "$root"
     PROOT_LOADER=$engine/loader PROOT_TMP_DIR=$work "$engine/proot" --kill-on-exit -0 -w / \
-        debootstrap --variant=minbase --include=openmpi-bin "$suite" "$root" "$archive" >"$work/log" 2>&1 ||
+        debootstrap --variant=minbase --include=openmpi-bin "${archive% *}" "$root" "${archive#* }" >"$work/log" 2>&1 ||
         { tail -n 5 "$work/log"; exit 1; }
 fi
 tar -C "$root" --exclude=./dev/* --exclude=./proc/* -cf - . | "$udocker" import --tocontainer --name=mpi - >/dev/null

@@ -23,6 +23,7 @@ for _ in {1..200}; do
 	kill -0 "$server" || { cat registry.err >&2; exit 1; }
 	sleep 0.1
 done
+[[ -n $address ]] || { echo "$0: the registry does not start" >&2; cat registry.err >&2; exit 1; }
 
 umoci init --layout image
 umoci new --image image:latest

@@ -6,6 +6,8 @@ set -euo pipefail
 udocker=$(readlink -f "${1:?usage: $0 UDOCKER}")
 [[ $(id -u) == 0 ]] || { echo "$0: a daemon needs root" >&2; exit 1; }
 "$(dirname "$(readlink -f "$0")")/install-packages.sh" docker
+# Debian has the client in a package of its own since 13.
+command -v docker >/dev/null || { echo "$0: there is no docker command; install docker-cli" >&2; exit 1; }
 
 work=$(mktemp -d)
 chmod 755 "$work"

@@ -20,12 +20,13 @@ as() {
 }
 udocker() { as 1000 "$work/udocker" --quiet "$@"; }
 
-# Mounts a new file system as $work/TYPE.mount, with a home that belongs to user 1000.
+# Mounts a new file system as $work/TYPE.mount, with a home that belongs to user 1000. Fails by
+# itself, since nothing ends a function whose result is asked for.
 mounted() {
-	truncate --size 1G "$work/$1"
-	"mkfs.$1" "${@:2}" "$work/$1" >/dev/null
+	truncate --size 1G "$work/$1" || return
+	"mkfs.$1" "${@:2}" "$work/$1" >/dev/null || return
 	mkdir "$work/$1.mount"
-	mount -o loop "$work/$1" "$work/$1.mount"
+	mount -o loop "$work/$1" "$work/$1.mount" || return
 	home=$work/$1.mount/home
 	install -d --owner 1000 --group 1000 "$home"
 }

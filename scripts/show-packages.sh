@@ -4,16 +4,17 @@
 # granted (R1+), and R2. Needs the test image (scripts/make-test-image.sh) and apt's own archive of
 # this machine; root does it as the test user.
 set -euo pipefail
-cd "$(dirname "$(readlink -f "$0")")/.."
 udocker=$(readlink -f "${1:?usage: $0 UDOCKER [MODE…]}")
+cd "$(dirname "$(readlink -f "$0")")/.."
 image=$(readlink -f "${UDOCKER_TEST_IMAGES:-${CARGO_TARGET_DIR:-target}/test-images}/distro")
 if [[ $(id -u) == 0 ]]; then
 	scripts/make-test-user.sh
-	exec scripts/as-test-user.sh env UDOCKER_TEST_IMAGES="${image%/distro}" "$0" "$udocker" "${@:2}"
+	exec scripts/as-test-user.sh env UDOCKER_TEST_IMAGES="${image%/distro}" "$PWD/scripts/show-packages.sh" "$udocker" "${@:2}"
 fi
 shift
 [[ $# != 0 ]] || set -- R1 R1+ R2
-read -r suite mirror < <(scripts/debian-mirror.sh)
+archive=$(scripts/debian-mirror.sh) || { echo "$0: apt knows no archive" >&2; exit 1; }
+suite=${archive% *} mirror=${archive#* }
 
 HOME=$(mktemp -d)
 export HOME

@@ -1,13 +1,12 @@
 #!/bin/bash
 # Shows that the release executable is one static file that runs on an old and on a new
-# distribution: show-portable.sh CACHEDIR. Debian only (elsewhere it says so); root, for debootstrap
-# and chroot. The two roots are kept in CACHEDIR.
+# distribution: show-portable.sh UDOCKER CACHEDIR. Debian only (elsewhere it says so); root, for
+# debootstrap and chroot. The two roots are kept in CACHEDIR.
 set -euo pipefail
+[[ $# == 2 ]] || { echo "usage: $0 UDOCKER CACHEDIR" >&2; exit 2; }
+binary=$(readlink -e "$1")
+cache=$(mkdir -p "$2" && cd "$2" && pwd)
 cd "$(dirname "$(readlink -f "$0")")/.."
-
-cache=$(mkdir -p "${1:?usage: $0 CACHEDIR}" && cd "$1" && pwd)
-binary=${UDOCKER_BINARY:-$(find "${CARGO_TARGET_DIR:-target}/" -path '*/release/udocker' -type f -perm -u+x | head -n 1)}
-[[ -n $binary ]] || { echo "$0: no release executable; run cargo build --release" >&2; exit 1; }
 
 fail() { echo "$binary: $*" >&2; exit 1; }
 # ldd answers 1 for what is not dynamic, so its words count.
@@ -18,7 +17,8 @@ size=$(stat --format %s "$binary")
 [[ -z $(nm --defined-only "$binary" 2>/dev/null) ]] || fail "not stripped"
 echo "$binary: static, stripped, $size bytes"
 
-read -r _ mirror < <(scripts/debian-mirror.sh)
+archive=$(scripts/debian-mirror.sh) || fail "apt knows no archive to make roots from"
+mirror=${archive#* }
 # shellcheck source=/dev/null
 if [[ $(. /etc/os-release && echo "$ID") != debian ]]; then
 	echo "SKIPPED: the roots of Debian 12 and sid; this machine's archive is another distribution's"

@@ -38,6 +38,7 @@ mkdir -p "$UDOCKER_TEST_IMAGES"
 sudo=(); [[ $(id -u) == 0 ]] || sudo=(sudo)
 "${sudo[@]}" scripts/make-test-image.sh "$UDOCKER_TEST_IMAGES" >"$UDOCKER_TEST_IMAGES/log" 2>&1 &
 images=$!
+trap 'kill "$images" 2>/dev/null || true' EXIT
 
 export UDOCKER_TEST_CALLERS=${CARGO_TARGET_DIR:-$PWD/target}/callers
 udocker_py=${CARGO_TARGET_DIR:-$PWD/target}/udocker-py
@@ -52,10 +53,13 @@ cargo build --release --locked
 cargo test --no-run --locked
 wait "$images" || { tail -n 30 "$UDOCKER_TEST_IMAGES/log"; echo "the test image could not be made"; exit 1; }
 
+trap - EXIT
+
+binary=$(find "${CARGO_TARGET_DIR:-$PWD/target}/" -path '*/release/udocker' -type f -perm -u+x | head -n 1)
 say "The executable is portable"
-"${sudo[@]}" scripts/show-portable.sh "$UDOCKER_TEST_IMAGES"
+"${sudo[@]}" scripts/show-portable.sh "$binary" "$UDOCKER_TEST_IMAGES"
 
 say "File systems that share blocks, belong to others, or fail"
-"${sudo[@]}" scripts/show-filesystems.sh "$(find "${CARGO_TARGET_DIR:-target}/" -path '*/release/udocker' -type f -perm -u+x | head -n 1)"
+"${sudo[@]}" scripts/show-filesystems.sh "$binary"
 
 exec scripts/check.sh
