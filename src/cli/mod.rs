@@ -18,6 +18,8 @@ use crate::ui::{Printer, Verbosity};
 #[command(
     name = "udocker",
     disable_version_flag = true,
+    // The user's own options follow those that a workflow engine gives.
+    args_override_self = true,
     max_term_width = 100,
     after_help = "Examples:
   udocker pull ubuntu:24.04

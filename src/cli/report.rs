@@ -13,16 +13,18 @@ pub(super) fn parse_error(error: &clap::Error) -> u8 {
     let printer = Printer::new(Verbosity::Normal);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A reader that has gone does not need the rest.
-            let _ = printer.write_out(&error.to_string());
-            DONE
+            let Err(error) = printer.write_out(&error.to_string()) else {
+                return DONE;
+            };
+            report(&CommandError::from(error), &printer)
         }
-        _ => {
-            let error = usage_error(&error.to_string());
-            error.report(&printer);
-            error.status()
-        }
+        _ => report(&usage_error(&error.to_string()), &printer),
     }
+}
+
+fn report(error: &CommandError, printer: &Printer) -> u8 {
+    error.report(printer);
+    error.status()
 }
 
 /// Makes clap's paragraph one line, and its advice a hint.

@@ -1,8 +1,8 @@
 //! `udocker clone`
 
+use super::options::container_name;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container::{self, CreateOptions};
-use crate::store::{ContainerName, StoreError};
 
 /// Copy a container
 ///
@@ -20,12 +20,7 @@ pub struct Args {
 
 /// Clones a container.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let name: Option<ContainerName> = args
-        .name
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(StoreError::from)?;
+    let name = container_name(&args.name)?;
     let source = context.store.container(&args.container)?;
     let made = container::clone(
         &context.store,

@@ -1,8 +1,8 @@
 //! `udocker create`
 
+use super::options::container_name;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container;
-use crate::store::{ContainerName, StoreError};
 
 /// Create a container from an image
 ///
@@ -24,12 +24,7 @@ pub struct Args {
 
 /// Creates a container.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let mut name: Option<ContainerName> = args
-        .name
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(StoreError::from)?;
+    let mut name = container_name(&args.name)?;
     if args.force {
         name = name.filter(|name| !context.store.has_name(name));
     }

@@ -149,6 +149,9 @@ impl From<StoreError> for CommandError {
             StoreError::ImageExists(image) => Some(format!(
                 "choose another name, or remove it with `udocker rmi {image}`"
             )),
+            StoreError::NameTaken(name) => Some(format!(
+                "choose another name, or remove that container with `udocker rm {name}`"
+            )),
             StoreError::NoContainer(_) => Some("list containers with `udocker ps`".to_string()),
             StoreError::NoName(_) => Some("list names with `udocker ps`".to_string()),
             StoreError::Protected(name) => {

@@ -1,12 +1,12 @@
 //! `udocker import`
 
+use super::options::{container_name, given, platform};
 use super::streams::{Place, size_of};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container;
 use crate::image::{self, ImportSource, NewName};
-use crate::oci::Platform;
 use crate::rootfs::Layer;
-use crate::store::{Container, ContainerName, StoreError};
+use crate::store::Container;
 
 /// What a container imported without an image name is said to be made from; udocker.py's word.
 const UNKNOWN_IMAGE: &str = "IMPORTED:unknown";
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         context.printer.out(container.id)?;
         return Ok(DONE);
     }
-    if args.name.is_some() {
+    if given(&args.name).is_some() {
         context
             .printer
             .warning("`--name` is for `--tocontainer` and `--clone`, and is ignored");
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         }
     };
     let store = &context.store;
-    let platform = platform(args)?;
+    let platform = platform(&args.platform)?;
     let image = image::import(store, source, &name.local(), &platform, &context.progress())
         .map_err(|error| explain(error.into()))?;
     context
@@ -90,15 +90,10 @@ fn to_container(
     context: &Context,
     explain: &dyn Fn(CommandError) -> CommandError,
 ) -> Result<Container, CommandError> {
-    let name: Option<ContainerName> = args
-        .name
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(StoreError::from)?;
+    let name = container_name(&args.name)?;
     let image = args.image.as_deref().unwrap_or(UNKNOWN_IMAGE);
     let image: NewName = image.parse().map_err(CommandError::failed)?;
-    let platform = platform(args)?;
+    let platform = platform(&args.platform)?;
     let (file, label) = args.archive.open()?;
     let archive = Layer {
         name: label,
@@ -115,11 +110,4 @@ fn to_container(
         container::import_tree(store, archive, &image, &platform, &options, &progress)
     };
     imported.map_err(|error| explain(error.into()))
-}
-
-fn platform(args: &Args) -> Result<Platform, CommandError> {
-    match &args.platform {
-        Some(text) => text.parse().map_err(CommandError::usage),
-        None => Ok(Platform::host()),
-    }
 }

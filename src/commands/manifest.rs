@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::options::given;
 use super::pull::{ImageSource, SourceArgs};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::ui::JsonDocument;
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let repositories = reference.remote_repositories(default);
     let version = reference.version();
     let client = &source.client;
-    let bytes = match &args.source.platform {
+    let bytes = match given(&args.source.platform) {
         Some(_) => {
             client
                 .resolve_image(&registry, &repositories, &version, &source.platform)?

@@ -60,7 +60,7 @@ fn row(args: &Args, context: &Context, container: &Container) -> String {
     let mut line = format!("{:<36.36} {protected} {state} ", container.id.as_str());
     if args.mode {
         let mode = super::run::mode::mode_of(container, context);
-        line.push_str(&format!("{mode:>2.2} "));
+        line.push_str(&format!("{mode:>2} "));
     }
     if args.size {
         let size = size_in_mb(container, context).map_or("-1".to_string(), |size| size.to_string());

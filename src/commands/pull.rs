@@ -1,6 +1,6 @@
 //! `udocker pull`
 
-use super::{CommandError, Context, Outcome};
+use super::{CommandError, Context, Outcome, options};
 use crate::image::{self, Arrivals, PullRequest};
 use crate::oci::{Platform, Reference, RegistryUrl};
 use crate::registry::Client;
@@ -29,7 +29,7 @@ pub struct Args {
 /// Where images come from, and for which platform.
 #[derive(Debug, Default, clap::Args)]
 pub struct SourceArgs {
-    /// Index to use instead of Docker Hub's
+    /// Accepted for old scripts: images come from registries
     #[arg(long, value_name = "URL")]
     pub(super) index: Option<String>,
     /// Registry for images without a host in their name
@@ -93,10 +93,7 @@ impl ImageSource {
     ) -> Result<ImageSource, CommandError> {
         Ok(ImageSource {
             reference: text.parse().map_err(CommandError::failed)?,
-            platform: match &args.platform {
-                Some(text) => text.parse().map_err(CommandError::usage)?,
-                None => Platform::host(),
-            },
+            platform: options::platform(&args.platform)?,
             default_registry: context.registry(args.registry.as_deref())?,
             client: context.registry_client(args.httpproxy.as_deref())?,
         })

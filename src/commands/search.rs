@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::options::given;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::oci::{Reference, RegistryUrl};
 use crate::registry::{FoundRepository, RegistryError, SearchPlace};
@@ -67,7 +68,6 @@ fn what_and_where<'a>(
     args: &'a Args,
     context: &Context,
 ) -> Result<(SearchPlace, &'a str, &'a str), CommandError> {
-    let given = |option: &'a Option<String>| option.as_deref().filter(|url| !url.is_empty());
     let settings = &context.settings;
     let (prefix, term) = split_expression(&args.expression);
     let hub = |url: &str| SearchPlace::index(url).map_err(CommandError::usage);
@@ -90,13 +90,15 @@ fn what_and_where<'a>(
     Ok((place, "", term))
 }
 
-/// Separates the registry from the word. The registry is a first component with a dot, a port or
-/// `localhost`, with its slash; a tag or digest says nothing to a search.
+/// Separates the registry from the word. The registry is a first component after a scheme, or with
+/// a dot, a port or `localhost`, with its slash; a tag or digest says nothing to a search.
 fn split_expression(expression: &str) -> (&str, &str) {
     let scheme_end = expression.find("://").map_or(0, |position| position + 3);
     let rest = &expression[scheme_end..];
     let host_end = match rest.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host.len() + 1,
+        Some((host, _)) if scheme_end > 0 || host.contains(['.', ':']) || host == "localhost" => {
+            host.len() + 1
+        }
         Some(_) => 0,
         None if scheme_end > 0 => rest.len(),
         None => 0,
@@ -213,6 +215,7 @@ mod tests {
             ("host:5000/x:1", "host:5000/", "x"),
             ("http://127.0.0.1:5000/x", "http://127.0.0.1:5000/", "x"),
             ("https://quay.io", "https://quay.io", ""),
+            ("http://myhost/lab/x:1", "http://myhost/", "lab/x"),
             ("", "", ""),
         ] {
             assert_eq!(split_expression(expression), (prefix, term), "{expression}");

@@ -1,5 +1,6 @@
 //! `udocker setup`
 
+use super::options::given;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::config::env_vars;
 use crate::container::{self, ContainerError};
@@ -51,7 +52,7 @@ pub struct Args {
 /// Changes or shows settings.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let container = context.store.container(&args.container)?;
-    let mode = args.execmode.as_deref().map(parse_mode).transpose()?;
+    let mode = given(&args.execmode).map(parse_mode).transpose()?;
     if mode.is_some() && container.is_protected() {
         return Err(StoreError::Protected(args.container.clone()).into());
     }
@@ -107,10 +108,7 @@ fn set_mode(
             ));
             kept
         }
-        ModeChoice::Mode(mode) => {
-            super::run::mode::available(mode, context);
-            mode
-        }
+        ModeChoice::Mode(mode) => mode,
     };
     container.set_execmode(&kept.to_string())?;
     let has_ranges = || context.settings.id_ranges && namespace::probe_ranges().is_ok();

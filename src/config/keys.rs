@@ -163,7 +163,7 @@ pub(super) const KEYS: &[Key] = &[
         "use_singularity_executable",
         Some("UDOCKER_USE_SINGULARITY_EXECUTABLE"),
         "",
-        false,
+        true,
     ),
     key("user_path", None, DEFAULT_PATH, true),
     key("valid_host_env", None, "", false),

@@ -82,6 +82,8 @@ pub struct Settings {
     pub search_paths: SearchPaths,
     /// Another PRoot than the embedded one.
     pub proot_executable: Option<PathBuf>,
+    /// What mode S1 starts instead of the Apptainer or Singularity in PATH.
+    pub apptainer_executable: Option<PathBuf>,
     /// Whether PRoot is to do without seccomp in every mode.
     pub no_seccomp: bool,
     /// Whether root in user namespaces gets the id ranges that are granted to the user.
@@ -329,6 +331,8 @@ impl Table {
             ("tmpdir", &paths.tmp),
         ]
         .map(|(key, path)| (key, path.to_string_lossy().into_owned()));
+        // "UDOCKER" is udocker.py's word for its own one.
+        let other = |key| self.path(key).filter(|path| path.as_os_str() != "UDOCKER");
         let settings = Settings {
             default_registry,
             index_url: self
@@ -342,10 +346,8 @@ impl Table {
                 root: self.text("root_path").unwrap_or(DEFAULT_PATH).to_string(),
                 user: self.text("user_path").unwrap_or(DEFAULT_PATH).to_string(),
             },
-            // "UDOCKER" is udocker.py's word for its own one.
-            proot_executable: self
-                .path("use_proot_executable")
-                .filter(|path| path.as_os_str() != "UDOCKER"),
+            proot_executable: other("use_proot_executable"),
+            apptainer_executable: other("use_singularity_executable"),
             no_seccomp: self.text("proot_noseccomp").is_some_and(super::is_true),
             id_ranges: self.text("id_ranges").is_some_and(super::is_true),
             image_trees: match self.text("image_trees") {

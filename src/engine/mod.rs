@@ -63,6 +63,8 @@ pub struct EngineOptions {
     pub tmp_dir: PathBuf,
     /// Another PRoot than the embedded one.
     pub other_proot: Option<PathBuf>,
+    /// What mode S1 starts, instead of looking for it.
+    pub other_apptainer: Option<PathBuf>,
     /// Whether to do without seccomp whatever the mode.
     pub no_seccomp: bool,
     /// Directories separated by colons, in which mode S1 finds Apptainer.

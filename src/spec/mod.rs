@@ -87,6 +87,16 @@ pub struct RunRequest {
     pub processes: Processes,
 }
 
+impl RunRequest {
+    /// Checks that the host has what is to be bound, before a container is made for the run.
+    ///
+    /// # Errors
+    /// It has not; planning the run would fail alike.
+    pub fn check_sources(&self, view: &dyn GuestView) -> Result<(), SpecError> {
+        Ok(volume::check_sources(&self.devices, &self.volumes, view)?)
+    }
+}
+
 /// What planning knows of the host.
 #[derive(Clone, Debug)]
 pub struct HostFacts {

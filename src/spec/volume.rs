@@ -158,11 +158,10 @@ impl Volume {
             !word.is_empty() && word.iter().all(|byte| b"rwm".contains(byte))
         });
         let path = OsStr::from_bytes(&bytes[..permissions.unwrap_or(bytes.len())]);
-        let volume = Volume::parse(path)?;
-        if !volume.source.as_path().starts_with("/dev/") {
-            return Err(VolumeError::NotADevice(text.to_string_lossy().into_owned()));
-        }
-        Ok(volume)
+        Volume::parse(path)
+            .ok()
+            .filter(|volume| volume.source.as_path().starts_with("/dev/"))
+            .ok_or_else(|| VolumeError::NotADevice(text.to_string_lossy().into_owned()))
     }
 
     /// The same path outside and inside.
@@ -251,7 +250,8 @@ pub(super) fn plan_binds(
     root: &HostPath,
     view: &dyn GuestView,
 ) -> Result<BindPlan, VolumeError> {
-    let exists = |volume: &Volume| view.file_type_followed(volume.source.as_path()).is_some();
+    check_sources(wishes.devices, wishes.volumes, view)?;
+    let exists = |volume: &Volume| exists(volume, view);
     let mut wanted: Vec<Volume> = Vec::new();
     let system: &[&str] = if wishes.system_directories {
         &SYSTEM_DIRECTORIES
@@ -262,19 +262,9 @@ pub(super) fn plan_binds(
     for path in system.iter().chain(dri).chain(&wishes.home) {
         wanted.extend(Volume::same_path(path).ok().filter(&exists));
     }
-    for device in wishes.devices {
-        if !exists(device) {
-            return Err(VolumeError::NotADevice(device.source.to_string()));
-        }
-        wanted.push(device.clone());
-    }
-    for volume in wishes.volumes {
-        if exists(volume) {
-            wanted.push(volume.clone());
-        } else if !is_optional(&volume.source) {
-            return Err(VolumeError::Missing(volume.source.clone()));
-        }
-    }
+    wanted.extend(wishes.devices.iter().cloned());
+    let volumes = wishes.volumes.iter().filter(|volume| exists(volume));
+    wanted.extend(volumes.cloned());
 
     let mut plan = BindPlan::default();
     for name in wishes.leave_out {
@@ -290,6 +280,26 @@ pub(super) fn plan_binds(
         plan.add(volume, root, view)?;
     }
     Ok(plan)
+}
+
+/// Checks that the host has what the user wants bound.
+pub(super) fn check_sources(
+    devices: &[Volume],
+    volumes: &[Volume],
+    view: &dyn GuestView,
+) -> Result<(), VolumeError> {
+    if let Some(device) = devices.iter().find(|device| !exists(device, view)) {
+        return Err(VolumeError::NotADevice(device.source.to_string()));
+    }
+    let is_missing = |volume: &&Volume| !exists(volume, view) && !is_optional(&volume.source);
+    match volumes.iter().find(is_missing) {
+        Some(volume) => Err(VolumeError::Missing(volume.source.clone())),
+        None => Ok(()),
+    }
+}
+
+fn exists(volume: &Volume, view: &dyn GuestView) -> bool {
+    view.file_type_followed(volume.source.as_path()).is_some()
 }
 
 /// What udocker.py leaves out without a word when the host does not have it.

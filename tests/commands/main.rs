@@ -22,6 +22,7 @@ mod killed;
 mod login;
 mod manifest;
 mod old_kernels;
+mod options;
 mod s1;
 mod search;
 mod setup;

@@ -44,6 +44,29 @@ fn apptainer_is_told_what_to_do() {
 }
 
 #[test]
+fn one_elsewhere_can_be_named() {
+    for (name, prefix) in [
+        ("apptainer-1.3", "APPTAINERENV"),
+        ("singularity", "SINGULARITYENV"),
+    ] {
+        let sandbox = Sandbox::new();
+        container::busybox(&sandbox);
+        let script = format!("#!/bin/sh\necho \"${prefix}_A\"\n");
+        let program = sandbox.write(&format!("elsewhere/{name}"), script);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let named = |path: &str| {
+            run(&sandbox)
+                .env("UDOCKER_USE_SINGULARITY_EXECUTABLE", path)
+                .run()
+        };
+        named(program.to_str().unwrap()).succeeds().prints("b c");
+        named("/nowhere/apptainer")
+            .exits_with(125)
+            .errs_in_one_line(&["'/nowhere/apptainer'"]);
+    }
+}
+
+#[test]
 fn users_that_it_does_not_know_are_told_of() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);

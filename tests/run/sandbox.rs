@@ -172,6 +172,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         fallback_dirs: vec![directory.join("fallback")],
         tmp_dir: std::env::temp_dir(),
         other_proot: None,
+        other_apptainer: None,
         no_seccomp: false,
         id_ranges: false,
         search_path: OsString::new(),

@@ -12,15 +12,20 @@ pub use options::{Pull, WishArgs};
 
 use mode::Modes;
 
+use super::options::container_name;
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
-use crate::container::{self, RunTarget};
+use crate::container::{self, ContainerError, RunTarget};
 use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
 use crate::rootfs;
 use crate::spec::{ExecMode, HostFacts, ID_RANGES_FILE, RunRequest, RunSpec, SpecError, plan_run};
-use crate::store::{Container, ContainerName, StoreError};
+use crate::store::{Container, StoreError};
 use crate::ui;
+
+/// What helps where there is no Apptainer.
+const NO_APPTAINER: &str = "install one of them, name it with UDOCKER_USE_SINGULARITY_EXECUTABLE, \
+     or choose another mode, such as auto";
 
 /// Exit status of a container that could not be started.
 pub(super) const CANNOT_START: u8 = 125;
@@ -45,7 +50,9 @@ Exit status: that of the command, 128+N when signal N ended it, 127 when the com
 126 when it cannot be executed, 125 when the container could not be started.")]
 pub struct Args {
     /// Remove the container afterwards, unless it is protected
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", hide_default_value = true,
+          hide_possible_values = true)]
     rm: bool,
     /// Name of the new container
     #[arg(long, value_name = "NAME")]
@@ -60,7 +67,7 @@ pub struct Args {
     pull: Pull,
     /// Run the root tree at DIR, outside any repository
     #[arg(long, value_name = "DIR")]
-    location: Option<PathBuf>,
+    location: Option<OsString>,
     /// Print no start banner
     #[arg(long)]
     nobanner: bool,
@@ -86,8 +93,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let docker = args.docker.apply(&mut request, context);
     // What it holds is there until the run is over.
     let _scratch = docker.map_err(CommandError::at_start)?;
-    if let Some(root) = &args.location {
-        return run_location(args, &mut request, root.clone(), context);
+    request.check_sources(&HostView).map_err(start_error)?;
+    if let Some(root) = args.location.as_ref().filter(|root| !root.is_empty()) {
+        return run_location(args, &mut request, root.into(), context);
     }
     let Some(target) = &args.target else {
         return Err(CommandError::usage("no container or image is named")
@@ -101,14 +109,23 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         ))
     })?;
     let container = find_or_create(args, target, context)?;
-    args.docker
-        .write_cidfile(&container)
-        .map_err(CommandError::at_start)?;
-    let status = run_container(args, &request, &container, context);
+    let written = args.docker.write_cidfile(&container);
+    let outcome = written
+        .map_err(CommandError::at_start)
+        .and_then(|()| run_container(args, &request, &container, context));
     if args.rm && !container.is_protected() {
-        container::remove(&context.store, &container, &context.progress())?;
+        remove(&container, context);
     }
-    status
+    outcome
+}
+
+/// Removes the container after its run, whose outcome is what counts.
+fn remove(container: &Container, context: &Context) {
+    match container::remove(&context.store, container, &context.progress()) {
+        // Somebody else has done it.
+        Ok(()) | Err(ContainerError::Store(StoreError::NoContainer(_))) => {}
+        Err(error) => CommandError::from(error).report(&context.printer),
+    }
 }
 
 fn run_container(
@@ -205,9 +222,7 @@ fn start(
         let failure = CommandError::start(error.exit_status(), &error);
         match error {
             EngineError::Unavailable { reason, .. } => failure.with_hint(reason.cause.remedy()),
-            EngineError::NoApptainer => {
-                failure.with_hint("install one of them, or choose another mode, such as auto")
-            }
+            EngineError::NoApptainer => failure.with_hint(NO_APPTAINER),
             _ => failure,
         }
     })?;
@@ -258,6 +273,7 @@ pub(super) fn engine_options(context: &Context) -> EngineOptions {
             .path(PROOT_TMP_DIR)
             .unwrap_or_else(|| paths.tmp.clone()),
         other_proot: context.settings.proot_executable.clone(),
+        other_apptainer: context.settings.apptainer_executable.clone(),
         no_seccomp: context.settings.no_seccomp || environment.get(PROOT_NO_SECCOMP).is_some(),
         id_ranges: context.settings.id_ranges,
         search_path: environment
@@ -281,12 +297,7 @@ fn banner(id: &str, program: &str) -> String {
 /// The container to run: one that is there, else a new one of an image.
 fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Container, CommandError> {
     let store = &context.store;
-    let name: Option<ContainerName> = args
-        .name
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(|error| CommandError::from(StoreError::from(error)))?;
+    let name = container_name(&args.name)?;
     if let (Pull::Reuse, Some(name)) = (args.pull, &name)
         && let Ok(container) = store.container(name.as_str())
     {

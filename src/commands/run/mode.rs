@@ -107,7 +107,7 @@ pub(in crate::commands) fn refuse_changed_tree(container: &Container) -> Result<
 }
 
 /// The nearest mode there is an engine for.
-pub(in crate::commands) fn available(mode: ExecMode, context: &Context) -> ExecMode {
+fn available(mode: ExecMode, context: &Context) -> ExecMode {
     let nearest = match mode {
         ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
         _ => return mode,

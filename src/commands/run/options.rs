@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::commands::CommandError;
+use crate::commands::options::given;
 use crate::host::fs::read_limited;
 use crate::spec::{
     Accounts, EnvWish, RunRequest, SearchPaths, UserWish, Volume, VolumeError, parse_entrypoint,
@@ -17,6 +18,7 @@ const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Pull {
     /// If it is not here.
+    #[value(alias = "")]
     Missing,
     /// Not at all.
     Never,
@@ -81,7 +83,9 @@ pub struct WishArgs {
     #[arg(short = 'p', long = "publish", value_name = "HOST:CONTAINER")]
     publish: Vec<String>,
     /// Map all ports of the container to free ones of the host
-    #[arg(short = 'P', long, alias = "netcoop")]
+    #[arg(short = 'P', long, alias = "netcoop", value_name = "BOOL", num_args = 0..=1,
+          require_equals = true, default_value = "false", default_missing_value = "true",
+          hide_default_value = true, hide_possible_values = true)]
     publish_all: bool,
     /// Pass a device
     #[arg(long = "device", value_name = "/dev/…")]
@@ -103,10 +107,8 @@ impl WishArgs {
         };
         Ok(RunRequest {
             entrypoint: self.entrypoint.as_deref().map(parse_entrypoint),
-            workdir: self.workdir.clone(),
-            user: self
-                .user
-                .as_deref()
+            workdir: self.workdir.clone().filter(|path| !path.is_empty()),
+            user: given(&self.user)
                 .map(UserWish::parse)
                 .transpose()
                 .map_err(CommandError::failed)?,
@@ -131,14 +133,11 @@ impl WishArgs {
                 .map(|text| text.parse().map_err(CommandError::failed))
                 .collect::<Result<_, _>>()?,
             publish_all: self.publish_all,
-            cpus: self
-                .cpuset_cpus
-                .as_deref()
-                .filter(|list| !list.is_empty())
+            cpus: given(&self.cpuset_cpus)
                 .map(str::parse)
                 .transpose()
                 .map_err(CommandError::failed)?,
-            kernel: self.kernel.clone(),
+            kernel: given(&self.kernel).map(str::to_string),
             ..RunRequest::default()
         })
     }

@@ -32,6 +32,16 @@ impl Apptainer {
             Some(Apptainer { path, prefix })
         })
     }
+
+    /// The one at `path`, which is the older one where it is called so.
+    fn at(path: &Path) -> Apptainer {
+        let name = path.file_name().unwrap_or_default();
+        let [(_, prefix), (older, older_prefix)] = PROGRAMS;
+        Apptainer {
+            path: path.to_path_buf(),
+            prefix: if name == older { older_prefix } else { prefix },
+        }
+    }
 }
 
 /// A container as one of them is to run it.
@@ -44,7 +54,10 @@ impl Start {
     /// Plans it; nothing has been changed when that fails.
     pub(super) fn plan(spec: &RunSpec, options: &EngineOptions) -> Result<Start, EngineError> {
         Ok(Start {
-            apptainer: Apptainer::find(&options.search_path).ok_or(EngineError::NoApptainer)?,
+            apptainer: match &options.other_apptainer {
+                Some(path) => Apptainer::at(path),
+                None => Apptainer::find(&options.search_path).ok_or(EngineError::NoApptainer)?,
+            },
             arguments: args::arguments(spec)?,
         })
     }

@@ -1,0 +1,27 @@
+//! What options of several commands have in common.
+
+use super::CommandError;
+use crate::oci::Platform;
+use crate::store::{ContainerName, StoreError};
+
+/// The value of an option; an empty one is none. Scripts write `--name="$name"` whether they have
+/// a name or not, which udocker.py lets them do.
+pub(super) fn given(option: &Option<String>) -> Option<&str> {
+    option.as_deref().filter(|value| !value.is_empty())
+}
+
+/// The name that a container is to get, if it is.
+pub(super) fn container_name(
+    option: &Option<String>,
+) -> Result<Option<ContainerName>, CommandError> {
+    let name = given(option).map(str::parse).transpose();
+    name.map_err(|error| StoreError::from(error).into())
+}
+
+/// The platform that is asked for, else this machine's.
+pub(super) fn platform(option: &Option<String>) -> Result<Platform, CommandError> {
+    given(option).map_or_else(
+        || Ok(Platform::host()),
+        |text| text.parse().map_err(CommandError::usage),
+    )
+}
