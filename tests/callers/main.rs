@@ -11,6 +11,7 @@
 mod support;
 
 mod desktop;
+mod packages;
 mod place;
 mod scripts;
 mod workflows;

@@ -1,0 +1,3 @@
+"""What Python programs import of udocker: see `udocker.umain`."""
+
+__version__ = "@VERSION@"

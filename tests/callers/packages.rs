@@ -1,0 +1,45 @@
+//! What a release consists of, as users install it.
+
+use std::path::Path;
+
+use crate::place::Place;
+use crate::support::requirement::has_tools;
+
+#[test]
+fn a_release_is_an_archive_and_a_wheel() {
+    if !has_tools(&["python3", "tar"]) {
+        return;
+    }
+    let Some(place) = Place::new() else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/package.sh");
+    place
+        .bash(&format!(
+            "{} \"$(command -v udocker)\" packages",
+            script.display()
+        ))
+        .succeeds();
+
+    let version = place.bash("udocker --version").succeeds();
+    let same = |script: &str| place.bash(script).succeeds().prints(version.text());
+    same("tar -xf packages/udocker-*.tar.gz; udocker/udocker --version");
+    same("udocker/udocker.py --version");
+    place
+        .bash("cd udocker/proot; test -s SOURCE -a -s COPYING -a -d patches")
+        .succeeds();
+
+    let install = "python3 -m venv venv; venv/bin/pip install --quiet --no-index packages/*.whl";
+    place.bash(install).succeeds();
+    same("venv/bin/udocker --version");
+    same("venv/bin/udocker.py --version");
+    same("ln -s ../venv/bin/udocker.py bin/my.py; bin/my.py --version");
+    same("venv/bin/python3 -m udocker.maincmd --version");
+    let run = "['udocker', '-q', 'run', '--rm', 'lab/busybox:1', 'sh', '-c', 'exit 3']";
+    place
+        .bash(&format!(
+            "venv/bin/python3 -c \"import sys; from udocker.umain import UMain; sys.exit(UMain({run}).execute())\""
+        ))
+        .exits_with(3);
+    place
+        .bash("venv/bin/pip uninstall --quiet --yes udocker; test ! -e venv/bin/udocker")
+        .succeeds();
+}
