@@ -17,6 +17,28 @@ fn forbidden(program: Invocation) -> Invocation {
 }
 
 #[test]
+fn where_proot_does_not_work_the_container_could_not_be_started() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    for mode in ["P1", "P2"] {
+        let ran = sandbox
+            .udocker(["-q", "run", "one", "/bin/sh", "-c", "exit 7"])
+            .env("UDOCKER_DEFAULT_EXECUTION_MODE", mode)
+            .without_calls(&[libc::SYS_ptrace], libc::EPERM)
+            .run()
+            .exits_with(125);
+        let says = |part| {
+            ran.stderr
+                .lines()
+                .filter(|line| line.starts_with(part))
+                .count()
+        };
+        assert_eq!((says("Error: "), says("Hint: ")), (1, 1), "{ran:#?}");
+        assert!(ran.stderr.contains("ptrace"), "{ran:#?}");
+    }
+}
+
+#[test]
 fn the_fastest_mode_that_works_is_taken_without_a_word() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);

@@ -20,6 +20,10 @@ status 'a folder' 126 guest /tmp
 status 'a script without its interpreter' 127 guest /tmp/script
 status 'not executable, by PATH' 126 env PATH=/tmp "$engine/proot" -r "$root" plain
 
+# Its own failures are not the command's; who is traced already cannot ask to be.
+status 'an option that there is not' 125 guest --no-such-option true
+status 'ptrace is refused' 125 strace -f -o /dev/null "$engine/proot" -r "$root" true
+
 # With --kill-on-exit the end of the main process is the end of all, at once and always.
 SECONDS=0
 status 'kill-on-exit' 6 guest --kill-on-exit sh -c 'sleep 9 & sleep 9 & exit 6'

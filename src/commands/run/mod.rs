@@ -227,6 +227,14 @@ fn start(
         }
     })?;
     let status = outcome.exit_status();
+    // The command may have ended with that status, too.
+    if status == CANNOT_START
+        && spec.mode != ExecMode::R1
+        && let Err(error) = engine::proot::probe(&options, !options.no_seccomp)
+    {
+        return Err(CommandError::start(CANNOT_START, error)
+            .with_hint("see what this host allows with `udocker doctor`"));
+    }
     if status != 0
         && mode::needs_users(spec.argv.program())
         && engine::imitates_users(&spec, &options)
