@@ -52,6 +52,6 @@ mkdir -p "$work/odd:name!" "$root/tmp/g:h"
 echo odd >"$work/odd:name!/file"
 status 'odd paths' 0 guest --bind-rw "$work/odd:name!" '/tmp/g:h' sh -c 'cat /tmp/g:h/file'
 status 'a guest path with a final !' 0 guest --bind-ro "$work/odd:name!" '/tmp/new!' sh -c 'cat /tmp/new!/file'
-status 'a missing host path is fatal' 1 guest --bind-rw "$work/missing" /mnt true
-status 'a relative guest path is fatal' 1 guest --bind-rw "$work" mnt true
-status 'a missing argument is fatal' 1 guest --bind-rw "$work"
+status 'a missing host path is fatal' 125 guest --bind-rw "$work/missing" /mnt true
+status 'a relative guest path is fatal' 125 guest --bind-rw "$work" mnt true
+status 'a missing argument is fatal' 125 guest --bind-rw "$work"
