@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use url::Url;
+use url::{Position, Url};
 
 use crate::oci::RegistryUrl;
 
@@ -22,11 +22,25 @@ const PAGE_NAMES: &str = "1000";
 /// Largest page, in bytes.
 const PAGE_MAX_BYTES: usize = 16 << 20;
 
-/// After so many bytes of names the list ends, whatever the registry says.
+/// After so many pages the list ends, whatever the registry says.
+const PAGES_MAX: usize = 5000;
+
+/// After so many bytes of names it ends, too.
 const NAMES_MAX_BYTES: usize = 8 << 20;
 
+/// Which part of a list to ask for.
+#[derive(PartialEq, Eq)]
+enum Page {
+    /// Its beginning.
+    First,
+    /// This path and query of the registry.
+    Own(String),
+    /// What a server says that the registry has sent us to. It gets no login.
+    Elsewhere(Url),
+}
+
 #[derive(Deserialize)]
-struct Page {
+struct RawPage {
     /// `null` for a repository without tags.
     #[serde(alias = "repositories")]
     tags: Option<Names>,
@@ -113,11 +127,17 @@ impl Client {
         path: &str,
     ) -> Result<Names, RegistryError> {
         let mut names = Names::default();
-        let mut page: Option<Url> = None;
-        loop {
-            let response = self.send(registry, access, &|base| {
-                Request::get(page.clone().unwrap_or_else(|| first_page(base, path)))
-            })?;
+        let mut page = Page::First;
+        for _ in 0..PAGES_MAX {
+            let response = match &page {
+                Page::First => self.send(registry, access, &|base| {
+                    Request::get(first_page(base, path))
+                })?,
+                Page::Own(target) => self.send(registry, access, &|base| {
+                    Request::get(at_target(base, target))
+                })?,
+                Page::Elsewhere(url) => self.transport.send(&Request::get(url.clone()))?,
+            };
             let mut response = self.expect_success(registry, access, response)?;
             let body = response.read_all(PAGE_MAX_BYTES)?;
             let found = parse_page(&body).map_err(|reason| RegistryError::NotARegistry {
@@ -127,19 +147,45 @@ impl Client {
             let is_empty = found.is_empty();
             names.lines.push_str(&found.lines);
             drop(found);
+            let is_own = response.is_same_server && !matches!(page, Page::Elsewhere(_));
             let next = response
                 .header("link")
                 .and_then(next_link)
-                .and_then(|link| response.url.join(link).ok())
-                // A page elsewhere would get the token that was meant for this registry.
-                .filter(|next| is_same_server(&response.url, next));
+                .and_then(|link| following(&response.url, link, is_own));
             // An empty page or a link to itself would go on forever.
-            if next.is_none() || is_empty || names.lines.len() >= NAMES_MAX_BYTES || next == page {
-                return Ok(names);
+            match next {
+                Some(next) if !is_empty && names.lines.len() < NAMES_MAX_BYTES && next != page => {
+                    page = next;
+                }
+                _ => break,
             }
-            page = next;
         }
+        Ok(names)
     }
+}
+
+/// Where the page behind one from `url` is. `is_own` says whether that one came from the registry
+/// itself.
+///
+/// Whatever else a link says, the login goes to the registry alone. A registry behind a proxy that
+/// takes TLS off writes `http://` into links, and another port.
+fn following(url: &Url, link: &str, is_own: bool) -> Option<Page> {
+    let next = url.join(link).ok()?;
+    let is_near = is_same_server(url, &next);
+    if !is_own {
+        return is_near.then_some(Page::Elsewhere(next));
+    }
+    let is_behind_proxy = next.host_str() == url.host_str() && next.scheme() != url.scheme();
+    let target = &next[Position::BeforePath..Position::AfterQuery];
+    (is_near || is_behind_proxy).then(|| Page::Own(target.to_string()))
+}
+
+/// The address at a registry. To join them would take a path of `//HOST/…` to that host.
+fn at_target(base: &Url, target: &str) -> Url {
+    let (path, query) = target.split_once('?').unzip();
+    let mut url = at(base, path.unwrap_or(target));
+    url.set_query(query);
+    url
 }
 
 fn first_page(base: &Url, path: &str) -> Url {
@@ -153,7 +199,7 @@ fn parse_page(body: &[u8]) -> Result<Names, String> {
     if is_web_page(&head) {
         return Err("a web page".to_string());
     }
-    let page: Page =
+    let page: RawPage =
         serde_json::from_slice(body).map_err(|error| format!("not a list of names: {error}"))?;
     Ok(page.tags.unwrap_or_default())
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use udocker::oci::{Digest, Platform, Version};
 use udocker::registry::{RegistryError, ResolvedImage};
 
-use super::client::{anonymous, registry};
+use super::client::{anonymous, registry, with_login};
 use crate::support::fake_registry::{FakeRegistry, Reply};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -235,13 +235,73 @@ fn lists_are_followed_page_by_page_but_not_elsewhere() {
         ["a", "b", "c[1m"]
     );
     assert!(elsewhere.requests().is_empty());
-    let names = Vec::from_iter(anonymous().catalog(&url).unwrap());
-    assert!(
-        names.len() <= 2,
-        "a page that names itself as the next ends the list"
+    // A page that names itself as the next ends the list.
+    assert_eq!(
+        Vec::from_iter(anonymous().catalog(&url).unwrap()),
+        ["r", "r"]
     );
     assert_eq!(
         anonymous().tags(&url, "lab/none").unwrap_err().to_string(),
         format!("'{url}' does not have 'lab/none': 404 page not found")
     );
+}
+
+#[test]
+fn pages_elsewhere_are_read_without_the_login() {
+    let elsewhere = FakeRegistry::start(|request| match request.target.as_str() {
+        "/moved?n=1000" => {
+            Reply::new(200, r#"{"tags":["a"]}"#).header("Link", "</moved?last=a>; rel=\"next\"")
+        }
+        "/moved?last=a" => {
+            Reply::new(200, r#"{"tags":["b"]}"#).header("Link", "</moved?last=b>; rel=\"next\"")
+        }
+        _ => Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"give it to me\""),
+    });
+    let target = format!("{}/moved?n=1000", elsewhere.url());
+    let server = FakeRegistry::start(move |request| match request.header("authorization") {
+        None => Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"r\""),
+        Some(_) => Reply::new(307, "").header("Location", &target),
+    });
+    let error = with_login("marie", "secret")
+        .tags(&registry(&server.url()), "lab/tool")
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("answered with status 401"),
+        "{error}"
+    );
+    assert_eq!(
+        elsewhere.log(),
+        [
+            "GET /moved?n=1000",
+            "GET /moved?last=a",
+            "GET /moved?last=b"
+        ]
+    );
+    let told = elsewhere.requests();
+    assert!(told.iter().all(|r| r.header("authorization").is_none()));
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn the_next_page_is_asked_of_the_registry_itself() {
+    let server = FakeRegistry::start(|request| match request.target.as_str() {
+        "/v2/lab/tool/tags/list?n=1000" => Reply::new(200, r#"{"tags":["a"]}"#).header(
+            "Link",
+            "<https://127.0.0.1:1/v2/lab/tool/tags/list?last=a>; rel=\"next\"",
+        ),
+        "/v2/lab/tool/tags/list?last=a" => Reply::new(200, r#"{"tags":["b"]}"#),
+        _ => Reply::new(404, ""),
+    });
+    let tags = anonymous().tags(&registry(&server.url()), "lab/tool");
+    assert_eq!(Vec::from_iter(tags.unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn a_list_of_ever_more_pages_ends() {
+    let server = FakeRegistry::start(|request| {
+        let next = format!("<{}0>; rel=\"next\"", request.target);
+        Reply::new(200, r#"{"tags":["a"]}"#).header("Link", next)
+    });
+    let tags = anonymous().tags(&registry(&server.url()), "lab/tool");
+    assert_eq!(tags.unwrap().count(), 5000);
 }
