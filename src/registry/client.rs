@@ -1,7 +1,7 @@
 //! The client as callers see it, and the way every request of it takes.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -12,15 +12,14 @@ use crate::oci::RegistryUrl;
 
 use super::auth::{Access, Authenticator, CredentialSource};
 use super::challenge::parse_challenges;
-use super::retry::is_temporary;
 use super::transport::{Request, Response, Transport};
 use super::{Proxies, RegistryError, RetryPolicy, TrustedCertificates};
 
 /// How to talk to registries.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Takes any certificate, lets redirects lead to plain http, and tries plain http where a
-    /// registry does not answer by https.
+    /// Takes any certificate, lets redirects lead to plain http, and speaks plain http with a
+    /// registry that has no https.
     pub insecure: bool,
     /// Which way requests take.
     pub proxies: Proxies,
@@ -63,8 +62,8 @@ pub enum LoginCheck {
 pub struct Client {
     pub(super) transport: Transport,
     auth: Authenticator,
-    /// Registries that turned out to speak plain http, under `insecure`.
-    plain: Mutex<HashMap<RegistryUrl, Url>>,
+    /// How registries turned out to be reached, under `insecure`.
+    bases: Mutex<HashMap<RegistryUrl, Url>>,
 }
 
 impl Client {
@@ -80,7 +79,7 @@ impl Client {
         Ok(Client {
             transport: Transport::new(options),
             auth: Authenticator::new(credentials),
-            plain: Mutex::default(),
+            bases: Mutex::default(),
         })
     }
 
@@ -194,56 +193,56 @@ impl Client {
         }
     }
 
-    /// Sends a request to the registry by https or, where `insecure` allows it and nothing else
-    /// answers, by http.
+    /// Sends a request to the registry as it is prepared.
     pub(super) fn exchange(
         &self,
         registry: &RegistryUrl,
         prepare: &dyn Fn(&Url) -> Request,
     ) -> Result<Response, RegistryError> {
+        self.transport.send(&prepare(&self.base(registry)?))
+    }
+
+    /// The registry's address. Where `insecure` allows plain http, both ways are tried before
+    /// anything is sent that could be a secret; from then on the registry is spoken to in one way.
+    fn base(&self, registry: &RegistryUrl) -> Result<Url, RegistryError> {
         let base = Url::parse(registry.as_str()).map_err(|source| RegistryError::Address {
             registry: registry.clone(),
             source,
         })?;
         if !self.transport.options().insecure || base.scheme() != "https" {
-            return self.transport.send(&prepare(&base));
+            return Ok(base);
         }
-        if let Some(plain) = self.plain_base(registry) {
-            return self.transport.send(&prepare(&plain));
-        }
-        match self.transport.send_once(&prepare(&base)) {
-            Ok(response) if is_temporary(response.status()) => {
-                return self.transport.send(&prepare(&base));
-            }
-            Err(RegistryError::Unreachable { .. }) => {}
-            answer => return answer,
+        if let Some(known) = self.known_bases().get(registry) {
+            return Ok(known.clone());
         }
         let mut plain = base.clone();
         // Never fails between http and https.
         let _ = plain.set_scheme("http");
-        if let Ok(response) = self.transport.send_once(&prepare(&plain))
-            && !is_tls_port_complaint(&response)
-        {
-            let mut known = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(registry.clone(), plain.clone());
-            drop(known);
-            if is_temporary(response.status()) {
-                return self.transport.send(&prepare(&plain));
+        let ask = |base| self.transport.send_once(&Request::get(at(base, "/v2/")));
+        let found = match ask(&base) {
+            Err(RegistryError::Unreachable { source, .. }) if source.may_be_plain() => {
+                match ask(&plain) {
+                    Ok(response) if is_plain(&response) => plain,
+                    _ => return Ok(base),
+                }
             }
-            return Ok(response);
-        }
-        self.transport.send(&prepare(&base))
+            // A moment's failure says nothing.
+            Err(RegistryError::Unreachable { .. }) => return Ok(base),
+            _ => base,
+        };
+        self.known_bases().insert(registry.clone(), found.clone());
+        Ok(found)
     }
 
-    fn plain_base(&self, registry: &RegistryUrl) -> Option<Url> {
-        let known = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(registry).cloned()
+    fn known_bases(&self) -> MutexGuard<'_, HashMap<RegistryUrl, Url>> {
+        self.bases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Servers that speak TLS answer plain http with 400.
-fn is_tls_port_complaint(response: &Response) -> bool {
-    response.status() == StatusCode::BAD_REQUEST
+/// Whether an answer came by plain http from a server that speaks it. Servers that speak TLS
+/// answer plain http with 400, or lead to https.
+fn is_plain(response: &Response) -> bool {
+    response.url.scheme() == "http" && response.status() != StatusCode::BAD_REQUEST
 }
 
 /// The address of `path` at a registry.

@@ -336,6 +336,15 @@ impl Unreachable {
         }
     }
 
+    /// Whether there may be a server for plain http: nothing there speaks TLS. Whoever does not
+    /// answer in time may do so later.
+    pub(super) fn may_be_plain(&self) -> bool {
+        match self {
+            Unreachable::Connection(error) => self.is_plain() || !is_tls_failure(error),
+            _ => false,
+        }
+    }
+
     /// Whether what answered does not speak TLS, as a registry that is reached by http alone.
     pub fn is_plain(&self) -> bool {
         let Unreachable::Connection(error) = self else {

@@ -1,5 +1,10 @@
 //! The real `docker-registry`: plain, with TLS, with logins, with tokens.
 
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
 use udocker::oci::{ConfigSource, Credential, Digest, Secret, Version};
 use udocker::progress::Silent;
 use udocker::registry::{
@@ -187,4 +192,64 @@ fn everything_at_once() {
         pull(&with_credential(insecure, login), &server).unwrap(),
         LAYER
     );
+}
+
+/// A server before `registry` whose first connection breaks. What speaks TLS after that it passes
+/// on, and from plain http it leads to https. Returns its address, and the beginnings of what it
+/// was told in plain text.
+fn moody_front(registry: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    thread::spawn(move || {
+        drop(listener.accept());
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut first = [0];
+            if stream.peek(&mut first).unwrap_or(0) == 1 && first == [0x16] {
+                let server = TcpStream::connect(&registry).unwrap();
+                for (mut from, mut to) in [
+                    (stream.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server, stream),
+                ] {
+                    thread::spawn(move || io::copy(&mut from, &mut to));
+                }
+                continue;
+            }
+            let mut head = vec![0; 4096];
+            let count = stream.read(&mut head).unwrap_or(0);
+            let head = String::from_utf8_lossy(&head[..count]).into_owned();
+            let target = head.split(' ').nth(1).unwrap_or("/").to_string();
+            heard.lock().unwrap().push(head);
+            let answer = format!(
+                "HTTP/1.1 301 Moved\r\nLocation: https://{address}{target}\r\n\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (address, told)
+}
+
+#[test]
+fn a_login_goes_by_https_alone_to_an_insecure_registry_that_has_it() {
+    let server = filled().sibling(Auth::Basic, true);
+    let (address, told) = moody_front(server.host());
+    let options = ClientOptions {
+        insecure: true,
+        ..options()
+    };
+    let login = Credential::Basic {
+        username: USERNAME.to_string(),
+        password: Secret::new(PASSWORD),
+    };
+    let client = with_credential(options, login);
+    let url = registry(&format!("https://{address}"));
+    assert_eq!(client.check_auth(&url).unwrap(), LoginCheck::Accepted);
+    let tags = client.tags(&url, "lab/tool").unwrap();
+    assert_eq!(Vec::from_iter(tags), ["1"]);
+    let told = told.lock().unwrap();
+    let has_login = |head: &&String| head.to_ascii_lowercase().contains("authorization");
+    assert_eq!(told.iter().find(has_login), None);
 }

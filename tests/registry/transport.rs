@@ -1,7 +1,9 @@
 //! Redirects, retries, proxies, timeouts, and servers that are no registries.
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use udocker::oci::Version;
@@ -360,5 +362,44 @@ fn an_insecure_registry_may_speak_plain_http() {
     assert!(
         matches!(error, RegistryError::Unreachable { .. }),
         "{error}"
+    );
+}
+
+#[test]
+fn an_insecure_registry_that_does_not_answer_is_not_asked_by_plain_http() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in silent.incoming() {
+            let mut stream = stream.unwrap();
+            let mut beginning = [0; 3];
+            if stream.read_exact(&mut beginning).is_ok() {
+                heard.lock().unwrap().push(beginning);
+            }
+            // Without an answer.
+            open.push(stream);
+        }
+    });
+    let options = ClientOptions {
+        insecure: true,
+        read_timeout: Duration::from_millis(200),
+        connect_timeout: Duration::from_millis(200),
+        retry: RetryPolicy {
+            retries: 0,
+            ..options().retry
+        },
+        ..options()
+    };
+    let client = Client::new(options, NoCredentials).unwrap();
+    let error = manifest_error(&client, &format!("https://{address}"));
+    assert!(error.to_string().contains("no answer within"), "{error}");
+    let heard = requests.lock().unwrap().clone();
+    assert!(!heard.is_empty());
+    assert!(
+        heard.iter().all(|beginning| beginning != b"GET"),
+        "{heard:?}"
     );
 }
