@@ -20,7 +20,16 @@ pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde
     serde_json::from_slice(bytes)
 }
 
-/// Reads a list, of which nothing is kept behind the first `MAX` items.
+/// Reads a member that may be there and be `null`, as Go and .NET write what is empty.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a list, of which nothing is kept behind the first `MAX` items; `null` is an empty one.
 pub(crate) fn first<'de, const MAX: usize, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -31,6 +40,9 @@ where
         type Value = Vec<T>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a list")
+        }
+        fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
             let mut items = Vec::new();
@@ -43,7 +55,7 @@ where
             Ok(items)
         }
     }
-    deserializer.deserialize_seq(First::<MAX, T>(PhantomData))
+    deserializer.deserialize_any(First::<MAX, T>(PhantomData))
 }
 
 /// An object whose members are still text, in the order of their names; of equal ones the last.
@@ -125,6 +137,7 @@ mod tests {
         struct List(#[serde(deserialize_with = "first::<2, _, _>")] Vec<u8>);
         for (text, expected) in [
             ("[]", Some(&[][..])),
+            ("null", Some(&[])),
             ("[1]", Some(&[1])),
             ("[1,2]", Some(&[1, 2])),
             (r#"[1,2,"x",{}]"#, Some(&[1, 2])),

@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::document::{first, parse_object};
+use super::document::{first, or_default, parse_object};
 use super::{Digest, MediaType, Platform};
 
 /// Largest manifest accepted, in bytes.
@@ -26,7 +26,7 @@ const URLS_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {
     /// What the bytes are.
-    #[serde(rename = "mediaType", default = "no_media_type")]
+    #[serde(rename = "mediaType", default, deserialize_with = "or_default")]
     pub media_type: MediaType,
     /// Their hash.
     pub digest: Digest,
@@ -40,10 +40,6 @@ pub struct Descriptor {
         deserialize_with = "first::<URLS_MAX, _, _>"
     )]
     pub urls: Vec<String>,
-}
-
-fn no_media_type() -> MediaType {
-    MediaType::Other(String::new())
 }
 
 /// One image: its configuration and layers, base first.
@@ -121,12 +117,14 @@ struct Shape {
     artifact_type: Option<String>,
     manifests: Option<IgnoredAny>,
     fs_layers: Option<IgnoredAny>,
+    config: Option<IgnoredAny>,
     layers: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct RawManifest {
     config: Descriptor,
+    #[serde(deserialize_with = "or_default")]
     layers: Vec<Descriptor>,
 }
 
@@ -151,12 +149,13 @@ struct RawSchema1History {
 
 #[derive(Deserialize)]
 struct RawIndex {
+    #[serde(deserialize_with = "or_default")]
     manifests: Vec<RawIndexEntry>,
 }
 
 #[derive(Deserialize)]
 struct RawIndexEntry {
-    #[serde(rename = "mediaType", default = "no_media_type")]
+    #[serde(rename = "mediaType", default, deserialize_with = "or_default")]
     media_type: MediaType,
     digest: Digest,
     #[serde(default)]
@@ -175,9 +174,9 @@ struct RawAnnotations {
 
 #[derive(Deserialize)]
 struct RawPlatform {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     architecture: String,
     #[serde(default)]
     variant: Option<String>,
@@ -206,7 +205,9 @@ impl ParsedManifest {
             Some(_) => parse_image(bytes, shape.artifact_type),
             None if shape.manifests.is_some() => parse_index(bytes),
             None if shape.fs_layers.is_some() => parse_schema1(bytes),
-            None if shape.layers.is_some() => parse_image(bytes, shape.artifact_type),
+            None if shape.layers.or(shape.config).is_some() => {
+                parse_image(bytes, shape.artifact_type)
+            }
             None => Err(ManifestError::Unknown(
                 shape
                     .media_type
@@ -437,6 +438,42 @@ mod tests {
             Some(&MediaType::OciManifest),
         );
         assert!(matches!(parsed, Ok(ParsedManifest::Image(_))));
+    }
+
+    #[test]
+    fn null_means_absent() {
+        let null = Value::Null;
+        let mut layer = descriptor(2);
+        layer["urls"] = null.clone();
+        layer["annotations"] = null.clone();
+        layer["mediaType"] = null.clone();
+        let document = serde_json::json!({"mediaType": null, "config": descriptor(1),
+            "layers": [layer], "annotations": null, "subject": null, "artifactType": null});
+        let ParsedManifest::Image(manifest) = parse(&document).unwrap() else {
+            panic!("not an image");
+        };
+        assert_eq!(manifest.layers[0].urls, Vec::<String>::new());
+        let document = serde_json::json!({"config": descriptor(1), "layers": null});
+        assert!(matches!(parse(&document), Ok(ParsedManifest::Image(_))));
+
+        let platform = |os| {
+            serde_json::json!({"os": os, "architecture": "arm64",
+            "variant": null, "os.version": null, "os.features": null})
+        };
+        let mut annotated = entry(2, null.clone());
+        annotated["annotations"] = serde_json::json!({"vnd.docker.reference.type": null});
+        let unknown = serde_json::json!({"os": null, "architecture": null});
+        let index = index(&serde_json::json!({"manifests": [
+            entry(1, platform(null.clone())), annotated, entry(3, unknown)]}));
+        let platforms: Vec<Option<String>> = index
+            .entries
+            .iter()
+            .map(|entry| entry.platform.as_ref().map(Platform::to_string))
+            .collect();
+        assert_eq!(platforms, [Some("linux/arm64".to_string()), None, None]);
+        let empty = br#"{"manifests": null}"#;
+        let parsed = ParsedManifest::parse(empty, Some(&MediaType::OciIndex));
+        assert!(matches!(parsed, Ok(ParsedManifest::Index(_))));
     }
 
     #[test]

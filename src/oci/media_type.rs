@@ -70,6 +70,13 @@ impl MediaType {
     }
 }
 
+/// Where none is named.
+impl Default for MediaType {
+    fn default() -> MediaType {
+        MediaType::Other(String::new())
+    }
+}
+
 impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
