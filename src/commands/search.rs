@@ -5,7 +5,7 @@ use std::io;
 use super::options::given;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::oci::{Reference, RegistryUrl};
-use crate::registry::{FoundRepository, RegistryError, SearchPlace};
+use crate::registry::{FoundRepository, SearchPlace};
 use crate::ui;
 
 /// Search a registry
@@ -140,28 +140,15 @@ fn list_tags(args: &Args, context: &Context) -> Outcome {
     let default = context.registry(args.registry.as_deref())?;
     let registry = reference.registry(&default);
     let client = context.registry_client(args.httpproxy.as_deref())?;
-    let mut first_error = None;
-    for repository in reference.remote_repositories(&default) {
-        match client.tags(&registry, &repository) {
-            Ok(tags) => {
-                let mut lines = Lines::new(args, context);
-                for tag in tags {
-                    if !lines.print(&tag)? {
-                        break;
-                    }
-                }
-                return Ok(DONE);
-            }
-            Err(error @ (RegistryError::NotFound { .. } | RegistryError::LoginRequired { .. })) => {
-                first_error.get_or_insert(error);
-            }
-            Err(error) => return Err(error.into()),
+    let repositories = reference.remote_repositories(&default);
+    let tags = client.find_tags(&registry, &repositories)?;
+    let mut lines = Lines::new(args, context);
+    for tag in tags {
+        if !lines.print(&tag)? {
+            break;
         }
     }
-    Err(first_error.map_or_else(
-        || CommandError::failed(format_args!("'{}' names no repository", args.expression)),
-        CommandError::from,
-    ))
+    Ok(DONE)
 }
 
 /// Prints results, and waits after each page of a terminal for the user to go on.

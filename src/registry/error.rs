@@ -277,9 +277,19 @@ impl RegistryError {
         matches!(
             self,
             RegistryError::NoSuchManifest { .. }
+                | RegistryError::NotFound { .. }
                 | RegistryError::Denied { .. }
                 | RegistryError::LoginRequired { .. }
         )
+    }
+
+    /// Whether it is, or a registry that stands before another one may mean it so.
+    pub(super) fn may_be_absent(&self) -> bool {
+        match self {
+            RegistryError::BadCredentials { .. } => true,
+            RegistryError::Status { status, .. } => matches!(status, 400 | 500),
+            other => other.is_absent(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::auth::Access;
 use super::client::at;
 use super::error::{clean, is_web_page};
 use super::redirect::is_same_server;
+use super::resolve::{Candidate, first_present};
 use super::transport::Request;
 use super::{Client, RegistryError};
 
@@ -108,8 +109,34 @@ impl Client {
     /// # Errors
     /// `NotFound` where there is no such repository; else as any request.
     pub fn tags(&self, registry: &RegistryUrl, repository: &str) -> Result<Names, RegistryError> {
+        self.tags_of(registry, repository, Candidate::Last)
+    }
+
+    /// As [`Client::tags`], for the first of `repositories` that is there; nothing where none is
+    /// named.
+    ///
+    /// # Errors
+    /// As [`Client::tags`], for the one that says most.
+    pub fn find_tags(
+        &self,
+        registry: &RegistryUrl,
+        repositories: &[String],
+    ) -> Result<Names, RegistryError> {
+        first_present(repositories, |repository, candidate| {
+            self.tags_of(registry, repository, candidate)
+        })
+        .map(|(_, names)| names)
+        .or_else(|error| error.map_or(Ok(Names::default()), Err))
+    }
+
+    fn tags_of(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+        candidate: Candidate,
+    ) -> Result<Names, RegistryError> {
         let path = format!("/v2/{repository}/tags/list");
-        self.list(registry, Access::Repository(repository), &path)
+        self.list(registry, Access::Repository(repository), &path, candidate)
     }
 
     /// The names of a registry's repositories, where it tells them.
@@ -117,7 +144,7 @@ impl Client {
     /// # Errors
     /// `NotFound` or `Denied` where it does not; else as any request.
     pub fn catalog(&self, registry: &RegistryUrl) -> Result<Names, RegistryError> {
-        self.list(registry, Access::Catalog, "/v2/_catalog")
+        self.list(registry, Access::Catalog, "/v2/_catalog", Candidate::Last)
     }
 
     fn list(
@@ -125,13 +152,15 @@ impl Client {
         registry: &RegistryUrl,
         access: Access,
         path: &str,
+        candidate: Candidate,
     ) -> Result<Names, RegistryError> {
         let mut names = Names::default();
         let mut page = Page::First;
         for _ in 0..PAGES_MAX {
             let response = match &page {
-                Page::First => self.send(registry, access, &|base| {
-                    Request::get(first_page(base, path))
+                Page::First => self.send(registry, access, &|base| Request {
+                    is_settled_by: candidate.is_settled_by(),
+                    ..Request::get(first_page(base, path))
                 })?,
                 Page::Own(target) => self.send(registry, access, &|base| {
                     Request::get(at_target(base, target))

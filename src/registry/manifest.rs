@@ -13,6 +13,7 @@ use crate::oci::{
 use super::auth::Access;
 use super::client::at;
 use super::error::is_web_page;
+use super::resolve::Candidate;
 use super::transport::{Request, Response};
 use super::{Client, RegistryError};
 
@@ -52,6 +53,16 @@ impl Client {
         repository: &str,
         version: &Version,
     ) -> Result<FetchedManifest, RegistryError> {
+        self.fetch_candidate(registry, repository, version, Candidate::Last)
+    }
+
+    pub(super) fn fetch_candidate(
+        &self,
+        registry: &RegistryUrl,
+        repository: &str,
+        version: &Version,
+        candidate: Candidate,
+    ) -> Result<FetchedManifest, RegistryError> {
         let access = Access::Repository(repository);
         let path = format!("/v2/{repository}/manifests/{version}");
         let accept = MediaType::ACCEPTED_MANIFESTS
@@ -61,6 +72,7 @@ impl Client {
             .join(", ");
         let mut response = self.send(registry, access, &|base| Request {
             accept: Some(accept.clone()),
+            is_settled_by: candidate.is_settled_by(),
             ..Request::get(at(base, &path))
         })?;
         if response.status() == StatusCode::NOT_FOUND {

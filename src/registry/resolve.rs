@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use reqwest::StatusCode;
+
 use crate::oci::{
     CONFIG_MAX_BYTES, ConfigSource, Digest, ImageConfig, Index, Manifest, MediaType,
     ParsedManifest, Platform, RegistryUrl, Version,
@@ -62,32 +64,78 @@ impl Client {
     /// `repositories`, tried in order, has it.
     ///
     /// # Errors
-    /// As [`Client::fetch_manifest`], for the first of them.
+    /// As [`Client::fetch_manifest`], for the one that says most.
     pub fn find_manifest<'a>(
         &self,
         registry: &RegistryUrl,
         repositories: &'a [String],
         version: &Version,
     ) -> Result<(&'a str, FetchedManifest), RegistryError> {
-        let mut first_error = None;
-        for repository in repositories {
-            match self.fetch_manifest(registry, repository, version) {
-                Ok(fetched) => return Ok((repository, fetched)),
-                Err(error) if error.is_absent() => {
-                    first_error.get_or_insert(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(
-            first_error.unwrap_or_else(|| RegistryError::NoSuchManifest {
+        first_present(repositories, |repository, candidate| {
+            self.fetch_candidate(registry, repository, version, candidate)
+        })
+        .map_err(|error| {
+            error.unwrap_or_else(|| RegistryError::NoSuchManifest {
                 registry: registry.clone(),
                 repository: String::new(),
                 version: version.clone(),
                 message: String::new(),
-            }),
-        )
+            })
+        })
     }
+}
+
+/// Whether there is another name to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Candidate {
+    /// There is.
+    One,
+    /// There is none.
+    Last,
+}
+
+impl Candidate {
+    /// A registry that fetches from another one may answer 500 for what is not there. Any other
+    /// temporary state is waited for: it must not lead to another image.
+    pub(super) fn is_settled_by(self) -> fn(StatusCode) -> bool {
+        match self {
+            Candidate::One => |status| status == StatusCode::INTERNAL_SERVER_ERROR,
+            Candidate::Last => |_| false,
+        }
+    }
+}
+
+/// Asks for one of `repositories` after the other, until one is there.
+///
+/// # Errors
+/// What says most about why none is: a definite answer, and of those the first. Nothing where
+/// there is no repository.
+pub(super) fn first_present<T>(
+    repositories: &[String],
+    ask: impl Fn(&str, Candidate) -> Result<T, RegistryError>,
+) -> Result<(&str, T), Option<RegistryError>> {
+    let mut best: Option<RegistryError> = None;
+    for (at, repository) in repositories.iter().enumerate() {
+        let candidate = match at + 1 == repositories.len() {
+            true => Candidate::Last,
+            false => Candidate::One,
+        };
+        let error = match ask(repository, candidate) {
+            Ok(found) => return Ok((repository, found)),
+            Err(error) => error,
+        };
+        let goes_on = match candidate {
+            Candidate::One => error.may_be_absent(),
+            Candidate::Last => error.is_absent(),
+        };
+        if !goes_on {
+            return Err(Some(error));
+        }
+        if !best.as_ref().is_some_and(RegistryError::is_absent) {
+            best = Some(error);
+        }
+    }
+    Err(best)
 }
 
 /// A walk through an index.

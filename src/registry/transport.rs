@@ -38,6 +38,8 @@ pub(super) struct Request {
     pub authorization: Option<HeaderValue>,
     /// Fields to POST; without them the request is a GET.
     pub form: Option<Vec<(&'static str, String)>>,
+    /// Which states are an answer, though they may be temporary: there are other ways to ask.
+    pub is_settled_by: fn(StatusCode) -> bool,
 }
 
 impl Request {
@@ -49,6 +51,7 @@ impl Request {
             range_from: None,
             authorization: None,
             form: None,
+            is_settled_by: |_| false,
         }
     }
 }
@@ -99,7 +102,8 @@ impl Transport {
         self.secrets.shown(text)
     }
 
-    /// Sends `request` and returns the first answer that is neither a redirect nor temporary.
+    /// Sends `request` and returns the first answer that is neither a redirect nor temporary, or
+    /// settles it.
     ///
     /// # Errors
     /// No answer came, or only temporary failures, for as long as the retry policy allows; or a
@@ -109,6 +113,7 @@ impl Transport {
         loop {
             let outcome = self.send_once(request);
             let demanded = match &outcome {
+                Ok(response) if (request.is_settled_by)(response.status()) => return outcome,
                 Ok(response) if is_temporary(response.status()) => {
                     demanded_delay(response.headers(), SystemTime::now())
                 }

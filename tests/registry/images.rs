@@ -1,5 +1,8 @@
 //! From references to images: manifests, indexes, platforms, lists.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use udocker::oci::{Digest, Platform, Version};
 use udocker::registry::{RegistryError, ResolvedImage};
@@ -179,6 +182,68 @@ fn the_next_name_is_tried_where_one_is_absent() {
             server.url()
         )
     );
+}
+
+/// What a name is answered with, how often that is asked for, and what comes of it where the next
+/// name is not there either.
+#[test]
+fn a_registry_before_another_one_says_in_odd_ways_that_a_name_is_absent() {
+    let unknown = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error"}]}"#;
+    for (status, tries, expected) in [
+        (500, 1, "'URL' has no '1' of 'library/tool': "),
+        (400, 1, "'URL' has no '1' of 'library/tool': "),
+        (403, 1, "'URL' denies access to 'tool': "),
+        (404, 1, "'URL' has no '1' of 'tool': "),
+        (401, 1, "'URL' has no '1' of 'library/tool': "),
+        (
+            503,
+            4,
+            "'URL/v2/tool/manifests/1' answered with status 503: ",
+        ),
+    ] {
+        let has_library = Arc::new(AtomicBool::new(true));
+        let is_there = Arc::clone(&has_library);
+        let server = FakeRegistry::start(move |request| {
+            let is_known = request.header("authorization").is_some();
+            let is_library = request.path().contains("/library/");
+            match request.path() {
+                path if path.ends_with("/token") && request.target.contains("%3Atool%3A") => {
+                    Reply::new(401, unknown)
+                }
+                path if path.ends_with("/token") => Reply::new(200, r#"{"token":"t"}"#),
+                _ if status == 401 && !is_known => Reply::new(401, "").header(
+                    "WWW-Authenticate",
+                    format!(
+                        "Bearer realm=\"http://{}/token\"",
+                        request.header("host").unwrap()
+                    ),
+                ),
+                _ if !is_library => Reply::new(status, unknown),
+                _ if !is_there.load(Ordering::SeqCst) => Reply::new(404, unknown),
+                path if path.ends_with("/list") => Reply::new(200, r#"{"tags":["1"]}"#),
+                _ => Reply::new(200, "{}"),
+            }
+        });
+        let url = registry(&server.url());
+        let names = ["tool".to_string(), "library/tool".to_string()];
+        let version = Version::Tag("1".to_string());
+        let find = || with_login("marie", "secret").find_manifest(&url, &names, &version);
+        let found = find();
+        let asked = |path: &str| {
+            let requests = server.requests();
+            requests.iter().filter(|r| r.path() == path).count()
+        };
+        assert_eq!(asked("/v2/tool/manifests/1"), tries, "{status}");
+        if tries == 1 {
+            assert_eq!(found.unwrap().0, "library/tool", "{status}");
+            let tags = with_login("marie", "secret").find_tags(&url, &names);
+            assert_eq!(Vec::from_iter(tags.unwrap()), ["1"], "{status}");
+        }
+        has_library.store(false, Ordering::SeqCst);
+        let text = find().unwrap_err().to_string();
+        let text = text.replace(&server.url(), "URL");
+        assert!(text.starts_with(expected), "{status}: {text}");
+    }
 }
 
 #[test]
