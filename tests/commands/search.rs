@@ -212,6 +212,16 @@ fn a_place_without_search_is_named() {
             .exits_with(1)
             .errs_in_one_line(&[&server.url(), "offers no search"]);
     }
+    // One that fails at addresses it does not know, and keeps its catalogue to itself.
+    let odd = FakeRegistry::start(|request| match request.path() {
+        "/v2/_catalog" => Reply::new(403, r#"{"errors":[{"code":"DENIED"}]}"#),
+        _ => Reply::new(503, "no such backend"),
+    });
+    let ran = sandbox.udocker(["search", &format!("{}/x", odd.url())]);
+    ran.run()
+        .exits_with(1)
+        .errs_in_one_line(&["offers no search", "--list-tags"]);
+    assert_eq!(odd.requests().len(), 4);
     for (index, part) in [
         ("--index=ftp://x", "only http and https"),
         ("--registry=a b", "'a b'"),

@@ -112,7 +112,15 @@ impl Client {
 
 impl Search<'_> {
     fn ask(&self, service: Service, page: u32) -> Result<Option<Page>, RegistryError> {
-        let prepare = |base: &Url| Request::get(service.address(base, &self.term, page));
+        let prepare = |base: &Url| Request {
+            // Some registries fail at an address that is not theirs. An index is there to be
+            // searched, and a later page was promised.
+            is_settled_by: match (&self.place, page) {
+                (SearchPlace::Registry(_), 1) => |status| status.is_server_error(),
+                _ => |_| false,
+            },
+            ..Request::get(service.address(base, &self.term, page))
+        };
         let mut response = match &self.place {
             SearchPlace::Index(base) => self.client.transport.send(&prepare(base))?,
             SearchPlace::Registry(registry) => self.client.exchange(registry, &prepare)?,
@@ -141,6 +149,7 @@ impl Search<'_> {
         };
         let names = self.client.catalog(registry).map_err(|error| match error {
             RegistryError::NotFound { .. }
+            | RegistryError::Denied { .. }
             | RegistryError::Status { .. }
             | RegistryError::NotARegistry { .. } => none(registry),
             other => other,
