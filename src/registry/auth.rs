@@ -335,13 +335,7 @@ impl TokenServer<'_> {
                 what: response.shown(&self.scope),
                 message: response.explanation(),
             },
-            _ => match response.into_failure() {
-                Err(error) => error,
-                Ok(response) => RegistryError::NoToken {
-                    realm: response.shown_url(),
-                    reason: format!("its status is {}", response.status()),
-                },
-            },
+            _ => response.into_error(),
         }
     }
 }

@@ -119,7 +119,10 @@ impl Client {
                 return Ok(response);
             }
             // A content store of somebody else has no say in where logins are sent.
-            if is_answered || !response.is_same_server {
+            if !response.is_same_server {
+                return Err(response.into_error());
+            }
+            if is_answered {
                 return Err(self.unauthorized(registry, access, response));
             }
             let offered: Vec<String> = response
@@ -150,7 +153,8 @@ impl Client {
         }
     }
 
-    /// Turns a status that is no success into an error that tells what was asked for.
+    /// Turns a status that is no success into an error that tells what was asked for. What another
+    /// server refuses, to which the registry has sent us, is not the registry's word.
     pub(super) fn expect_success(
         &self,
         registry: &RegistryUrl,
@@ -158,7 +162,7 @@ impl Client {
         mut response: Response,
     ) -> Result<Response, RegistryError> {
         match response.status() {
-            StatusCode::FORBIDDEN => Err(RegistryError::Denied {
+            StatusCode::FORBIDDEN if response.is_same_server => Err(RegistryError::Denied {
                 registry: registry.clone(),
                 what: what(access, &response),
                 message: response.explanation(),

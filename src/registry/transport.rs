@@ -327,11 +327,16 @@ impl Response {
     }
 
     /// Turns an answer that is no success into an error.
-    pub(super) fn into_failure(mut self) -> Result<Response, RegistryError> {
-        let status = self.status();
-        if status.is_success() {
+    pub(super) fn into_failure(self) -> Result<Response, RegistryError> {
+        if self.status().is_success() {
             return Ok(self);
         }
+        Err(self.into_error())
+    }
+
+    /// The error for a status that cannot be used.
+    pub(super) fn into_error(mut self) -> RegistryError {
+        let status = self.status();
         let mut parts = vec![self.explanation()];
         let url = self.shown_url();
         if status == StatusCode::TOO_MANY_REQUESTS {
@@ -339,7 +344,7 @@ impl Response {
         }
         parts.retain(|part| !part.is_empty());
         let message = parts.join(", ");
-        Err(if status == StatusCode::TOO_MANY_REQUESTS {
+        if status == StatusCode::TOO_MANY_REQUESTS {
             RegistryError::RateLimited { url, message }
         } else {
             RegistryError::Status {
@@ -347,7 +352,7 @@ impl Response {
                 status: status.as_u16(),
                 message,
             }
-        })
+        }
     }
 
     /// What the headers tell about limits, for the message.

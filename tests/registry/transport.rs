@@ -79,6 +79,27 @@ fn a_challenge_from_another_host_gets_no_login() {
 }
 
 #[test]
+fn what_another_host_refuses_is_not_blamed_on_the_registry() {
+    for status in [401, 403] {
+        let store = FakeRegistry::start(move |_| Reply::new(status, "<Error>Expired</Error>"));
+        let target = format!("{}/stored?signature=1", store.url());
+        let server = FakeRegistry::start(move |_| Reply::new(307, "").header("Location", &target));
+        let client = with_login("marie", "secret");
+        let blob = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
+        for error in [blob, manifest_error(&client, &server.url())] {
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "'{}/stored?…' answered with status {status}: \
+                     the answer is a web page, not a registry's",
+                    store.url()
+                )
+            );
+        }
+    }
+}
+
+#[test]
 fn redirects_in_a_circle_end() {
     let server = FakeRegistry::start(|_| Reply::new(302, "").header("Location", "/again"));
     let error = manifest_error(&anonymous(), &server.url());
