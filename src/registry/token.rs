@@ -14,7 +14,8 @@ use super::time::parse_rfc3339;
 /// Lifetime where the server names none, and the least it may name.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long before its end a token is no longer used, since a request takes time.
+/// How long before its end a token is no longer used, since a request takes time; and how long a
+/// new one is, at the least.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// A token and the end of its life.
@@ -73,6 +74,8 @@ impl Token {
             .unwrap_or_default()
             .max(MIN_LIFETIME);
         let left = lifetime.saturating_sub(age).saturating_sub(MARGIN);
+        // Whatever the server's clocks say, it has been sent to be used.
+        let left = left.max(MARGIN);
         Ok(Token {
             value: Secret::new(value),
             // Some servers name a hundred years; what does not fit the clock is a day.
@@ -118,7 +121,7 @@ mod tests {
             ),
             (
                 r#"{"token":"t","expires_in":300,"issued_at":"2023-03-01T09:00:00Z"}"#,
-                0,
+                5,
             ),
         ] {
             assert_eq!(lifetime(body), expected, "{body}");

@@ -111,6 +111,17 @@ fn a_token_that_is_no_longer_taken_is_renewed() {
     );
 }
 
+#[test]
+fn a_token_that_seems_to_be_old_already_is_used() {
+    let tokens = FakeRegistry::start(|_| {
+        let body = r#"{"token":"t1","expires_in":60,"issued_at":"2020-01-01T00:00:00Z"}"#;
+        Reply::new(200, body).header("Date", "Fri, 01 Mar 2024 00:00:00 GMT")
+    });
+    let server = guarded(format!("{}/token", tokens.url()), None, &["t1"]);
+    fetch(&anonymous(), &server.url(), &descriptor(BLOB), b"").unwrap();
+    assert_eq!(tokens.requests().len(), 1);
+}
+
 fn identity_token_requests(answer: fn(&Received) -> Reply) -> Vec<Received> {
     let tokens = FakeRegistry::start(answer);
     let server = guarded(format!("{}/token", tokens.url()), Some("svc"), &["t1"]);
