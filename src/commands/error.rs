@@ -181,8 +181,28 @@ impl From<RegistryError> for CommandError {
             | RegistryError::BadCredentials { registry, .. } => {
                 Some(format!("log in with `udocker login --registry={registry}`"))
             }
+            RegistryError::RateLimited { .. } => Some(
+                "wait, or log in with `udocker login` if you have not: limits are higher then"
+                    .to_string(),
+            ),
+            RegistryError::NoSuchManifest {
+                registry,
+                repository,
+                ..
+            } => Some(format!(
+                "list the tags it has with `udocker search --list-tags {}`",
+                registry.repository_text(repository)
+            )),
+            RegistryError::NoSuchPlatform { available, .. } if !available.is_empty() => {
+                Some("take one of them with `--platform=OS/ARCH[/VARIANT]`".to_string())
+            }
             RegistryError::Unreachable { source, .. } if source.is_plain() => Some(
                 "for a registry that has no https, write `http://` before its name".to_string(),
+            ),
+            RegistryError::Unreachable { source, .. } if source.is_untrusted() => Some(
+                "name a file with its authority's certificate in SSL_CERT_FILE, or take any \
+                 certificate with `--insecure`"
+                    .to_string(),
             ),
             RegistryError::NoSearch { .. } => Some(
                 "list the tags of a repository with `udocker search --list-tags REPOSITORY`"

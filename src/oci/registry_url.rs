@@ -56,6 +56,15 @@ impl RegistryUrl {
         self.0.split_once("://").map_or(&self.0, |(_, host)| host)
     }
 
+    /// A repository here, as a user names it.
+    pub fn repository_text(&self, repository: &str) -> String {
+        match self.0.strip_prefix("https://") {
+            _ if self.is_docker_hub() => repository.to_string(),
+            Some(host) => format!("{host}/{repository}"),
+            None => format!("{self}/{repository}"),
+        }
+    }
+
     /// Whether this is Docker Hub under any of its names.
     pub fn is_docker_hub(&self) -> bool {
         DOCKER_HUB_HOSTS.contains(&self.host())
@@ -114,6 +123,18 @@ pub(super) fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repositories_are_named_as_users_do() {
+        for (registry, expected) in [
+            ("docker.io", "lab/tool"),
+            ("quay.io", "quay.io/lab/tool"),
+            ("http://h:5000", "http://h:5000/lab/tool"),
+        ] {
+            let registry = RegistryUrl::parse(registry).unwrap();
+            assert_eq!(registry.repository_text("lab/tool"), expected);
+        }
+    }
 
     #[test]
     fn addresses_are_scheme_and_host() {

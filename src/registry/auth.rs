@@ -172,6 +172,7 @@ impl Authenticator {
                 scope,
             } => Some(TokenServer {
                 registry,
+                repository: access.repository(),
                 realm,
                 service: service.as_deref(),
                 scope: scope.clone().unwrap_or_else(|| access.scope()),
@@ -189,6 +190,7 @@ impl Authenticator {
             (None, None) => {
                 return Err(RegistryError::LoginRequired {
                     registry: registry.clone(),
+                    repository: access.repository().to_string(),
                     message: String::new(),
                 });
             }
@@ -222,6 +224,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct TokenServer<'a> {
     registry: &'a RegistryUrl,
+    repository: &'a str,
     realm: &'a str,
     service: Option<&'a str>,
     scope: String,
@@ -234,21 +237,28 @@ impl TokenServer<'_> {
         credential: Option<&Credential>,
     ) -> Result<Token, RegistryError> {
         let realm = self.checked_realm(transport)?;
-        let mut response = match credential {
-            Some(Credential::IdentityToken(token)) => {
-                let response = transport.send(&self.refresh_request(realm.clone(), token))?;
+        if let Some(Credential::IdentityToken(token)) = credential {
+            let mut response = transport.send(&self.refresh_request(realm.clone(), token))?;
+            match response.status() {
                 // Older token servers do not know the OAuth2 way.
-                if matches!(response.status().as_u16(), 404 | 405) {
-                    transport.send(&self.plain_request(realm, credential))?
-                } else {
-                    response
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {}
+                // What OAuth2 says about a refresh token that is wrong or has expired.
+                StatusCode::BAD_REQUEST => {
+                    return Err(RegistryError::BadCredentials {
+                        registry: self.registry.clone(),
+                        message: response.explanation(),
+                    });
                 }
+                _ => return self.token(response, true),
             }
-            _ => transport.send(&self.plain_request(realm, credential))?,
-        };
-        let status = response.status();
-        if !status.is_success() {
-            return Err(self.refusal(response, credential.is_some()));
+        }
+        let response = transport.send(&self.plain_request(realm, credential))?;
+        self.token(response, credential.is_some())
+    }
+
+    fn token(&self, mut response: Response, had_credential: bool) -> Result<Token, RegistryError> {
+        if !response.status().is_success() {
+            return Err(self.refusal(response, had_credential));
         }
         let body = response.read_all(TOKEN_MAX_BYTES)?;
         let server_time = response
@@ -321,18 +331,14 @@ impl TokenServer<'_> {
                 registry,
                 message: response.explanation(),
             },
-            // What OAuth2 says about a refresh token that is wrong or has expired.
-            StatusCode::BAD_REQUEST if had_credential => RegistryError::BadCredentials {
-                registry,
-                message: response.explanation(),
-            },
-            StatusCode::UNAUTHORIZED => RegistryError::LoginRequired {
-                registry,
-                message: response.explanation(),
-            },
-            StatusCode::FORBIDDEN => RegistryError::Denied {
+            StatusCode::FORBIDDEN if had_credential => RegistryError::Denied {
                 registry,
                 what: response.shown(&self.scope),
+                message: response.explanation(),
+            },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::LoginRequired {
+                registry,
+                repository: self.repository.to_string(),
                 message: response.explanation(),
             },
             _ => response.into_error(),

@@ -185,7 +185,11 @@ impl Client {
         let registry = registry.clone();
         let message = response.explanation();
         if !self.auth.has_credential(&registry, access) {
-            RegistryError::LoginRequired { registry, message }
+            RegistryError::LoginRequired {
+                registry,
+                repository: access.repository().to_string(),
+                message,
+            }
         } else if self.auth.holds_token(&registry, access) {
             RegistryError::Denied {
                 what: what(access, &response),

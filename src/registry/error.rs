@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustls::CertificateError;
 use serde::Deserialize;
 use url::Url;
 
@@ -107,10 +108,12 @@ pub enum RegistryError {
         reason: String,
     },
     /// The registry wants to know who asks.
-    #[error("'{registry}' requires a login{}", detail(.message))]
+    #[error("'{registry}' requires a login{}{}", purpose(.repository), detail(.message))]
     LoginRequired {
         /// The registry.
         registry: RegistryUrl,
+        /// What it is required for; empty for the registry itself.
+        repository: String,
         /// What it said; may be empty.
         message: String,
     },
@@ -355,6 +358,19 @@ impl Unreachable {
         }
     }
 
+    /// Whether the server's certificate is signed by an authority that is not trusted.
+    pub fn is_untrusted(&self) -> bool {
+        let Unreachable::Connection(error) = self else {
+            return false;
+        };
+        matches!(
+            tls_failure(error),
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer
+            ))
+        )
+    }
+
     /// Whether what answered does not speak TLS, as a registry that is reached by http alone.
     pub fn is_plain(&self) -> bool {
         let Unreachable::Connection(error) = self else {
@@ -481,6 +497,15 @@ pub(super) fn redact(url: &Url) -> String {
         shown.set_query(Some("…"));
     }
     shown.to_string().replace("%E2%80%A6", "…")
+}
+
+/// Registries do not tell strangers what there is.
+fn purpose(repository: &str) -> String {
+    if repository.is_empty() {
+        String::new()
+    } else {
+        format!(" for '{repository}', or does not have it")
+    }
 }
 
 fn detail(message: &str) -> String {

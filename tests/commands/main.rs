@@ -17,6 +17,7 @@ mod config;
 mod container;
 mod docker;
 mod doctor;
+mod hints;
 mod id_ranges;
 mod killed;
 mod login;

@@ -149,6 +149,21 @@ fn an_identity_token_is_posted_as_a_refresh_token() {
 }
 
 #[test]
+fn an_identity_token_that_has_expired_is_a_wrong_login() {
+    let tokens = FakeRegistry::start(|_| Reply::new(400, r#"{"error":"invalid_grant"}"#));
+    let server = guarded(tokens.url(), None, &["t1"]);
+    let client = with_credential(options(), Credential::IdentityToken(Secret::new("old one")));
+    let error = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "'{}' rejects the user name or password: invalid_grant",
+            server.url()
+        )
+    );
+}
+
+#[test]
 fn a_token_server_without_oauth2_is_asked_the_old_way() {
     let requests = identity_token_requests(|request| match request.method.as_str() {
         "POST" => Reply::new(405, ""),
@@ -170,7 +185,21 @@ fn refusals_are_told_apart() {
             true,
             "'URL' rejects the user name or password: incorrect username or password",
         ),
-        (Reply::new(401, ""), false, "'URL' requires a login"),
+        (
+            Reply::new(401, ""),
+            false,
+            "'URL' requires a login for 'lab/tool', or does not have it",
+        ),
+        (
+            Reply::new(403, r#"{"errors":[{"code":"DENIED"}]}"#),
+            false,
+            "'URL' requires a login for 'lab/tool', or does not have it: DENIED",
+        ),
+        (
+            Reply::new(400, "no such scope"),
+            true,
+            "'REALM/token?…' answered with status 400: no such scope",
+        ),
         (
             Reply::new(403, "suspended"),
             true,
@@ -189,7 +218,7 @@ fn refusals_are_told_apart() {
         (
             Reply::new(200, r#"{"token":"powerless"}"#),
             false,
-            "'URL' requires a login",
+            "'URL' requires a login for 'lab/tool', or does not have it",
         ),
         (
             Reply::new(200, "<html>"),

@@ -182,7 +182,10 @@ fn nonsense_gets_one_clear_line() {
             Reply::new(403, r#"{"errors":[{"code":"DENIED","message":"no\nway"}]}"#),
             "'URL' denies access to 'lab/tool': no way (DENIED)",
         ),
-        (Reply::new(401, ""), "'URL' requires a login"),
+        (
+            Reply::new(401, ""),
+            "'URL' requires a login for 'lab/tool', or does not have it",
+        ),
         (
             Reply::new(401, "").header("WWW-Authenticate", "Negotiate"),
             "'URL' asks for a way to authenticate that is not supported here: 'Negotiate'",

@@ -1,0 +1,55 @@
+//! What the user is told to do where a registry does not give what it is asked for.
+
+use serde_json::json;
+
+use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::registry_server::{Auth, RegistryServer};
+use crate::support::requirement::has_tools;
+use crate::support::sandbox::Sandbox;
+
+#[test]
+fn the_commonest_failures_come_with_advice() {
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let index = json!({"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+        {"digest": digest, "size": 1, "platform": {"os": "linux", "architecture": "s390x"}}]});
+    for (reply, error, hint) in [
+        (
+            Reply::new(401, ""),
+            "requires a login for 'lab/tool', or does not have it",
+            "log in with `udocker login --registry=URL`",
+        ),
+        (
+            Reply::new(429, "").header("Retry-After", 86_400),
+            "refuses further requests for now",
+            "wait, or log in with `udocker login` if you have not: limits are higher then",
+        ),
+        (
+            Reply::new(404, ""),
+            "has no '1' of 'lab/tool'",
+            "list the tags it has with `udocker search --list-tags URL/lab/tool`",
+        ),
+        (
+            Reply::new(200, index.to_string()),
+            "has no image for linux/",
+            "take one of them with `--platform=OS/ARCH[/VARIANT]`",
+        ),
+    ] {
+        let server = FakeRegistry::start(move |_| reply.clone());
+        let image = format!("{}/lab/tool:1", server.url());
+        let ran = Sandbox::new().udocker(["pull", &image]).run().exits_with(1);
+        ran.errs_in_one_line(&[error]);
+        let hint = format!("Hint: {}", hint.replace("URL", &server.url()));
+        assert!(ran.stderr.lines().any(|line| line == hint), "{ran:#?}");
+    }
+}
+
+#[test]
+fn who_does_not_trust_an_authority_is_told_how_to() {
+    if !has_tools(&["docker-registry"]) {
+        return;
+    }
+    let server = RegistryServer::plain().sibling(Auth::None, true);
+    let image = server.reference("lab/tool:1");
+    let ran = Sandbox::new().udocker(["pull", &image]).run().exits_with(1);
+    ran.errs_in_one_line(&["UnknownIssuer", "SSL_CERT_FILE", "`--insecure`"]);
+}
