@@ -144,8 +144,11 @@ impl AuthFile {
             .iter()
             .flatten()
             .find(|(key, _)| Key::parse(key).covers(&place, registry));
-        if let Some((_, name)) = own {
-            return helpers.get(name, server);
+        match own {
+            // The file itself is meant.
+            Some((_, name)) if name.is_empty() => return Ok(None),
+            Some((_, name)) => return helpers.get(name, server),
+            None => {}
         }
         let Some(name) = self.content.creds_store.as_deref() else {
             return Ok(None);

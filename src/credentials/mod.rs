@@ -169,6 +169,7 @@ server=$(cat)
 case "$server" in
     quay.io) echo '{"ServerURL": "quay.io", "Username": "me", "Secret": "pw"}' ;;
     https://index.docker.io/v1/) echo '{"Username": "<token>", "Secret": "it"}' ;;
+    host.org) exit 1 ;;
     nonsense.org) echo 'secret nonsense' ;;
     locked.org) echo "the vault is locked" >&2; exit 1 ;;
     *) echo "credentials not found in native keychain"; exit 1 ;;
@@ -178,9 +179,11 @@ esac
     #[test]
     fn helpers_are_asked() {
         let text = format!(
-            r#"{{"auths": {{"quay.io": {{}}, "ghcr.io": {{"auth": "{}"}}}}, "credsStore": "test",
-                "credHelpers": {{"gcr.io": "absent"}}}}"#,
-            auth("file:1")
+            r#"{{"auths": {{"quay.io": {{}}, "ghcr.io": {{"auth": "{}"}},
+                "host.org": {{"auth": "{}"}}}}, "credsStore": "test",
+                "credHelpers": {{"gcr.io": "absent", "host.org": ""}}}}"#,
+            auth("file:1"),
+            auth("file:2"),
         );
         let (_home, lookup) = home(&[
             (".docker/config.json", &text),
@@ -190,6 +193,7 @@ esac
             ("quay.io", Some("me:pw")),
             ("docker.io", Some("token it")),
             ("ghcr.io", Some("file:1")),
+            ("host.org", Some("file:2")),
             ("unknown.org", None),
         ] {
             let found = look_up(&lookup, registry, "a/b");

@@ -135,11 +135,6 @@ impl Authenticator {
         grant.as_ref().and_then(Grant::header).cloned()
     }
 
-    /// Whether the user has a login for this.
-    pub(super) fn has_credential(&self, registry: &RegistryUrl, access: Access) -> bool {
-        matches!(self.credential(registry, access), Ok(Some(_)))
-    }
-
     /// Whether the last answer was a token.
     pub(super) fn holds_token(&self, registry: &RegistryUrl, access: Access) -> bool {
         let grant = self.grant(registry, access);
@@ -148,7 +143,8 @@ impl Authenticator {
 
     /// Answers `challenges` and keeps the answer. `rejected` is the header that met them.
     ///
-    /// Threads that need the same grant at once wait for one of them to get it.
+    /// Threads that need the same grant at once wait for one of them to get it. Most images are
+    /// public, so a login that cannot be read matters only where it does not go without.
     pub(super) fn answer(
         &self,
         transport: &Transport,
@@ -179,15 +175,20 @@ impl Authenticator {
             }),
             Challenge::Basic => None,
         });
-        let credential = self.credential(registry, access)?;
+        let credential = self.credential(registry, access);
         *grant = Some(match (bearer, credential) {
             (Some(server), credential) => {
-                let token = server.fetch(transport, credential.as_ref())?;
+                let known = credential.as_ref().ok().and_then(Option::as_ref);
+                let token = match (server.fetch(transport, known), credential) {
+                    (Err(error), Err(failure)) if error.is_rejection() => return Err(failure),
+                    (token, _) => token?,
+                };
                 let header = secret_header(&format!("Bearer {}", token.value.expose()));
                 Grant::Token(token, header)
             }
-            (None, Some(credential)) => Grant::Basic(basic_header(&credential)),
-            (None, None) => {
+            (None, Err(failure)) => return Err(failure),
+            (None, Ok(Some(credential))) => Grant::Basic(basic_header(&credential)),
+            (None, Ok(None)) => {
                 return Err(RegistryError::LoginRequired {
                     registry: registry.clone(),
                     repository: access.repository().to_string(),
@@ -198,7 +199,8 @@ impl Authenticator {
         Ok(())
     }
 
-    fn credential(
+    /// The user's login for this.
+    pub(super) fn credential(
         &self,
         registry: &RegistryUrl,
         access: Access,

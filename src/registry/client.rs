@@ -162,11 +162,15 @@ impl Client {
         mut response: Response,
     ) -> Result<Response, RegistryError> {
         match response.status() {
-            StatusCode::FORBIDDEN if response.is_same_server => Err(RegistryError::Denied {
-                registry: registry.clone(),
-                what: what(access, &response),
-                message: response.explanation(),
-            }),
+            StatusCode::FORBIDDEN if response.is_same_server => {
+                // A login that cannot be read may be what is missing.
+                self.auth.credential(registry, access)?;
+                Err(RegistryError::Denied {
+                    registry: registry.clone(),
+                    what: what(access, &response),
+                    message: response.explanation(),
+                })
+            }
             StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
                 registry: registry.clone(),
                 what: what(access, &response),
@@ -182,9 +186,13 @@ impl Client {
         access: Access,
         mut response: Response,
     ) -> RegistryError {
-        let registry = registry.clone();
         let message = response.explanation();
-        if !self.auth.has_credential(&registry, access) {
+        let credential = match self.auth.credential(registry, access) {
+            Ok(credential) => credential,
+            Err(failure) => return failure,
+        };
+        let registry = registry.clone();
+        if credential.is_none() {
             RegistryError::LoginRequired {
                 registry,
                 repository: access.repository().to_string(),

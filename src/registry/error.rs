@@ -289,7 +289,7 @@ impl RegistryError {
     /// Whether it is, or a registry that stands before another one may mean it so.
     pub(super) fn may_be_absent(&self) -> bool {
         match self {
-            RegistryError::BadCredentials { .. } => true,
+            RegistryError::BadCredentials { .. } | RegistryError::Credentials { .. } => true,
             RegistryError::Status { status, .. } => matches!(status, 400 | 500),
             other => other.is_absent(),
         }

@@ -395,27 +395,44 @@ fn a_login_is_checked_without_any_repository() {
     assert_eq!(check.unwrap(), LoginCheck::NotAsked);
 }
 
-#[test]
-fn unreadable_logins_are_reported() {
-    let server = FakeRegistry::start(|_| {
-        Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\"")
-    });
-    let client = Client::new(options(), |_: &udocker::oci::RegistryUrl, _: &str| {
+fn with_burning_keystore() -> Client {
+    Client::new(options(), |_: &udocker::oci::RegistryUrl, _: &str| {
         Err("the keystore is on fire".into())
     })
-    .unwrap();
-    let error = client
-        .fetch_manifest(
-            &registry(&server.url()),
-            "a",
-            &Version::Tag("1".to_string()),
-        )
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "cannot read the credentials for '{}': the keystore is on fire",
-            server.url()
-        )
-    );
+    .unwrap()
+}
+
+#[test]
+fn unreadable_logins_are_reported_where_one_is_needed() {
+    let wants = FakeRegistry::start(|_| {
+        Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\"")
+    });
+    let refuses = FakeRegistry::start(|_| Reply::new(403, ""));
+    let tokens = FakeRegistry::start(|request| match request.path() {
+        "/refuse" => Reply::new(401, ""),
+        _ => Reply::new(200, r#"{"token":"powerless"}"#),
+    });
+    let gets_none = guarded(format!("{}/refuse", tokens.url()), None, &["t1"]);
+    let gets_less = guarded(tokens.url(), None, &["t1"]);
+    for server in [wants, refuses, gets_none, gets_less] {
+        let client = with_burning_keystore();
+        let error = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot read the credentials for '{}': the keystore is on fire",
+                server.url()
+            )
+        );
+    }
+}
+
+#[test]
+fn what_is_public_needs_no_login_that_can_be_read() {
+    let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"token":"t1"}"#));
+    let server = guarded(tokens.url(), None, &["t1"]);
+    let client = with_burning_keystore();
+    let bytes = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap();
+    assert_eq!(bytes, BLOB);
+    assert_eq!(tokens.requests()[0].header("authorization"), None);
 }
