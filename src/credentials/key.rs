@@ -1,15 +1,12 @@
 //! The keys under which credential files list registries.
 //!
 //! They come as `https://index.docker.io/v1/`, `quay.io`, `host:5000/namespace/name`,
-//! `http://host/v2/`, and Docker Hub has three names.
+//! `http://host/v2/`, and Docker Hub has several names.
 
-use crate::oci::RegistryUrl;
-
-const DOCKER_HUB: &str = "docker.io";
-const DOCKER_HUB_HOSTS: [&str; 3] = [DOCKER_HUB, "index.docker.io", "registry-1.docker.io"];
+use crate::oci::{DOCKER_HUB, RegistryUrl, is_docker_hub_host};
 
 /// Paths that old clients put behind the host, and that mean nothing.
-const API_PATHS: [&str; 2] = ["/v1", "/v2"];
+const API_PATHS: [&str; 2] = ["v1", "v2"];
 
 /// A key, brought to one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +24,15 @@ impl Key {
             Some((scheme, rest)) => (Some(scheme), rest),
             None => (None, text),
         };
-        let mut place = rest.trim_end_matches('/');
-        for path in API_PATHS {
-            place = place.strip_suffix(path).unwrap_or(place);
-        }
+        let place = rest.trim_end_matches('/');
         let (host, path) = match place.split_once('/') {
-            Some((host, path)) => (host, Some(path)),
+            Some((host, path)) => (host, Some(path).filter(|path| !API_PATHS.contains(path))),
             None => (place, None),
         };
-        let host = host.to_ascii_lowercase();
-        let host = if DOCKER_HUB_HOSTS.contains(&host.as_str()) {
+        let host = if is_docker_hub_host(host) {
             DOCKER_HUB.to_string()
         } else {
-            host
+            host.to_ascii_lowercase()
         };
         Key {
             is_protected: scheme == Some("https"),
@@ -100,6 +93,8 @@ mod tests {
             ("https://Quay.io/v2/", "quay.io"),
             ("http://localhost:5000", "localhost:5000"),
             ("host/v1x", "host/v1x"),
+            ("quay.io/lab/v2/", "quay.io/lab/v2"),
+            ("Registry.Hub.Docker.com/v1", "docker.io"),
         ] {
             assert_eq!(Key::parse(text).place, place, "{text}");
         }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::registry_url::{DOCKER_HUB_HOSTS, is_host, split_scheme};
+use super::registry_url::{is_docker_hub_host, is_host, split_scheme};
 use super::{Digest, DigestError, LocalName, RegistryUrl};
 
 /// Longest repository name.
@@ -138,7 +138,7 @@ impl Reference {
     /// Docker Hub's host and `library/` are left out, as udocker.py does.
     pub fn local_name(&self) -> LocalName {
         let repository = match &self.host {
-            Some(host) if !DOCKER_HUB_HOSTS.contains(&host.as_str()) => {
+            Some(host) if !is_docker_hub_host(host) => {
                 format!("{host}/{}", self.path)
             }
             _ => self

@@ -7,9 +7,20 @@ use super::ReferenceError;
 /// Docker Hub's registry.
 pub const DOCKER_HUB_REGISTRY: &str = "https://registry-1.docker.io";
 
-/// Names under which Docker Hub is known in references and credential files.
-pub(super) const DOCKER_HUB_HOSTS: [&str; 3] =
-    ["docker.io", "index.docker.io", "registry-1.docker.io"];
+/// Docker Hub's host in references.
+pub const DOCKER_HUB: &str = "docker.io";
+
+/// Whether Docker Hub is known under this name in references and credential files.
+pub fn is_docker_hub_host(host: &str) -> bool {
+    [
+        DOCKER_HUB,
+        "index.docker.io",
+        "registry-1.docker.io",
+        "registry.hub.docker.com",
+    ]
+    .iter()
+    .any(|name| name.eq_ignore_ascii_case(host))
+}
 
 /// The base address of a registry: scheme, host and port, without a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,7 +51,7 @@ impl RegistryUrl {
 
     /// Takes parts that have been checked.
     pub(super) fn new(scheme: &str, host: &str) -> RegistryUrl {
-        if DOCKER_HUB_HOSTS.contains(&host) {
+        if is_docker_hub_host(host) {
             return RegistryUrl::docker_hub();
         }
         RegistryUrl(format!("{scheme}://{}", host.to_ascii_lowercase()))
@@ -67,7 +78,7 @@ impl RegistryUrl {
 
     /// Whether this is Docker Hub under any of its names.
     pub fn is_docker_hub(&self) -> bool {
-        DOCKER_HUB_HOSTS.contains(&self.host())
+        is_docker_hub_host(self.host())
     }
 }
 
@@ -142,7 +153,8 @@ mod tests {
             ("quay.io", "https://quay.io"),
             ("http://LocalHost:5000/v2/", "http://localhost:5000"),
             ("https://index.docker.io/v1/", DOCKER_HUB_REGISTRY),
-            ("docker.io", DOCKER_HUB_REGISTRY),
+            ("Docker.IO", DOCKER_HUB_REGISTRY),
+            ("registry.hub.docker.com", DOCKER_HUB_REGISTRY),
             ("[::1]:5000", "https://[::1]:5000"),
         ] {
             assert_eq!(RegistryUrl::parse(text).unwrap().as_str(), url, "{text}");
