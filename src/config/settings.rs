@@ -9,6 +9,7 @@ use super::keys::{self, KEYS};
 use super::layer::{self, Assignment, ConfigError, Origin};
 use crate::container::ImageTrees;
 use crate::oci::RegistryUrl;
+use crate::registry::without_login;
 use crate::spec::{DEFAULT_PATH, SearchPaths};
 use crate::store::Layout;
 
@@ -248,7 +249,8 @@ impl Table {
             .unwrap_or((String::new(), Origin::Default));
         ConfigError::Value {
             key,
-            value,
+            // An address may hold a password.
+            value: without_login(&value),
             origin,
             reason: reason.into(),
         }
@@ -491,15 +493,21 @@ mod tests {
 
     #[test]
     fn impossible_values_name_their_origin() {
-        let environment = Environment::from_pairs([
-            ("HOME", "/nonexistent-home"),
-            ("UDOCKER_NOSYSCONF", "1"),
-            ("UDOCKER_REGISTRY", "ftp://x"),
-        ]);
-        let error = Settings::resolve(&environment, &Overrides::default()).unwrap_err();
-        assert!(
-            error.to_string().starts_with("UDOCKER_REGISTRY: 'ftp://x'"),
-            "{error}"
-        );
+        for (value, shown) in [
+            ("ftp://x", "'ftp://x'"),
+            ("https://me:secret@h", "'https://…@h'"),
+            ("h/hub", "'h/hub'"),
+        ] {
+            let environment = Environment::from_pairs([
+                ("HOME", "/nonexistent-home"),
+                ("UDOCKER_NOSYSCONF", "1"),
+                ("UDOCKER_REGISTRY", value),
+            ]);
+            let error = Settings::resolve(&environment, &Overrides::default()).unwrap_err();
+            let error = error.to_string();
+            let beginning = format!("UDOCKER_REGISTRY: {shown} is no valid value for ");
+            assert!(error.starts_with(&beginning), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 }

@@ -182,7 +182,8 @@ impl FromStr for Reference {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
         }
-        let (scheme, rest) = split_scheme(text)?;
+        let (scheme, rest) =
+            split_scheme(text).ok_or_else(|| ReferenceError::Scheme(text.to_string()))?;
         let (rest, digest) = match rest.split_once('@') {
             Some((rest, digest)) => {
                 let digest = digest.parse().map_err(|source| ReferenceError::Digest {

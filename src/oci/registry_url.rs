@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::ReferenceError;
-
 /// Docker Hub's registry.
 pub const DOCKER_HUB_REGISTRY: &str = "https://registry-1.docker.io";
 
@@ -22,24 +20,45 @@ pub fn is_docker_hub_host(host: &str) -> bool {
     .any(|name| name.eq_ignore_ascii_case(host))
 }
 
+/// Why a text is no address of a registry. It may hold a password, so it is not repeated.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RegistryUrlError {
+    /// A scheme other than http and https.
+    #[error("the address of a registry begins with https:// or http://, if with any scheme")]
+    Scheme,
+    /// User name and password.
+    #[error("the address of a registry holds no login; `udocker login` keeps one")]
+    Login,
+    /// A host that is none.
+    #[error("'{0}' is no host of a registry")]
+    Host(String),
+    /// More than a registry's own path.
+    #[error("the path '{0}' is not part of a registry's address")]
+    Path(String),
+}
+
 /// The base address of a registry: scheme, host and port, without a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistryUrl(String);
 
 impl RegistryUrl {
-    /// Reads `https://host:port`, `http://host` or `host`, which means https. A trailing path
-    /// such as `/v1` or `/v2/` is dropped, since only the host matters for a registry.
+    /// Reads `https://host:port`, `http://host` or `host`, which means https. The path `/v1` or
+    /// `/v2` is dropped, as every registry has it.
     ///
     /// # Errors
-    /// `ReferenceError::Scheme` and `ReferenceError::Host`, naming the part that is wrong.
-    pub fn parse(text: &str) -> Result<RegistryUrl, ReferenceError> {
-        let (scheme, rest) = split_scheme(text)?;
-        let host = rest.split('/').next().unwrap_or_default();
+    /// `RegistryUrlError`, naming the part that is wrong.
+    pub fn parse(text: &str) -> Result<RegistryUrl, RegistryUrlError> {
+        let (scheme, rest) = split_scheme(text).ok_or(RegistryUrlError::Scheme)?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.contains('@') {
+            return Err(RegistryUrlError::Login);
+        }
         if !is_host(host) {
-            return Err(ReferenceError::Host {
-                text: text.to_string(),
-                host: host.to_string(),
-            });
+            return Err(RegistryUrlError::Host(host.to_string()));
+        }
+        let path = path.trim_end_matches('/');
+        if !matches!(path, "" | "v1" | "v2") {
+            return Err(RegistryUrlError::Path(format!("/{path}")));
         }
         Ok(RegistryUrl::new(scheme.unwrap_or("https"), host))
     }
@@ -88,12 +107,12 @@ impl fmt::Display for RegistryUrl {
     }
 }
 
-/// Takes `http://` or `https://` off.
-pub(super) fn split_scheme(text: &str) -> Result<(Option<&str>, &str), ReferenceError> {
+/// Takes `http://` or `https://` off; `None` where it is another scheme.
+pub(super) fn split_scheme(text: &str) -> Option<(Option<&str>, &str)> {
     match text.split_once("://") {
-        None => Ok((None, text)),
-        Some((scheme @ ("http" | "https"), rest)) => Ok((Some(scheme), rest)),
-        Some(_) => Err(ReferenceError::Scheme(text.to_string())),
+        None => Some((None, text)),
+        Some((scheme @ ("http" | "https"), rest)) => Some((Some(scheme), rest)),
+        Some(_) => None,
     }
 }
 
@@ -159,8 +178,22 @@ mod tests {
         ] {
             assert_eq!(RegistryUrl::parse(text).unwrap().as_str(), url, "{text}");
         }
-        for text in ["", "ftp://x", "http://", "host:0", "[::1", "a..b", "-a"] {
-            assert!(RegistryUrl::parse(text).is_err(), "{text}");
+        let host = |host: &str| RegistryUrlError::Host(host.to_string());
+        let path = |path: &str| RegistryUrlError::Path(path.to_string());
+        for (text, error) in [
+            ("", host("")),
+            ("ftp://x", RegistryUrlError::Scheme),
+            ("http://", host("")),
+            ("host:0", host("host:0")),
+            ("[::1", host("[::1")),
+            ("a..b", host("a..b")),
+            ("-a", host("-a")),
+            ("https://mirror.org/hub/", path("/hub")),
+            ("mirror.org/v2/hub", path("/v2/hub")),
+            ("https://me:secret@h", RegistryUrlError::Login),
+            ("me:secret@h:5000/v2", RegistryUrlError::Login),
+        ] {
+            assert_eq!(RegistryUrl::parse(text), Err(error), "{text}");
         }
     }
 }
