@@ -17,6 +17,14 @@ const LAYERS_MAX: usize = 4096;
 /// Most manifests an index may list; there are some fifty platforms.
 const MANIFESTS_MAX: usize = 4096;
 
+/// Configurations of what is stored like an image and is none. Other unknown types may be images.
+const ARTIFACT_CONFIGS: [&str; 4] = [
+    "application/vnd.oci.empty.v1+json",
+    "application/vnd.cncf.helm.config.v1+json",
+    "application/vnd.sylabs.sif.config.v1+json",
+    "application/vnd.docker.plugin.v1+json",
+];
+
 /// Other places that are kept of a foreign layer; Windows' have one.
 const URLS_MAX: usize = 16;
 
@@ -106,6 +114,13 @@ pub enum ManifestError {
     /// An artifact, not a container image.
     #[error("this is not a container image but an artifact of type '{0}'")]
     Artifact(String),
+}
+
+impl ManifestError {
+    /// Whether the document is sound, and something else than an image.
+    pub fn is_of_no_image(&self) -> bool {
+        matches!(self, ManifestError::Artifact(_) | ManifestError::Unknown(_))
+    }
 }
 
 /// What a document is told by. Of everything else in it nothing is kept: what takes four bytes in
@@ -224,7 +239,7 @@ fn parse_image(
 ) -> Result<ParsedManifest, ManifestError> {
     let raw: RawManifest = parse_object(bytes)?;
     let config_type = raw.config.media_type.as_str();
-    if config_type == "application/vnd.oci.empty.v1+json" {
+    if ARTIFACT_CONFIGS.contains(&config_type) {
         return Err(ManifestError::Artifact(
             artifact_type.unwrap_or_else(|| config_type.to_string()),
         ));
@@ -474,6 +489,35 @@ mod tests {
         let empty = br#"{"manifests": null}"#;
         let parsed = ParsedManifest::parse(empty, Some(&MediaType::OciIndex));
         assert!(matches!(parsed, Ok(ParsedManifest::Index(_))));
+    }
+
+    #[test]
+    fn what_is_stored_like_an_image_is_refused_by_its_type() {
+        for (config, artifact, expected) in [
+            (
+                "application/vnd.oci.empty.v1+json",
+                Some("text/x"),
+                "text/x",
+            ),
+            (
+                "application/vnd.cncf.helm.config.v1+json",
+                None,
+                "application/vnd.cncf.helm.config.v1+json",
+            ),
+            (
+                "application/vnd.sylabs.sif.config.v1+json",
+                None,
+                "application/vnd.sylabs.sif.config.v1+json",
+            ),
+        ] {
+            let mut document = serde_json::json!({"artifactType": artifact, "layers": []});
+            document["config"] = descriptor(1);
+            document["config"]["mediaType"] = config.into();
+            assert_eq!(
+                parse(&document).unwrap_err().to_string(),
+                format!("this is not a container image but an artifact of type '{expected}'")
+            );
+        }
     }
 
     #[test]

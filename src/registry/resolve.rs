@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use reqwest::StatusCode;
 
 use crate::oci::{
-    CONFIG_MAX_BYTES, ConfigSource, Digest, ImageConfig, Index, Manifest, MediaType,
+    CONFIG_MAX_BYTES, ConfigSource, Digest, ImageConfig, Index, Manifest, ManifestError, MediaType,
     ParsedManifest, Platform, RegistryUrl, Version,
 };
 
@@ -179,7 +179,7 @@ impl<'a> Search<'a> {
         version: &Version,
     ) -> Result<ResolvedImage, RegistryError> {
         let digest = fetched.digest.clone();
-        match self.parse(&fetched, version)? {
+        match self.explained(fetched.parse(), version)? {
             ParsedManifest::Image(manifest) => {
                 self.best = Some((
                     0,
@@ -244,7 +244,12 @@ impl<'a> Search<'a> {
             if let None | Some(MediaType::Other(_)) = fetched.media_type {
                 fetched.media_type = Some(entry.descriptor.media_type.clone());
             }
-            match self.parse(&fetched, &version)? {
+            let parsed = match fetched.parse() {
+                // Signatures and the like stand beside the images.
+                Err(error) if entry.platform.is_none() && error.is_of_no_image() => continue,
+                parsed => self.explained(parsed, &version)?,
+            };
+            match parsed {
                 ParsedManifest::Index(_) if depth >= DEPTH_MAX => {
                     return Err(RegistryError::IndexTooDeep {
                         repository: self.repository.to_string(),
@@ -316,16 +321,16 @@ impl<'a> Search<'a> {
             .and_then(|config| config.platform))
     }
 
-    fn parse(
+    fn explained(
         &self,
-        fetched: &FetchedManifest,
+        parsed: Result<ParsedManifest, ManifestError>,
         version: &Version,
     ) -> Result<ParsedManifest, RegistryError> {
-        fetched.parse().map_err(|source| RegistryError::Manifest {
+        parsed.map_err(|source| RegistryError::Manifest {
             registry: self.registry.clone(),
             repository: self.repository.to_string(),
             version: version.clone(),
-            reason: self.client.transport.hide(&source.to_string()),
+            reason: self.client.transport.shown(&source.to_string()),
         })
     }
 }

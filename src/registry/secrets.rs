@@ -58,7 +58,7 @@ impl SentSecrets {
     }
 
     /// Puts `…` where the text has a secret, as it is or in the code of an address or of JSON.
-    pub(super) fn hide(&self, text: &str) -> String {
+    fn hide(&self, text: &str) -> String {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut hidden = String::with_capacity(text.len());
         let mut rest = text;

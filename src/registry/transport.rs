@@ -92,11 +92,6 @@ impl Transport {
         &self.options
     }
 
-    /// A message of our own that may quote a server's text.
-    pub(super) fn hide(&self, message: &str) -> String {
-        self.secrets.hide(message)
-    }
-
     /// A server's text for messages.
     pub(super) fn shown(&self, text: &str) -> String {
         self.secrets.shown(text)

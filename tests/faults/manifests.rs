@@ -221,7 +221,7 @@ fn manifests_that_mean_harm_are_refused() {
         (
             "a type that steers",
             |_| br#"{"mediaType": "\u001b[2Jx\nError: y"}"#.to_vec(),
-            "of type '\\u{1b}[2Jx\\nError: y'",
+            "of type '[2Jx Error: y'",
         ),
         (
             "a digest that steers",

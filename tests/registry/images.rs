@@ -143,6 +143,41 @@ fn nested_indexes_and_silent_entries_are_looked_into() {
 }
 
 #[test]
+fn artifacts_in_an_index_are_passed_over() {
+    let mut documents = Documents::default();
+    let amd64 = documents.image(os_arch("amd64"));
+    let config = json!({"mediaType": "application/vnd.oci.empty.v1+json",
+        "digest": Digest::of(b"{}"), "size": 2});
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
+    let artifact = documents.add(MANIFEST, &manifest);
+    let other = documents.add("application/json", &json!({"hello": "world"}));
+    let index = documents.index(&[
+        entry(MANIFEST, &artifact, None),
+        entry("application/json", &other, None),
+        entry(MANIFEST, &amd64, None),
+    ]);
+    let server = documents.clone().tag("1", &index);
+    let image = resolve(&server, "linux/amd64").unwrap();
+    assert_eq!(image.manifest_digest, amd64);
+    // By itself it is refused.
+    let server = documents.tag("1", &artifact);
+    let error = resolve(&server, "linux/amd64").unwrap_err();
+    assert!(
+        error.to_string().contains("not a container image but"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_message_repeats_of_a_manifest_is_short() {
+    let mut documents = Documents::default();
+    let long = "x".repeat(1 << 20);
+    let odd = documents.add("", &json!({"mediaType": long}));
+    let error = resolve(&documents.tag("1", &odd), "linux/amd64").unwrap_err();
+    assert!(error.to_string().len() < 1000, "{error}");
+}
+
+#[test]
 fn indexes_that_nest_too_deeply_are_refused() {
     let mut documents = Documents::default();
     let mut digest = documents.image(os_arch("amd64"));
