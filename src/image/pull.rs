@@ -148,7 +148,10 @@ impl Pull<'_> {
         let path = self.store.layout().blob(&descriptor.digest);
         let bytes = read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?;
         let config = ImageConfig::parse(&bytes).map_err(invalid)?;
-        if let Some(found) = &config.platform
+        // Where an index has told what it is for, its word outweighs the configuration's, which some
+        // builders leave at that of their own machine.
+        if resolved.platform.is_none()
+            && let Some(found) = &config.platform
             && wanted.distance(found).is_none()
         {
             return Err(ImageError::Platform {

@@ -53,3 +53,28 @@ fn who_does_not_trust_an_authority_is_told_how_to() {
     let ran = Sandbox::new().udocker(["pull", &image]).run().exits_with(1);
     ran.errs_in_one_line(&["UnknownIssuer", "SSL_CERT_FILE", "`--insecure`"]);
 }
+
+#[test]
+fn an_image_is_for_the_platform_that_its_index_says() {
+    if !has_tools(&["docker-registry"]) {
+        return;
+    }
+    let server = RegistryServer::plain();
+    let (digest, size) = server.push_image("lab/tool", "1", &[0; 1024]);
+    let index = "application/vnd.oci.image.index.v1+json";
+    let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest,
+        "size": size, "platform": {"os": "linux", "architecture": "s390x"}});
+    let index = json!({"schemaVersion": 2, "mediaType": index, "manifests": [entry]});
+    server.push_manifest("lab/tool", "2", &index);
+    let pull = |tag: &str| {
+        let image = format!("{}/lab/tool:{tag}", server.url());
+        let sandbox = Sandbox::new();
+        sandbox
+            .udocker(["pull", "--platform=linux/s390x", &image])
+            .run()
+    };
+    // Its configuration says amd64.
+    pull("2").succeeds();
+    let ran = pull("1").exits_with(1);
+    ran.errs_in_one_line(&["is for linux/amd64", "`--platform=linux/amd64`"]);
+}
