@@ -58,9 +58,10 @@ impl Context {
     pub fn client_options(&self, proxy: Option<&str>) -> ClientOptions {
         let http = &self.settings.http;
         let variable = |name: &str| self.environment.text(name);
+        let of_environment = Proxies::from_variables(variable);
         let proxies = match proxy.or(http.proxy.as_deref()) {
-            Some(proxy) => Proxies::all(proxy),
-            None => Proxies::from_variables(variable),
+            Some(proxy) => of_environment.replaced_by(proxy),
+            None => of_environment,
         };
         let defaults = ClientOptions::default();
         ClientOptions {

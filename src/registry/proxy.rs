@@ -31,6 +31,15 @@ impl Proxies {
         }
     }
 
+    /// One proxy for everything, with the same exceptions.
+    #[must_use]
+    pub fn replaced_by(self, proxy: &str) -> Proxies {
+        Proxies {
+            except: self.except,
+            ..Proxies::all(proxy)
+        }
+    }
+
     /// What the usual variables say: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in
     /// lower or upper case.
     ///

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::container;
+use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// The line of `showconf` for `key`.
@@ -207,4 +208,26 @@ fn errors_name_file_and_line() {
         .run()
         .exits_with(1)
         .errs_in_one_line(&["'absent.conf'"]);
+}
+
+#[test]
+fn no_proxy_holds_beside_a_proxy_of_ones_own() {
+    let server = FakeRegistry::start(|_| Reply::new(200, r#"{"tags":["1"]}"#));
+    let proxy = FakeRegistry::start(|_| Reply::new(418, ""));
+    let sandbox = Sandbox::new();
+    let file = sandbox.write(
+        "p.conf",
+        format!("[DEFAULT]\nhttp_proxy = {}\n", proxy.url()),
+    );
+    let image = format!("{}/lab/tool", server.url());
+    for option in [
+        format!("--httpproxy={}", proxy.url()),
+        format!("--config={}", shown(&file)),
+    ] {
+        let list = || sandbox.udocker(["search", "--list-tags", &option, &image]);
+        let direct = list().env("no_proxy", "127.0.0.1").run();
+        direct.succeeds().prints("1");
+        list().run().exits_with(1);
+    }
+    assert_eq!((server.requests().len(), proxy.requests().len()), (2, 2));
 }
