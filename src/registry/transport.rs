@@ -148,7 +148,10 @@ impl Transport {
             };
             match redirects::decide(&request.url, &location, self.options.insecure) {
                 Redirect::Refuse(reason) => return Err(refuse(reason)),
-                Redirect::Follow { .. } if request.form.is_some() => {
+                Redirect::Follow {
+                    carries_credentials: false,
+                    ..
+                } if request.form.is_some() => {
                     return Err(refuse("it would carry a login elsewhere"));
                 }
                 Redirect::Follow {

@@ -149,6 +149,33 @@ fn an_identity_token_is_posted_as_a_refresh_token() {
 }
 
 #[test]
+fn an_identity_token_follows_its_server_and_goes_nowhere_else() {
+    let requests = identity_token_requests(|request| match request.path() {
+        "/token" => Reply::new(308, "").header("Location", "/v2/token"),
+        _ => Reply::new(200, r#"{"token":"t1"}"#),
+    });
+    let [first, second] = requests.as_slice() else {
+        panic!("{requests:?}")
+    };
+    assert_eq!((&first.method, &first.body), (&second.method, &second.body));
+
+    let elsewhere = FakeRegistry::start(|_| Reply::new(200, r#"{"token":"t1"}"#));
+    let away = elsewhere.url();
+    let tokens = FakeRegistry::start(move |_| Reply::new(307, "").header("Location", &away));
+    let server = guarded(tokens.url(), None, &["t1"]);
+    let client = with_credential(
+        options(),
+        Credential::IdentityToken(Secret::new("refresh me")),
+    );
+    let error = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
+    assert!(
+        error.to_string().ends_with("carry a login elsewhere"),
+        "{error}"
+    );
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[test]
 fn an_identity_token_that_has_expired_is_a_wrong_login() {
     let tokens = FakeRegistry::start(|_| Reply::new(400, r#"{"error":"invalid_grant"}"#));
     let server = guarded(tokens.url(), None, &["t1"]);
