@@ -135,7 +135,7 @@ fn nonsense_for_a_manifest() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(200, b"\0\x01\x02 nonsense".to_vec()).header("Content-Type", MANIFEST_TYPE)
     };
-    fails(Part::Manifest, reply, &[]);
+    fails(Part::Manifest, reply, &["the manifest is not valid: "]);
 }
 
 #[test]
@@ -143,7 +143,11 @@ fn another_json_for_a_manifest() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(200, r#"{"hello": ["world"]}"#).header("Content-Type", MANIFEST_TYPE)
     };
-    fails(Part::Manifest, reply, &[]);
+    fails(
+        Part::Manifest,
+        reply,
+        &["the manifest is not valid: missing field `config`"],
+    );
 }
 
 #[test]
@@ -152,7 +156,7 @@ fn html_for_a_manifest() {
         Reply::new(200, "<html><body>Welcome to the hotel</body></html>")
             .header("Content-Type", "text/html")
     };
-    fails(Part::Manifest, reply, &[]);
+    fails(Part::Manifest, reply, &["a web page of type 'text/html'"]);
 }
 
 #[test]
@@ -160,7 +164,11 @@ fn half_a_manifest() {
     let reply = |served: &Served, request: &Received| {
         served.reply(request).cut_at(served.manifest.len() / 2)
     };
-    fails(Part::Manifest, reply, &[]);
+    fails(
+        Part::Manifest,
+        reply,
+        &["cannot reach '", "/v2/lab/odd/manifests/1': "],
+    );
 }
 
 #[test]
@@ -168,7 +176,11 @@ fn an_unknown_tag_with_a_page_for_people() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(404, "<html>Not here</html>").header("Content-Type", "text/html")
     };
-    fails(Part::Manifest, reply, &[]);
+    fails(
+        Part::Manifest,
+        reply,
+        &["has no '1' of 'lab/odd': the answer is a web page"],
+    );
 }
 
 #[test]
@@ -187,14 +199,18 @@ fn html_for_a_layer() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(200, "<html>Please log in</html>").header("Content-Type", "text/html")
     };
-    fails(Part::Layer, reply, &[]);
+    fails(
+        Part::Layer,
+        reply,
+        &["is damaged: ", "bytes instead of the "],
+    );
 }
 
 #[test]
 fn half_a_layer() {
     // Without ranges, so that the other half never comes.
     let reply = |served: &Served, _: &Received| Reply::new(200, layer_of(served)).cut_at(50_000);
-    fails(Part::Layer, reply, &[]);
+    fails(Part::Layer, reply, &["broke off at "]);
 }
 
 #[test]
@@ -213,20 +229,24 @@ fn a_layer_that_is_too_short() {
         let layer = layer_of(served);
         Reply::new(200, layer[..layer.len() - 512].to_vec())
     };
-    fails(Part::Layer, reply, &[]);
+    fails(
+        Part::Layer,
+        reply,
+        &["is damaged: ", "bytes instead of the "],
+    );
 }
 
 #[test]
 fn a_layer_that_is_too_long() {
     let reply =
         |served: &Served, _: &Received| Reply::new(200, [layer_of(served), vec![0; 512]].concat());
-    fails(Part::Layer, reply, &[]);
+    fails(Part::Layer, reply, &["is damaged: more than the "]);
 }
 
 #[test]
 fn a_layer_that_is_not_there() {
     let reply = |_: &Served, _: &Received| Reply::new(404, "");
-    fails(Part::Layer, reply, &[]);
+    fails(Part::Layer, reply, &["does not have 'sha256:"]);
 }
 
 #[test]
