@@ -80,11 +80,20 @@ pub enum ConfigError {
 
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
+/// What a configuration file says.
+#[derive(Debug, Default)]
+pub(super) struct FileContent {
+    /// In its order.
+    pub(super) assignments: Vec<Assignment>,
+    /// What to tell the user about it.
+    pub(super) warnings: Vec<String>,
+}
+
 /// Reads a configuration file; `None` where there is none.
 ///
 /// # Errors
 /// It cannot be read, or a line makes no sense.
-pub(super) fn load_file(path: &Path) -> Result<Option<Vec<Assignment>>, ConfigError> {
+pub(super) fn load_file(path: &Path) -> Result<Option<FileContent>, ConfigError> {
     match fs::read_limited(path, FILE_MAX_BYTES) {
         Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
         Err(error) if error.is_not_found() => Ok(None),
@@ -92,82 +101,204 @@ pub(super) fn load_file(path: &Path) -> Result<Option<Vec<Assignment>>, ConfigEr
     }
 }
 
+/// Which part of a file is read.
+#[derive(PartialEq, Eq)]
+enum Section {
+    /// What stands before any section. udocker.py refuses that; here it counts, and may be quoted
+    /// as for a shell.
+    None,
+    /// `[DEFAULT]`
+    Default,
+    /// Passed over.
+    Other,
+}
+
 /// Reads the text of a configuration file: INI with a `[DEFAULT]` section, as Python's
-/// configparser takes it. Other sections are passed over, keys are not case-sensitive, and an
-/// indented line goes on with the value before it.
-fn parse(path: &Path, text: &str) -> Result<Vec<Assignment>, ConfigError> {
-    let mut assignments: Vec<Assignment> = Vec::new();
-    // udocker.py refuses a file without a section; here it is taken for the default one.
-    let mut in_default = true;
+/// configparser takes it. Keys are not case-sensitive and may be indented, and a line that is
+/// indented more than the key before it goes on with its value, whatever it looks like.
+fn parse(path: &Path, text: &str) -> Result<FileContent, ConfigError> {
+    let mut content = FileContent::default();
+    let mut section = Section::None;
+    // How far the last key is indented.
+    let mut key_indent = None;
     for (index, raw) in text.lines().enumerate() {
         let line = index + 1;
-        let content = raw.trim();
-        if content.is_empty() || content.starts_with(['#', ';']) {
+        let trimmed = raw.trim();
+        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
             continue;
         }
-        if let Some(section) = content.strip_prefix('[') {
-            in_default = section.trim_end_matches(']').trim() == "DEFAULT";
+        let indent = raw.chars().take_while(|c| c.is_whitespace()).count();
+        if key_indent.is_some_and(|key_indent| indent > key_indent) {
+            if section != Section::Other
+                && let Some(last) = content.assignments.last_mut()
+            {
+                last.value.push('\n');
+                last.value.push_str(trimmed);
+            }
             continue;
         }
-        if !in_default {
+        key_indent = None;
+        if let Some(name) = section_name(trimmed) {
+            section = match name {
+                "DEFAULT" => Section::Default,
+                _ => Section::Other,
+            };
+            if section == Section::Other {
+                content.warnings.push(format!(
+                    "{}:{line}: the section '[{name}]' is passed over, only [DEFAULT] counts",
+                    path.display()
+                ));
+            }
             continue;
         }
-        if raw.starts_with([' ', '\t'])
-            && let Some(last) = assignments.last_mut()
-        {
-            last.value.push('\n');
-            last.value.push_str(content);
+        let pair = trimmed.split_once(['=', ':']);
+        key_indent = pair.map(|_| indent);
+        if section == Section::Other {
             continue;
         }
-        let Some((key, value)) = content.split_once(['=', ':']) else {
+        let Some((key, value)) = pair else {
             return Err(ConfigError::Syntax {
                 path: path.to_path_buf(),
                 line,
-                text: content.to_string(),
+                text: trimmed.to_string(),
             });
         };
-        assignments.push(Assignment {
+        let value = match section {
+            Section::None => unquoted(value.trim()),
+            _ => value.trim(),
+        };
+        content.assignments.push(Assignment {
             key: key.trim().to_ascii_lowercase(),
-            value: value.trim().to_string(),
+            value: value.to_string(),
             origin: Origin::File {
                 path: path.to_path_buf(),
                 line,
             },
         });
     }
-    Ok(assignments)
+    if section != Section::None {
+        interpolate(&mut content.assignments);
+    }
+    Ok(content)
+}
+
+/// The name in `[NAME]`, whatever stands behind it.
+fn section_name(line: &str) -> Option<&str> {
+    let (name, _) = line.strip_prefix('[')?.split_once(']')?;
+    Some(name.trim()).filter(|name| !name.is_empty())
+}
+
+fn unquoted(value: &str) -> &str {
+    let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).unwrap_or(value)
+}
+
+/// Puts in what `%(key)s` names, and `%` for `%%`.
+///
+/// Other than in Python a `%` by itself may stand, as in the password of a proxy, and one value
+/// that is put in is not looked into again.
+fn interpolate(assignments: &mut [Assignment]) {
+    let raw = assignments.to_vec();
+    let find = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        raw.iter().rev().find(|other| other.key == key)
+    };
+    for assignment in assignments {
+        let mut value = String::new();
+        let mut rest = assignment.value.as_str();
+        while let Some((before, behind)) = rest.split_once('%') {
+            value.push_str(before);
+            let named = behind.strip_prefix('(').and_then(|b| b.split_once(")s"));
+            let named = named.and_then(|(key, behind)| Some((find(key)?, behind)));
+            rest = match (named, behind.strip_prefix('%')) {
+                (Some((other, behind)), _) => {
+                    value.push_str(&other.value);
+                    behind
+                }
+                (None, doubled) => {
+                    value.push('%');
+                    doubled.unwrap_or(behind)
+                }
+            };
+        }
+        value.push_str(rest);
+        assignment.value = value;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn content(text: &str) -> FileContent {
+        parse(Path::new("x"), text).unwrap()
+    }
+
     fn pairs(text: &str) -> Vec<(String, String)> {
-        parse(Path::new("x"), text)
-            .unwrap()
-            .into_iter()
-            .map(|a| (a.key, a.value))
-            .collect()
+        let assignments = content(text).assignments.into_iter();
+        assignments.map(|a| (a.key, a.value)).collect()
     }
 
     #[test]
-    fn only_the_default_section_counts() {
-        let text = "# note\n[DEFAULT]\nTopdir = /a = b\nkeystore: k\n\n[other]\nx = 1\nbroken\n";
+    fn files_are_read_as_configparser_does() {
+        for (text, expected) in [
+            (
+                "# note\n[DEFAULT]\nTopdir = /a = b\nkeystore: k\n\n[other]\nx = 1\nbroken\n",
+                &[("topdir", "/a = b"), ("keystore", "k")][..],
+            ),
+            ("[DEFAULT]\n  a = 1\n  b = 2\n", &[("a", "1"), ("b", "2")]),
+            (
+                "  [DEFAULT]\n  a = 1\n    more = 2\n  c = 3\n",
+                &[("a", "1\nmore = 2"), ("c", "3")],
+            ),
+            (
+                "[DEFAULT]\na = [1,\n\n  # note\n  [2]]\nb = 2\n",
+                &[("a", "[1,\n[2]]"), ("b", "2")],
+            ),
+            ("[DEFAULT] # [mine]\na = 1 ; x\n", &[("a", "1 ; x")]),
+            (
+                "[other]\nx = 1\n  [DEFAULT]\ny = 2\n[DEFAULT]\n  a = 1\n",
+                &[("a", "1")],
+            ),
+            (
+                "[DEFAULT]\na = 1\n[DEFAULT]\n  b = 2\n",
+                &[("a", "1"), ("b", "2")],
+            ),
+            (
+                "[DEFAULT]\na = \"1\"\nb = %(A)s/%%x %(none)s 50% %4\n",
+                &[("a", "\"1\""), ("b", "\"1\"/%x %(none)s 50% %4")],
+            ),
+            (
+                "a = \"1 2\"\nb = '%%'\nc = \"\nd = 'x\"\n",
+                &[("a", "1 2"), ("b", "%%"), ("c", "\""), ("d", "'x\"")],
+            ),
+        ] {
+            let found = pairs(text);
+            let found: Vec<(&str, &str)> = found
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_section_that_is_passed_over_is_told_of() {
         assert_eq!(
-            pairs(text),
-            [
-                ("topdir".to_string(), "/a = b".to_string()),
-                ("keystore".to_string(), "k".to_string())
-            ]
+            content("[DEFAULT]\na = 1\n[default]\nb = 2\n").warnings,
+            ["x:3: the section '[default]' is passed over, only [DEFAULT] counts"]
         );
     }
 
     #[test]
     fn a_broken_line_is_named() {
-        let error = parse(Path::new("/etc/udocker.conf"), "[DEFAULT]\nhello\n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "/etc/udocker.conf:2: expected `key = value`, found 'hello'"
-        );
+        for line in ["hello", "[DEFAULT", "[]"] {
+            let text = format!("[DEFAULT]\n{line}\n");
+            let error = parse(Path::new("/etc/udocker.conf"), &text).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("/etc/udocker.conf:2: expected `key = value`, found '{line}'")
+            );
+        }
     }
 }

@@ -17,3 +17,11 @@ fn is_true(text: &str) -> bool {
         "1" | "true" | "yes" | "on"
     )
 }
+
+/// What they write for no.
+fn is_false(text: &str) -> bool {
+    matches!(
+        text.to_ascii_lowercase().as_str(),
+        "0" | "false" | "no" | "off" | "never"
+    )
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::env_vars::{self, Environment};
 use super::keys::{self, KEYS};
-use super::layer::{self, Assignment, ConfigError, Origin};
+use super::layer::{self, Assignment, ConfigError, FileContent, Origin};
 use crate::container::ImageTrees;
 use crate::oci::RegistryUrl;
 use crate::registry::without_login;
@@ -130,7 +130,7 @@ impl Settings {
                     source: std::io::ErrorKind::NotFound.into(),
                 })
             })?,
-            None => Vec::new(),
+            None => FileContent::default(),
         };
 
         // TOP itself can be set by any of the other sources, and has a file of its own.
@@ -140,7 +140,11 @@ impl Settings {
             .clone()
             .or_else(|| environment.path(env_vars::UDOCKER_DIR))
             .or_else(|| {
-                let assigned = user_file.iter().rev().find(|a| a.key == "topdir");
+                let assigned = user_file
+                    .assignments
+                    .iter()
+                    .rev()
+                    .find(|a| a.key == "topdir");
                 assigned.map(|a| PathBuf::from(&a.value))
             })
             .or_else(|| top_text(&table).map(PathBuf::from))
@@ -151,7 +155,7 @@ impl Settings {
         if Some(&top) != dot_udocker.as_ref() {
             table.add_file(&top.join("udocker.conf"))?;
         }
-        table.add_all(user_file);
+        table.add_content(user_file);
         table.add_environment(environment);
         if let Some(path) = &overrides.top {
             table.set("topdir", &path.to_string_lossy(), Origin::Flag("--repo"));
@@ -190,13 +194,18 @@ struct Table {
 
 impl Table {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        self.add_all(layer::load_file(path)?.unwrap_or_default());
+        self.add_content(layer::load_file(path)?.unwrap_or_default());
         Ok(())
     }
 
-    fn add_all(&mut self, assignments: Vec<Assignment>) {
-        for assignment in assignments {
+    fn add_content(&mut self, content: FileContent) {
+        self.warnings.extend(content.warnings);
+        for assignment in content.assignments {
             match keys::find(&assignment.key) {
+                // As with an empty variable, the default holds.
+                Some(key) if assignment.value.is_empty() && !key.default.is_empty() => {
+                    self.values.remove(key.name);
+                }
                 Some(key) => self.set(key.name, &assignment.value, assignment.origin),
                 None => self.warn_unknown(&assignment),
             }
@@ -264,6 +273,27 @@ impl Table {
             .ok_or_else(|| self.bad_value(key, "expected a number of seconds"))
     }
 
+    fn yes_or_no(&self, key: &'static str) -> Result<bool, ConfigError> {
+        match self.text(key) {
+            Some(text) if super::is_true(text) => Ok(true),
+            Some(text) if !super::is_false(text) => {
+                Err(self.bad_value(key, "expected True or False"))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn image_trees(&self) -> Result<ImageTrees, ConfigError> {
+        match self.text("image_trees") {
+            Some("always") => Ok(ImageTrees::Always),
+            Some(text) if super::is_true(text) => Ok(ImageTrees::Shared),
+            Some(text) if !super::is_false(text) => {
+                Err(self.bad_value("image_trees", "expected True, False or always"))
+            }
+            _ => Ok(ImageTrees::Never),
+        }
+    }
+
     /// A number of megabytes, as bytes.
     fn megabytes(&self, key: &'static str) -> Result<Option<u64>, ConfigError> {
         let bytes = |text: &str| text.parse::<u64>().ok()?.checked_mul(1_000_000);
@@ -317,7 +347,7 @@ impl Table {
             proxy: self.text("http_proxy").map(str::to_string),
             connect_timeout: self.seconds("ctimeout")?,
             read_timeout: self.seconds("timeout")?,
-            insecure: self.text("http_insecure").is_some_and(super::is_true),
+            insecure: self.yes_or_no("http_insecure")?,
             agent: self.text("http_agent").map(str::to_string),
         };
         let shown = [
@@ -351,12 +381,8 @@ impl Table {
             proot_executable: other("use_proot_executable"),
             apptainer_executable: other("use_singularity_executable"),
             no_seccomp: self.text("proot_noseccomp").is_some_and(super::is_true),
-            id_ranges: self.text("id_ranges").is_some_and(super::is_true),
-            image_trees: match self.text("image_trees") {
-                Some("always") => ImageTrees::Always,
-                Some(text) if super::is_true(text) => ImageTrees::Shared,
-                _ => ImageTrees::Never,
-            },
+            id_ranges: self.yes_or_no("id_ranges")?,
+            image_trees: self.image_trees()?,
             verbose_level: self
                 .text("verbose_level")
                 .and_then(|text| text.parse().ok())
@@ -489,6 +515,42 @@ mod tests {
                 file.display()
             )]
         );
+    }
+
+    #[test]
+    fn an_empty_value_in_a_file_is_the_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("udocker.conf");
+        let text = "[DEFAULT]\ntimeout =\ndockerio_registry_url =\nimage_trees =\n";
+        std::fs::write(&file, text).unwrap();
+        let overrides = Overrides {
+            file: Some(file),
+            ..Overrides::default()
+        };
+        let settings = settings(&[], &overrides);
+        assert_eq!(settings.http.read_timeout, Duration::from_secs(12));
+        assert!(settings.default_registry.is_docker_hub());
+        assert_eq!(settings.image_trees, ImageTrees::Shared);
+    }
+
+    #[test]
+    fn yes_and_no_are_not_guessed() {
+        for (value, expected) in [
+            ("True", Some(true)),
+            ("yes", Some(true)),
+            ("OFF", Some(false)),
+            ("0", Some(false)),
+            ("flase", None),
+        ] {
+            let environment = Environment::from_pairs([
+                ("HOME", "/nonexistent-home"),
+                ("UDOCKER_NOSYSCONF", "1"),
+                ("UDOCKER_ID_RANGES", value),
+            ]);
+            let found = Settings::resolve(&environment, &Overrides::default());
+            let found = found.map(|settings| settings.id_ranges);
+            assert_eq!(found.ok(), expected, "{value}");
+        }
     }
 
     #[test]
