@@ -226,7 +226,7 @@ fn manifests_that_mean_harm_are_refused() {
         (
             "a digest that steers",
             |_| br#"{"layers": [{"digest": "\u001b]0;x\u0007", "size": 1}], "config": 1}"#.to_vec(),
-            "\\u{1b}]0;x\\u{7}",
+            "digest ']0;x' has no algorithm",
         ),
         (
             "a digest that does not end",
