@@ -1,6 +1,7 @@
 //! Mode R1: what namespaces add to what holds in every mode.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -76,8 +77,52 @@ fn mount_points_leave_no_trace() {
         assert_eq!(sandbox.output(&[&data, &below, option], short), "content\n");
         assert_eq!(tree(), before, "{option}");
     }
-    assert_eq!(fs::read_dir(sandbox.host("data")).unwrap().count(), 0);
     assert_eq!(fs::read(sandbox.host("mountpoints")).unwrap(), b"");
+}
+
+#[test]
+fn mounts_in_a_shared_directory_of_the_host_outlast_other_containers() {
+    let [one, two] = [MODE; 2].map(Sandbox::new);
+    let data = one.host("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(one.host("file"), "content\n").unwrap();
+    let data = format!("volume={}:/w", data.display());
+    let file = format!("volume={}:/w/in/file", one.host("file").display());
+    let directory = format!("volume={}:/w/more", one.root().join("bin").display());
+    let options = [data.as_str(), &file, &directory];
+    let wait = "touch /tmp/ready; while test -e /tmp/ready; do sleep 0.05; done";
+    let start = |sandbox: &Sandbox, script: &str| {
+        let run = sandbox
+            .command(&options, &["sh", "-c", &format!("{wait}; {script}")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ready = sandbox.root().join("tmp/ready");
+        wait_until("the run is there", || ready.exists());
+        (run, ready)
+    };
+    let (first, first_ready) = start(&one, "exit 7");
+    let (second, second_ready) = start(&two, "cat /w/in/file; ls /w/more/sh");
+    fs::remove_file(first_ready).unwrap();
+    let ended = first.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(7));
+    fs::remove_file(second_ready).unwrap();
+    let shown = stdout(&second.wait_with_output().unwrap());
+    assert_eq!(shown, "content\n/w/more/sh\n");
+    // What they lie on stays, as it does with PRoot.
+    assert_eq!(fs::read(one.host("data/in/file")).unwrap(), b"");
+}
+
+#[test]
+fn the_note_of_another_tree_removes_nothing_there() {
+    let [one, two] = [MODE; 2].map(Sandbox::new);
+    let place = one.root().join("tmp/empty");
+    fs::create_dir(&place).unwrap();
+    let note = [place.as_os_str().as_bytes(), b"\0"].concat();
+    fs::write(two.host("mountpoints"), note).unwrap();
+    assert_eq!(two.status(&[], "exit 7"), Some(7));
+    assert!(place.exists());
+    assert_eq!(fs::read(two.host("mountpoints")).unwrap(), b"");
 }
 
 #[test]

@@ -29,7 +29,8 @@ pub(super) fn make_place(place: &Path, is_directory: &dyn Fn() -> bool) -> io::R
     make(place, is_directory())
 }
 
-fn make(place: &Path, is_directory: bool) -> io::Result<()> {
+/// Makes an empty directory or file, and the directories above it.
+pub(super) fn make(place: &Path, is_directory: bool) -> io::Result<()> {
     if is_directory {
         return fs::create_dir_all(place);
     }

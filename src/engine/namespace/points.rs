@@ -6,6 +6,10 @@
 //! is noted in the container's directory before it is made, so that even after a crash somebody
 //! takes it away: in `mountpoints`, paths that each end with a zero byte.
 //!
+//! That holds for the root tree alone. What had to be made in a directory of the host stays there, as
+//! with PRoot and Docker: a run of any other container may have a mount on it, which removing what it
+//! lies on would take away from under that run without a word.
+//!
 //! Both are for every start, so neither takes an inode each time: ext4 passes over those freed within
 //! the last minutes, one by one, and a thousand starts later that took a third of the next. The note
 //! is emptied and stays, and a file to mount on is a link to one that stays beside the tree.
@@ -20,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::cover::make;
 use crate::spec::{Bind, RunSpec, locate};
 
 /// The mount points of a run, and of earlier ones that had no chance to remove theirs.
@@ -27,6 +32,7 @@ pub(super) struct MountPoints {
     note: PathBuf,
     /// The empty file that files to mount on are links to.
     empty: PathBuf,
+    root: PathBuf,
     /// The root tree, locked; `None` where that is impossible.
     tree: Option<File>,
 }
@@ -37,6 +43,7 @@ impl MountPoints {
         let points = MountPoints {
             note: spec.directory.as_path().join("mountpoints"),
             empty: spec.directory.as_path().join("mountpoint"),
+            root: spec.root.as_path().to_path_buf(),
             tree: lock(spec.root.as_path()).ok(),
         };
         for (index, bind) in spec.binds.iter().enumerate() {
@@ -45,11 +52,17 @@ impl MountPoints {
                 continue;
             }
             let place = locate(&spec.root, below, &bind.target);
+            let place = place.as_path();
             let is_directory = bind.source.as_path().is_dir();
-            if fs::symlink_metadata(place.as_path()).is_err() {
-                // The mount will say what is wrong.
-                let _ = points.make_one(place.as_path(), is_directory);
+            if fs::symlink_metadata(place).is_ok() {
+                continue;
             }
+            let is_in_tree = place == spec.root.beneath(bind.target.as_path()).as_path();
+            // The mount will say what is wrong.
+            let _ = match is_in_tree {
+                true => points.make_one(place, is_directory),
+                false => make(place, is_directory),
+            };
         }
         points
     }
@@ -116,6 +129,8 @@ impl MountPoints {
             .split(|&byte| byte == 0)
             .filter(|path| !path.is_empty())
             .map(|path| Path::new(OsStr::from_bytes(path)))
+            // A note that was copied along with a container is about another tree.
+            .filter(|path| path.starts_with(&self.root))
             .collect();
         // What is below comes first.
         paths.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
