@@ -66,6 +66,7 @@ struct GlobalArgs {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     memory::give_back_large_blocks();
     process::forbid_core_files();
+    process::learn_of_children();
     let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return report::parse_error(&error),

@@ -19,6 +19,7 @@ mod docker;
 mod doctor;
 mod hints;
 mod id_ranges;
+mod inherited;
 mod killed;
 mod login;
 mod manifest;

@@ -4,13 +4,15 @@
 //! files (locks, an engine kept in memory) live as long as the program does, and what has to
 //! happen afterwards can. The price is one sleeping process.
 
+mod children;
 mod core_files;
 mod forked;
 mod namespaces;
+mod signals;
 mod supervised;
+mod terminal;
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -18,15 +20,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 use rustix::thread::CpuSet;
-use signal_hook::iterator::SignalsInfo;
-use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::low_level::siginfo::{Cause, Origin};
 
 pub use core_files::forbid_core_files;
 pub use namespaces::{leave_namespaces, leave_namespaces_with_help};
+pub use signals::learn_of_children;
 pub use supervised::{Enter, Entry, Supervised, attempt};
 
+use children::children_of;
 use core_files::allow_core_files;
+use signals::{to_pass_on, watch_signals};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +69,6 @@ pub struct Foreground<'a> {
     pub signals: SignalTarget,
 }
 
-/// Passed on when they are sent to this process alone.
-const PASSED_ON: [Signal; 7] = [
-    Signal::TERM,
-    Signal::INT,
-    Signal::HUP,
-    Signal::QUIT,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::WINCH,
-];
-
 impl Foreground<'_> {
     /// Runs the program to its end.
     ///
@@ -85,7 +76,7 @@ impl Foreground<'_> {
     /// process go to the program; those from the terminal reach the whole foreground group
     /// without help. One that somebody sends to the whole group may arrive twice, since it looks
     /// like one that is meant for this process. If this process is killed, so is the program.
-    /// After the end, the signals above have no effect on this process any more, so that it can
+    /// After the end, those signals have no effect on this process any more, so that it can
     /// clean up.
     ///
     /// # Errors
@@ -133,7 +124,7 @@ impl Foreground<'_> {
         let program = Pid::from_child(child);
         let target = match self.signals {
             SignalTarget::Program => program,
-            SignalTarget::FirstChild => first_child(program).unwrap_or(program),
+            SignalTarget::FirstChild => children_of(program).first().copied().unwrap_or(program),
         };
         // The program may have ended just now; then there is nobody to tell.
         let _ = kill_process(target, signal);
@@ -148,43 +139,6 @@ fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe));
     }
     Ok(())
-}
-
-/// Watches for the signals to pass on, for `others`, and for the program's end. A signal that is
-/// ignored (by `nohup`, say) stays so, here and in the program.
-fn watch_signals(others: &[Signal]) -> io::Result<SignalsInfo<WithOrigin>> {
-    let watched = PASSED_ON
-        .iter()
-        .map(|signal| signal.as_raw())
-        .filter(|signal| !is_ignored(*signal))
-        .chain(others.iter().map(|signal| signal.as_raw()))
-        .chain([Signal::CHILD.as_raw()]);
-    SignalsInfo::new(watched)
-}
-
-fn is_ignored(signal: i32) -> bool {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    #[allow(unsafe_code, reason = "no crate in use asks for a signal's action")]
-    // SAFETY: without a new action the call only fills in the old one, and does so if it succeeds.
-    let action = unsafe {
-        if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
-            return false;
-        }
-        action.assume_init()
-    };
-    action.sa_sigaction == libc::SIG_IGN
-}
-
-fn to_pass_on(origin: &Origin) -> Option<Signal> {
-    let signal = Signal::from_named_raw(origin.signal)?;
-    let was_sent = matches!(origin.cause, Cause::Sent(_));
-    (was_sent && PASSED_ON.contains(&signal)).then_some(signal)
-}
-
-fn first_child(parent: Pid) -> Option<Pid> {
-    let parent = parent.as_raw_nonzero();
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
 }
 
 /// Runs a program without input, with `variables` beside this process's own, and returns what it

@@ -18,12 +18,10 @@
 //! that; nor can who kills all that is called like this program, since it has a name of its own.
 
 use std::ffi::{CStr, OsStr, OsString};
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process,
     set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, setpgid, wait,
@@ -33,9 +31,12 @@ use rustix::thread::set_name;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 
+use super::children::children_of;
 use super::core_files::allow_core_files;
 use super::forked::{Forked, Gate};
-use super::{Ended, die_with, to_pass_on, watch_signals};
+use super::signals::{to_pass_on, watch_signals};
+use super::terminal::Terminal;
+use super::{Ended, die_with};
 
 /// What the program's process does before the program is executed.
 ///
@@ -88,6 +89,7 @@ impl<'a> Supervised<'a> {
     /// The program cannot be started; what [`Enter`] returned.
     pub fn run(self) -> io::Result<Ended> {
         let caller = getpid();
+        let terminal = Terminal::held();
         let supervisor = Forked::start(|gate| self.supervise(caller, gate))?;
         // The supervisor must not inherit the handlers, the program not run before they are there.
         let mut signals = watch_signals(&[])?;
@@ -95,6 +97,9 @@ impl<'a> Supervised<'a> {
         loop {
             // Looked at first, since the supervisor may have ended before anybody watched.
             if let Some((_, status)) = waitpid(Some(supervisor.pid), WaitOptions::NOHANG)? {
+                if let Some(terminal) = &terminal {
+                    terminal.take_back();
+                }
                 return supervisor
                     .read_report()
                     .unwrap_or_else(|| Ok(ended(status)));
@@ -271,27 +276,21 @@ fn reap(program: Pid) -> Option<Ended> {
 /// Ends all children, and theirs, which become children of this process when their parent ends.
 fn end_children() {
     loop {
-        let children = children();
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => continue,
+            Ok(None) => {}
+            Err(_) => return,
+        }
+        let children = children_of(getpid());
+        // Who cannot be seen cannot be ended.
         if children.is_empty() {
             return;
         }
         for child in children {
             let _ = kill_process(child, Signal::KILL);
         }
-        if matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {
-            return;
-        }
+        let _ = wait(WaitOptions::empty());
     }
-}
-
-/// The children of this process.
-fn children() -> Vec<Pid> {
-    let own = getpid().as_raw_nonzero();
-    let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
-    let list = list.unwrap_or_default();
-    list.split_whitespace()
-        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-        .collect()
 }
 
 fn ended(status: WaitStatus) -> Ended {
@@ -303,6 +302,8 @@ fn ended(status: WaitStatus) -> Ended {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn supervised(script: &str, entry: Entry, afterwards: &dyn Fn()) -> io::Result<Ended> {

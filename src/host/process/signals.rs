@@ -1,0 +1,91 @@
+//! Signals: which are watched for, and which of them are passed on.
+
+use std::io;
+use std::sync::Arc;
+
+use rustix::process::Signal;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::{Cause, Origin};
+
+/// Passed on when they are sent to this process alone.
+const PASSED_ON: [Signal; 7] = [
+    Signal::TERM,
+    Signal::INT,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::WINCH,
+];
+
+/// Watches for the signals to pass on, for `others`, and for the program's end. A signal that is
+/// ignored (by `nohup`, say) stays so, here and in the program; one that is blocked is no more.
+pub(super) fn watch_signals(others: &[Signal]) -> io::Result<SignalsInfo<WithOrigin>> {
+    let watched: Vec<i32> = PASSED_ON
+        .iter()
+        .map(|signal| signal.as_raw())
+        .filter(|signal| !is_ignored(*signal))
+        .chain(others.iter().map(|signal| signal.as_raw()))
+        .chain([Signal::CHILD.as_raw()])
+        .collect();
+    let signals = SignalsInfo::new(&watched)?;
+    // Blocked by who started this program, they would never arrive.
+    change_mask(libc::SIG_UNBLOCK, &watched)?;
+    Ok(signals)
+}
+
+/// The signal, if somebody sent it and it was meant for the program.
+pub(super) fn to_pass_on(origin: &Origin) -> Option<Signal> {
+    let signal = Signal::from_named_raw(origin.signal)?;
+    let was_sent = matches!(origin.cause, Cause::Sent(_));
+    (was_sent && PASSED_ON.contains(&signal)).then_some(signal)
+}
+
+/// Lets this process learn how its children end, even where who started it ignores that: then the
+/// kernel would forget it.
+pub fn learn_of_children() {
+    if is_ignored(Signal::CHILD.as_raw()) {
+        // Any handler will do. What is executed does not inherit it.
+        let _ = signal_hook::flag::register(Signal::CHILD.as_raw(), Arc::default());
+    }
+}
+
+/// Does something during which `signal` is held back from this thread.
+pub(super) fn without_signal<T>(signal: Signal, action: impl FnOnce() -> T) -> io::Result<T> {
+    change_mask(libc::SIG_BLOCK, &[signal.as_raw()])?;
+    let result = action();
+    change_mask(libc::SIG_UNBLOCK, &[signal.as_raw()])?;
+    Ok(result)
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    #[allow(unsafe_code, reason = "no crate in use asks for a signal's action")]
+    // SAFETY: without a new action the call only fills in the old one, and does so if it succeeds.
+    let action = unsafe {
+        if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
+            return false;
+        }
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Blocks or unblocks signals for this thread.
+fn change_mask(how: i32, signals: &[i32]) -> io::Result<()> {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    #[allow(unsafe_code, reason = "no crate in use changes the signal mask")]
+    // SAFETY: the first call makes it a valid set, to which the others add or which they read.
+    let error = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for &signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut())
+    };
+    match error {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
