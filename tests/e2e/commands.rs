@@ -152,6 +152,13 @@ fn run_makes_containers_of_images() {
     echo(&["--name=kept", "--pull=reuse"]);
     echo(&["--name=kept", "--pull=reuse"]);
     assert_eq!(containers(), before + 2);
+    // Jobs of an array that begin at once.
+    let words = ["run", "--name=array", "--pull=reuse", &image, "true"];
+    let jobs = [(); 6].map(|()| sandbox.udocker(words).spawn());
+    for job in jobs {
+        assert!(job.wait().success());
+    }
+    assert_eq!(containers(), before + 3);
 }
 
 #[test]

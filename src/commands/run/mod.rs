@@ -20,7 +20,7 @@ use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
 use crate::rootfs;
 use crate::spec::{ExecMode, HostFacts, ID_RANGES_FILE, RunRequest, RunSpec, SpecError, plan_run};
-use crate::store::{Container, StoreError};
+use crate::store::{Container, ContainerName, StoreError};
 use crate::ui;
 
 /// What helps where there is no Apptainer.
@@ -306,11 +306,26 @@ fn banner(id: &str, program: &str) -> String {
 fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Container, CommandError> {
     let store = &context.store;
     let name = container_name(&args.name)?;
-    if let (Pull::Reuse, Some(name)) = (args.pull, &name)
-        && let Ok(container) = store.container(name.as_str())
-    {
-        return Ok(container);
+    let reused = || {
+        let wanted = name.as_ref().filter(|_| args.pull == Pull::Reuse);
+        wanted.and_then(|name| store.container(name.as_str()).ok())
+    };
+    match reused() {
+        Some(container) => Ok(container),
+        // Another job of an array may have made it meanwhile.
+        None => {
+            find_or_make(args, target, name.clone(), context).or_else(|error| reused().ok_or(error))
+        }
     }
+}
+
+fn find_or_make(
+    args: &Args,
+    target: &str,
+    name: Option<ContainerName>,
+    context: &Context,
+) -> Result<Container, CommandError> {
+    let store = &context.store;
     if let Some(name) = &name
         && store.has_name(name)
     {
