@@ -51,9 +51,10 @@ fn what_changes_nothing_is_accepted_with_one_line() {
         let quiet = sandbox.udocker(["-q", "run", option, "one", "true"]).run();
         assert_eq!(quiet.succeeds().stderr, "");
     }
-    let separate = ["-m", "1g", "-l", "a=b", "--memory-swap", "2g"];
+    let separate = "-m 1g -l a=b --memory-swap -1 --pids-limit -1 --oom-score-adj -500";
+    let separate: Vec<&str> = separate.split(' ').collect();
     let ran = run(&sandbox, &separate, "echo $?").succeeds().prints("0");
-    assert_eq!(ran.stderr.lines().count(), 3, "{ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 5, "{ran:#?}");
 }
 
 #[test]
@@ -68,9 +69,12 @@ fn what_is_so_anyway_is_accepted_in_silence() {
         &["--network=host", "--pid=host", "--ipc", "host"],
         &["--net", "host"],
         &["--restart=no"],
-        &["--read-only=false", "--detach=false"],
+        &["--read-only=false", "--detach=false", "--init=0"],
+        &["--read-only", "--read-only=False", "--hostname="],
     ] {
-        let ran = run(&sandbox, options, "echo $?").succeeds().prints("0");
+        let ran = run(&sandbox, options, "touch /x; echo $?")
+            .succeeds()
+            .prints("0");
         assert_eq!(ran.stderr, "", "{options:?}");
     }
 }
@@ -80,6 +84,7 @@ fn what_would_be_missed_is_refused_with_the_reason() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let cidfile = sandbox.write("cid", "");
+    let below_it = format!("--cidfile={}/cid", cidfile.display());
     let cidfile = format!("--cidfile={}", cidfile.display());
     for (option, part) in [
         ("-d", "--detach is refused: "),
@@ -94,11 +99,21 @@ fn what_would_be_missed_is_refused_with_the_reason() {
         ("--tmpfs=x", "must be absolute"),
         ("--add-host=x", "expected NAME:ADDRESS"),
         (&cidfile, "is there already"),
+        (&below_it, "cannot write '"),
     ] {
         run(&sandbox, &[option], "echo")
             .exits_with(125)
             .errs_in_one_line(&[part]);
     }
+    run(&sandbox, &["--read-only=yes"], "echo")
+        .exits_with(2)
+        .errs_in_one_line(&[
+            "invalid value 'yes' for '--read-only",
+            "expected true or false",
+        ]);
+    run(&sandbox, &["--location=/", "--cidfile=new"], "echo")
+        .exits_with(125)
+        .errs_in_one_line(&["--cidfile is refused: "]);
 }
 
 #[test]
@@ -113,7 +128,7 @@ fn mounts_show_the_host_or_nothing_yet() {
     run(&sandbox, &["--mount", &bind], "cat /in/a,b")
         .succeeds()
         .prints("content");
-    let read_only = format!("--mount={bind},readonly");
+    let read_only = format!("--mount={bind},readonly=True");
     run(
         &sandbox,
         &[&read_only],

@@ -150,6 +150,7 @@ fn run_location(
     root: PathBuf,
     context: &Context,
 ) -> Outcome {
+    args.docker.refuse_cidfile()?;
     let modes = Modes::of_settings(context)?;
     let target = RunTarget::of_location(&root, modes.first, &context.settings.paths.tmp)
         .map_err(|error| CommandError::from(error).at_start())?;

@@ -46,14 +46,17 @@ impl DockerOption {
         let mut arg = Arg::new(self.long)
             .long(self.long)
             .action(ArgAction::Append)
-            .value_parser(clap::value_parser!(OsString))
             .hide(true);
         if let Some(short) = self.short {
             arg = arg.short(short);
         }
         match self.kind {
-            Kind::Value => arg,
+            // As in `--memory-swap -1`.
+            Kind::Value => arg
+                .value_parser(clap::value_parser!(OsString))
+                .allow_hyphen_values(true),
             Kind::Flag => arg
+                .value_parser(parse_bool)
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true"),
@@ -61,15 +64,33 @@ impl DockerOption {
     }
 }
 
+/// Reads what Go, and so Docker, takes for a truth value.
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".to_string()),
+    }
+}
+
 impl FromArgMatches for DockerArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<DockerArgs, clap::Error> {
         let values = |option: &DockerOption| -> Vec<String> {
+            if option.kind == Kind::Flag {
+                let last = matches
+                    .get_many::<bool>(option.long)
+                    .and_then(Iterator::last);
+                return last
+                    .filter(|is_set| **is_set)
+                    .map(bool::to_string)
+                    .into_iter()
+                    .collect();
+            }
             let values = matches.get_many::<OsString>(option.long);
             values
                 .into_iter()
                 .flatten()
                 .map(|value| value.to_string_lossy().into_owned())
-                .filter(|value| option.kind == Kind::Value || value != "false")
                 .collect()
         };
         let given = OPTIONS.iter().map(|option| (option, values(option)));
@@ -101,7 +122,7 @@ impl DockerArgs {
             for value in values {
                 match option.treatment {
                     Treatment::Silent => {}
-                    Treatment::CidFile => refuse_existing(value)?,
+                    Treatment::CidFile => check_cidfile(Path::new(value))?,
                     Treatment::NoEffect(reason) => no_effect(option, reason, context),
                     Treatment::Unless(fine, _) if value == fine => {}
                     Treatment::Unless(_, reason) => no_effect(option, reason, context),
@@ -133,6 +154,7 @@ impl DockerArgs {
                         // Before the user's own, one of which may be for the same place.
                         request.volumes.insert(0, shared_memory(size)?);
                     }
+                    Treatment::HostName if value.is_empty() => {}
                     Treatment::HostName => {
                         request.host_name = Some(value.parse().map_err(CommandError::failed)?);
                     }
@@ -168,28 +190,50 @@ impl DockerArgs {
     /// # Errors
     /// It cannot be written.
     pub(super) fn write_cidfile(&self, container: &Container) -> Result<(), CommandError> {
-        let files = self
-            .given
-            .iter()
-            .filter(|(option, _)| option.treatment == Treatment::CidFile)
-            .flat_map(|(_, values)| values);
-        for file in files {
+        for file in self.cidfiles() {
             write_atomic(Path::new(file), container.id.as_str().as_bytes(), 0o644)
                 .map_err(CommandError::failed)?;
         }
         Ok(())
     }
+
+    /// Refuses `--cidfile` where no container has an id to write there.
+    ///
+    /// # Errors
+    /// It is given.
+    pub(super) fn refuse_cidfile(&self) -> Result<(), CommandError> {
+        match self.cidfiles().next() {
+            None => Ok(()),
+            Some(_) => Err(CommandError::failed(
+                "--cidfile is refused: what --location names is no container and has no id",
+            )
+            .at_start()),
+        }
+    }
+
+    fn cidfiles(&self) -> impl Iterator<Item = &String> {
+        self.given
+            .iter()
+            .filter(|(option, _)| option.treatment == Treatment::CidFile)
+            .flat_map(|(_, values)| values)
+    }
 }
 
-/// As Docker does, so that no two runs write to one file.
-fn refuse_existing(cidfile: &str) -> Result<(), CommandError> {
-    if !Path::new(cidfile).exists() {
-        return Ok(());
+/// Checks that the file can be made, before a container is; and that it is not there, as Docker
+/// does, so that no two runs write to one.
+fn check_cidfile(path: &Path) -> Result<(), CommandError> {
+    if path.exists() {
+        let path = path.display();
+        return Err(
+            CommandError::failed(format_args!("the --cidfile '{path}' is there already"))
+                .with_hint("each run wants one of its own"),
+        );
     }
-    Err(
-        CommandError::failed(format_args!("the --cidfile '{cidfile}' is there already"))
-            .with_hint("each run wants one of its own"),
-    )
+    let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+    tempfile::tempfile_in(directory.unwrap_or(Path::new(".")))
+        .map(drop)
+        .map_err(FsError::at("write", path))
+        .map_err(CommandError::failed)
 }
 
 fn no_effect(option: &DockerOption, reason: &str, context: &Context) {

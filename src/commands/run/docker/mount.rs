@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::parse_bool;
 use crate::spec::{Access, GuestPath, HostPath, Tmpfs, TmpfsError, Volume, VolumeError};
 
 /// What a mount comes to.
@@ -20,6 +21,8 @@ pub(super) enum Mounted {
 pub(super) enum MountError {
     #[error("invalid mount '{0}': '{1}' is not known")]
     UnknownPart(String, String),
+    #[error("invalid mount '{0}': '{1}' is neither true nor false")]
+    NeitherTrueNorFalse(String, String),
     #[error("invalid mount '{0}': it has no {1}")]
     Missing(String, &'static str),
     #[error("invalid mount '{0}': the path inside the container must be absolute")]
@@ -46,8 +49,8 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
             "type" => kind = value.to_ascii_lowercase(),
             "source" | "src" => source = Some(value.to_string()),
             "target" | "destination" | "dst" => target = Some(value.to_string()),
-            "readonly" | "ro" if matches!(value, "" | "true" | "1") => access = Access::ReadOnly,
-            "readonly" | "ro" | "consistency" => {}
+            "readonly" | "ro" => access = read_only(&field, text)?,
+            "consistency" => {}
             "tmpfs-size" | "tmpfs-mode" => tmpfs.push(field["tmpfs-".len()..].to_string()),
             known if known.starts_with("bind-") || known.starts_with("volume-") => {}
             _ => return Err(MountError::UnknownPart(own(), field)),
@@ -74,6 +77,19 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
         ("volume", None) => Ok(Mounted::Nothing),
         ("volume", Some(_)) => Err(MountError::NamedVolume(own())),
         _ => Err(MountError::UnknownType(own(), kind)),
+    }
+}
+
+/// Reads `readonly[=BOOL]`.
+fn read_only(field: &str, text: &str) -> Result<Access, MountError> {
+    let is_set = field.split_once('=').map(|(_, value)| parse_bool(value));
+    match is_set.unwrap_or(Ok(true)) {
+        Ok(true) => Ok(Access::ReadOnly),
+        Ok(false) => Ok(Access::ReadWrite),
+        Err(_) => Err(MountError::NeitherTrueNorFalse(
+            text.to_string(),
+            field.to_string(),
+        )),
     }
 }
 
@@ -137,7 +153,9 @@ mod tests {
             ("type=bind,source=/a,target=/b", bind("/a:/b")),
             ("type=bind,src=/a,dst=/b,readonly", bind("/a:/b:ro")),
             ("type=bind,src=/a,dst=/b,ro=true", bind("/a:/b:ro")),
+            ("type=bind,src=/a,dst=/b,readonly=True", bind("/a:/b:ro")),
             ("type=bind,src=/a,dst=/b,readonly=false", bind("/a:/b")),
+            ("type=bind,src=/a,dst=/b,ro,ro=F", bind("/a:/b")),
             (
                 "type=bind,\"source=/a,x\",destination=/b,bind-propagation=rslave",
                 bind("/a,x:/b"),
@@ -168,6 +186,11 @@ mod tests {
                 "type=bind,source=/a,target=/b,sauce=x",
                 "'sauce=x' is not known",
             ),
+            (
+                "type=bind,source=/a,target=/b,readonly=yes",
+                "'readonly=yes' is neither true nor false",
+            ),
+            ("type=bind,source=/a,target=/b,ro=", "'ro=' is neither"),
             ("source=data,target=/b", "no named volumes"),
             ("type=npipe,source=/a,target=/b", "type 'npipe'"),
             ("type=tmpfs,target=/b,tmpfs-size=x", "invalid size 'x'"),
