@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
 /// A file system, by the number that `statfs` gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem(pub u32);
@@ -71,6 +73,11 @@ impl fmt::Display for FileSystem {
             None => write!(f, "type {:#x}", self.0),
         }
     }
+}
+
+/// Whether programs at `path` may be executed, as far as its mount tells.
+pub fn allows_execution(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|mount| !mount.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
 /// Finds out whether files in `directory` can have the same blocks until one of them is changed.

@@ -9,14 +9,16 @@
 //! Where `<bin>` cannot be written or executed from, memory files serve, which leave nothing
 //! behind; where the system forbids to execute those, another folder.
 
-use std::fs::File;
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{MemfdFlags, StatVfsMountFlags, memfd_create, statvfs};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::embedded;
+use crate::host::facts::uid;
 use crate::host::fs::{FsError, create_dir_all, write_atomic};
 
 /// PRoot and its loaders, ready to be executed.
@@ -85,9 +87,16 @@ pub(super) fn unpack(directory: &Path) -> Result<Unpacked, FsError> {
     })
 }
 
-/// Whether programs in `directory` may be executed, as far as its mount tells.
-pub(super) fn allows_execution(directory: &Path) -> bool {
-    statvfs(directory).is_ok_and(|mount| !mount.f_flag.contains(StatVfsMountFlags::NOEXEC))
+/// A directory of the caller's own in one where others may write, made if it is missing. `None`
+/// where something else has its name: somebody may have put a program of his into it.
+pub(super) fn own_directory(shared: &Path) -> Option<PathBuf> {
+    create_dir_all(shared).ok()?;
+    let path = shared.join(format!("udocker-{}", uid()));
+    // If that fails, it may be there.
+    let _ = DirBuilder::new().mode(0o700).create(&path);
+    let data = fs::symlink_metadata(&path).ok()?;
+    let is_own = data.is_dir() && data.uid() == uid() && data.mode() & 0o077 == 0;
+    is_own.then_some(path)
 }
 
 /// Puts PRoot into memory files. Their paths lead through this process, so they hold, for the
@@ -123,7 +132,6 @@ fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
 
 /// Whether the file is executable and holds exactly `content`.
 fn holds(path: &Path, content: &[u8]) -> bool {
-    use std::os::unix::fs::PermissionsExt;
     let Ok(mut file) = File::open(path) else {
         return false;
     };
@@ -139,13 +147,12 @@ fn holds(path: &Path, content: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
     #[test]
     fn damaged_files_are_replaced_and_right_ones_kept() {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
         let directory = tempfile::tempdir().unwrap();
         let bin = directory.path().join("bin");
         let path = install(&bin).unwrap();
@@ -162,6 +169,22 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         install(&bin).unwrap();
         assert!(holds(&path, embedded::PROOT));
+    }
+
+    #[test]
+    fn a_directory_that_may_be_anothers_is_passed_over() {
+        let shared = tempfile::tempdir().unwrap();
+        let own = own_directory(shared.path()).unwrap();
+        assert!(own.starts_with(shared.path()));
+        assert_eq!(own_directory(shared.path()), Some(own.clone()));
+        // A place that anybody may write to, and a link to one that is fine.
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(own_directory(shared.path()), None);
+        let elsewhere = shared.path().join("elsewhere");
+        fs::rename(&own, &elsewhere).unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).unwrap();
+        symlink(&elsewhere, &own).unwrap();
+        assert_eq!(own_directory(shared.path()), None);
     }
 
     #[test]

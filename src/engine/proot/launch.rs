@@ -7,6 +7,7 @@ use std::path::Path;
 use super::binary::{self, Unpacked};
 use super::{Features, args};
 use crate::engine::{EngineError, EngineOptions, RunOutcome};
+use crate::host::file_system::allows_execution;
 use crate::host::process::{self, Foreground, SignalTarget};
 use crate::spec::RunSpec;
 
@@ -73,9 +74,8 @@ pub(in crate::engine) fn unpacked_to_bind(
     if let Some(proot) = &options.other_proot {
         return Ok(Unpacked::other(proot));
     }
-    std::iter::once(&options.bin_dir)
-        .chain(&options.fallback_dirs)
-        .find_map(|directory| in_directory(directory))
+    in_directory(&options.bin_dir)
+        .or_else(|| in_fallbacks(options).next())
         .ok_or_else(|| no_place(options))
 }
 
@@ -86,20 +86,22 @@ fn no_place(options: &EngineOptions) -> EngineError {
 
 fn in_directory(directory: &Path) -> Option<Unpacked> {
     let unpacked = binary::unpack(directory).ok()?;
-    binary::allows_execution(directory).then_some(unpacked)
+    allows_execution(directory).then_some(unpacked)
 }
 
 /// Where PRoot can be executed from, the best place first; each is made ready when it is asked for.
 fn places(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
     std::iter::once_with(move || in_directory(&options.bin_dir))
         .chain(std::iter::once_with(|| binary::keep_in_memory().ok()))
-        .chain(
-            options
-                .fallback_dirs
-                .iter()
-                .map(move |directory| in_directory(directory)),
-        )
         .flatten()
+        .chain(in_fallbacks(options))
+}
+
+fn in_fallbacks(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
+    options
+        .fallback_dirs
+        .iter()
+        .filter_map(|shared| in_directory(&binary::own_directory(shared)?))
 }
 
 fn environment_in<'a>(
