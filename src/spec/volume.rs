@@ -274,8 +274,12 @@ pub(super) fn plan_binds(
             plan.warnings.push(Warning::NotAVolume(name.clone()));
         }
     }
+    // By where they come to lie, or one could hide another that has been mounted in it before.
     // Stable, so that of two equal targets the later one stays later.
-    wanted.sort_by_key(|volume| volume.target.depth());
+    wanted.sort_by_cached_key(|volume| {
+        let found = resolve_guest_path(view, root, &[], &volume.target);
+        found.map_or(volume.target.depth(), |found| found.guest.depth())
+    });
     for volume in wanted {
         plan.add(volume, root, view)?;
     }
@@ -307,6 +311,8 @@ fn is_optional(source: &HostPath) -> bool {
     SYSTEM_DIRECTORIES
         .iter()
         .chain(&DRI_DIRECTORIES)
+        // Where programs get along without it, its size matters to none.
+        .chain([&SHARED_MEMORY])
         .any(|path| source.as_path() == Path::new(path))
 }
 
@@ -467,6 +473,21 @@ mod tests {
             shown(&plan),
             ["/data/deep:/w", "/data/deep:/x", "/data/file:/w/new/f"]
         );
+        // Where they come to lie counts, not what was written.
+        let view = host().link("/r/w", "a/b/c");
+        let wishes = Wishes {
+            volumes: &[
+                volume("/data/file:/w/f"),
+                volume("/data/deep:/w"),
+                volume("/data:/a/b"),
+            ],
+            ..Wishes::default()
+        };
+        let resolved = plan_binds(&wishes, &HostPath::new("/r").unwrap(), &view).unwrap();
+        assert_eq!(
+            shown(&resolved),
+            ["/data:/a/b", "/data/deep:/a/b/c", "/data/file:/a/b/c/f"]
+        );
         assert!(plan.preparations.contains(&Preparation::MountFile(
             HostPath::new("/data/deep/new/f").unwrap()
         )));
@@ -499,7 +520,12 @@ mod tests {
     #[test]
     fn a_missing_source_is_an_error_unless_it_is_a_default() {
         let root = HostPath::new("/r").unwrap();
-        for (text, fine) in [("/none:/x", false), ("/sys", true), ("/lib/dri", true)] {
+        for (text, fine) in [
+            ("/none:/x", false),
+            ("/sys", true),
+            ("/lib/dri", true),
+            ("/dev/shm", true),
+        ] {
             let volumes = [volume(text)];
             let wishes = Wishes {
                 volumes: &volumes,
