@@ -39,6 +39,14 @@ pub enum EngineError {
     /// Namespaces cannot be entered.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    /// The kernel does not execute the command.
+    #[error("command '{command}' cannot be executed: {source}")]
+    Execute {
+        /// Its first word.
+        command: String,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The engine's executable finds no place from which it can be executed.
     #[error("cannot unpack the engine: no place is both writable and executable (tried {})", tried(.0))]
     NoPlace(Vec<PathBuf>),
@@ -53,10 +61,13 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// The exit status for this: nothing was started, so always 125. That the command is missing
-    /// or not executable is found out when the run is planned.
+    /// The exit status for this: nothing was started, so 125. That the command is missing or not
+    /// executable is found out when the run is planned, but for what only the kernel knows.
     pub fn exit_status(&self) -> u8 {
-        125
+        match self {
+            EngineError::Execute { .. } => 126,
+            _ => 125,
+        }
     }
 }
 

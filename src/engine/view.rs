@@ -1,20 +1,25 @@
 //! The host's file system as planning sees it.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags};
 
-use crate::spec::{FileType, GuestView};
+use crate::host::file_system::allows_execution;
+use crate::spec::{Execution, FileType, GuestView};
 
 /// Asks the system.
 pub struct HostView;
 
 impl GuestView for HostView {
     fn file_type(&self, path: &Path) -> Option<FileType> {
-        fs::symlink_metadata(path).ok().map(|data| of(&data))
+        match fs::symlink_metadata(path) {
+            Ok(data) => Some(of(&data)),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(FileType::Hidden),
+            Err(_) => None,
+        }
     }
 
     fn file_type_followed(&self, path: &Path) -> Option<FileType> {
@@ -25,8 +30,16 @@ impl GuestView for HostView {
         fs::read_link(path).ok()
     }
 
-    fn is_executable(&self, path: &Path) -> bool {
-        rustix::fs::access(path, Access::EXEC_OK).is_ok()
+    fn execution(&self, path: &Path) -> Execution {
+        if rustix::fs::access(path, Access::EXEC_OK).is_ok() {
+            return Execution::Allowed;
+        }
+        match fs::metadata(path) {
+            Ok(data) if data.mode() & 0o111 == 0 => Execution::ByNobody,
+            Ok(_) if !allows_execution(path) => Execution::NoExec,
+            Ok(_) => Execution::ByOthers,
+            Err(_) => Execution::ByNobody,
+        }
     }
 
     fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>> {

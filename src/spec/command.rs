@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::env::Environment;
-use super::guest::{FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
+use super::executable::{elf_architecture, elf_interpreter, runs_on, script_interpreter};
+use super::guest::{Execution, FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
 use super::path::{GuestPath, HostPath};
 use super::volume::Bind;
 
@@ -84,14 +85,20 @@ pub enum CommandError {
     /// No permission.
     #[error("command '{0}' cannot be executed: it has no execute permission")]
     NotExecutable(GuestPath),
-    /// The interpreter of a script is missing.
+    /// Its file system executes nothing.
+    #[error("command '{0}' cannot be executed: its file system is mounted with noexec")]
+    NoExec(GuestPath),
+    /// Its directory is closed to the caller.
+    #[error("command '{0}' cannot be executed: you may not look into its directory")]
+    Hidden(GuestPath),
+    /// The interpreter of a script, or the dynamic linker of a program, is missing.
     #[error(
-        "script '{script}' cannot be executed: its interpreter '{interpreter}' is not in the container"
+        "command '{command}' cannot be executed: its interpreter '{interpreter}' is not in the container"
     )]
     NoInterpreter {
-        /// The script.
-        script: GuestPath,
-        /// What stands after `#!`.
+        /// The script or program.
+        command: GuestPath,
+        /// What stands after `#!`, or in the program's header.
         interpreter: String,
     },
     /// Made for other machines.
@@ -155,7 +162,13 @@ pub(super) struct Lookup<'a> {
     pub(super) machine: &'a str,
     /// Where to look for `qemu-<arch>` on the host.
     pub(super) host_path: Option<&'a OsStr>,
+    /// Whether the kernel executes the command by itself. It also knows what the caller must not:
+    /// root inside may have further ids.
+    pub(super) is_native: bool,
 }
+
+/// The kernel reads this much of a script; of most programs it holds all headers.
+const HEAD_BYTES: usize = 4096;
 
 /// Tried in this order when there is no command.
 const SHELLS: [&str; 5] = ["bash", "sh", "ash", "dash", "busybox"];
@@ -166,7 +179,12 @@ impl Lookup<'_> {
         let path = self.search_path();
         SHELLS
             .iter()
-            .find(|shell| matches!(self.search(OsStr::new(shell)), Ok(Some(_))))
+            .find(|shell| {
+                let found = self.search(OsStr::new(shell));
+                found.is_ok_and(|found| {
+                    found.is_some_and(|found| found.file_type == Some(FileType::File))
+                })
+            })
             .and_then(|shell| {
                 let applet = (*shell == "busybox").then_some("sh");
                 Argv::new(std::iter::once(*shell).chain(applet).map(OsString::from))
@@ -212,45 +230,50 @@ impl Lookup<'_> {
         if command.is_empty() || command.as_bytes().starts_with(b"-") {
             return Ok(None);
         }
-        let mut unusable = None;
+        let (mut unusable, mut hidden) = (None, None);
         for directory in self.search_path().as_bytes().split(|&byte| byte == b':') {
             let directory = self.cwd.join(OsStr::from_bytes(directory));
             let Ok(found) = self.resolve(&directory.join(Path::new(command))) else {
                 continue;
             };
-            if found.file_type != Some(FileType::File) {
-                continue;
+            match found.file_type {
+                Some(FileType::File) if self.is_executable(&found) => return Ok(Some(found)),
+                Some(FileType::File) => unusable = unusable.or(Some(found)),
+                Some(FileType::Hidden) if self.is_native => hidden = hidden.or(Some(found)),
+                _ => {}
             }
-            if self.view.is_executable(found.host.as_path()) {
-                return Ok(Some(found));
-            }
-            unusable = unusable.or(Some(found));
         }
-        Ok(unusable)
+        Ok(hidden.or(unusable))
+    }
+
+    fn is_executable(&self, found: &Resolved) -> bool {
+        match self.view.execution(found.host.as_path()) {
+            Execution::Allowed => true,
+            Execution::ByOthers => self.is_native,
+            Execution::ByNobody | Execution::NoExec => false,
+        }
     }
 
     /// As the kernel would start it: scripts by way of their interpreters, a few levels deep.
     fn check_file(&self, found: &Resolved, levels: u8) -> Result<Option<HostPath>, CommandError> {
-        if found.file_type != Some(FileType::File) {
-            return Err(CommandError::NotAFile(found.guest.clone()));
+        match found.file_type {
+            Some(FileType::File) => {}
+            Some(FileType::Hidden) if self.is_native => return Ok(None),
+            Some(FileType::Hidden) => return Err(CommandError::Hidden(found.guest.clone())),
+            _ => return Err(CommandError::NotAFile(found.guest.clone())),
         }
-        if !self.view.is_executable(found.host.as_path()) {
-            return Err(CommandError::NotExecutable(found.guest.clone()));
+        match self.view.execution(found.host.as_path()) {
+            _ if self.is_executable(found) => {}
+            Execution::NoExec => return Err(CommandError::NoExec(found.guest.clone())),
+            _ => return Err(CommandError::NotExecutable(found.guest.clone())),
         }
         // What may be executed but not read is left to the kernel.
         let head = self
             .view
-            .read(found.host.as_path(), 256)
+            .read(found.host.as_path(), HEAD_BYTES)
             .unwrap_or_default();
-        if let Some(interpreter) = interpreter(&head) {
-            let missing = || CommandError::NoInterpreter {
-                script: found.guest.clone(),
-                interpreter: interpreter.to_string_lossy().into_owned(),
-            };
-            let next = self.resolve(&self.cwd.join(Path::new(interpreter)))?;
-            if next.file_type.is_none() {
-                return Err(missing());
-            }
+        if let Some(interpreter) = script_interpreter(&head, self.is_native) {
+            let next = self.interpreter(found, interpreter)?;
             return match levels {
                 0 => Ok(None),
                 _ => self.check_file(&next, levels - 1),
@@ -265,7 +288,23 @@ impl Lookup<'_> {
                     architecture,
                     machine: self.machine.to_string(),
                 }),
-            _ => Ok(None),
+            _ => {
+                if let Some(linker) = elf_interpreter(&head) {
+                    self.interpreter(found, linker)?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn interpreter(&self, of: &Resolved, path: &OsStr) -> Result<Resolved, CommandError> {
+        let found = self.resolve(&self.cwd.join(Path::new(path)))?;
+        match found.file_type {
+            Some(_) => Ok(found),
+            None => Err(CommandError::NoInterpreter {
+                command: of.guest.clone(),
+                interpreter: path.to_string_lossy().into_owned(),
+            }),
         }
     }
 
@@ -279,68 +318,14 @@ impl Lookup<'_> {
                         .join(format!("qemu-{architecture}{ending}"))
                 })
             })
-            .filter(|candidate| self.view.is_executable(candidate))
+            .filter(|candidate| self.view.execution(candidate) == Execution::Allowed)
             .find_map(|candidate| HostPath::new(candidate).ok())
     }
 }
 
-/// What stands after `#!`, without its argument.
-fn interpreter(head: &[u8]) -> Option<&OsStr> {
-    let line = head
-        .strip_prefix(b"#!")?
-        .split(|&byte| byte == b'\n')
-        .next()?;
-    let word = line
-        .trim_ascii()
-        .split(u8::is_ascii_whitespace)
-        .next()
-        .filter(|word| !word.is_empty())?;
-    Some(OsStr::from_bytes(word))
-}
-
-/// The architecture in an ELF header, in QEMU's spelling; `None` for anything else.
-///
-/// Source: System V ABI, "ELF Header": `e_ident` (class at 4, byte order at 5), `e_machine` at 18.
-fn elf_architecture(head: &[u8]) -> Option<&'static str> {
-    if head.len() < 20 || !head.starts_with(b"\x7fELF") {
-        return None;
-    }
-    let (wide, little) = (head[4] == 2, head[5] == 1);
-    let machine = [head[18], head[19]];
-    let machine = if little {
-        u16::from_le_bytes(machine)
-    } else {
-        u16::from_be_bytes(machine)
-    };
-    Some(match (machine, wide, little) {
-        (3, ..) => "i386",
-        (8, _, false) => "mips",
-        (8, _, true) => "mipsel",
-        (20, ..) => "ppc",
-        (21, _, true) => "ppc64le",
-        (21, _, false) => "ppc64",
-        (22, ..) => "s390x",
-        (40, ..) => "arm",
-        // With 32-bit pointers (x32) the kernel decides.
-        (62, true, _) => "x86_64",
-        (183, ..) => "aarch64",
-        (243, true, _) => "riscv64",
-        (258, ..) => "loongarch64",
-        _ => return None,
-    })
-}
-
-fn runs_on(architecture: &str, machine: &str) -> bool {
-    architecture == machine
-        || matches!(
-            (architecture, machine),
-            ("i386", "x86_64" | "i486" | "i586" | "i686")
-                | ("arm", "aarch64" | "armv6l" | "armv7l" | "armv8l")
-        )
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::executable;
     use super::super::guest::tests::MemoryView;
     use super::*;
 
@@ -402,6 +387,14 @@ mod tests {
             .program("/r/w/script", b"#! /bin/sh -e\n")
             .program("/r/w/nested", b"#!/w/script\n")
             .program("/r/w/lost", b"#!/bin/perl\n")
+            .program("/r/w/windows", b"#!/bin/sh\r\n")
+            .program(
+                "/r/w/linked",
+                &executable::tests::elf(true, true, "/lib/ld.so"),
+            )
+            .foreign_program("/r/sbin/theirs")
+            .noexec_program("/r/w/unmoved")
+            .closed_directory("/r/home/bob")
             .program("/r/w/text", b"echo\n")
             .file("/r/w/plain", "")
             .file("/r/usr/bin/shadow", "")
@@ -410,8 +403,16 @@ mod tests {
     }
 
     fn check(command: &str) -> Result<Option<HostPath>, CommandError> {
+        check_in(command, "/bin:/sbin", false)
+    }
+
+    fn check_in(
+        command: &str,
+        path: &str,
+        is_native: bool,
+    ) -> Result<Option<HostPath>, CommandError> {
         let view = guest();
-        let environment: Environment = [("PATH", "/bin:/sbin")]
+        let environment: Environment = [("PATH", path)]
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)))
             .collect();
@@ -423,6 +424,7 @@ mod tests {
             cwd: &GuestPath::new("/w").unwrap(),
             machine: "x86_64",
             host_path: Some(OsStr::new("/none:/host/bin")),
+            is_native,
         }
         .check(&Argv::new([OsString::from(command)]).unwrap())
     }
@@ -479,7 +481,27 @@ mod tests {
             ),
             (
                 "./lost",
-                "script '/w/lost' cannot be executed: its interpreter '/bin/perl' is not in the container",
+                "command '/w/lost' cannot be executed: its interpreter '/bin/perl' is not in the container",
+                false,
+            ),
+            (
+                "./linked",
+                "command '/w/linked' cannot be executed: its interpreter '/lib/ld.so' is not in the container",
+                false,
+            ),
+            (
+                "theirs",
+                "command '/sbin/theirs' cannot be executed: it has no execute permission",
+                false,
+            ),
+            (
+                "./unmoved",
+                "command '/w/unmoved' cannot be executed: its file system is mounted with noexec",
+                false,
+            ),
+            (
+                "/home/bob/bin/x",
+                "command '/home/bob/bin/x' cannot be executed: you may not look into its directory",
                 false,
             ),
             (
@@ -495,9 +517,26 @@ mod tests {
     }
 
     #[test]
+    fn where_the_kernel_executes_it_decides() {
+        let path = "/home/bob/bin:/bin:/sbin";
+        for command in ["theirs", "/sbin/theirs", "/home/bob/bin/x", "none"] {
+            assert_eq!(check_in(command, path, true), Ok(None), "{command}");
+            assert!(check_in(command, path, false).is_err(), "{command}");
+        }
+        let windows = |is_native| check_in("./windows", path, is_native);
+        assert_eq!(windows(false), Ok(None));
+        let error = windows(true).unwrap_err().to_string();
+        assert!(
+            error.contains("its interpreter '/bin/sh\r' is not"),
+            "{error}"
+        );
+        assert!(check_in("./unmoved", path, true).is_err());
+    }
+
+    #[test]
     fn the_shell_that_is_there_is_used() {
         let view = guest();
-        let environment: Environment = [(OsString::from("PATH"), OsString::from("/bin"))]
+        let environment: Environment = [(OsString::from("PATH"), OsString::from("/home/bob:/bin"))]
             .into_iter()
             .collect();
         let shell = Lookup {
@@ -508,6 +547,7 @@ mod tests {
             cwd: &GuestPath::root(),
             machine: "x86_64",
             host_path: None,
+            is_native: true,
         }
         .shell();
         assert_eq!(shell, Ok(Argv::new([OsString::from("sh")]).unwrap()));

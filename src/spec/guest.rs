@@ -18,6 +18,21 @@ pub enum FileType {
     Symlink,
     /// A device, socket or pipe.
     Other,
+    /// Something or nothing: the caller may not look into the directory.
+    Hidden,
+}
+
+/// Whether a file can be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execution {
+    /// By the caller.
+    Allowed,
+    /// By others.
+    ByOthers,
+    /// By nobody.
+    ByNobody,
+    /// Not where it is: the file system is mounted with `noexec`.
+    NoExec,
 }
 
 /// The questions that planning asks the host's file system.
@@ -31,8 +46,8 @@ pub trait GuestView {
     /// What the symbolic link `path` points to.
     fn link_target(&self, path: &Path) -> Option<PathBuf>;
 
-    /// Whether the caller may execute the file `path`.
-    fn is_executable(&self, path: &Path) -> bool;
+    /// Whether the file `path` can be executed.
+    fn execution(&self, path: &Path) -> Execution;
 
     /// The first bytes of the file `path`, at most `limit` of them.
     fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>>;
@@ -154,7 +169,13 @@ pub(super) mod tests {
 
     enum Node {
         File(Vec<u8>, bool),
+        /// A program of another user.
+        Foreign,
+        /// A program where none can be executed.
+        NoExec,
         Directory,
+        /// A directory of another user.
+        Closed,
         Link(PathBuf),
     }
 
@@ -181,6 +202,18 @@ pub(super) mod tests {
             self.put(path, Node::File(content.into(), true))
         }
 
+        pub(in crate::spec) fn foreign_program(self, path: &str) -> MemoryView {
+            self.put(path, Node::Foreign)
+        }
+
+        pub(in crate::spec) fn noexec_program(self, path: &str) -> MemoryView {
+            self.put(path, Node::NoExec)
+        }
+
+        pub(in crate::spec) fn closed_directory(self, path: &str) -> MemoryView {
+            self.put(path, Node::Closed)
+        }
+
         pub(in crate::spec) fn link(self, path: &str, target: &str) -> MemoryView {
             self.put(path, Node::Link(PathBuf::from(target)))
         }
@@ -188,8 +221,14 @@ pub(super) mod tests {
 
     impl GuestView for MemoryView {
         fn file_type(&self, path: &Path) -> Option<FileType> {
+            let above = path.ancestors().skip(1);
+            let mut above = above.filter_map(|path| self.0.get(path));
+            if above.any(|node| matches!(node, Node::Closed)) {
+                return Some(FileType::Hidden);
+            }
             Some(match self.0.get(path)? {
-                Node::File(..) => FileType::File,
+                Node::File(..) | Node::Foreign | Node::NoExec => FileType::File,
+                Node::Closed => FileType::Directory,
                 Node::Directory => FileType::Directory,
                 Node::Link(_) => FileType::Symlink,
             })
@@ -209,8 +248,13 @@ pub(super) mod tests {
             }
         }
 
-        fn is_executable(&self, path: &Path) -> bool {
-            matches!(self.0.get(path), Some(Node::File(_, true)))
+        fn execution(&self, path: &Path) -> Execution {
+            match self.0.get(path) {
+                Some(Node::File(_, true)) => Execution::Allowed,
+                Some(Node::Foreign) => Execution::ByOthers,
+                Some(Node::NoExec) => Execution::NoExec,
+                _ => Execution::ByNobody,
+            }
         }
 
         fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>> {

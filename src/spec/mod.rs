@@ -8,6 +8,7 @@ mod accounts;
 mod apt;
 mod command;
 mod env;
+mod executable;
 mod guest;
 mod isolation;
 mod mode;
@@ -23,7 +24,7 @@ use std::fmt;
 
 pub use command::{Argv, CommandError, parse_entrypoint};
 pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment, SearchPaths};
-pub use guest::{FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
+pub use guest::{Execution, FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
 pub use path::{GuestPath, HostPath, NotAbsolute};

@@ -6,11 +6,13 @@ use super::accounts::plan_accounts;
 use super::apt::plan_apt;
 use super::command::{Lookup, compose};
 use super::env::{Sources, plan_environment};
-use super::guest::{FileType, GuestView, resolve_guest_path};
+use super::guest::{FileType, GuestView, Resolved, resolve_guest_path};
 use super::path::{GuestPath, HostPath};
 use super::user::UserPlan;
 use super::volume::{BindPlan, Wishes, plan_binds};
-use super::{ContainerFacts, HostFacts, Preparation, RunRequest, RunSpec, SpecError, Warning};
+use super::{
+    ContainerFacts, ExecMode, HostFacts, Preparation, RunRequest, RunSpec, SpecError, Warning,
+};
 use crate::oci::ProcessConfig;
 
 /// Decides how a container is run.
@@ -71,7 +73,8 @@ pub fn plan_run(
         described: &describe(&user, host, container),
         wishes: &request.env,
     });
-    let cwd = plan_cwd(request, image, &user, root, &mut binds, view)?;
+    let is_native = container.mode == ExecMode::R1;
+    let cwd = plan_cwd(request, image, &user, root, &mut binds, view, is_native)?;
     let lookup = Lookup {
         view,
         root,
@@ -80,6 +83,7 @@ pub fn plan_run(
         cwd: &cwd,
         machine: &host.machine.architecture,
         host_path: host.environment.get("PATH"),
+        is_native,
     };
     let argv = match compose(
         request.entrypoint.as_deref(),
@@ -169,7 +173,14 @@ fn plan_cwd(
     root: &HostPath,
     binds: &mut BindPlan,
     view: &dyn GuestView,
+    is_native: bool,
 ) -> Result<GuestPath, SpecError> {
+    // What the caller may not see, root of further ids may enter; the kernel knows.
+    let is_there = |found: &Resolved| match found.file_type {
+        Some(FileType::Directory) => true,
+        Some(FileType::Hidden) => is_native,
+        _ => false,
+    };
     let is_made = |host: &HostPath, binds: &BindPlan| {
         binds.preparations.iter().any(|made| {
             matches!(made, Preparation::MountDirectory(path) | Preparation::MountFile(path)
@@ -182,7 +193,7 @@ fn plan_cwd(
         let path = GuestPath::new(Path::new(workdir))?;
         let found = resolve(&path, binds)?;
         return match found.file_type {
-            Some(FileType::Directory) => Ok(path),
+            _ if is_there(&found) => Ok(path),
             None if is_made(&found.host, binds) => Ok(path),
             _ => Err(SpecError::NoWorkdir(path)),
         };
@@ -191,7 +202,7 @@ fn plan_cwd(
         let path = GuestPath::root().join(&image.working_dir);
         let found = resolve(&path, binds)?;
         return match found.file_type {
-            Some(FileType::Directory) => Ok(path),
+            _ if is_there(&found) => Ok(path),
             None => {
                 binds
                     .preparations
@@ -359,6 +370,23 @@ mod tests {
                 ..RunRequest::default()
             };
             assert!(plan(&ignoring, process).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_directory_that_only_further_ids_may_see_is_left_to_the_kernel() {
+        let view = view().closed_directory("/c/ROOT/home/bob");
+        for (mode, is_fine) in [(ExecMode::R1, true), (ExecMode::P1, false)] {
+            let request = RunRequest {
+                workdir: Some("/home/bob/src".into()),
+                ..RunRequest::default()
+            };
+            let container = ContainerFacts {
+                mode,
+                ..container(ProcessConfig::default())
+            };
+            let planned = plan_run(&request, &host(), &container, &view);
+            assert_eq!(planned.is_ok(), is_fine, "{mode}");
         }
     }
 

@@ -36,6 +36,35 @@ fn owners_are_kept_and_users_switched_to() {
 }
 
 #[test]
+fn what_the_caller_may_not_see_root_inside_may_use() {
+    if !has_id_ranges() {
+        return;
+    }
+    let sandbox = Sandbox::new("R1");
+    let script = "mkdir -p /tmp/bob/src; cp /bin/busybox /tmp/bob/true;
+        chown -R 33:33 /tmp/bob; chmod 700 /tmp/bob /tmp/bob/true; mv /tmp/bob/true /tmp/true
+        cp /bin/busybox /tmp/bob/true";
+    let script = script.replace("cp ", "busybox cp ");
+    assert_eq!(sandbox.output(&[RANGES], &script), "");
+    for (options, words) in [
+        (&["workdir=/tmp/bob/src"][..], &["pwd"][..]),
+        (&["image-workdir=/tmp/bob/src"], &["pwd"]),
+        (&[], &["/tmp/bob/true"]),
+        (&["env=PATH=/tmp/bob:/none"], &["true"]),
+        (&["workdir=/tmp"], &["./true"]),
+    ] {
+        let with = sandbox.run(&[options, &[RANGES]].concat(), words);
+        assert_eq!(with.status.code(), Some(0), "{words:?}: {with:?}");
+        let without = sandbox.run(options, words);
+        let stderr = String::from_utf8_lossy(&without.stderr).into_owned();
+        assert!(stderr.contains("Permission denied"), "{words:?}: {stderr}");
+        let status = if words == ["pwd"] { 125 } else { 126 };
+        assert_eq!(without.status.code(), Some(status), "{words:?}: {stderr}");
+    }
+    assert_eq!(sandbox.output(&[RANGES], "rm -r /tmp/bob /tmp/true"), "");
+}
+
+#[test]
 fn a_process_namespace_has_them_too() {
     if !has_id_ranges() {
         return;

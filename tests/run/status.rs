@@ -42,7 +42,10 @@ fn commands_that_cannot_run_have_their_own_statuses() {
         fs::write(root.join("bin/plain"), "echo\n").unwrap();
         fs::write(root.join("bin/lost"), "#!/bin/perl\n").unwrap();
         fs::write(root.join("bin/script"), "#!/bin/sh\nexit 6\n").unwrap();
-        for name in ["lost", "script"] {
+        fs::write(root.join("bin/windows"), "#!/bin/sh\r\nexit 6\n").unwrap();
+        // A program of a distribution that has another C library.
+        fs::copy("/bin/ls", root.join("bin/linked")).unwrap();
+        for name in ["lost", "script", "windows"] {
             let mode = fs::Permissions::from_mode(0o755);
             fs::set_permissions(root.join("bin").join(name), mode).unwrap();
         }
@@ -60,12 +63,26 @@ fn commands_that_cannot_run_have_their_own_statuses() {
                 126,
                 "its interpreter '/bin/perl' is not in the container",
             ),
+            (
+                "linked",
+                126,
+                "command '/bin/linked' cannot be executed: its interpreter '/",
+            ),
             ("script", 6, ""),
         ] {
             let output = sandbox.run(&[], &[command]);
             let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(status), "{command}: {stderr}");
             assert!(stderr.contains(message), "{command}: {stderr}");
+            assert!(stderr.lines().count() < 2, "{command}: {stderr}");
+        }
+        let output = sandbox.run(&[], &["windows"]);
+        if sandbox.mode() == "R1" {
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(stderr.contains("its interpreter '/bin/sh\r' is not in the container"));
+            assert_eq!(output.status.code(), Some(126), "{stderr}");
+        } else {
+            assert_eq!(output.status.code(), Some(6), "{output:?}");
         }
     }
 }

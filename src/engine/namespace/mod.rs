@@ -56,7 +56,9 @@ pub fn probe() -> Result<(), EngineError> {
     }
     .run();
     match entered {
-        Err(error) if !Steps::stopped(&error) => Err(steps.explain(&error, ExecMode::R1)),
+        Err(error) if !Steps::stopped(&error) => {
+            Err(steps.explain(&error, ExecMode::R1, OsStr::new("")))
+        }
         _ => Ok(()),
     }
 }
@@ -103,7 +105,10 @@ fn is_root(spec: &RunSpec) -> bool {
 /// # Errors
 /// A step fails; see [`NamespaceError`].
 pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome, EngineError> {
-    let explain = |failure: Failure| failure.steps.explain(&failure.error, spec.mode);
+    let explain = |failure: Failure| {
+        let program = spec.argv.program();
+        failure.steps.explain(&failure.error, spec.mode, program)
+    };
     let wants_ranges = is_root(spec) && emulation == Emulation::RangesOrFilter;
     if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
         // Where it cannot be made, nobody hears that it is missing.

@@ -1,5 +1,6 @@
 //! What the process that becomes the guest does before it executes the command.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -176,15 +177,27 @@ impl Steps {
         self.0.get(number.checked_sub(1)?)
     }
 
-    /// Says what an error of [`Steps::take`], or one of the execution after it, means for `mode`.
-    pub(super) fn explain(&self, error: &io::Error, mode: ExecMode) -> EngineError {
+    /// Says what an error of [`Steps::take`], or one of the execution of `program` after it, means
+    /// for `mode`.
+    pub(super) fn explain(
+        &self,
+        error: &io::Error,
+        mode: ExecMode,
+        program: &OsStr,
+    ) -> EngineError {
         let code = error.raw_os_error().unwrap_or_default();
-        let step = self.failed(error);
-        let error = NamespaceError {
-            step: step.map_or("execute the command".to_string(), Step::to_string),
-            source: io::Error::from_raw_os_error(code & ((1 << ERRNO_BITS) - 1)),
+        let source = io::Error::from_raw_os_error(code & ((1 << ERRNO_BITS) - 1));
+        let Some(step) = self.failed(error) else {
+            return EngineError::Execute {
+                command: program.to_string_lossy().into_owned(),
+                source,
+            };
         };
-        if step.is_some_and(Step::is_about_host) {
+        let error = NamespaceError {
+            step: step.to_string(),
+            source,
+        };
+        if step.is_about_host() {
             return EngineError::Unavailable {
                 mode,
                 reason: Unavailable::because_of(error),
@@ -304,16 +317,22 @@ mod tests {
             Step::Capabilities,
         ]);
         let denied = io::Error::from_raw_os_error(libc::EPERM);
-        for (error, step, is_about_host) in [
-            (encode(1, &denied), "make a user namespace", true),
-            (encode(2, &denied), "drop capabilities", false),
-            (denied, "execute the command", false),
+        for (error, part, is_about_host, status) in [
+            (
+                encode(1, &denied),
+                "cannot make a user namespace: ",
+                true,
+                125,
+            ),
+            (encode(2, &denied), "cannot drop capabilities: ", false, 125),
+            (denied, "command 'prog' cannot be executed: ", false, 126),
         ] {
-            let explained = steps.explain(&error, ExecMode::R1);
+            let explained = steps.explain(&error, ExecMode::R1, OsStr::new("prog"));
             let told = explained.to_string();
-            assert!(told.contains(&format!("cannot {step}: ")), "{told}");
+            assert!(told.contains(part), "{told}");
             let is_unavailable = matches!(explained, EngineError::Unavailable { .. });
-            assert_eq!(is_unavailable, is_about_host, "{step}");
+            assert_eq!(is_unavailable, is_about_host, "{told}");
+            assert_eq!(explained.exit_status(), status, "{told}");
         }
     }
 }
