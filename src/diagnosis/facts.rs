@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::engine::{self, EngineError, EngineOptions, namespace, proot};
 use crate::host::facts::Machine;
-use crate::host::file_system::{FileSystem, can_share_blocks};
+use crate::host::file_system::{FileSystem, allows_execution, can_share_blocks};
 use crate::host::process;
 use crate::oci::RegistryUrl;
 use crate::registry::{Client, Proxies, RegistryError, TrustedCertificates};
@@ -53,6 +53,8 @@ pub struct Facts {
     pub accelerated_tracing: Probe,
     /// Whether processes may filter their system calls.
     pub filters: Probe,
+    /// Whether there is the program that mode S1 is about.
+    pub apptainer: bool,
     /// Whether the kernel resolves paths below a directory.
     pub openat2: Probe,
     /// Folders for engines and temporary files.
@@ -96,6 +98,8 @@ pub struct Repository {
     pub path: PathBuf,
     /// Whether files can be written there.
     pub writable: Probe,
+    /// Whether files can be executed there.
+    pub executable: Probe,
     /// What it is on.
     pub file_system: Option<FileSystem>,
     /// Whether files can share their content until one is changed.
@@ -126,6 +130,7 @@ impl Facts {
             ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
             accelerated_tracing: said(proot::probe(engine, true)),
             filters: said(engine::filter::probe()),
+            apptainer: engine::has_apptainer(engine),
             openat2: said(openat2()),
             places: [
                 ("engine", &engine.bin_dir),
@@ -222,6 +227,11 @@ impl Repository {
             path: directory.to_path_buf(),
             // Access alone says no where a test would, too, for want of space.
             writable: said(rustix::fs::access(path, Access::WRITE_OK)),
+            executable: match PlaceState::look_at(path) {
+                PlaceState::NotExecutable(reason) => Err(reason),
+                PlaceState::NotWritable(_) if !allows_execution(path) => Err("noexec".to_string()),
+                PlaceState::Usable | PlaceState::NotWritable(_) => Ok(()),
+            },
             file_system: FileSystem::of(path).ok(),
             reflinks: said(can_share_blocks(path)),
             locks: lock(path).map_err(|error| answer(&error)),

@@ -14,6 +14,9 @@ const FEW_INODES: u64 = 50_000;
 
 /// The execution modes in which containers can run here.
 pub fn modes(facts: &Facts) -> Vec<ExecMode> {
+    if facts.repository.executable.is_err() {
+        return Vec::new();
+    }
     let namespaces = facts.namespaces.is_ok();
     let (fast, plain) = (facts.accelerated_tracing.is_ok(), facts.tracing.is_ok());
     let modes = [
@@ -22,6 +25,7 @@ pub fn modes(facts: &Facts) -> Vec<ExecMode> {
         (ExecMode::P2, plain),
         (ExecMode::R2, namespaces && fast),
         (ExecMode::R3, namespaces && plain),
+        (ExecMode::S1, namespaces && facts.apptainer),
     ];
     modes
         .into_iter()
@@ -195,6 +199,11 @@ fn place(place: &Place) -> Finding {
 
 fn writable(repository: &Repository) -> Finding {
     let path = repository.path.display();
+    if let Err(reason) = &repository.executable {
+        let found = format!("{path}: nothing can be executed there ({reason})");
+        return Finding::broken("repository", found, "no container there can be run")
+            .you_can("keep containers on a file system without noexec, with UDOCKER_CONTAINERS");
+    }
     match &repository.writable {
         Ok(()) => Finding::fine("repository", format!("{path}")),
         Err(reason) => Finding::limited(
@@ -335,6 +344,7 @@ mod tests {
             ptrace_scope: Some(1),
             accelerated_tracing: Ok(()),
             filters: Ok(()),
+            apptainer: true,
             openat2: Ok(()),
             places: vec![Place {
                 purpose: "engine",
@@ -344,6 +354,7 @@ mod tests {
             repository: Repository {
                 path: PathBuf::from("/repo"),
                 writable: Ok(()),
+                executable: Ok(()),
                 file_system: Some(FileSystem(0xef53)),
                 reflinks: Ok(()),
                 locks: Ok(()),
@@ -373,7 +384,8 @@ mod tests {
                 ExecMode::P1,
                 ExecMode::P2,
                 ExecMode::R2,
-                ExecMode::R3
+                ExecMode::R3,
+                ExecMode::S1,
             ]
         );
     }
@@ -489,6 +501,13 @@ mod tests {
             (Who::You, "UDOCKER_TMP"),
         ),
         (
+            |facts| facts.repository.executable = no(),
+            "repository",
+            Verdict::Broken,
+            "/repo: nothing can be executed there (denied)",
+            (Who::You, "UDOCKER_CONTAINERS"),
+        ),
+        (
             |facts| facts.repository.writable = no(),
             "repository",
             Verdict::Limited,
@@ -564,6 +583,9 @@ mod tests {
         facts.accelerated_tracing = no();
         assert_eq!(modes(&facts), [ExecMode::P2]);
         facts.tracing = no();
+        assert_eq!(modes(&facts), []);
+        let mut facts = generous();
+        facts.repository.executable = no();
         assert_eq!(modes(&facts), []);
     }
 

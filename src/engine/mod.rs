@@ -57,7 +57,8 @@ impl From<Ended> for RunOutcome {
 pub struct EngineOptions {
     /// Where engine executables are unpacked.
     pub bin_dir: PathBuf,
-    /// Where they are unpacked when that cannot be, and memory will not do either.
+    /// Where they are unpacked when that cannot be, and memory will not do either: in a directory
+    /// of the caller's own.
     pub fallback_dirs: Vec<PathBuf>,
     /// For temporary files; has to exist.
     pub tmp_dir: PathBuf,
@@ -82,7 +83,7 @@ pub enum Shortcoming {
     HostName,
     /// PRoot shows the host's processes.
     Processes,
-    /// PRoot mounts nothing, so the size of `/dev/shm` is the host's.
+    /// Neither PRoot nor Apptainer mounts another one, so the size of `/dev/shm` is the host's.
     SharedMemory,
     /// Apptainer has one id only, that of root or the caller's.
     User,
@@ -119,28 +120,36 @@ impl fmt::Display for Shortcoming {
 
 /// What the user should know before the start.
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
+    let is_sized =
+        |bind: &Bind| bind.tmpfs.is_some() && bind.target.as_path() == Path::new(SHARED_MEMORY);
+    let is_sized = spec.binds.iter().any(is_sized);
+    let shared_memory = is_sized.then_some(Shortcoming::SharedMemory);
     match Engine::of(spec, options) {
         Ok(Engine::Proot { .. }) => {}
         Ok(Engine::Apptainer(_)) => {
             let is_other = matches!(spec.identity, Identity::Emulated { uid: 1.., .. });
-            return is_other.then_some(Shortcoming::User).into_iter().collect();
+            let user = is_other.then_some(Shortcoming::User);
+            return user.into_iter().chain(shared_memory).collect();
         }
         _ => return Vec::new(),
     }
     let is_read_only = |bind: &Bind| bind.access == Access::ReadOnly;
-    let is_sized =
-        |bind: &Bind| bind.tmpfs.is_some() && bind.target.as_path() == Path::new(SHARED_MEMORY);
     let enforced = proot::Features::of(options).own_bind_options;
     let is_sealed = spec.root_access == Access::ReadOnly || spec.binds.iter().any(is_read_only);
     [
         (is_sealed && !enforced, Shortcoming::ReadOnlyNotEnforced),
         (spec.host_name.is_some(), Shortcoming::HostName),
         (spec.processes == Processes::Own, Shortcoming::Processes),
-        (spec.binds.iter().any(is_sized), Shortcoming::SharedMemory),
     ]
     .into_iter()
     .filter_map(|(is_so, shortcoming)| is_so.then_some(shortcoming))
+    .chain(shared_memory)
     .collect()
+}
+
+/// Whether there is what mode S1 starts.
+pub fn has_apptainer(options: &EngineOptions) -> bool {
+    apptainer::is_there(options)
 }
 
 /// Whether other users are only imitated, so that programs which become one of them may fail.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::container;
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// The checks of `doctor --json`, by their names.
@@ -92,6 +93,32 @@ fn folders_without_execution_are_told() {
         "{found}"
     );
     assert_eq!(check(&ran, "engine folder")["result"], "ok");
+}
+
+#[test]
+fn a_repository_without_execution_runs_nothing() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let remount = format!(
+        "mount --bind '{0}' '{0}' && mount -o remount,noexec,bind '{0}'",
+        sandbox.store().display()
+    );
+    let udocker = |words: &[&str]| {
+        let words = [&["--allow-root"], words].concat();
+        sandbox.udocker(words).run_confined(&remount)
+    };
+    let Some(doctor) = udocker(&["doctor", "--json"]) else {
+        return;
+    };
+    let found = check(&doctor, "repository");
+    assert_eq!(found["result"], "no", "{found}");
+    let found = found["found"].as_str().unwrap();
+    assert!(found.contains(": nothing can be executed there"), "{found}");
+    assert_eq!(modes(&doctor), serde_json::json!([]));
+    assert_eq!(doctor.code(), 1);
+    let ran = udocker(&["run", "--nobanner", "one", "sh"]).unwrap();
+    let ran = ran.exits_with(126);
+    ran.errs_in_one_line(&["command '/bin/busybox' cannot be executed", "noexec"]);
 }
 
 #[test]

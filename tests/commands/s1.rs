@@ -73,15 +73,18 @@ fn users_that_it_does_not_know_are_told_of() {
     let program = sandbox.write("programs/apptainer", "#!/bin/sh\n");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
-    let said = |user: &str| {
-        let run = ["run", "--nobanner", "-u", user, "one", "echo"];
+    let said = |option: &str| {
+        let run = ["run", "--nobanner", option, "one", "echo"];
         let run = sandbox.udocker(run).env("PATH", &path);
         let ran = run.env("UDOCKER_DEFAULT_EXECUTION_MODE", "S1").run();
         ran.succeeds().stderr
     };
-    assert_eq!(said("0"), "");
+    assert_eq!(said("--user=0"), "");
     let told = "Info: --user has no effect: Apptainer knows root and yourself only\n";
-    assert_eq!(said("4321"), told);
+    assert_eq!(said("--user=4321"), told);
+    // So is what it does not mount.
+    let told = "Info: --shm-size has no effect: /dev/shm is the host's\n";
+    assert_eq!(said("--shm-size=1g"), told);
 }
 
 #[test]

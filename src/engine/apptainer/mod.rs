@@ -44,6 +44,11 @@ impl Apptainer {
     }
 }
 
+/// Whether there is one.
+pub(super) fn is_there(options: &EngineOptions) -> bool {
+    Apptainer::find(&options.search_path).is_some()
+}
+
 /// A container as one of them is to run it.
 pub(super) struct Start {
     apptainer: Apptainer,
