@@ -1,5 +1,6 @@
 //! Running: from a container and the user's wishes to a run that only has to be started.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 use super::ContainerError;
 use crate::host::fs::FsError;
 use crate::oci::ImageConfig;
-use crate::spec::{ContainerFacts, ExecMode, HostPath, NotAbsolute};
+use crate::spec::{ATTRIBUTES_FILE, ContainerFacts, ExecMode, HostPath, NotAbsolute};
 use crate::store::Container;
 
 /// Id of what is no container of the repository.
@@ -37,6 +38,11 @@ impl RunTarget {
         let image = container.config()?;
         let writable = access(&container.directory, Access::WRITE_OK).is_ok();
         let scratch = (!writable).then(|| scratch(tmp)).transpose()?;
+        if let Some(scratch) = &scratch {
+            // What emulated root has made of files is shown, though it can make no more of them.
+            let name = ATTRIBUTES_FILE;
+            let _ = fs::copy(container.directory.join(name), scratch.path().join(name));
+        }
         let directory = scratch
             .as_ref()
             .map_or(container.directory.as_path(), TempDir::path);

@@ -111,11 +111,12 @@ impl EnvWish {
     }
 
     /// Reads an `--env-file`: one variable a line, `#` begins a comment line. Quotes have no
-    /// meaning, as in Docker.
+    /// meaning, as in Docker, nor has a byte order mark.
     ///
     /// # Errors
     /// The first line that is no variable.
     pub fn parse_file(text: &[u8]) -> Result<Vec<EnvWish>, EnvError> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         text.split(|&byte| byte == b'\n')
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start())
             .filter(|line| !line.is_empty() && !line.starts_with(b"#"))
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn files_hold_one_variable_a_line() {
         assert_eq!(
-            EnvWish::parse_file(b"# c\n\nA=\"b\"\r\n  B=1 \nC\n"),
+            EnvWish::parse_file(b"\xef\xbb\xbf# c\n\nA=\"b\"\r\n  B=1 \nC\n"),
             Ok(vec![
                 EnvWish::Set("A".into(), "\"b\"".into()),
                 EnvWish::Set("B".into(), "1 ".into()),

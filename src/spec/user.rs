@@ -231,6 +231,12 @@ fn plan_files(
     } else {
         // First, since the first match counts, for names and for ids.
         let mut text = passwd_line(account);
+        let own = &caller.account;
+        let is_known = |uid| find_account(files.passwd, &NameOrId::Id(uid)).is_some();
+        // Directory services keep it elsewhere.
+        if accounts == Accounts::Host && own.uid != account.uid && !is_known(own.uid) {
+            text += &passwd_line(own);
+        }
         for line in files.passwd.lines() {
             if line.split(':').next() != Some(&account.name) {
                 text.push_str(line);
@@ -486,6 +492,20 @@ mod tests {
             plan.passwd,
             Change::Replace(format!("me:x:1000:100:Me:/home/me:/bin/zsh\n{PASSWD}"))
         );
+    }
+
+    #[test]
+    fn host_files_know_the_caller_whoever_is_shown() {
+        let plan = plan_with(None, Accounts::Host, PASSWD, GROUP).unwrap();
+        let Change::Replace(text) = plan.passwd else {
+            panic!("{plan:?}");
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "root:x:0:0:root:/root:/bin/sh");
+        assert_eq!(lines[1], "me:x:1000:100:Me:/home/me:/bin/zsh");
+        let passwd = format!("{PASSWD}I:x:1000:100::/:\n");
+        let plan = plan_with(None, Accounts::Host, &passwd, GROUP).unwrap();
+        assert_eq!(plan.passwd, Change::Replace(passwd));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Owners, modes and devices that emulated root has made: shown by the next run, taken along by
 //! `clone` and `export`.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use crate::container;
@@ -50,6 +50,16 @@ fn the_next_run_shows_what_emulated_root_has_made() {
         let sandbox = worked_in(mode);
         assert_eq!(shell(&sandbox, "one", SHOW), SHOWN, "{mode}");
     }
+}
+
+#[test]
+fn what_can_only_be_read_shows_it_too() {
+    let sandbox = worked_in("P1");
+    let directory = fs::canonicalize(sandbox.store().join("containers/one")).unwrap();
+    let set_mode = |mode| fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+    set_mode(0o555);
+    assert_eq!(shell(&sandbox, "one", SHOW), SHOWN);
+    set_mode(0o755);
 }
 
 #[test]
