@@ -22,7 +22,7 @@ pub use view::HostView;
 
 use self::namespace::Emulation;
 use crate::host::process::{self, Ended};
-use crate::spec::{Access, Bind, ExecMode, Identity, Processes, RunSpec, SHARED_MEMORY};
+use crate::spec::{Access, Bind, ExecMode, Identity, Processes, RunSpec, SHARED_MEMORY, Tmpfs};
 
 /// How a container's main process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub struct EngineOptions {
 }
 
 /// Something the engine cannot do, though it can run the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shortcoming {
     /// A PRoot without our patches knows no read-only binds.
     ReadOnlyNotEnforced,
@@ -85,6 +85,8 @@ pub enum Shortcoming {
     Processes,
     /// Neither PRoot nor Apptainer mounts another one, so the size of `/dev/shm` is the host's.
     SharedMemory,
+    /// For the same reason a directory in memory is one of the host.
+    Tmpfs,
     /// Apptainer has one id only, that of root or the caller's.
     User,
 }
@@ -111,6 +113,9 @@ impl fmt::Display for Shortcoming {
             Shortcoming::SharedMemory => {
                 f.write_str("--shm-size has no effect: /dev/shm is the host's")
             }
+            Shortcoming::Tmpfs => {
+                f.write_str("the options of --tmpfs have no effect: it is a directory of the host")
+            }
             Shortcoming::User => {
                 f.write_str("--user has no effect: Apptainer knows root and yourself only")
             }
@@ -120,16 +125,15 @@ impl fmt::Display for Shortcoming {
 
 /// What the user should know before the start.
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
-    let is_sized =
-        |bind: &Bind| bind.tmpfs.is_some() && bind.target.as_path() == Path::new(SHARED_MEMORY);
-    let is_sized = spec.binds.iter().any(is_sized);
-    let shared_memory = is_sized.then_some(Shortcoming::SharedMemory);
+    let mut in_memory: Vec<Shortcoming> = spec.binds.iter().filter_map(of_memory).collect();
+    in_memory.sort();
+    in_memory.dedup();
     match Engine::of(spec, options) {
         Ok(Engine::Proot { .. }) => {}
         Ok(Engine::Apptainer(_)) => {
             let is_other = matches!(spec.identity, Identity::Emulated { uid: 1.., .. });
             let user = is_other.then_some(Shortcoming::User);
-            return user.into_iter().chain(shared_memory).collect();
+            return user.into_iter().chain(in_memory).collect();
         }
         _ => return Vec::new(),
     }
@@ -143,8 +147,17 @@ pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming>
     ]
     .into_iter()
     .filter_map(|(is_so, shortcoming)| is_so.then_some(shortcoming))
-    .chain(shared_memory)
+    .chain(in_memory)
     .collect()
+}
+
+/// What is lost where the bind is not mounted as the file system in memory that it stands for.
+fn of_memory(bind: &Bind) -> Option<Shortcoming> {
+    let is_plain = bind.tmpfs? == Tmpfs::default();
+    match bind.target.as_path() == Path::new(SHARED_MEMORY) {
+        true => Some(Shortcoming::SharedMemory),
+        false => (!is_plain).then_some(Shortcoming::Tmpfs),
+    }
 }
 
 /// Whether there is what mode S1 starts.

@@ -85,6 +85,9 @@ fn users_that_it_does_not_know_are_told_of() {
     // So is what it does not mount.
     let told = "Info: --shm-size has no effect: /dev/shm is the host's\n";
     assert_eq!(said("--shm-size=1g"), told);
+    let told = "Info: the options of --tmpfs have no effect: it is a directory of the host\n";
+    assert_eq!(said("--tmpfs=/scratch:mode=700"), told);
+    assert_eq!(said("--tmpfs=/scratch"), "");
 }
 
 #[test]
