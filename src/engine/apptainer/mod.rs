@@ -46,7 +46,7 @@ impl Apptainer {
 
 /// Whether there is one.
 pub(super) fn is_there(options: &EngineOptions) -> bool {
-    Apptainer::find(&options.search_path).is_some()
+    options.other_apptainer.is_some() || Apptainer::find(&options.search_path).is_some()
 }
 
 /// A container as one of them is to run it.
