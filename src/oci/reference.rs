@@ -138,9 +138,7 @@ impl Reference {
     /// Docker Hub's host and `library/` are left out, as udocker.py does.
     pub fn local_name(&self) -> LocalName {
         let repository = match &self.host {
-            Some(host) if !is_docker_hub_host(host) => {
-                format!("{host}/{}", self.path)
-            }
+            Some(host) if !self.is_of_docker_hub() => format!("{host}/{}", self.path),
             _ => self
                 .path
                 .strip_prefix("library/")
@@ -153,8 +151,14 @@ impl Reference {
         }
     }
 
+    /// Whether it names Docker Hub, or no registry at all.
+    fn is_of_docker_hub(&self) -> bool {
+        let host = self.host.as_deref();
+        host.is_none_or(is_docker_hub_host)
+    }
+
     /// Local names this reference may be stored under, best first: ours, then what udocker.py
-    /// makes of the same text.
+    /// makes of the same text. An image of another registry is never taken for it.
     pub fn local_candidates(&self) -> Vec<LocalName> {
         let name = self.local_name();
         let mut candidates = vec![name.clone()];
@@ -170,7 +174,9 @@ impl Reference {
         if let Some(host) = &self.host {
             push(format!("{host}/{}", self.path));
         }
-        push(self.path.clone());
+        if self.is_of_docker_hub() {
+            push(self.path.clone());
+        }
         candidates
     }
 }
@@ -435,21 +441,31 @@ mod tests {
     }
 
     #[test]
-    fn what_udocker_py_stored_is_found() {
-        let reference: Reference = "docker.io/library/busybox:1".parse().unwrap();
-        let names: Vec<String> = reference
-            .local_candidates()
-            .iter()
-            .map(LocalName::to_string)
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "busybox:1",
-                "docker.io/library/busybox:1",
-                "library/busybox:1"
-            ]
-        );
+    fn what_udocker_py_stored_is_found_and_no_image_of_another_registry() {
+        let of_hub = [
+            "busybox:1",
+            "docker.io/library/busybox:1",
+            "library/busybox:1",
+        ];
+        for (text, names) in [
+            ("docker.io/library/busybox:1", &of_hub[..]),
+            ("library/busybox:1", &["busybox:1", "library/busybox:1"]),
+            ("lab/tool:1", &["lab/tool:1"]),
+            (
+                "docker.io/lab/tool:1",
+                &["lab/tool:1", "docker.io/lab/tool:1"],
+            ),
+            ("quay.io/lab/tool:1", &["quay.io/lab/tool:1"]),
+            (
+                "https://localhost:5000/busybox:1",
+                &["localhost:5000/busybox:1"],
+            ),
+        ] {
+            let reference: Reference = text.parse().unwrap();
+            let candidates = reference.local_candidates();
+            let found: Vec<String> = candidates.iter().map(LocalName::to_string).collect();
+            assert_eq!(found, names, "{text}");
+        }
     }
 
     proptest::proptest! {
