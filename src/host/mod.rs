@@ -7,3 +7,4 @@ pub mod memory;
 pub mod new_file;
 pub mod process;
 pub mod space;
+pub mod unique;

@@ -19,6 +19,7 @@ use super::error::StoreError;
 use super::layout::Layout;
 use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
+use crate::host::unique::unique_name;
 use crate::oci::Digest;
 
 /// So many bytes are written between two requests to bring them to the disk.
@@ -86,7 +87,7 @@ impl<'a> Blobs<'a> {
             let locked = retry_on_intr(|| flock(&file, FlockOperation::LockExclusive));
             if locked.is_err() {
                 // Without locks two processes must not share a file: each writes its own.
-                let path = staging.join(format!("{digest}.{}", uuid::Uuid::new_v4()));
+                let path = staging.join(format!("{digest}.{}", unique_name()));
                 let file = File::create_new(&path).map_err(FsError::at("create", &path))?;
                 return StagedBlob::of(file, path, digest, self.layout).map(Staging::Needed);
             }

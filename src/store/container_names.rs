@@ -10,6 +10,7 @@ use std::str::FromStr;
 use super::Store;
 use super::error::StoreError;
 use crate::host::fs::{self as host_fs, FsError};
+use crate::host::unique::unique_name;
 
 /// Longest file name Linux takes, in bytes.
 const FILE_NAME_MAX_BYTES: usize = 255;
@@ -40,7 +41,7 @@ pub struct ContainerId(String);
 impl ContainerId {
     /// Makes a new one.
     pub fn random() -> ContainerId {
-        ContainerId(uuid::Uuid::new_v4().to_string())
+        ContainerId(unique_name())
     }
 
     /// Reads one. udocker.py's ids are UUIDs too, of another version.

@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::staging::{self, Slot};
 use super::{Age, Store};
 use crate::host::fs::{self as host_fs, FsError};
+use crate::host::unique::unique_name;
 
 /// Takes files in, until it is dropped.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Store {
         self.ensure()?;
         self.sweep_intakes(Age::DAY)?;
         let staging = self.layout.blob_staging();
-        let slot = Slot::take(&staging, &uuid::Uuid::new_v4().to_string())?;
+        let slot = Slot::take(&staging, &unique_name())?;
         host_fs::create_dir_all(slot.path())?;
         Ok(Intake { slot, files: 0 })
     }
