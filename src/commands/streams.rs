@@ -71,13 +71,13 @@ impl Place {
                 write(BufWriter::with_capacity(BUFFER_BYTES, &stdout))
             }
             Place::Path(path) => {
-                if !replace && path.symlink_metadata().is_ok() {
+                let file = NewFile::create(path).map_err(CommandError::failed)?;
+                if !replace && file.replaces() {
                     return Err(CommandError::failed(format_args!(
                         "there is a file '{}' already",
                         path.display()
                     )));
                 }
-                let file = NewFile::create(path).map_err(CommandError::failed)?;
                 write(BufWriter::with_capacity(BUFFER_BYTES, file.file())).map_err(|error| {
                     error.while_doing(format_args!("cannot make '{}'", path.display()))
                 })?;

@@ -4,12 +4,17 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, OFlags};
+use rustix::fs::{AtFlags, CWD, OFlags, PROC_SUPER_MAGIC, RenameFlags, renameat_with, statfs};
+use rustix::io::Errno;
 
 use super::fs::FsError;
+use super::unique::unique_name;
+
+/// Symbolic links that are followed one after the other, as by the kernel.
+const HOPS_MAX: usize = 40;
 
 /// An output file being written. Dropped before [`NewFile::publish`], nothing is left of it.
 #[derive(Debug)]
@@ -25,45 +30,59 @@ enum Place {
     Nameless,
     /// It has a name beside its own, on file systems that know no files without one.
     Beside(PathBuf),
-    /// What is written to is there already: a pipe or a device.
+    /// What is written to is there already: a pipe, a device, or what somebody has opened.
     Itself,
 }
 
 impl NewFile {
-    /// Begins a file. A pipe or a device at `path` is written to as it is.
+    /// Begins a file, where symbolic links at `path` lead. A pipe or a device there is written to as
+    /// it is, and so is what `/dev/stdout` and its like stand for.
     ///
     /// # Errors
     /// It cannot be made.
     pub fn create(path: &Path) -> Result<NewFile, FsError> {
-        let new = |file, place| NewFile {
-            file,
-            path: path.to_path_buf(),
-            place,
+        let mut open = OpenOptions::new();
+        let is_other = |meta: fs::Metadata| !meta.is_file() && !meta.is_dir();
+        let target = match followed(path) {
+            // An open file goes on where it ends, as it does for whoever has opened it.
+            None => Err(open.append(true)),
+            Some(target) if fs::metadata(&target).is_ok_and(is_other) => Err(open.write(true)),
+            Some(target) => Ok(target),
         };
-        if is_stream(path) {
-            let file = OpenOptions::new().write(true).open(path);
-            return Ok(new(file.map_err(FsError::at("open", path))?, Place::Itself));
-        }
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+        let path = match target {
+            Ok(target) => target,
+            Err(open) => {
+                return Ok(NewFile {
+                    file: open.open(path).map_err(FsError::at("open", path))?,
+                    path: path.to_path_buf(),
+                    place: Place::Itself,
+                });
+            }
         };
         let nameless = OpenOptions::new()
             .write(true)
             .mode(0o666)
             .custom_flags(OFlags::TMPFILE.bits() as i32)
-            .open(directory);
-        if let Ok(file) = nameless {
-            return Ok(new(file, Place::Nameless));
-        }
-        let beside = beside(path);
-        let file = File::create_new(&beside).map_err(FsError::at("create", path))?;
-        Ok(new(file, Place::Beside(beside)))
+            .open(directory_of(&path));
+        let (file, place) = match nameless {
+            Ok(file) => (file, Place::Nameless),
+            Err(_) => {
+                let beside = beside(&path);
+                let file = File::create_new(&beside).map_err(FsError::at("create", &path))?;
+                (file, Place::Beside(beside))
+            }
+        };
+        Ok(NewFile { file, path, place })
     }
 
     /// The file, to be written.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Whether there is a file that this one would replace.
+    pub fn replaces(&self) -> bool {
+        !matches!(self.place, Place::Itself) && self.path.symlink_metadata().is_ok()
     }
 
     /// Gives the file its name. One that is there stays, unless `replace` is set.
@@ -72,24 +91,21 @@ impl NewFile {
     /// There is one, or the system refuses.
     pub fn publish(mut self, replace: bool) -> Result<(), FsError> {
         let at = || FsError::at("create", &self.path);
-        match &self.place {
-            Place::Itself => return Ok(()),
-            Place::Beside(_) => {}
-            Place::Nameless if !replace => return name_file(&self.file, &self.path).map_err(at()),
-            Place::Nameless => {
-                let beside = beside(&self.path);
-                name_file(&self.file, &beside).map_err(at())?;
-                self.place = Place::Beside(beside);
+        if matches!(self.place, Place::Nameless) {
+            if !replace {
+                return name_file(&self.file, &self.path).map_err(at());
             }
+            let beside = beside(&self.path);
+            name_file(&self.file, &beside).map_err(at())?;
+            self.place = Place::Beside(beside);
         }
         if let Place::Beside(beside) = &self.place {
             if replace {
                 fs::rename(beside, &self.path).map_err(at())?;
-                self.place = Place::Itself;
             } else {
-                // Unlike a rename, a link replaces nothing. The name beside goes on dropping.
-                fs::hard_link(beside, &self.path).map_err(at())?;
+                rename_new(beside, &self.path).map_err(at())?;
             }
+            self.place = Place::Itself;
         }
         Ok(())
     }
@@ -103,18 +119,49 @@ impl Drop for NewFile {
     }
 }
 
-fn is_stream(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| {
-        let kind = meta.file_type();
-        kind.is_fifo() || kind.is_char_device() || kind.is_socket()
-    })
+/// Where symbolic links at `path` lead; `None` if that is something that a process has open, which is
+/// more than the path that `/proc` shows of it.
+fn followed(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..HOPS_MAX {
+        let directory = directory_of(&path);
+        if statfs(directory).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC) {
+            return None;
+        }
+        match fs::read_link(&path) {
+            Ok(target) => path = directory.join(target),
+            Err(_) => break,
+        }
+    }
+    Some(path)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
-    name.push(uuid::Uuid::new_v4().to_string());
+    name.push(unique_name());
     name.push(".part");
     path.with_file_name(name)
+}
+
+/// Renames a file unless there is one of the new name.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => replace_own(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// The same where no rename leaves alone what is there: the name is taken first.
+fn replace_own(from: &Path, to: &Path) -> io::Result<()> {
+    File::create_new(to)?;
+    fs::rename(from, to).inspect_err(|_| drop(fs::remove_file(to)))
 }
 
 /// Names a file that has no name. By way of /proc no privilege is needed.
@@ -133,6 +180,7 @@ fn name_file(file: &File, path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::unix::fs::symlink;
 
     fn names(directory: &Path) -> usize {
         fs::read_dir(directory).unwrap().count()
@@ -159,6 +207,51 @@ mod tests {
         assert!(file.publish(false).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(names(directory.path()), 1);
+    }
+
+    #[test]
+    fn links_lead_to_what_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        symlink("second", at("first")).unwrap();
+        symlink("target", at("second")).unwrap();
+        for content in ["one", "two"] {
+            let file = NewFile::create(&at("first")).unwrap();
+            assert_eq!(file.replaces(), at("target").exists());
+            file.file().write_all(content.as_bytes()).unwrap();
+            file.publish(true).unwrap();
+            assert_eq!(fs::read_to_string(at("target")).unwrap(), content);
+        }
+        assert_eq!(fs::read_link(at("first")).unwrap(), Path::new("second"));
+
+        // What somebody has open is written to behind what is there, and keeps its name.
+        let open = File::options().append(true).open(at("target")).unwrap();
+        let by_handle = format!("/proc/self/fd/{}", open.as_raw_fd());
+        symlink(&by_handle, at("stdout")).unwrap();
+        for path in [Path::new(&by_handle), &at("stdout")] {
+            let file = NewFile::create(path).unwrap();
+            assert!(!file.replaces());
+            file.file().write_all(b"+").unwrap();
+            file.publish(false).unwrap();
+        }
+        assert_eq!(fs::read_to_string(at("target")).unwrap(), "two++");
+        assert!(at("stdout").is_symlink());
+    }
+
+    #[test]
+    fn no_rename_replaces_what_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
+        for rename in [rename_new, replace_own] {
+            fs::write(&from, "new").unwrap();
+            rename(&from, &to).unwrap();
+            assert_eq!(fs::read_to_string(&to).unwrap(), "new");
+            fs::write(&from, "other").unwrap();
+            let error = rename(&from, &to).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read_to_string(&to).unwrap(), "new");
+            fs::remove_file(&to).unwrap();
+        }
     }
 
     #[test]

@@ -170,6 +170,15 @@ fn standard_output_gets_the_archive_and_nothing_else() {
             .succeeds();
         assert_eq!(fs::read(sandbox.path("out.tar")).unwrap(), file);
     }
+    for redirected in ["> out.tar", ">> out.tar", "| cat > out.tar"] {
+        fs::remove_file(sandbox.path("out.tar")).unwrap();
+        sandbox
+            .udocker(["save", "-o", "/dev/stdout", "lab/a:1"])
+            .through(&["/bin/sh", "-c", &format!("\"$@\" {redirected}"), "sh"])
+            .run()
+            .succeeds();
+        assert_eq!(fs::read(sandbox.path("out.tar")).unwrap(), file);
+    }
 }
 
 #[test]
