@@ -24,7 +24,7 @@ pub struct Need {
 /// # Errors
 /// There is not; the message says how much there is and how much it takes.
 pub fn require(directory: &Path, need: Need) -> Result<(), FsError> {
-    let Ok(system) = statvfs(directory) else {
+    let Some(system) = told_of(directory) else {
         return Ok(());
     };
     shortage(&system, need).map_or(Ok(()), |reason| {
@@ -64,7 +64,7 @@ pub struct Room {
 impl Room {
     /// Looks at the file system of `directory`.
     pub fn at(directory: &Path) -> Room {
-        let system = statvfs(directory).ok();
+        let system = told_of(directory);
         Room {
             free: system.as_ref().map(|system| Need {
                 bytes: free_bytes(system),
@@ -101,6 +101,12 @@ impl Room {
 }
 
 const MEGABYTE: u64 = 1_000_000;
+
+/// What the file system of `directory` says about itself. Some, in memory or in user space, say that
+/// they have no blocks at all, and take what one writes.
+fn told_of(directory: &Path) -> Option<StatVfs> {
+    statvfs(directory).ok().filter(|system| system.f_blocks > 0)
+}
 
 fn free_bytes(system: &StatVfs) -> u64 {
     system.f_bavail.saturating_mul(system.f_frsize)
@@ -208,9 +214,13 @@ mod tests {
         };
         let error = require(directory.path(), everything).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
-        // Nothing can be said about what is not there.
+        // Nothing can be said about what is not there, nor by one that counts no blocks.
         let missing = directory.path().join("missing");
         require(&missing, everything).unwrap();
+        let proc = Path::new("/proc");
+        assert_eq!(statvfs(proc).unwrap().f_blocks, 0);
+        require(proc, everything).unwrap();
+        assert!(Room::at(proc).free.is_none());
         require_all(&[(&missing, everything)]).unwrap();
         // Each of two may fit where both do not.
         let most = Need {
