@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::fs::read_lossy;
 use super::process;
 
 /// The caller's real user id.
@@ -73,7 +74,7 @@ impl Caller {
     pub fn look_up(home: Option<&str>) -> Caller {
         let (uid, gid) = (uid(), gid());
         let find = |text: &str| Account::parse_all(text).find(|account| account.uid == uid);
-        let account = fs::read_to_string("/etc/passwd")
+        let account = read_lossy(Path::new("/etc/passwd"))
             .ok()
             .and_then(|text| find(&text))
             .or_else(|| find(&getent(uid)?))
@@ -97,7 +98,11 @@ fn getent(uid: u32) -> Option<String> {
     ["/usr/bin/getent", "/bin/getent"]
         .iter()
         .find(|path| Path::new(path).exists())
-        .and_then(|path| process::output(Path::new(path), &["passwd", &uid.to_string()], &[]).ok())
+        .and_then(|path| {
+            let arguments = ["passwd", &uid.to_string()];
+            let bytes = process::output_bytes(Path::new(path), &arguments, &[]).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        })
 }
 
 /// The machine, as `uname` tells.

@@ -88,6 +88,15 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     Ok(bytes)
 }
 
+/// Reads a text that may hold other bytes than UTF-8, such as names in passwd.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_lossy(path: &Path) -> io::Result<String> {
+    let bytes = fs::read(path)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Makes a directory and those above it that are missing.
 ///
 /// # Errors

@@ -4,7 +4,6 @@
 //!
 //! Source: subuid(5), newuidmap(1).
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use rustix::process::{getegid, geteuid};
 use rustix::thread::UnshareFlags;
 
 use crate::host::facts::Caller;
+use crate::host::fs::read_lossy;
 use crate::host::process::{self, leave_namespaces_with_help};
 
 /// Ids that can be mapped beside the caller's own.
@@ -38,7 +38,7 @@ impl Grant {
     pub fn look_up() -> Grant {
         let caller = Caller::look_up(None).account;
         let count = |file: &str| {
-            let text = fs::read_to_string(file).unwrap_or_default();
+            let text = read_lossy(Path::new(file)).unwrap_or_default();
             Extents::of(&text, &caller.name, caller.uid).map_or(0, |extents| extents.count())
         };
         Grant {
@@ -59,8 +59,8 @@ struct Extents(Vec<(u32, u32)>);
 impl Ranges {
     /// What is granted to the caller; `None` where that is nothing, or cannot be used.
     pub(super) fn granted() -> Option<Ranges> {
-        let users = fs::read_to_string("/etc/subuid").ok()?;
-        let groups = fs::read_to_string("/etc/subgid").ok()?;
+        let users = read_lossy(Path::new("/etc/subuid")).ok()?;
+        let groups = read_lossy(Path::new("/etc/subgid")).ok()?;
         if users.trim().is_empty() || groups.trim().is_empty() {
             return None;
         }

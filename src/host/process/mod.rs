@@ -145,13 +145,25 @@ fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
 /// prints.
 ///
 /// # Errors
-/// It cannot be started, fails, or prints what is no text. What it says when it fails is part of
-/// the error: the first line.
+/// Those of [`output_bytes`]; it prints what is no text.
 pub fn output<S: AsRef<OsStr>>(
     program: &Path,
     arguments: &[S],
     variables: &[(&OsStr, &OsStr)],
 ) -> io::Result<String> {
+    let bytes = output_bytes(program, arguments, variables)?;
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+/// The same, whatever it prints.
+///
+/// # Errors
+/// It cannot be started, or fails. What it says then is part of the error: the first line.
+pub fn output_bytes<S: AsRef<OsStr>>(
+    program: &Path,
+    arguments: &[S],
+    variables: &[(&OsStr, &OsStr)],
+) -> io::Result<Vec<u8>> {
     let output = Command::new(program)
         .args(arguments)
         .envs(variables.iter().copied())
@@ -165,7 +177,7 @@ pub fn output<S: AsRef<OsStr>>(
         };
         return Err(io::Error::other(reason));
     }
-    String::from_utf8(output.stdout).map_err(io::Error::other)
+    Ok(output.stdout)
 }
 
 /// Runs programs side by side, without input, and lets nobody hear what they say.
