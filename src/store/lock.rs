@@ -90,7 +90,8 @@ fn open(path: &Path) -> Result<File, FsError> {
         .truncate(false)
         .read(true)
         .write(true)
-        .mode(0o600)
+        // Whoever may write to the repository may hold its locks: the umask says who.
+        .mode(0o666)
         .open(path)
         .map_err(FsError::at("open lock file", path))
 }
