@@ -119,21 +119,11 @@ impl Layout {
     }
 }
 
-/// Whether something is mounted at `directory`, so that nothing beside it can be renamed into it.
-/// Kernels before 5.8 do not tell; there file systems are compared.
+/// Whether nothing beside `directory` can be renamed into it: it is mounted, or a subvolume. Of
+/// mounts from the same file system, kernels before 5.8 do not tell.
 fn is_mount(directory: &Path) -> bool {
     let attributes = statx(CWD, directory, AtFlags::empty(), StatxFlags::empty());
-    match attributes {
-        Ok(found)
-            if found
-                .stx_attributes_mask
-                .contains(StatxAttributes::MOUNT_ROOT) =>
-        {
-            found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
-        }
-        _ => {
-            let device = |path: &Path| path.metadata().map(|meta| meta.dev()).ok();
-            device(directory) != directory.parent().and_then(device)
-        }
-    }
+    let device = |path: &Path| path.metadata().map(|meta| meta.dev()).ok();
+    attributes.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+        || device(directory) != directory.parent().and_then(device)
 }
