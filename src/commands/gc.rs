@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Context, DONE, Outcome};
+use super::{CommandError, Context, DONE, Outcome};
 use crate::container;
 use crate::store::Age;
 
@@ -46,5 +46,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             garbage.kept
         ));
     }
-    Ok(DONE)
+    let failures = garbage.failures.into_iter().map(CommandError::from);
+    let mut failures: Vec<CommandError> = failures.collect();
+    let Some(last) = failures.pop() else {
+        return Ok(DONE);
+    };
+    for failure in failures {
+        failure.report(&context.printer);
+    }
+    Err(last)
 }

@@ -1,6 +1,6 @@
 //! File operations whose errors say what was tried with which path.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -103,6 +103,18 @@ pub fn read_lossy(path: &Path) -> io::Result<String> {
 /// One of them cannot be made.
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
     fs::create_dir_all(path).map_err(FsError::at("create directory", path))
+}
+
+/// Lists a directory; one that is not there is empty.
+///
+/// # Errors
+/// It cannot be read to its end.
+pub fn list(directory: &Path) -> Result<Vec<DirEntry>, FsError> {
+    let listed = fs::read_dir(directory).and_then(Iterator::collect);
+    match listed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(FsError::at("list", directory)),
+    }
 }
 
 /// Removes a file; one that is not there is no error.

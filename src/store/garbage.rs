@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::error::StoreError;
-use super::images::IMAGE_FILES;
+use super::images::{IMAGE_FILES, linked_names};
 use super::{Lock, Store, staging};
 use crate::host::fs as host_fs;
 
@@ -38,7 +38,7 @@ impl Age {
 }
 
 /// What was removed and what was not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Garbage {
     /// Files and links removed.
     pub files: u64,
@@ -46,6 +46,8 @@ pub struct Garbage {
     pub bytes: u64,
     /// Files left because they are young or in use.
     pub kept: u64,
+    /// What could not be removed, or not be looked at.
+    pub failures: Vec<StoreError>,
 }
 
 impl Store {
@@ -70,28 +72,38 @@ impl Store {
         staging::remove_stray_locks(&self.layout.container_staging());
         let pulls = Lock::try_exclusive(&self.layout.pull_lock())?;
         let _images = Lock::exclusive(&self.layout.images_lock())?;
-        collector.remove_dead_images(&self.layout.repos)?;
-        let linked = linked_names(&self.layout.repos);
+        collector.remove_dead_images(&self.layout.repos);
+        match linked_names(&self.layout.repos) {
+            Ok(linked) => self.remove_unlinked_files(&linked, pulls.is_some(), &mut collector),
+            Err(error) => collector.garbage.failures.push(error.into()),
+        }
+        self.sweep_intakes(age, &mut collector.garbage);
+        for entry in entries(&self.layout.blob_staging()) {
+            match Lock::try_existing(&entry.path()) {
+                Ok(Some(_unused)) => collector.remove(&entry.path()),
+                _ => collector.garbage.kept += 1,
+            }
+        }
+        Ok(collector.garbage)
+    }
+
+    /// Removes what no link leads to, unless somebody is pulling, who may be about to make one.
+    fn remove_unlinked_files(
+        &self,
+        linked: &BTreeSet<OsString>,
+        nobody_pulls: bool,
+        collector: &mut Collector,
+    ) {
         for entry in entries(&self.layout.layers) {
             let is_blob = is_file(&entry) && !is_hidden(&entry);
             if is_temporary(&entry) || (is_blob && !linked.contains(&entry.file_name())) {
-                if pulls.is_some() {
-                    collector.remove(&entry.path())?;
+                if nobody_pulls {
+                    collector.remove(&entry.path());
                 } else {
                     collector.garbage.kept += 1;
                 }
             }
         }
-        let (files, bytes) = self.sweep_intakes(age)?;
-        collector.garbage.files += files;
-        collector.garbage.bytes += bytes;
-        for entry in entries(&self.layout.blob_staging()) {
-            match Lock::try_existing(&entry.path()) {
-                Ok(Some(_unused)) => collector.remove(&entry.path())?,
-                _ => collector.garbage.kept += 1,
-            }
-        }
-        Ok(collector.garbage)
     }
 }
 
@@ -102,56 +114,42 @@ struct Collector {
 
 impl Collector {
     /// Removes a file or link that is old enough.
-    fn remove(&mut self, path: &Path) -> Result<(), StoreError> {
+    fn remove(&mut self, path: &Path) {
         let Ok(meta) = path.symlink_metadata() else {
-            return Ok(());
+            return;
         };
         if !self.age.has(&meta) {
             self.garbage.kept += 1;
-            return Ok(());
+        } else if let Err(error) = host_fs::remove_file(path) {
+            self.garbage.failures.push(error.into());
+        } else {
+            self.garbage.files += 1;
+            self.garbage.bytes += if meta.is_file() { meta.size() } else { 0 };
         }
-        host_fs::remove_file(path)?;
-        self.garbage.files += 1;
-        self.garbage.bytes += if meta.is_file() { meta.size() } else { 0 };
-        Ok(())
     }
 
     /// Removes, below `directory`, what belongs to an image in directories that are none.
-    fn remove_dead_images(&mut self, directory: &Path) -> Result<(), StoreError> {
+    fn remove_dead_images(&mut self, directory: &Path) {
         for entry in entries(directory).filter(is_directory) {
             let path = entry.path();
-            self.remove_dead_images(&path)?;
+            // Looked at first: removing what is inside makes it young.
+            let is_old = entry.metadata().is_ok_and(|meta| self.age.has(&meta));
+            self.remove_dead_images(&path);
             let is_image = path.join("TAG").exists() || path.join("PROTECT").exists();
             for part in entries(&path) {
-                let is_part =
-                    is_symlink(&part) || IMAGE_FILES.iter().any(|name| part.file_name() == *name);
+                // A directory of such a name is a tag, or a part of a repository's name.
+                let is_part = is_symlink(&part)
+                    || (is_file(&part) && IMAGE_FILES.iter().any(|name| part.file_name() == *name));
                 if is_temporary(&part) || (!is_image && is_part) {
-                    self.remove(&part.path())?;
+                    self.remove(&part.path());
                 }
             }
-            if !is_image && entry.metadata().is_ok_and(|meta| self.age.has(&meta)) {
+            if !is_image && is_old {
                 // One that still holds something stays.
                 let _ = fs::remove_dir(&path);
             }
         }
-        Ok(())
     }
-}
-
-/// The names in `layers/` that links anywhere in `directory` lead to.
-fn linked_names(directory: &Path) -> BTreeSet<OsString> {
-    let mut names = BTreeSet::new();
-    let mut waiting: Vec<PathBuf> = vec![directory.to_path_buf()];
-    while let Some(directory) = waiting.pop() {
-        for entry in entries(&directory) {
-            if is_directory(&entry) {
-                waiting.push(entry.path());
-            } else if let Ok(target) = fs::read_link(entry.path()) {
-                names.extend(target.file_name().map(OsString::from));
-            }
-        }
-    }
-    names
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> + use<> {
@@ -187,7 +185,10 @@ fn is_temporary(entry: &DirEntry) -> bool {
 mod tests {
     use super::*;
     use crate::oci::{Digest, LocalName};
+    use crate::store::testing::make_older;
     use crate::store::{Layout, Staging};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     const NOW: Age = Age(Duration::ZERO);
     const HOUR: Age = Age(Duration::from_secs(3600));
@@ -228,14 +229,54 @@ mod tests {
         assert_eq!((young.files, young.bytes), (0, 0), "{young:?}");
         assert!(store.blobs().contains(&orphan) && dead.is_dir());
 
-        let collected = store.collect_garbage(NOW).unwrap();
+        make_older(directory.path(), HOUR);
+        let collected = store.collect_garbage(HOUR).unwrap();
         assert_eq!(collected.kept, 0);
         assert_eq!(collected.bytes, 20 + 6 + 1 + 2);
+        assert!(collected.failures.is_empty(), "{collected:?}");
         assert!(store.blobs().contains(&used));
         assert!(!store.blobs().contains(&shared) && !store.blobs().contains(&orphan));
         assert!(!dead.exists());
         assert_eq!(store.images().len(), 1);
-        assert_eq!(store.collect_garbage(NOW).unwrap(), Garbage::default());
+        let again = store.collect_garbage(NOW).unwrap();
+        assert_eq!((again.files, again.kept), (0, 0), "{again:?}");
+    }
+
+    #[test]
+    fn images_may_be_called_like_the_files_of_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let used = [blob(&store, b"used")];
+        for tag in ["v1", "v2", "manifest"] {
+            publish(&store, tag, &used);
+        }
+        make_older(directory.path(), HOUR);
+        let collected = store.collect_garbage(HOUR).unwrap();
+        assert!(collected.failures.is_empty(), "{collected:?}");
+        assert_eq!((collected.files, store.images().len()), (0, 3));
+    }
+
+    #[test]
+    fn nothing_goes_where_it_cannot_be_seen_what_is_needed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let used = blob(&store, b"used");
+        let image = publish(&store, "1", std::slice::from_ref(&used));
+        let orphan = blob(&store, b"orphan");
+        let allow = |mode| fs::set_permissions(&image, fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o300);
+        // Root may read it all the same.
+        if fs::read_dir(&image).is_err() {
+            let other = publish(&store, "2", &[used.clone(), orphan.clone()]);
+            let other = store.images().into_iter().find(|i| i.directory == other);
+            assert!(store.remove_image(&other.unwrap()).is_err());
+            assert_eq!(store.collect_garbage(NOW).unwrap().failures.len(), 1);
+            assert!(store.blobs().contains(&used) && store.blobs().contains(&orphan));
+        }
+        allow(0o700);
+        let collected = store.collect_garbage(NOW).unwrap();
+        assert!(collected.failures.is_empty(), "{collected:?}");
+        assert!(store.blobs().contains(&used) && !store.blobs().contains(&orphan));
     }
 
     #[test]

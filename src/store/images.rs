@@ -100,10 +100,15 @@ impl Store {
         blobs: &[Digest],
     ) -> Result<Image, StoreError> {
         let _lock = Lock::exclusive(&self.layout.images_lock())?;
-        if let Some(missing) = blobs.iter().find(|blob| !self.blobs().contains(blob)) {
-            return Err(StoreError::BlobVanished(missing.clone()));
-        }
+        self.ensure_blobs(blobs)?;
         self.write_image(name, manifest, blobs)
+    }
+
+    fn ensure_blobs(&self, blobs: &[Digest]) -> Result<(), StoreError> {
+        match blobs.iter().find(|blob| !self.layout.blob(blob).is_file()) {
+            Some(missing) => Err(StoreError::BlobVanished(missing.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Writes an image whose blobs are there, under the lock.
@@ -127,18 +132,19 @@ impl Store {
             0o644,
         )?;
 
+        // Another host, to which this lock says nothing, may have removed one before it saw the link.
+        self.ensure_blobs(blobs)?;
+
         // What an earlier image of this name had beyond that.
         let current: BTreeSet<OsString> =
             blobs.iter().map(|blob| blob.to_string().into()).collect();
+        let mut stale = image.links()?;
+        stale.retain(|link| !current.contains(link));
+        let unlinked = image.unlink(&stale)?;
         for entry in ["v1", "ancestry", "container.json"] {
             host_fs::remove_file(&at(entry))?;
         }
-        let stale = image
-            .links()?
-            .into_iter()
-            .filter(|link| !current.contains(link))
-            .collect();
-        self.unlink_blobs(&image, stale)?;
+        self.remove_unlinked(&unlinked)?;
         Ok(image)
     }
 
@@ -163,15 +169,14 @@ impl Store {
         let links = image.links()?;
         // Without TAG it is no image any more, whatever happens next.
         host_fs::remove_file(&image.directory.join("TAG"))?;
-        self.unlink_blobs(image, links)?;
-        let entries = fs::read_dir(&image.directory)
-            .map_err(FsError::at("list", &image.directory))?
-            .flatten();
-        for entry in entries.filter(|entry| !entry.path().is_dir()) {
-            host_fs::remove_file(&entry.path())?;
+        let unlinked = image.unlink(&links)?;
+        for entry in host_fs::list(&image.directory)? {
+            if !entry.path().is_dir() {
+                host_fs::remove_file(&entry.path())?;
+            }
         }
         self.remove_empty_directories(&image.directory);
-        Ok(())
+        self.remove_unlinked(&unlinked)
     }
 
     fn remove_empty_directories(&self, directory: &Path) {
@@ -185,27 +190,49 @@ impl Store {
         }
     }
 
-    /// Removes links of an image, then the blobs behind them that nobody links to any more.
-    fn unlink_blobs(&self, image: &Image, links: Vec<OsString>) -> Result<(), StoreError> {
-        let mut targets = Vec::new();
-        for link in links {
-            let path = image.directory.join(link);
-            let target = fs::read_link(&path).map_err(FsError::at("read link", &path))?;
-            targets.extend(target.file_name().map(OsString::from));
-            host_fs::remove_file(&path)?;
-        }
-        if targets.is_empty() {
+    /// Removes those of these blobs that nobody links to: none where that is not known.
+    fn remove_unlinked(&self, blobs: &[OsString]) -> Result<(), StoreError> {
+        if blobs.is_empty() {
             return Ok(());
         }
-        let linked: BTreeSet<OsString> = self
-            .images()
-            .iter()
-            .flat_map(|other| other.link_targets())
-            .collect();
-        for target in targets.iter().filter(|target| !linked.contains(*target)) {
-            host_fs::remove_file(&self.layout.layers.join(target))?;
+        let linked = linked_names(&self.layout.repos)?;
+        for blob in blobs.iter().filter(|blob| !linked.contains(*blob)) {
+            host_fs::remove_file(&self.layout.layers.join(blob))?;
         }
         Ok(())
+    }
+}
+
+/// The names in `layers/` that links anywhere in `repos` lead to, in directories without `TAG` too:
+/// somebody may be about to make it.
+///
+/// # Errors
+/// Some of them cannot be read.
+pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> {
+    let mut names = BTreeSet::new();
+    let mut waiting: Vec<PathBuf> = vec![repos.to_path_buf()];
+    while let Some(directory) = waiting.pop() {
+        for entry in host_fs::list(&directory)? {
+            let path = entry.path();
+            let kind = entry.file_type().map_err(FsError::at("examine", &path))?;
+            if kind.is_dir() {
+                waiting.push(path);
+            } else if kind.is_symlink() {
+                names.extend(link_target(&path)?);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The last component of what a link leads to; none if it has just been removed.
+fn link_target(path: &Path) -> Result<Option<OsString>, FsError> {
+    match fs::read_link(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        target => {
+            let target = target.map_err(FsError::at("read link", path))?;
+            Ok(target.file_name().map(OsString::from))
+        }
     }
 }
 
@@ -280,10 +307,8 @@ impl Image {
     /// # Errors
     /// The directory cannot be listed.
     pub fn links(&self) -> Result<Vec<OsString>, StoreError> {
-        let entries = fs::read_dir(&self.directory)
-            .map_err(FsError::at("list", &self.directory))?
-            .flatten();
-        let mut links: Vec<OsString> = entries
+        let mut links: Vec<OsString> = host_fs::list(&self.directory)?
+            .into_iter()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
             .map(|entry| entry.file_name())
             .collect();
@@ -291,13 +316,15 @@ impl Image {
         Ok(links)
     }
 
-    fn link_targets(&self) -> Vec<OsString> {
-        let links = self.links().unwrap_or_default();
-        links
-            .iter()
-            .filter_map(|link| fs::read_link(self.directory.join(link)).ok())
-            .filter_map(|target| target.file_name().map(OsString::from))
-            .collect()
+    /// Removes links, and returns the names of the blobs that they led to.
+    fn unlink(&self, links: &[OsString]) -> Result<Vec<OsString>, FsError> {
+        let mut targets = Vec::new();
+        for link in links {
+            let path = self.directory.join(link);
+            targets.extend(link_target(&path)?);
+            host_fs::remove_file(&path)?;
+        }
+        Ok(targets)
     }
 
     /// Makes or replaces the relative link `name` to `target`.
@@ -451,6 +478,22 @@ mod tests {
             error.starts_with("image 'x:latest' is damaged: layer 'sha256:"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_image_in_place_of_one_of_the_other_form_leaves_none_of_its_blobs() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let image = publish(&store, "x", &["l"]);
+        let (config, layer) = (add_blob(&store, b"{}"), add_blob(&store, b"of v1"));
+        for (link, blob) in [("container.json", &config), ("aa.layer", &layer)] {
+            image
+                .link(link.as_ref(), &store.layout().blob(blob))
+                .unwrap();
+        }
+        publish(&store, "x", &["l"]);
+        assert!(!store.blobs().contains(&config));
+        assert!(!store.blobs().contains(&layer));
     }
 
     #[test]

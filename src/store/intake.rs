@@ -4,12 +4,13 @@
 //! rename. What is not published goes when the holder does; what a killed process left is swept
 //! away by the next one that takes something in, or with the garbage.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
 
 use super::error::StoreError;
 use super::staging::{self, Slot};
-use super::{Age, Store};
+use super::{Age, Garbage, Store};
 use crate::host::fs::{self as host_fs, FsError};
 use crate::host::unique::unique_name;
 
@@ -27,7 +28,8 @@ impl Store {
     /// What the file system says.
     pub fn intake(&self) -> Result<Intake, StoreError> {
         self.ensure()?;
-        self.sweep_intakes(Age::DAY)?;
+        // What cannot be removed is told by who collects garbage.
+        self.sweep_intakes(Age::DAY, &mut Garbage::default());
         let staging = self.layout.blob_staging();
         let slot = Slot::take(&staging, &unique_name())?;
         host_fs::create_dir_all(slot.path())?;
@@ -35,22 +37,24 @@ impl Store {
     }
 
     /// Removes what killed processes took in; where another host may still be at work on it, only
-    /// from `age` on. Returns how many files that were, and their bytes.
-    pub(super) fn sweep_intakes(&self, age: Age) -> Result<(u64, u64), StoreError> {
-        let (mut files, mut bytes) = (0, 0);
+    /// from `age` on.
+    pub(super) fn sweep_intakes(&self, age: Age, garbage: &mut Garbage) {
         for leftover in staging::abandoned(&self.layout.blob_staging(), age) {
-            for entry in std::fs::read_dir(leftover.path())
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
-                files += 1;
-                bytes += entry.metadata().map_or(0, |meta| meta.len());
+            let listing = fs::read_dir(leftover.path()).into_iter().flatten();
+            let sizes = listing.map(|entry| entry?.metadata().map(|meta| meta.len()));
+            let sizes: Vec<u64> = sizes.map(|size| size.unwrap_or_default()).collect();
+            match fs::remove_dir_all(leftover.path()) {
+                // Another process may have been faster.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let error = FsError::at("remove", leftover.path())(error);
+                    garbage.failures.push(error.into());
+                }
+                _ => {
+                    garbage.files += sizes.len() as u64;
+                    garbage.bytes += sizes.iter().sum::<u64>();
+                }
             }
-            std::fs::remove_dir_all(leftover.path())
-                .map_err(FsError::at("remove", leftover.path()))?;
         }
-        Ok((files, bytes))
     }
 }
 
@@ -75,7 +79,7 @@ impl Intake {
 impl Drop for Intake {
     fn drop(&mut self) {
         // What cannot be removed now is swept away later.
-        let _ = std::fs::remove_dir_all(self.slot.path());
+        let _ = fs::remove_dir_all(self.slot.path());
     }
 }
 
@@ -102,8 +106,8 @@ mod tests {
         let staging = left.parent().unwrap().with_extension("lock");
         assert!(staging.exists());
         let killed = left.parent().unwrap().with_file_name("killed");
-        std::fs::create_dir(&killed).unwrap();
-        std::fs::write(killed.with_extension("lock"), host_name()).unwrap();
+        fs::create_dir(&killed).unwrap();
+        fs::write(killed.with_extension("lock"), host_name()).unwrap();
         store.intake().unwrap();
         assert!(!killed.exists() && left.exists());
     }
