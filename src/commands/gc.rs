@@ -32,11 +32,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return Ok(DONE);
     }
     let age = Age(if args.all { Duration::ZERO } else { YOUNG });
-    let containers = container::sweep(store, age)?;
-    container::sweep_image_trees(store, context.kept_trees())?;
+    let swept = container::sweep(store, age, context.kept_trees());
     let garbage = store.collect_garbage(age)?;
     context.printer.out(format_args!(
-        "removed: {containers} containers, {} files of images ({} MB)",
+        "removed: {} containers, {} files of images ({} MB)",
+        swept.containers,
         garbage.files,
         garbage.bytes.div_ceil(1_000_000)
     ))?;
@@ -46,8 +46,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             garbage.kept
         ));
     }
-    let failures = garbage.failures.into_iter().map(CommandError::from);
-    let mut failures: Vec<CommandError> = failures.collect();
+    let of_containers = swept.failures.into_iter().map(CommandError::from);
+    let of_images = garbage.failures.into_iter().map(CommandError::from);
+    let mut failures: Vec<CommandError> = of_containers.chain(of_images).collect();
     let Some(last) = failures.pop() else {
         return Ok(DONE);
     };

@@ -26,7 +26,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
     let image = context.store.image(text)?;
     context.store.remove_image(&image)?;
-    container::sweep_image_trees(&context.store, context.kept_trees())?;
+    // What is left of them harms nobody, and `gc` tells of it.
+    container::sweep_image_trees(&context.store, context.kept_trees());
     context
         .printer
         .info(format_args!("deleted image: {}", image.name));

@@ -15,8 +15,8 @@ use crate::progress::{Progress, Silent};
 use crate::registry::Client;
 use crate::rootfs::{self, ApplyOptions, Layer};
 use crate::store::{
-    Age, Container, ContainerName, Image, ImageContent, LayerFile, StagedContainer, Store,
-    StoreError,
+    Age, Container, ContainerName, Image, ImageContent, KeptTrees, LayerFile, StagedContainer,
+    Store, StoreError,
 };
 use crate::stream::declared_bytes;
 
@@ -165,7 +165,7 @@ fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
         return Err(StoreError::NameTaken(name.to_string()).into());
     }
     store.ensure()?;
-    super::sweep(store, Age::DAY)?;
+    super::sweep(store, Age::DAY, KeptTrees::All);
     Ok(())
 }
 

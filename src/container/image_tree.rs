@@ -105,13 +105,11 @@ impl Keep {
 }
 
 /// Removes the trees of images that are of no more use, beside those that are to be kept; and what
-/// is remembered of containers that are gone.
-///
-/// # Errors
-/// The file system refuses.
-pub fn sweep_image_trees(store: &Store, kept: KeptTrees) -> Result<(), ContainerError> {
-    for tree in store.retire_image_trees(kept)? {
-        discard(&tree)?;
-    }
-    Ok(store.sweep_imprints()?)
+/// is remembered of containers that are gone. Returns why something of that stays.
+pub fn sweep_image_trees(store: &Store, kept: KeptTrees) -> Vec<ContainerError> {
+    let trees = store.retire_image_trees(kept).into_iter();
+    let swept = trees.map(|tree| discard(&tree?));
+    let mut failures: Vec<ContainerError> = swept.filter_map(Result::err).collect();
+    failures.extend(store.sweep_imprints().err().map(ContainerError::from));
+    failures
 }

@@ -20,5 +20,5 @@ pub use export::{ExportForm, export};
 pub use image_tree::{ImageTrees, sweep_image_trees};
 pub use import::{import_clone, import_tree};
 pub use nvidia::add_nvidia;
-pub use remove::{remove, sweep};
+pub use remove::{Swept, remove, sweep};
 pub use run::RunTarget;

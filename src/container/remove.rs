@@ -21,23 +21,33 @@ pub fn remove(
     let name = name.map_or(container.id.as_str(), String::as_str);
     let task = progress.watch(&format!("removing {name}"), Unit::Files);
     clear(&retired, &*task)?;
-    sweep(store, Age::DAY)?;
+    sweep(store, Age::DAY, KeptTrees::All);
     Ok(())
 }
 
-/// Removes what killed processes left half made or half removed, and returns how many there were.
-/// What another host may still be at work on only goes from `age` on.
-///
-/// # Errors
-/// The file system refuses.
-pub fn sweep(store: &Store, age: Age) -> Result<u64, ContainerError> {
-    sweep_image_trees(store, KeptTrees::All)?;
-    let mut count = 0;
+/// What a sweep has done.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// How many leftovers are gone.
+    pub containers: u64,
+    /// Why others are not. They harm nobody: who has other work to do may pass over that.
+    pub failures: Vec<ContainerError>,
+}
+
+/// Removes what killed processes left half made or half removed, and the trees of images but for
+/// those in `kept`. What another host may still be at work on only goes from `age` on.
+pub fn sweep(store: &Store, age: Age, kept: KeptTrees) -> Swept {
+    let mut swept = Swept {
+        containers: 0,
+        failures: sweep_image_trees(store, kept),
+    };
     for leftover in store.abandoned_containers(age) {
-        discard(&leftover)?;
-        count += 1;
+        match discard(&leftover) {
+            Ok(()) => swept.containers += 1,
+            Err(error) => swept.failures.push(error),
+        }
     }
-    Ok(count)
+    swept
 }
 
 pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {
