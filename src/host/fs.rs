@@ -36,6 +36,11 @@ impl FsError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Whether the cause is that something cannot be moved so far.
+    pub fn crosses_devices(&self) -> bool {
+        self.source.kind() == io::ErrorKind::CrossesDevices
+    }
+
     /// Whether the cause is a full disk or an exhausted quota.
     pub fn is_storage_full(&self) -> bool {
         is_storage_full(&self.source)

@@ -122,6 +122,14 @@ impl Store {
         names
     }
 
+    /// Takes away all names of a container that is gone. One that cannot be taken leads to nothing,
+    /// and is replaced by who wants it.
+    pub(super) fn forget_names(&self, id: &ContainerId) {
+        for name in self.names_of(id) {
+            let _ = fs::remove_file(self.layout.containers.join(name));
+        }
+    }
+
     /// Gives a container a name.
     ///
     /// # Errors

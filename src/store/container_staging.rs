@@ -46,8 +46,8 @@ impl Store {
         })
     }
 
-    /// Takes a container out of the listing, names first, and hands its directory over for
-    /// removal.
+    /// Takes a container out of the listing, its names after it, and hands its directory over for
+    /// removal. Where the file system moves no directories, it stays listed until it is removed.
     ///
     /// # Errors
     /// `StoreError::Protected`; `NoContainer` if another process has taken it out already; what
@@ -57,30 +57,31 @@ impl Store {
             return Err(StoreError::Protected(container.id.to_string()));
         }
         let slot = Slot::take(&self.layout.container_staging(), container.id.as_str())?;
-        for name in &container.names {
-            host_fs::remove_file(&self.layout.containers.join(name))?;
-        }
-        host_fs::rename(&container.directory, slot.path()).map_err(|error| {
+        let slot = match host_fs::rename(&container.directory, slot.path()) {
+            Ok(()) => slot,
             // Another process was faster.
-            if error.is_not_found() && !container.directory.exists() {
-                StoreError::NoContainer(container.id.to_string())
-            } else {
-                error.into()
+            Err(error) if error.is_not_found() && !container.directory.exists() => {
+                return Err(StoreError::NoContainer(container.id.to_string()));
             }
-        })?;
+            // So answers an overlay file system, of directories of its lower layers.
+            Err(error) if error.crosses_devices() => slot.at(&container.directory),
+            Err(error) => return Err(error.into()),
+        };
+        self.forget_names(&container.id);
         Ok(StagedContainer {
             id: container.id.clone(),
             slot,
         })
     }
 
-    /// What killed processes left in the staging folder, for removal; where another host may still
+    /// What killed processes left in the staging folder, for removal, without their names; where another host may still
     /// be at work on it, only from `age` on.
     pub fn abandoned_containers(&self, age: Age) -> Vec<StagedContainer> {
         staging::abandoned(&self.layout.container_staging(), age)
             .into_iter()
             .filter_map(|slot| {
                 let id = ContainerId::parse(slot.path().file_name()?.to_str()?)?;
+                self.forget_names(&id);
                 Some(StagedContainer { id, slot })
             })
             .collect()
@@ -157,6 +158,26 @@ mod tests {
             store.retire_container(&container),
             Err(StoreError::NoContainer(_))
         ));
+    }
+
+    #[test]
+    fn a_name_that_has_come_to_another_container_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let id = create(&store).id;
+        for text in ["given", "kept"] {
+            store.add_name(&id, &name(text)).unwrap();
+        }
+        let container = store.container("kept").unwrap();
+        store.remove_name(&name("given")).unwrap();
+        let other = create(&store).id;
+        store.add_name(&other, &name("given")).unwrap();
+        drop(store.retire_container(&container).unwrap());
+        assert!(!store.has_name(&name("kept")));
+        // Somebody who has looked at it before comes too late.
+        store.add_name(&other, &name("kept")).unwrap();
+        assert!(store.retire_container(&container).is_err());
+        assert_eq!(store.container("kept").unwrap().names, ["given", "kept"]);
     }
 
     #[test]

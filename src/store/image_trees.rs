@@ -162,6 +162,9 @@ impl Store {
             Ok(()) => Ok(Some(StagedContainer::new(id, slot))),
             // Another process was faster.
             Err(error) if error.is_not_found() => Ok(None),
+            // So answers an overlay file system, of directories of its lower layers. It takes no
+            // room to leave them there, and where they are, others may be reading them.
+            Err(error) if error.crosses_devices() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -33,6 +33,12 @@ impl Slot {
         })
     }
 
+    /// The same right, for a directory that is elsewhere.
+    pub(super) fn at(mut self, path: &Path) -> Slot {
+        self.path = path.to_path_buf();
+        self
+    }
+
     /// The place of the directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
