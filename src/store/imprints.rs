@@ -70,7 +70,7 @@ impl Store {
             .filter_map(|(_, id, path)| Some((id, BufReader::new(File::open(path).ok()?))))
     }
 
-    /// Forgets containers that are gone, and other boots.
+    /// Forgets containers that are gone, and other boots. One is not gone while it is being made.
     ///
     /// # Errors
     /// What the file system says.
@@ -79,24 +79,25 @@ impl Store {
             return Ok(());
         };
         let boot = boot_id();
+        let staging = self.layout.container_staging();
+        // Looked for in the order in which it moves.
+        let exists = |id: &ContainerId| {
+            staging.join(id.as_str()).is_dir() || self.layout.container(id).is_dir()
+        };
+        let mut swept = Ok(());
         for entry in entries.flatten() {
             let name = entry.file_name();
             let parts = name.to_str().and_then(|name| {
                 let (tree, id) = name.rsplit_once('.')?;
                 Some((tree.split_once('@')?.1, ContainerId::parse(id)?))
             });
-            let is_of_use = parts.is_some_and(|(its_boot, id)| {
-                Some(its_boot) == boot.as_deref() && self.layout.container(&id).is_dir()
-            });
+            let is_of_use = parts
+                .is_some_and(|(its_boot, id)| Some(its_boot) == boot.as_deref() && exists(&id));
             if !is_of_use {
-                match host_fs::remove_file(&entry.path()) {
-                    // Another process was faster.
-                    Err(error) if !error.is_not_found() => return Err(error.into()),
-                    _ => {}
-                }
+                swept = swept.and(host_fs::remove_file(&entry.path()));
             }
         }
-        Ok(())
+        Ok(swept?)
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) fn tree_name(chain: &ChainId) -> Option<String> {
 mod tests {
     use super::*;
     use crate::oci::{DiffId, Digest};
-    use crate::store::testing::{create, store};
+    use crate::store::testing::store;
 
     fn chain(text: &str) -> ChainId {
         ChainId::of(&[DiffId(Digest::of(text.as_bytes()))]).unwrap()
@@ -121,11 +122,15 @@ mod tests {
         let store = store(directory.path());
         let ids = ["first", "other", "second"].map(|text| {
             let tree = if text == "other" { "b" } else { "a" };
-            let id = create(&store).id;
+            let staged = store.stage_container().unwrap();
             let write = |file: &mut dyn Write| file.write_all(text.as_bytes());
-            store.write_imprint(&chain(tree), &id, write).unwrap();
+            store
+                .write_imprint(&chain(tree), staged.id(), write)
+                .unwrap();
             std::thread::sleep(std::time::Duration::from_millis(20));
-            id
+            // Another process sweeps before it is published.
+            store.sweep_imprints().unwrap();
+            store.publish_container(staged).unwrap().id
         });
         let found = || -> Vec<_> {
             let all = store.imprints(&chain("a"));
