@@ -330,7 +330,13 @@ impl Image {
     /// Makes or replaces the relative link `name` to `target`.
     pub(super) fn link(&self, name: &Path, target: &Path) -> Result<(), FsError> {
         let link = self.directory.join(name);
-        let relative = relative_path(&self.directory, target);
+        let mut relative = relative_path(&self.directory, target);
+        // On the way up it does not come back through the links that led here.
+        if !self.directory.join(&relative).exists()
+            && let (Ok(from), Ok(to)) = (self.directory.canonicalize(), target.canonicalize())
+        {
+            relative = relative_path(&from, &to);
+        }
         match symlink(&relative, &link) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if fs::read_link(&link).is_ok_and(|current| current == relative) {
@@ -372,8 +378,8 @@ fn relative_path(from: &Path, to: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Staging;
     use crate::store::testing::store;
+    use crate::store::{Layout, Staging};
     use std::io::Write;
 
     fn add_blob(store: &Store, bytes: &[u8]) -> Digest {
@@ -478,6 +484,25 @@ mod tests {
             error.starts_with("image 'x:latest' is damaged: layer 'sha256:"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn links_lead_to_the_blobs_wherever_directories_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let deep = directory.path().join("a/b/c");
+        fs::create_dir_all(&deep).unwrap();
+        let home = directory.path().join("home");
+        symlink(&deep, &home).unwrap();
+        let layout = Layout {
+            layers: directory.path().join("layers"),
+            ..Layout::below(&home)
+        };
+        let store = Store::open(layout);
+        store.ensure().unwrap();
+        let image = publish(&store, "x", &["l"]);
+        assert_eq!(image.content().unwrap().layers.len(), 1);
+        let link = fs::read_link(image.directory.join(&image.links().unwrap()[0])).unwrap();
+        assert!(link.is_relative());
     }
 
     #[test]

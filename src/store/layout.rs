@@ -41,6 +41,20 @@ impl Layout {
         }
     }
 
+    /// The same with paths that hold wherever they are used from, such as a link.
+    pub(super) fn absolute(self) -> Layout {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Layout {
+            top: absolute(self.top),
+            bin: absolute(self.bin),
+            lib: absolute(self.lib),
+            doc: absolute(self.doc),
+            repos: absolute(self.repos),
+            layers: absolute(self.layers),
+            containers: absolute(self.containers),
+        }
+    }
+
     /// All directories, the top first.
     pub fn directories(&self) -> [&Path; 7] {
         [

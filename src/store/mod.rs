@@ -64,7 +64,9 @@ pub struct Store {
 impl Store {
     /// Opens the repository at `layout`. Nothing is read or made yet.
     pub fn open(layout: Layout) -> Store {
-        Store { layout }
+        Store {
+            layout: layout.absolute(),
+        }
     }
 
     /// Where things are.

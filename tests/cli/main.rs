@@ -24,5 +24,6 @@ mod import;
 mod load;
 mod memory;
 mod names;
+mod places;
 mod save;
 mod twins;
