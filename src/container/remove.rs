@@ -1,7 +1,10 @@
 //! Removing containers, and what killed processes left of them.
 
+use std::io;
+
 use super::{ContainerError, sweep_image_trees};
 use crate::engine::namespace::enter_ranges;
+use crate::host::process;
 use crate::progress::{Progress, Silent, Task, Unit};
 use crate::rootfs::remove_tree;
 use crate::store::{Age, Container, KeptTrees, StagedContainer, Store};
@@ -56,8 +59,17 @@ pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {
 
 fn clear(staged: &StagedContainer, task: &dyn Task) -> Result<(), ContainerError> {
     match remove_tree(staged.path(), task) {
-        // What has run with id ranges may belong to others, whom the same ranges reach.
-        Err(error) if error.is_denied() && enter_ranges() => Ok(remove_tree(staged.path(), task)?),
+        Err(error) if error.is_denied() => {
+            // What has run with id ranges may belong to others, whom the same ranges reach. Whoever
+            // goes on to run a container goes on as who he is.
+            let removed = process::apart(|| {
+                if !enter_ranges() {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                remove_tree(staged.path(), &Silent).map_err(io::Error::other)
+            });
+            Ok(removed.or(Err(error))?)
+        }
         removed => Ok(removed?),
     }
 }

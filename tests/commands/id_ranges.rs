@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use udocker::host::facts::host_name;
+
 use crate::container;
+use crate::support::image::ImageBuilder;
 use crate::support::requirement::has_id_ranges;
 use crate::support::sandbox::{Invocation, Sandbox};
 
@@ -36,6 +39,29 @@ fn they_are_removed() {
     sandbox.udocker(["rm", "one"]).run().succeeds();
     assert!(!directory.exists());
     assert_eq!(sandbox.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn who_sweeps_them_away_stays_who_he_is() {
+    let sandbox = Sandbox::new();
+    let Some(directory) = with_foreign_files(&sandbox) else {
+        return;
+    };
+    // So a killed `rm` leaves it.
+    let staging = sandbox.store().join(".containers.staging");
+    let left = staging.join(directory.file_name().unwrap());
+    fs::create_dir_all(&staging).unwrap();
+    fs::rename(&directory, &left).unwrap();
+    fs::write(left.with_extension("lock"), host_name()).unwrap();
+    let layout = ImageBuilder::busybox().write_layout(&sandbox.path("layout"), "1");
+    let load = ["load", "-i", layout.to_str().unwrap(), "lab/tool"];
+    sandbox.udocker(load).run().succeeds();
+    let ids = "/proc/self/uid_map";
+    let run = sandbox.udocker(["run", "--nobanner", "lab/tool:1", "cat", ids]);
+    let ran = run.env("UDOCKER_DEFAULT_EXECUTION_MODE", "P1").run();
+    let own = fs::read_to_string(ids).unwrap();
+    ran.succeeds().prints(own.trim_end_matches('\n'));
+    assert!(!left.exists());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, getppid, kill_process, waitpid};
 use rustix::thread::CpuSet;
 
 pub use core_files::forbid_core_files;
@@ -28,6 +28,7 @@ pub use supervised::{Enter, Entry, Supervised, attempt};
 
 use children::children_of;
 use core_files::allow_core_files;
+use forked::Forked;
 use signals::{to_pass_on, watch_signals};
 
 /// How a program ended.
@@ -139,6 +140,22 @@ fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe));
     }
     Ok(())
+}
+
+/// Does something in a fork of this process, which ends right after that: whoever that becomes,
+/// this process stays who it is.
+///
+/// # Errors
+/// It fails, or no process can be started. Only [`io::Error::raw_os_error`] arrives.
+pub fn apart(action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let fork = Forked::start(|_gate| action().map(|()| Ended::Exited(0)))?;
+    let pid = fork.pid;
+    let report = fork.read_report();
+    waitpid(Some(pid), WaitOptions::empty())?;
+    match report {
+        Some(ended) => ended.map(drop),
+        None => Err(io::ErrorKind::Interrupted.into()),
+    }
 }
 
 /// Runs a program without input, with `variables` beside this process's own, and returns what it
@@ -256,6 +273,16 @@ mod tests {
         );
         assert!(shell("exit 1").is_err());
         assert!(output(Path::new("/none"), &[""; 0], &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_done_apart_changes_nothing_here() {
+        let name = || fs::read_to_string("/proc/self/comm").unwrap();
+        let before = name();
+        apart(|| Ok(rustix::thread::set_name(c"apart")?)).unwrap();
+        assert_eq!(name(), before);
+        let failed = apart(|| Err(io::Error::from_raw_os_error(libc::EBUSY)));
+        assert_eq!(failed.unwrap_err().raw_os_error(), Some(libc::EBUSY));
     }
 
     #[test]
