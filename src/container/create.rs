@@ -138,7 +138,8 @@ fn try_pull_and_create(
         (Ok(image), _) => create(store, &image, options, progress),
         (Err(error), unpacked) => {
             if let Some(Ok(staged)) = unpacked {
-                discard(&staged)?;
+                // The first error is the one to be told, here and below.
+                let _ = discard(&staged);
             }
             Err(error.into())
         }
@@ -363,7 +364,7 @@ fn stage_filled(
     match fill(&staged) {
         Ok(()) => Ok(staged),
         Err(error) => {
-            discard(&staged)?;
+            let _ = discard(&staged);
             Err(error)
         }
     }
@@ -385,8 +386,8 @@ fn publish(
         }
         Err(error) => {
             // A clone of a protected container is protected.
-            container.set_protected(false)?;
-            super::remove(store, &container, &Silent)?;
+            let _ = container.set_protected(false);
+            let _ = super::remove(store, &container, &Silent);
             Err(error.into())
         }
     }
