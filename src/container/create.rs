@@ -18,7 +18,7 @@ use crate::store::{
     Age, Container, ContainerName, Image, ImageContent, KeptTrees, LayerFile, StagedContainer,
     Store, StoreError,
 };
-use crate::stream::declared_bytes;
+use crate::stream::{Compression, declared_bytes};
 
 /// How to create a container.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +70,7 @@ pub fn create(
     if let Some(staged) = stage_copy(store, &unpacking, progress) {
         return publish(store, staged, options);
     }
-    space::require(&store.layout().containers, least_need(&layers))?;
+    space::require(&store.layout().containers, least_need(&content.layers))?;
     let room = Room::at(&store.layout().containers);
     let staged =
         stage(store, &unpacking, layers.into_iter().map(Ok), progress).map_err(|error| {
@@ -171,14 +171,16 @@ fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
 }
 
 /// What the layers take at the least. They can replace each other's files, but hardly any layer
-/// its own, and none unpacks to much less than it is compressed.
-fn least_need(layers: &[Layer<'_>]) -> Need {
+/// its own, and none unpacks to much less than it is compressed. One that is not may take less, on a
+/// file system that compresses.
+fn least_need(layers: &[LayerFile]) -> Need {
+    let sizes = layers.iter().filter_map(|layer| {
+        let mut file = File::open(&layer.path).ok()?;
+        let is_compressed = Compression::of(&mut file).ok()? != Compression::None;
+        is_compressed.then(|| file.metadata().map(|meta| meta.len()).ok())?
+    });
     Need {
-        bytes: layers
-            .iter()
-            .filter_map(|layer| layer.size)
-            .max()
-            .unwrap_or(0),
+        bytes: sizes.max().unwrap_or(0),
         files: CONTAINER_FILES,
     }
 }
@@ -390,5 +392,28 @@ fn publish(
             let _ = super::remove(store, &container, &Silent);
             Err(error.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_compressed_takes_as_much_unpacked() {
+        let directory = tempfile::tempdir().unwrap();
+        let layer = |name: &str, bytes: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            LayerFile {
+                path,
+                digest: None,
+                diff_id: None,
+            }
+        };
+        let compressed = zstd::bulk::compress(b"layer", 1).unwrap();
+        let plain = vec![0; 10_000];
+        let layers = [layer("plain", &plain), layer("compressed", &compressed)];
+        assert_eq!(least_need(&layers).bytes, compressed.len() as u64);
     }
 }

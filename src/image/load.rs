@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -280,13 +280,8 @@ pub(super) fn manifest_of(config: &Part, layers: &[Part]) -> Result<Vec<u8>, Ima
 }
 
 fn compression_of(path: &Path) -> Result<Compression, FsError> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut head = Vec::new();
-        File::open(path)?.take(4).read_to_end(&mut head)?;
-        Ok(head)
-    };
-    let head = read().map_err(FsError::at("read", path))?;
-    Ok(Compression::sniff(&head))
+    let compression = File::open(path).and_then(Compression::of);
+    compression.map_err(FsError::at("read", path))
 }
 
 /// Reads layers, each content once.

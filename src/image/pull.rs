@@ -113,7 +113,11 @@ fn unique(layers: &[Descriptor]) -> Vec<&Descriptor> {
 
 /// What layers take at the least once they are unpacked, see `container::create`.
 fn least_unpacked(layers: &[&Descriptor]) -> Need {
-    let sizes = layers.iter().filter_map(|layer| layer.size);
+    let is_compressed = |layer: &&&Descriptor| !layer.media_type.as_str().ends_with(".tar");
+    let sizes = layers
+        .iter()
+        .filter(is_compressed)
+        .filter_map(|layer| layer.size);
     Need {
         bytes: sizes.max().unwrap_or(0),
         files: 0,

@@ -31,6 +31,16 @@ impl Compression {
             Compression::None
         }
     }
+
+    /// Tells how what `source` begins with is compressed.
+    ///
+    /// # Errors
+    /// Those of `source`.
+    pub fn of(source: impl Read) -> io::Result<Compression> {
+        let mut head = Vec::new();
+        source.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        Ok(Compression::sniff(&head))
+    }
 }
 
 /// Returns the decompressed bytes of `source` and how it was compressed.
