@@ -17,6 +17,14 @@ use crate::ui::Printer;
 const MAKE_ROOM: &str = "make room, for one with `udocker gc` and `udocker rm`, or keep things \
                          elsewhere with UDOCKER_DIR, UDOCKER_LAYERS and UDOCKER_CONTAINERS";
 
+/// What to do about a damaged image: whichever brings it replaces what is damaged of it.
+pub(super) fn get_again(image: &str) -> String {
+    format!(
+        "get it again the way it came, with `udocker pull {image}`, `udocker load` or \
+         `udocker import`"
+    )
+}
+
 /// Why a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -158,7 +166,7 @@ impl From<StoreError> for CommandError {
                 Some(format!("allow it with `udocker unprotect {name}`"))
             }
             StoreError::DamagedImage { image, .. } | StoreError::DamagedManifest { image, .. } => {
-                Some(format!("fetch what is missing with `udocker pull {image}`"))
+                Some(get_again(image))
             }
             StoreError::Fs(error) if error.is_storage_full() => Some(MAKE_ROOM.to_string()),
             _ if error.is_read_only() => {

@@ -1,5 +1,6 @@
 //! `udocker verify`
 
+use super::error::get_again;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::image;
 
@@ -29,8 +30,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         ));
         return Ok(DONE);
     }
-    Err(
-        CommandError::failed(format_args!("image '{}' is damaged", image.name))
-            .with_hint(format!("fetch it again with `udocker pull {}`", image.name)),
-    )
+    let error = CommandError::failed(format_args!("image '{}' is damaged", image.name));
+    if report.damaged.is_empty() {
+        return Err(error);
+    }
+    for blob in &report.damaged {
+        // A repository that cannot be written gets nothing again either.
+        let _ = context.store.blobs().mark_damaged(blob);
+    }
+    Err(error.with_hint(get_again(&image.name.to_string())))
 }

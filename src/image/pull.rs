@@ -148,6 +148,8 @@ impl Pull<'_> {
             let reason = format!("it is larger than {CONFIG_MAX_BYTES} bytes");
             return Err(invalid(serde::de::Error::custom(reason)));
         }
+        let blobs = self.store.blobs();
+        blobs.check_small(&descriptor.digest, CONFIG_MAX_BYTES)?;
         self.fetch(descriptor)?;
         let path = self.store.layout().blob(&descriptor.digest);
         let bytes = read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?;
@@ -172,7 +174,7 @@ impl Pull<'_> {
     /// What the blobs that are not here yet take. What an earlier try has left of them is not
     /// needed again.
     fn need(&self, blobs: &[&Descriptor]) -> Need {
-        let missing = |blob: &&&Descriptor| !self.store.blobs().contains(&blob.digest);
+        let missing = |blob: &&&Descriptor| !self.store.blobs().contains(&blob.digest, blob.size);
         let left = |blob: &Descriptor| {
             let staged = self.store.blobs().staged_bytes(&blob.digest);
             blob.size.unwrap_or(0).saturating_sub(staged)
@@ -211,8 +213,8 @@ impl Pull<'_> {
     }
 
     fn fetch(&self, blob: &Descriptor) -> Result<(), ImageError> {
-        if !self.store.blobs().contains(&blob.digest)
-            && let Staging::Needed(staged) = self.store.blobs().stage(&blob.digest)?
+        if !self.store.blobs().contains(&blob.digest, blob.size)
+            && let Staging::Needed(staged) = self.store.blobs().stage(&blob.digest, blob.size)?
         {
             let label = format!("downloading {}", blob.digest.short());
             let task = self.progress.begin(&label, blob.size);
@@ -239,7 +241,7 @@ impl Pull<'_> {
 
 /// Lets the registry client write into the store; neither knows the other.
 struct StoreSink<'a> {
-    staged: StagedBlob,
+    staged: StagedBlob<'a>,
     /// What there was before.
     room: Room,
     blob: &'a Descriptor,

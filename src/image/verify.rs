@@ -22,6 +22,8 @@ pub struct VerifyReport {
     pub layers: usize,
     /// What is wrong, one line each.
     pub faults: Vec<String>,
+    /// The blobs that are not what their names say.
+    pub damaged: Vec<Digest>,
 }
 
 /// Reads every blob of an image on all processors: compares digests with the manifest and diff_ids
@@ -31,15 +33,18 @@ pub struct VerifyReport {
 /// The image's own metadata cannot be read; faults of its blobs are in the report.
 pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, ImageError> {
     let content = image.content()?;
-    let mut faults = Vec::new();
+    let mut report = VerifyReport {
+        layers: content.layers.len(),
+        ..VerifyReport::default()
+    };
     if let Some(expected) = &content.config_digest {
         let mut hasher = Hasher::new(expected.algorithm());
         hasher.update(&content.config_bytes);
         let found = hasher.finish();
         if found != *expected {
-            faults.push(format!(
-                "configuration {expected} has the content of {found}"
-            ));
+            let fault = format!("configuration {expected} has the content of {found}");
+            report.faults.push(fault);
+            report.damaged.push(expected.clone());
         }
     }
     let queue = Mutex::new(content.layers.iter());
@@ -60,18 +65,18 @@ pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, Im
             });
         }
     });
-    let mut layer_faults = found.into_inner().unwrap_or_default();
-    layer_faults.sort();
-    faults.extend(layer_faults);
-    Ok(VerifyReport {
-        layers: content.layers.len(),
-        faults,
-    })
+    let mut found = found.into_inner().unwrap_or_default();
+    found.sort();
+    for (fault, damaged) in found {
+        report.faults.push(fault);
+        report.damaged.extend(damaged);
+    }
+    Ok(report)
 }
 
 /// Reads one layer to its end, as it is stored and as it unpacks in one pass; returns what is
-/// wrong with it.
-fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<String> {
+/// wrong with it, and its digest if that is not the one of its bytes.
+fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<(String, Option<Digest>)> {
     let name = match &layer.digest {
         Some(digest) => digest.short().to_string(),
         None => layer
@@ -82,7 +87,10 @@ fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<String> {
             .into_owned(),
     };
     match read_layer(layer, &name, progress) {
-        Err(error) => Some(format!("layer '{name}' cannot be read to its end: {error}")),
+        Err(error) => {
+            let fault = format!("layer '{name}' cannot be read to its end: {error}");
+            Some((fault, layer.digest.clone()))
+        }
         // What was altered needs no other explanation.
         Ok((_, stored))
             if layer
@@ -90,9 +98,10 @@ fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<String> {
                 .as_ref()
                 .is_some_and(|digest| *digest != stored) =>
         {
-            Some(format!("layer '{name}' has the content of {stored}"))
+            let fault = format!("layer '{name}' has the content of {stored}");
+            Some((fault, layer.digest.clone()))
         }
-        Ok((unpacked, _)) => unpacked.err().map(|error| error.to_string()),
+        Ok((unpacked, _)) => unpacked.err().map(|error| (error.to_string(), None)),
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Nothing is hashed here: it is while the bytes come in, by whoever brings them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -20,7 +20,7 @@ use super::layout::Layout;
 use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
 use crate::host::unique::unique_name;
-use crate::oci::Digest;
+use crate::oci::{Digest, Hasher};
 
 /// So many bytes are written between two requests to bring them to the disk.
 const WRITE_BACK_BYTES: u64 = 2 << 20;
@@ -33,11 +33,11 @@ pub struct Blobs<'a> {
 
 /// What asking for a blob to write gives.
 #[derive(Debug)]
-pub enum Staging {
+pub enum Staging<'a> {
     /// It is there already.
     Present,
     /// It has to be written, by the holder alone.
-    Needed(StagedBlob),
+    Needed(StagedBlob<'a>),
 }
 
 impl<'a> Blobs<'a> {
@@ -45,9 +45,54 @@ impl<'a> Blobs<'a> {
         Blobs { layout }
     }
 
-    /// Whether the blob is there.
-    pub fn contains(&self, digest: &Digest) -> bool {
-        self.layout.blob(digest).is_file()
+    /// Whether the blob is there: with as many bytes as it has to have, where that is known, and not
+    /// marked as damaged.
+    pub fn contains(&self, digest: &Digest, size: Option<u64>) -> bool {
+        let is_right =
+            |meta: Metadata| meta.is_file() && size.is_none_or(|size| size == meta.len());
+        self.layout.blob(digest).metadata().is_ok_and(is_right)
+            && !self.damage_mark(digest).exists()
+    }
+
+    /// Notes that a blob is not what its name says, so that the next one who needs it brings it
+    /// again. What has it meanwhile finds out by itself.
+    ///
+    /// # Errors
+    /// The repository cannot be written.
+    pub fn mark_damaged(&self, digest: &Digest) -> Result<(), StoreError> {
+        fs::create_dir_all(&self.layout.blob_staging())?;
+        let mark = self.damage_mark(digest);
+        File::create(&mark).map_err(FsError::at("create", &mark))?;
+        Ok(())
+    }
+
+    /// Marks a blob of at most `limit` bytes that is there and is not what its name says.
+    ///
+    /// # Errors
+    /// The repository cannot be written.
+    pub fn check_small(&self, digest: &Digest, limit: u64) -> Result<(), StoreError> {
+        let path = self.layout.blob(digest);
+        let is_right = |bytes: Vec<u8>| {
+            let mut hasher = Hasher::new(digest.algorithm());
+            hasher.update(&bytes);
+            hasher.finish() == *digest
+        };
+        if path.exists() && !fs::read_limited(&path, limit).is_ok_and(is_right) {
+            self.mark_damaged(digest)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file its name as a blob, in place of what has it.
+    pub(super) fn name(&self, file: &Path, digest: &Digest) -> Result<PathBuf, FsError> {
+        let path = self.layout.blob(digest);
+        fs::rename(file, &path)?;
+        fs::remove_file(&self.damage_mark(digest))?;
+        Ok(path)
+    }
+
+    fn damage_mark(&self, digest: &Digest) -> PathBuf {
+        self.layout.blob_staging().join(format!("{digest}.damaged"))
     }
 
     /// The number of bytes that an unfinished download has left of a blob.
@@ -63,17 +108,17 @@ impl<'a> Blobs<'a> {
         self.layout.blob_staging().join(name)
     }
 
-    /// Begins to write a blob, after what an earlier try left. Waits while another process
-    /// writes the same one.
+    /// Begins to write a blob of `size` bytes, where that is known, after what an earlier try left.
+    /// Waits while another process writes the same one.
     ///
     /// # Errors
     /// The staging file cannot be made, locked or read.
-    pub fn stage(&self, digest: &Digest) -> Result<Staging, StoreError> {
+    pub fn stage(&self, digest: &Digest, size: Option<u64>) -> Result<Staging<'a>, StoreError> {
         let staging = self.layout.blob_staging();
         fs::create_dir_all(&staging)?;
         let path = self.staging_path(digest);
         loop {
-            if self.contains(digest) {
+            if self.contains(digest, size) {
                 return Ok(Staging::Present);
             }
             let file = OpenOptions::new()
@@ -89,15 +134,15 @@ impl<'a> Blobs<'a> {
                 // Without locks two processes must not share a file: each writes its own.
                 let path = staging.join(format!("{digest}.{}", unique_name()));
                 let file = File::create_new(&path).map_err(FsError::at("create", &path))?;
-                return StagedBlob::of(file, path, digest, self.layout).map(Staging::Needed);
+                return StagedBlob::of(file, path, digest, *self).map(Staging::Needed);
             }
             // The one who held the lock may have renamed the file that is open here.
             let opened = file.metadata().map_err(FsError::at("examine", &path))?;
             let is_current = path.symlink_metadata().is_ok_and(|current| {
                 current.ino() == opened.ino() && current.dev() == opened.dev()
             });
-            if is_current && !self.contains(digest) {
-                return StagedBlob::of(file, path, digest, self.layout).map(Staging::Needed);
+            if is_current && !self.contains(digest, size) {
+                return StagedBlob::of(file, path, digest, *self).map(Staging::Needed);
             }
             if is_current {
                 fs::remove_file(&path)?;
@@ -108,31 +153,33 @@ impl<'a> Blobs<'a> {
 
 /// A blob being written. Dropped unpublished, it stays for the next try.
 #[derive(Debug)]
-pub struct StagedBlob {
+pub struct StagedBlob<'a> {
+    blobs: Blobs<'a>,
+    digest: Digest,
     file: File,
     path: PathBuf,
-    target: PathBuf,
     len: u64,
     /// The bytes before this are on their way to the disk.
     written_back: u64,
 }
 
-impl StagedBlob {
+impl<'a> StagedBlob<'a> {
     /// Takes over what is in `file`.
     fn of(
         file: File,
         path: PathBuf,
         digest: &Digest,
-        layout: &Layout,
-    ) -> Result<StagedBlob, StoreError> {
+        blobs: Blobs<'a>,
+    ) -> Result<StagedBlob<'a>, StoreError> {
         let len = file
             .metadata()
             .map_err(FsError::at("examine", &path))?
             .len();
         Ok(StagedBlob {
+            blobs,
+            digest: digest.clone(),
             file,
             path,
-            target: layout.blob(digest),
             len,
             written_back: len,
         })
@@ -182,12 +229,11 @@ impl StagedBlob {
         self.file
             .sync_data()
             .map_err(FsError::at("sync", &self.path))?;
-        fs::rename(&self.path, &self.target)?;
-        Ok(self.target)
+        Ok(self.blobs.name(&self.path, &self.digest)?)
     }
 }
 
-impl Write for StagedBlob {
+impl Write for StagedBlob<'_> {
     /// Where the disk is full, what is there so far is removed: it would keep the disk full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Err(error) = self.file.write_all_at(bytes, self.len) {
@@ -223,8 +269,8 @@ mod tests {
         store
     }
 
-    fn needed(store: &Store, digest: &Digest) -> StagedBlob {
-        match store.blobs().stage(digest).unwrap() {
+    fn needed<'a>(store: &'a Store, digest: &Digest) -> StagedBlob<'a> {
+        match store.blobs().stage(digest, Some(11)).unwrap() {
             Staging::Needed(blob) => blob,
             Staging::Present => panic!("present"),
         }
@@ -238,7 +284,7 @@ mod tests {
         let mut blob = needed(&store, &digest);
         blob.write_all(b"hello ").unwrap();
         drop(blob);
-        assert!(!store.blobs().contains(&digest));
+        assert!(!store.blobs().contains(&digest, None));
         assert_eq!(store.blobs().staged_bytes(&digest), 6);
 
         let mut blob = needed(&store, &digest);
@@ -252,9 +298,30 @@ mod tests {
         let path = blob.publish().unwrap();
         assert_eq!(std::fs::read(path).unwrap(), b"hello world");
         assert!(matches!(
-            store.blobs().stage(&digest).unwrap(),
+            store.blobs().stage(&digest, Some(11)).unwrap(),
             Staging::Present
         ));
+    }
+
+    #[test]
+    fn what_is_not_what_its_name_says_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let digest = Digest::of(b"hello world");
+        let path = store.layout().blob(&digest);
+        for content in ["hello", "Hello world", "hello world and more"] {
+            std::fs::write(&path, content).unwrap();
+            assert!(store.blobs().contains(&digest, None));
+            store.blobs().check_small(&digest, 11).unwrap();
+            assert!(!store.blobs().contains(&digest, None), "{content}");
+            let mut blob = needed(&store, &digest);
+            blob.write_all(b"hello world").unwrap();
+            blob.publish().unwrap();
+            store.blobs().check_small(&digest, 11).unwrap();
+            assert!(store.blobs().contains(&digest, Some(11)), "{content}");
+        }
+        // What is not marked shows by its length.
+        assert!(!store.blobs().contains(&digest, Some(12)));
     }
 
     #[test]
@@ -264,7 +331,7 @@ mod tests {
         let digest = Digest::of(b"x");
         let mut blob = needed(&store, &digest);
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| store.blobs().stage(&digest).unwrap());
+            let waiter = scope.spawn(|| store.blobs().stage(&digest, Some(1)).unwrap());
             std::thread::sleep(std::time::Duration::from_millis(50));
             blob.write_all(b"x").unwrap();
             blob.publish().unwrap();

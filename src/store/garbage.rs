@@ -227,15 +227,15 @@ mod tests {
 
         let young = store.collect_garbage(HOUR).unwrap();
         assert_eq!((young.files, young.bytes), (0, 0), "{young:?}");
-        assert!(store.blobs().contains(&orphan) && dead.is_dir());
+        assert!(store.blobs().contains(&orphan, None) && dead.is_dir());
 
         make_older(directory.path(), HOUR);
         let collected = store.collect_garbage(HOUR).unwrap();
         assert_eq!(collected.kept, 0);
         assert_eq!(collected.bytes, 20 + 6 + 1 + 2);
         assert!(collected.failures.is_empty(), "{collected:?}");
-        assert!(store.blobs().contains(&used));
-        assert!(!store.blobs().contains(&shared) && !store.blobs().contains(&orphan));
+        assert!(store.blobs().contains(&used, None));
+        assert!(!store.blobs().contains(&shared, None) && !store.blobs().contains(&orphan, None));
         assert!(!dead.exists());
         assert_eq!(store.images().len(), 1);
         let again = store.collect_garbage(NOW).unwrap();
@@ -271,12 +271,12 @@ mod tests {
             let other = store.images().into_iter().find(|i| i.directory == other);
             assert!(store.remove_image(&other.unwrap()).is_err());
             assert_eq!(store.collect_garbage(NOW).unwrap().failures.len(), 1);
-            assert!(store.blobs().contains(&used) && store.blobs().contains(&orphan));
+            assert!(store.blobs().contains(&used, None) && store.blobs().contains(&orphan, None));
         }
         allow(0o700);
         let collected = store.collect_garbage(NOW).unwrap();
         assert!(collected.failures.is_empty(), "{collected:?}");
-        assert!(store.blobs().contains(&used) && !store.blobs().contains(&orphan));
+        assert!(store.blobs().contains(&used, None) && !store.blobs().contains(&orphan, None));
     }
 
     #[test]
@@ -285,13 +285,14 @@ mod tests {
         let store = store(directory.path());
         let pull = store.begin_pull().unwrap();
         let done = blob(&store, b"done");
-        let Staging::Needed(coming) = store.blobs().stage(&Digest::of(b"coming")).unwrap() else {
+        let Staging::Needed(coming) = store.blobs().stage(&Digest::of(b"coming"), None).unwrap()
+        else {
             panic!("it is not there");
         };
         assert_eq!(store.collect_garbage(NOW).unwrap().kept, 2);
-        assert!(store.blobs().contains(&done) && coming.path().exists());
+        assert!(store.blobs().contains(&done, None) && coming.path().exists());
         drop((pull, coming));
         assert_eq!(store.collect_garbage(NOW).unwrap().files, 2);
-        assert!(!store.blobs().contains(&done));
+        assert!(!store.blobs().contains(&done, None));
     }
 }

@@ -384,7 +384,7 @@ mod tests {
 
     fn add_blob(store: &Store, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
-        if let Staging::Needed(mut blob) = store.blobs().stage(&digest).unwrap() {
+        if let Staging::Needed(mut blob) = store.blobs().stage(&digest, None).unwrap() {
             blob.write_all(bytes).unwrap();
             blob.publish().unwrap();
         }
@@ -441,12 +441,12 @@ mod tests {
         let first = publish(&store, "a/b:1", &["shared", "own"]);
         publish(&store, "a/b:2", &["shared"]);
         store.remove_image(&first).unwrap();
-        assert!(store.blobs().contains(&Digest::of(b"shared")));
-        assert!(!store.blobs().contains(&Digest::of(b"own")));
+        assert!(store.blobs().contains(&Digest::of(b"shared"), None));
+        assert!(!store.blobs().contains(&Digest::of(b"own"), None));
         assert!(matches!(store.image("a/b:1"), Err(StoreError::NoImage(_))));
         store.remove_image(&store.image("a/b:2").unwrap()).unwrap();
         assert_eq!(fs::read_dir(&store.layout().repos).unwrap().count(), 0);
-        assert!(!store.blobs().contains(&Digest::of(b"shared")));
+        assert!(!store.blobs().contains(&Digest::of(b"shared"), None));
     }
 
     #[test]
@@ -455,7 +455,7 @@ mod tests {
         let store = store(directory.path());
         publish(&store, "x", &["old"]);
         let image = publish(&store, "x", &["new"]);
-        assert!(!store.blobs().contains(&Digest::of(b"old")));
+        assert!(!store.blobs().contains(&Digest::of(b"old"), None));
         assert_eq!(image.links().unwrap().len(), 2);
     }
 
@@ -517,8 +517,8 @@ mod tests {
                 .unwrap();
         }
         publish(&store, "x", &["l"]);
-        assert!(!store.blobs().contains(&config));
-        assert!(!store.blobs().contains(&layer));
+        assert!(!store.blobs().contains(&config, None));
+        assert!(!store.blobs().contains(&layer, None));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! ├── layers/<digest>               blobs: layers and configurations (see `blobs`)
 //! │   ├── .lock                     held while images and blobs are published or removed
 //! │   ├── .pulling                  shared by pulls, so that `garbage` leaves their blobs alone
-//! │   └── .staging/                 blobs on their way, resumed by the next pull; and of archives (see `intake`)
+//! │   └── .staging/                 blobs on their way, resumed by the next pull; those of archives (see `intake`);
+//! │                                 and which blobs are known to be damaged
 //! ├── containers/<id>/              a container (see `containers`)
 //! │   └── <name> -> <id>            its names
 //! ├── .containers.staging/          containers on their way in or out (in `containers`, where that

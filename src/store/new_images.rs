@@ -76,7 +76,7 @@ impl Store {
         moved: &mut Vec<&'n NewBlob>,
     ) -> Result<(), StoreError> {
         for blob in images.iter().flat_map(|new| new.blobs.iter()) {
-            if !self.blobs().contains(&blob.digest) {
+            if !self.blobs().contains(&blob.digest, None) {
                 self.bring_in(blob)?;
                 moved.push(blob);
             }

@@ -12,6 +12,7 @@ mod support;
 
 mod core_files;
 mod crowd;
+mod damage;
 mod disk;
 mod extent;
 mod hosts;

@@ -1,0 +1,48 @@
+//! Blobs that are not what their names say.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::served::Served;
+use crate::support::sandbox::Sandbox;
+
+fn blobs(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sandbox.store().join("layers")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.to_str().unwrap().contains("sha256:"))
+        .collect()
+}
+
+#[test]
+fn a_pull_brings_again_what_is_damaged() {
+    let served = Served::start();
+    let sandbox = Sandbox::new();
+    let image = served.image("1");
+    let pull = || sandbox.udocker(["pull", &image]).run().succeeds();
+    pull();
+    let blobs = blobs(&sandbox);
+    assert_eq!(blobs.len(), 4);
+    for blob in blobs {
+        let content = fs::read(&blob).unwrap();
+        // So udocker.py leaves it when it is killed.
+        let cut = &content[..content.len() / 2];
+        let mut altered = content.clone();
+        altered[content.len() / 2] ^= 1;
+        for damaged in [cut, &altered] {
+            fs::write(&blob, damaged).unwrap();
+            // Which layers are altered, nobody knows before they are read.
+            let is_small = content.starts_with(b"{");
+            if !is_small {
+                let ran = sandbox.udocker(["verify", &image]).run().exits_with(1);
+                assert!(ran.stderr.contains("`udocker pull "), "{ran:#?}");
+            }
+            pull();
+            assert_eq!(fs::read(&blob).unwrap(), content);
+        }
+    }
+    let requests = served.blob_requests();
+    pull();
+    assert_eq!(served.blob_requests(), requests, "nothing is damaged");
+    sandbox.udocker(["verify", &image]).run().succeeds();
+}
