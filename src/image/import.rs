@@ -22,8 +22,8 @@ use crate::stream::copy_hashed;
 pub enum ImportSource {
     /// Bytes, what messages call them, and how many there are, where that is known.
     Stream(Box<dyn Read + Send>, String, Option<u64>),
-    /// A file that is moved into the store, where the file system can do that, and else is
-    /// copied and removed.
+    /// A file that is gone once its image is there. Where the file system can do that, it is not
+    /// copied.
     Moved(PathBuf),
 }
 
@@ -45,17 +45,22 @@ pub fn import(
             let (layer, diff_id, entries) = take(stream, label, size, &mut intake, progress)?;
             (layer, diff_id, entries, None)
         }
-        // Moving a link, or a directory's idea of a file, would move something else.
-        ImportSource::Moved(path) if is_plain_file(&path) => {
-            let layer = examine(&path)?;
-            let (diff_id, entries) = check_tar(&layer, progress)?;
-            (layer, diff_id, entries, Some(path))
-        }
         ImportSource::Moved(path) => {
-            let file = File::open(&path).map_err(FsError::at("open", &path))?;
-            let label = path.display().to_string();
-            let size = file.metadata().ok().map(|meta| meta.len());
-            let (layer, diff_id, entries) = take(file, label, size, &mut intake, progress)?;
+            // It keeps its own name until the image is there.
+            let linked = is_plain_file(&path).then(|| intake.link(&path));
+            let (layer, diff_id, entries) = match linked {
+                Some(Ok(place)) => {
+                    let layer = examine(&path, place)?;
+                    let (diff_id, entries) = check_tar(&layer, progress)?;
+                    (layer, diff_id, entries)
+                }
+                _ => {
+                    let file = File::open(&path).map_err(FsError::at("open", &path))?;
+                    let label = path.display().to_string();
+                    let size = file.metadata().ok().map(|meta| meta.len());
+                    take(file, label, size, &mut intake, progress)?
+                }
+            };
             (layer, diff_id, entries, Some(path))
         }
     };
@@ -130,13 +135,13 @@ fn take(
     Ok((part, diff_id, checked.entries))
 }
 
-/// Hashes a file where it is.
-fn examine(path: &Path) -> Result<Part, ImageError> {
-    let hash = || copy_hashed(&mut File::open(path)?, &mut io::sink(), Algorithm::Sha256);
+/// Hashes the file that is called `path`, and is at `place` too.
+fn examine(path: &Path, place: PathBuf) -> Result<Part, ImageError> {
+    let hash = || copy_hashed(&mut File::open(&place)?, &mut io::sink(), Algorithm::Sha256);
     let (digest, size) = hash().map_err(FsError::at("read", path))?;
     Ok(Part {
         name: path.display().to_string().into(),
-        path: path.to_path_buf(),
+        path: place,
         digest,
         size,
     })

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::staging::{self, Slot};
@@ -64,8 +64,7 @@ impl Intake {
     /// # Errors
     /// What the file system says.
     pub fn file(&mut self) -> Result<(PathBuf, File), StoreError> {
-        let path = self.slot.path().join(self.files.to_string());
-        self.files += 1;
+        let path = self.next_path();
         let file = File::options()
             .read(true)
             .write(true)
@@ -73,6 +72,22 @@ impl Intake {
             .open(&path)
             .map_err(FsError::at("create", &path))?;
         Ok((path, file))
+    }
+
+    /// Gives a file a further name here, so that it can be published and stays where it was.
+    ///
+    /// # Errors
+    /// It is on another file system, or on one that has no such names.
+    pub fn link(&mut self, source: &Path) -> io::Result<PathBuf> {
+        let path = self.next_path();
+        fs::hard_link(source, &path)?;
+        Ok(path)
+    }
+
+    fn next_path(&mut self) -> PathBuf {
+        let path = self.slot.path().join(self.files.to_string());
+        self.files += 1;
+        path
     }
 }
 

@@ -3,7 +3,6 @@
 //! Unlike a pull, these never replace an image. All images of one call appear, or none does.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -88,22 +87,13 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a file its name as a blob; from another file system it is copied, and stays.
+    /// Gives a file its name as a blob.
     fn bring_in(&self, blob: &NewBlob) -> Result<(), StoreError> {
-        let target = self.layout.blob(&blob.digest);
         let file = File::open(&blob.source).map_err(FsError::at("open", &blob.source))?;
         file.sync_data()
             .map_err(FsError::at("sync", &blob.source))?;
-        match fs::rename(&blob.source, &target) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                let mut intake = self.intake()?;
-                let (path, mut copy) = intake.file()?;
-                io::copy(&mut &file, &mut copy).map_err(FsError::at("copy", &blob.source))?;
-                copy.sync_data().map_err(FsError::at("sync", &path))?;
-                Ok(host_fs::rename(&path, &target)?)
-            }
-            result => Ok(result.map_err(FsError::at("rename to", &target))?),
-        }
+        self.blobs().name(&blob.source, &blob.digest)?;
+        Ok(())
     }
 
     /// Gives an image a further name.

@@ -4,6 +4,7 @@
 use crate::disk::with_image;
 use crate::kills::{assert_can_be_emptied, assert_sound};
 use crate::served::Served;
+use crate::support::layer_builder::LayerBuilder;
 use crate::support::requirement::skip;
 use crate::support::sandbox::{Ran, Sandbox};
 
@@ -49,7 +50,7 @@ fn with_error(sandbox: &Sandbox, error: &str, calls: &str, moment: u32, args: &[
     sandbox.udocker(args).through(&through).run()
 }
 
-fn can_trace(sandbox: &Sandbox) -> bool {
+pub fn can_trace(sandbox: &Sandbox) -> bool {
     let try_out = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=none"];
     let can = sandbox.udocker(["version"]).through(&try_out).run().code() == 0;
     if !can {
@@ -135,6 +136,29 @@ fn a_pull_to_a_disk_that_fails_is_told_and_the_next_one_succeeds() {
         }
     }
     assert!(told > 5, "only {told} failures were told");
+}
+
+#[test]
+fn an_archive_that_is_moved_in_is_lost_to_no_kill() {
+    let calls = "rename,renameat,renameat2";
+    for moment in 1.. {
+        let sandbox = Sandbox::new();
+        if !can_trace(&sandbox) {
+            return;
+        }
+        let layer = LayerBuilder::new().file("f", "x").finish();
+        let archive = sandbox.write("tree.tar", layer);
+        let trace = format!("trace={calls}");
+        let kill = format!("inject={calls}:signal=KILL:when={moment}");
+        let through = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e"];
+        let import = sandbox.udocker(["import", "--mv", "tree.tar", "lab/x:1"]);
+        let ran = import.through(&[&through[..], &[&kill]].concat()).run();
+        if ran.code() == 0 {
+            assert!(moment > 2 && !archive.exists(), "{ran:#?}");
+            return;
+        }
+        assert!(archive.exists(), "killed at the {moment}. of {calls}");
+    }
 }
 
 #[test]
