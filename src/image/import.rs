@@ -76,6 +76,7 @@ pub fn import(
             .into_iter()
             .map(|part| NewBlob {
                 digest: part.digest,
+                size: part.size,
                 source: part.path,
             })
             .collect(),

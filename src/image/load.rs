@@ -181,6 +181,7 @@ fn prepare(
         if blobs.iter().all(|blob| blob.digest != part.digest) {
             blobs.push(NewBlob {
                 digest: part.digest.clone(),
+                size: part.size,
                 source: part.path.clone(),
             });
         }

@@ -28,13 +28,15 @@ pub struct NewImage {
 pub struct NewBlob {
     /// The digest of its content.
     pub digest: Digest,
-    /// Where it is: in an intake, or anywhere else. It is moved from there.
+    /// How many bytes that has.
+    pub size: u64,
+    /// Where it is in an intake. It is moved from there.
     pub source: PathBuf,
 }
 
 impl Store {
     /// Publishes images with their blobs. An image that is there already with the same manifest
-    /// counts as published.
+    /// gets back what it lacks.
     ///
     /// # Errors
     /// `StoreError::ImageExists` if a name stands for something else; what the file system says.
@@ -45,21 +47,20 @@ impl Store {
         for new in images {
             let image = self.image_at(&new.name);
             if !image.exists() {
-                missing.push(new);
+                missing.push(image);
             } else if !has_manifest(&image, &read_manifest(&new.manifest)?) {
                 return Err(StoreError::ImageExists(new.name.to_string()));
             }
         }
         let mut moved = Vec::new();
-        let result = self.write_all(&missing, &mut moved);
+        let result = self.write_all(images, &mut moved);
         if result.is_err() {
             // The first error is the one to be told. Files go back before an image that is erased
             // takes them with it.
             for blob in moved {
                 let _ = fs::rename(self.layout.blob(&blob.digest), &blob.source);
             }
-            for new in &missing {
-                let image = self.image_at(&new.name);
+            for image in missing {
                 if image.directory.is_dir() {
                     let _ = self.erase_image(&image);
                 }
@@ -71,13 +72,15 @@ impl Store {
 
     fn write_all<'n>(
         &self,
-        images: &[&'n NewImage],
+        images: &'n [NewImage],
         moved: &mut Vec<&'n NewBlob>,
     ) -> Result<(), StoreError> {
         for blob in images.iter().flat_map(|new| new.blobs.iter()) {
-            if !self.blobs().contains(&blob.digest, None) {
+            if !self.blobs().contains(&blob.digest, Some(blob.size)) {
+                let is_new = !self.layout.blob(&blob.digest).exists();
                 self.bring_in(blob)?;
-                moved.push(blob);
+                // What replaces a damaged one is for others, too.
+                moved.extend(is_new.then_some(blob));
             }
         }
         for new in images {
@@ -170,6 +173,7 @@ mod tests {
                 fs::write(&source, content).unwrap();
                 NewBlob {
                     digest: Digest::of(content.as_bytes()),
+                    size: content.len() as u64,
                     source,
                 }
             })
@@ -217,8 +221,24 @@ mod tests {
             store.image("good").unwrap().content().unwrap().layers.len(),
             1
         );
-        // The same once more is no news; something else of this name is refused.
+        // The same once more is no news, but brings back what is missing or cut.
         store.publish_new(std::slice::from_ref(&good)).unwrap();
+        let layer = store.layout().blob(&Digest::of(b"layer"));
+        let damages: [&dyn Fn(); 3] = [
+            &|| fs::remove_file(&layer).unwrap(),
+            &|| fs::write(&layer, "lay").unwrap(),
+            &|| {
+                fs::write(&layer, "lawyer").unwrap();
+                store.blobs().mark_damaged(&Digest::of(b"layer")).unwrap();
+            },
+        ];
+        for damage in damages {
+            damage();
+            let again = image(directory.path(), "good", &["{}", "layer"]);
+            store.publish_new(&[again]).unwrap();
+            assert_eq!(fs::read_to_string(&layer).unwrap(), "layer");
+        }
+        // Something else of this name is refused.
         let other = image(directory.path(), "good", &["{}", "another"]);
         assert!(matches!(
             store.publish_new(&[other]),
