@@ -117,6 +117,10 @@ impl Store {
         if !source.exists() {
             return Err(StoreError::NoImage(source.name.to_string()));
         }
+        if image.directory.is_dir() {
+            // What a killed process has left would count as part of it.
+            self.erase_image(&image)?;
+        }
         let result = self.copy_image(source, &image);
         if result.is_err() && image.directory.is_dir() {
             // The first error is the one to be told.
@@ -140,6 +144,11 @@ impl Store {
                 let bytes = read_limited(&path, MANIFEST_MAX_BYTES as u64)?;
                 write_atomic(&image.directory.join(entry), &bytes, 0o644)?;
             }
+        }
+        // Another host, to which this lock says nothing, may have begun to remove it before it saw
+        // the links.
+        if !source.exists() {
+            return Err(StoreError::NoImage(source.name.to_string()));
         }
         let tag_line = image.tag_line(&self.layout.repos);
         write_atomic(&image.directory.join("TAG"), tag_line.as_bytes(), 0o644)?;
@@ -262,6 +271,25 @@ mod tests {
         store.remove_image(&source).unwrap();
         let layers = tagged.content().unwrap().layers;
         assert_eq!(fs::read_to_string(&layers[0].path).unwrap(), "layer");
+    }
+
+    #[test]
+    fn a_tag_has_nothing_of_what_was_left_under_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let new = |text, layer| image(directory.path(), text, &["{}", layer]);
+        store.publish_new(&[new("a:1", "layer")]).unwrap();
+        store.publish_new(&[new("b:1", "old")]).unwrap();
+        // Killed in the middle of `rmi`, and of the form that comes first.
+        let left = store.image("b:1").unwrap().directory;
+        fs::remove_file(left.join("TAG")).unwrap();
+        fs::write(left.join("v1"), "").unwrap();
+        let source = store.image("a:1").unwrap();
+        let tagged = store.tag_image(&source, &name("b:1")).unwrap();
+        let layers = tagged.content().unwrap().layers;
+        assert_eq!(fs::read_to_string(&layers[0].path).unwrap(), "layer");
+        assert_eq!(tagged.links().unwrap(), source.links().unwrap());
+        assert!(!store.layout().blob(&Digest::of(b"old")).exists());
     }
 
     #[test]
