@@ -17,6 +17,9 @@ use crate::host::space::{self, Need, Room};
 use crate::oci::{Algorithm, Digest};
 use crate::stream::{copy_hashed, decompress};
 
+/// What tells which images there are; an archive has one of these.
+const LISTS: [&str; 3] = ["manifest.json", "index.json", "repositories"];
+
 /// Directories that a layout has above its blobs.
 const DEPTH_MAX: usize = 4;
 
@@ -132,6 +135,10 @@ pub fn read_directory<E: From<ArchiveError>>(
     mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
 ) -> Result<Contents, E> {
     let mut contents = Contents::default();
+    // All of it is copied, so a directory of anything else is left alone.
+    if !LISTS.iter().any(|list| directory.join(list).exists()) {
+        return Ok(contents);
+    }
     let mut pending = vec![(directory.to_path_buf(), String::new())];
     while let Some((directory, prefix)) = pending.pop() {
         let at = |error| ArchiveError::from(FsError::at("list", &directory)(error));

@@ -164,15 +164,17 @@ fn prepare(
         .iter()
         .map(|part| layers.check(part))
         .collect::<Result<Vec<DiffId>, _>>()?;
-    let mut config_part = image.config.clone();
+    let (mut config_part, mut manifest) = (image.config.clone(), image.manifest.as_ref());
     if check_diff_ids(&config, &image.layers, &found)? == DiffIds::OfCompressed {
         let bytes = with_diff_ids(&config_bytes, &found).map_err(|source| ImageError::Config {
             digest: image.config.digest.clone(),
             source,
         })?;
         config_part = keep(&bytes, intake)?;
+        // The archive's own names the configuration that was there.
+        manifest = None;
     }
-    let manifest = match &image.manifest {
+    let manifest = match manifest {
         Some(part) => part.path.clone(),
         None => keep(&manifest_of(&config_part, &image.layers)?, intake)?.path,
     };

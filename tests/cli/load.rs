@@ -1,8 +1,10 @@
 //! `load`: every form of archive, however it is packed.
 
 use std::io::Write;
+use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use udocker::oci::Digest;
 
 use crate::archives::{DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
@@ -195,6 +197,52 @@ fn an_oci_layout_is_loaded_as_directory_and_as_tar_with_its_own_digests() {
             "from above"
         );
     }
+}
+
+/// Lets the configuration in a layout name the layers as they are stored: udocker.py's `import` did.
+fn name_stored_layers(layout: &Path) {
+    let blob = |digest: &Value| {
+        let digest = digest.as_str().unwrap().replace(':', "/");
+        layout.join("blobs").join(digest)
+    };
+    let read =
+        |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let replace = |descriptor: &mut Value, document: &Value| {
+        let bytes = document.to_string();
+        descriptor["digest"] = json!(Digest::of(bytes.as_bytes()));
+        descriptor["size"] = json!(bytes.len());
+        std::fs::write(blob(&descriptor["digest"]), bytes).unwrap();
+    };
+    let mut index = read(&layout.join("index.json"));
+    let mut manifest = read(&blob(&index["manifests"][0]["digest"]));
+    let mut config = read(&blob(&manifest["config"]["digest"]));
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    config["rootfs"]["diff_ids"] = layers.map(|layer| layer["digest"].clone()).collect();
+    replace(&mut manifest["config"], &config);
+    replace(&mut index["manifests"][0], &manifest);
+    std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn a_layout_that_takes_stored_layers_for_unpacked_ones_is_put_right() {
+    let sandbox = Sandbox::new();
+    let layout = two_layers().write_layout(&sandbox.path("layout"), "v1");
+    name_stored_layers(&layout);
+    let load = ["load", "-i", "layout", "lab/layout"];
+    sandbox.udocker(load).run().succeeds();
+    let image = "lab/layout:v1";
+    sandbox.udocker(["verify", image]).run().succeeds();
+    assert_eq!(file_in_image(&sandbox, image, "etc/top"), "from above");
+}
+
+#[test]
+fn a_directory_of_anything_else_is_not_copied() {
+    let sandbox = Sandbox::new();
+    let file = std::fs::File::create(sandbox.write("home/data/file", "")).unwrap();
+    // More than there is room for.
+    file.set_len(1 << 43).unwrap();
+    let ran = sandbox.udocker(["load", "-i", "home/data"]).run();
+    ran.exits_with(1).errs_in_one_line(&["holds no images"]);
 }
 
 #[test]
