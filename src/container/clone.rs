@@ -4,13 +4,17 @@ use super::ContainerError;
 use super::create::{CreateOptions, build};
 use crate::engine::namespace::enter_ranges;
 use crate::host::file_system::can_share_blocks;
+use crate::host::fs as host_fs;
 use crate::host::space;
 use crate::progress::{Progress, Unit};
 use crate::rootfs::{Attributes, copy_tree, least_copy};
 use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
 
-/// Makes a copy of a container, with all that it has beside its root. Where no blocks can be shared,
+/// What a run keeps about mount points that it has made in the source, see `engine::namespace`.
+const MOUNT_NOTES: [&str; 2] = ["mountpoints", "mountpoint"];
+
+/// Makes a copy of a container, with all that it has beside its root, but for what concerns a run. Where no blocks can be shared,
 /// it is looked beforehand whether there is room for it.
 ///
 /// # Errors
@@ -45,6 +49,9 @@ pub fn clone(
         let copied = copy_tree(&source.directory, staged.path(), &attributes, &*task);
         source.ensure_present()?;
         let copies = copied?;
+        for note in MOUNT_NOTES {
+            host_fs::remove_file(&staged.path().join(note))?;
+        }
         Ok(copies.save(&staged.path().join(ATTRIBUTES_FILE))?)
     })
 }

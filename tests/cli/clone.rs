@@ -1,6 +1,7 @@
 //! `clone`.
 
 use std::fs;
+use std::path::Path;
 
 use crate::archives::{root_of, store_state};
 use crate::export::zoo;
@@ -10,7 +11,11 @@ use crate::tree;
 fn a_clone_is_the_same_and_independent() {
     let sandbox = zoo();
     let source = root_of(&sandbox, "zoo");
-    fs::write(source.parent().unwrap().join("osenv.json"), "{}").unwrap();
+    let beside = |root: &Path, name: &str| root.with_file_name(name);
+    // What a run notes is about the source's own tree.
+    for name in ["osenv.json", "mountpoints", "mountpoint"] {
+        fs::write(beside(&source, name), "{}").unwrap();
+    }
     let made = sandbox
         .udocker(["clone", "--name=copy", "zoo"])
         .run()
@@ -20,8 +25,9 @@ fn a_clone_is_the_same_and_independent() {
     assert_eq!(copy, root_of(&sandbox, made.text()));
     let differences = tree::differences(&tree::read(&source), &tree::read(&copy));
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    assert!(copy.parent().unwrap().join("osenv.json").is_file());
-    let blocks = |root: &std::path::Path| {
+    assert!(beside(&copy, "osenv.json").is_file());
+    assert!(!beside(&copy, "mountpoints").exists() && !beside(&copy, "mountpoint").exists());
+    let blocks = |root: &Path| {
         std::os::unix::fs::MetadataExt::blocks(&fs::metadata(root.join("sparse")).unwrap())
     };
     assert_eq!(blocks(&copy), blocks(&source), "holes were filled");
