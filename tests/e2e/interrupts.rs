@@ -11,17 +11,18 @@ use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::sandbox::{Sandbox, Started};
 use crate::support::wait::wait_until;
 
-/// Whether some process on this machine has `marker` among its arguments.
-fn is_alive(marker: &str) -> bool {
+/// How many processes on this machine have `marker` among their arguments.
+fn alive(marker: &str) -> usize {
     std::fs::read_dir("/proc")
         .expect("/proc")
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-        .any(|line| {
+        .filter(|line| {
             line.split(|byte| *byte == 0)
                 .any(|word| word == marker.as_bytes())
         })
+        .count()
 }
 
 /// Starts a container with two sleeping processes that `marker` tells from all others.
@@ -32,7 +33,8 @@ fn start_sleepers(distro: &Distro, marker: &str) -> Started {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).expect("a line");
     assert_eq!(line, "ready\n");
-    wait_until("the sleepers run", || is_alive(marker));
+    // A shell that has yet to start the second one does not end by SIGINT.
+    wait_until("the sleepers run", || alive(marker) == 2);
     started
 }
 
@@ -52,7 +54,7 @@ fn terminating_signals_end_everything_inside() {
         let started = start_sleepers(&distro, &marker);
         started.signal(signal);
         ended_by(signal, started);
-        wait_until("nothing inside is left", || !is_alive(&marker));
+        wait_until("nothing inside is left", || alive(&marker) == 0);
     }
 }
 
@@ -65,7 +67,7 @@ fn control_c_ends_everything_inside() {
     let started = start_sleepers(&distro, &marker);
     started.signal_group(Signal::INT);
     ended_by(Signal::INT, started);
-    wait_until("nothing inside is left", || !is_alive(&marker));
+    wait_until("nothing inside is left", || alive(&marker) == 0);
 }
 
 #[track_caller]
@@ -84,7 +86,7 @@ fn killing_udocker_ends_everything_inside() {
     let started = start_sleepers(&distro, &marker);
     started.signal(Signal::KILL);
     started.wait();
-    wait_until("nothing inside is left", || !is_alive(&marker));
+    wait_until("nothing inside is left", || alive(&marker) == 0);
 }
 
 #[test]
