@@ -4,7 +4,7 @@
 //! that a hundred pulls of one image download it once; a process that waited finds the blob done.
 //! What a killed process left there is resumed.
 //!
-//! Nothing is hashed here: it is while the bytes come in, by whoever brings them.
+//! Nothing large is hashed here: it is while the bytes come in, by whoever brings them.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};

@@ -251,9 +251,14 @@ mod tests {
             publish(&store, tag, &used);
         }
         make_older(directory.path(), HOUR);
+        // What a disk has at its top is no part of any.
+        let found = store.layout.repos.join("lost+found");
+        fs::create_dir(&found).unwrap();
+        fs::set_permissions(&found, fs::Permissions::from_mode(0o000)).unwrap();
         let collected = store.collect_garbage(HOUR).unwrap();
         assert!(collected.failures.is_empty(), "{collected:?}");
         assert_eq!((collected.files, store.images().len()), (0, 3));
+        fs::set_permissions(&found, fs::Permissions::from_mode(0o700)).unwrap();
     }
 
     #[test]

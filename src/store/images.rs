@@ -16,7 +16,7 @@
 //! see the old image or the new one, and a directory without `TAG` is no image to anybody.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
@@ -216,13 +216,18 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
             let path = entry.path();
             let kind = entry.file_type().map_err(FsError::at("examine", &path))?;
             if kind.is_dir() {
-                waiting.push(path);
+                waiting.extend((!is_of_file_system(&entry.file_name())).then_some(path));
             } else if kind.is_symlink() {
                 names.extend(link_target(&path)?);
             }
         }
     }
     Ok(names)
+}
+
+/// Whether a directory is none of the repository's: no name of an image begins with a dot.
+fn is_of_file_system(name: &OsStr) -> bool {
+    name == "lost+found" || name.as_encoded_bytes().starts_with(b".")
 }
 
 /// The last component of what a link leads to; none if it has just been removed.
