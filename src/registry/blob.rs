@@ -141,6 +141,8 @@ impl Download<'_> {
         self.take_existing()?;
         let mut is_second_chance = false;
         let mut retry = 0;
+        // What comes again, since the server cannot go on where it stopped, is no progress.
+        let mut rewarded = self.received;
         loop {
             let before = self.received;
             let outcome = if before > 0 && self.descriptor.size == Some(before) {
@@ -151,8 +153,9 @@ impl Download<'_> {
             };
             let fault = match outcome {
                 Outcome::Broken { url, source } => {
-                    if self.received.saturating_sub(before) >= REWARDED_BYTES {
+                    if self.received.saturating_sub(rewarded) >= REWARDED_BYTES {
                         retry = 0;
+                        rewarded = self.received;
                     }
                     let policy = &self.client.transport.options().retry;
                     let Some(delay) = policy.delay(retry, None) else {

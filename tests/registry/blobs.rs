@@ -160,6 +160,26 @@ fn a_line_that_never_holds_ends_in_one_clear_error() {
 }
 
 #[test]
+fn what_comes_again_and_again_is_no_progress() {
+    let blob = vec![0; 3 << 20];
+    let (count, body) = (AtomicUsize::new(0), blob.clone());
+    let server = FakeRegistry::start(move |_| {
+        let bytes = match count.fetch_add(1, Ordering::SeqCst) % 2 {
+            0 => 2 << 20,
+            _ => 1,
+        };
+        Reply::new(200, body.clone()).cut_at(bytes)
+    });
+    let error = fetch(&anonymous(), &server.url(), &descriptor(&blob), b"").unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Interrupted { .. }),
+        "{error}"
+    );
+    // The first one, which was rewarded, and the tries after it.
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[test]
 fn a_full_disk_is_not_blamed_on_the_registry() {
     let server = FakeRegistry::start(|_| Reply::new(200, BLOB));
     let error = anonymous()
