@@ -96,9 +96,11 @@ fn parse_answer(output: &Output) -> Result<Option<Credential>, String> {
         if said.iter().any(|text| text.contains(NOT_FOUND)) {
             return Ok(None);
         }
+        // An answer holds a secret, whatever the status beside it.
         let line = said
             .iter()
             .find_map(|text| text.lines().next())
+            .filter(|line| !line.contains('{'))
             .unwrap_or("it gave no reason");
         return Err(line.chars().filter(|c| !c.is_control()).take(200).collect());
     }

@@ -171,6 +171,7 @@ case "$server" in
     https://index.docker.io/v1/) echo '{"Username": "<token>", "Secret": "it"}' ;;
     host.org) exit 1 ;;
     nonsense.org) echo 'secret nonsense' ;;
+    leaky.org) echo '{"Username": "me", "Secret": "pw"}'; exit 1 ;;
     locked.org) echo "the vault is locked" >&2; exit 1 ;;
     *) echo "credentials not found in native keychain"; exit 1 ;;
 esac
@@ -207,6 +208,10 @@ esac
             (
                 "nonsense.org",
                 "the credential helper 'docker-credential-test' failed: its answer is not valid",
+            ),
+            (
+                "leaky.org",
+                "the credential helper 'docker-credential-test' failed: it gave no reason",
             ),
             (
                 "locked.org",
