@@ -53,10 +53,10 @@ struct GlobalArgs {
     insecure: bool,
     /// Use the repository in DIR instead of ~/.udocker
     #[arg(long, global = true, value_name = "DIR")]
-    repo: Option<PathBuf>,
+    repo: Option<OsString>,
     /// Read a further configuration file
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Option<OsString>,
     /// Allow running as root
     #[arg(long, global = true, action = ArgAction::SetTrue)]
     allow_root: bool,
@@ -108,8 +108,8 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
         .with_hint("run as another user, or allow it with `--allow-root`"));
     }
     let overrides = Overrides {
-        top: cli.global.repo.clone(),
-        file: cli.global.config.clone(),
+        top: given(&cli.global.repo),
+        file: given(&cli.global.config),
         insecure: cli.global.insecure,
     };
     let settings = Settings::resolve(&environment, &overrides)?;
@@ -121,7 +121,7 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
         printer.warning(warning);
     }
     let context = Context::new(settings, environment, printer);
-    if let Some(named) = &cli.global.repo
+    if let Some(named) = given(&cli.global.repo)
         && !command.does_without_repository()
         && !context.store.exists()
     {
@@ -130,6 +130,12 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
         return Err(error.with_hint(format!("make one with `udocker mkrepo {named}`")));
     }
     command.run(&context)
+}
+
+/// The path that an option names; an empty one is none.
+fn given(option: &Option<OsString>) -> Option<PathBuf> {
+    let path = option.as_ref().filter(|path| !path.is_empty());
+    path.map(PathBuf::from)
 }
 
 /// What udocker.py's levels come to here, where warnings and notes go together.

@@ -95,7 +95,7 @@ impl ImageSource {
             reference: text.parse().map_err(CommandError::failed)?,
             platform: options::platform(&args.platform)?,
             default_registry: context.registry(args.registry.as_deref())?,
-            client: context.registry_client(args.httpproxy.as_deref())?,
+            client: context.registry_client(options::given(&args.httpproxy))?,
         })
     }
 

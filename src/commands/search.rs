@@ -47,10 +47,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return list_tags(args, context);
     }
     let (place, prefix, term) = what_and_where(args, context)?;
-    let client = context.registry_client(args.httpproxy.as_deref())?;
+    let client = context.registry_client(given(&args.httpproxy))?;
     let mut lines = Lines::new(args, context);
     let pages = client.search(place, term)?;
-    lines.print(&row(&HEADER, args.no_trunc))?;
+    if !context.printer.is_quiet() {
+        lines.print(&row(&HEADER, args.no_trunc))?;
+    }
     for page in pages {
         for found in page? {
             let columns = columns(&found, prefix);
@@ -139,7 +141,7 @@ fn list_tags(args: &Args, context: &Context) -> Outcome {
     let reference: Reference = args.expression.parse().map_err(CommandError::failed)?;
     let default = context.registry(args.registry.as_deref())?;
     let registry = reference.registry(&default);
-    let client = context.registry_client(args.httpproxy.as_deref())?;
+    let client = context.registry_client(given(&args.httpproxy))?;
     let repositories = reference.remote_repositories(&default);
     let tags = client.find_tags(&registry, &repositories)?;
     let mut lines = Lines::new(args, context);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use crate::host::facts;
+
 /// The home directory of the user: default place of the repository and of credentials.
 pub const HOME: &str = "HOME";
 /// Where the host's linker looks for libraries first.
@@ -50,9 +52,16 @@ pub const PROOT_NO_SECCOMP: &str = "PROOT_NO_SECCOMP";
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// Takes the process's own.
+    /// Takes the process's own. Where `HOME` is not set, as in batch systems that pass nothing on,
+    /// it is that of the caller's account.
     pub fn of_process() -> Environment {
-        Environment(std::env::vars_os().collect())
+        let mut environment = Environment(std::env::vars_os().collect());
+        if environment.get(HOME).is_none()
+            && let Some(home) = facts::home_of_account()
+        {
+            environment.0.insert(HOME.into(), home.into());
+        }
+        environment
     }
 
     /// Makes one of pairs, for tests.

@@ -73,25 +73,33 @@ impl Caller {
     /// caller whom nobody knows gets the user id as name, and `home` as home directory.
     pub fn look_up(home: Option<&str>) -> Caller {
         let (uid, gid) = (uid(), gid());
-        let find = |text: &str| Account::parse_all(text).find(|account| account.uid == uid);
-        let account = read_lossy(Path::new("/etc/passwd"))
-            .ok()
-            .and_then(|text| find(&text))
-            .or_else(|| find(&getent(uid)?))
-            .unwrap_or_else(|| Account {
-                name: uid.to_string(),
-                uid,
-                gid,
-                gecos: String::new(),
-                home: home.unwrap_or("/").to_string(),
-                shell: "/bin/sh".to_string(),
-            });
+        let account = account_of(uid).unwrap_or_else(|| Account {
+            name: uid.to_string(),
+            uid,
+            gid,
+            gecos: String::new(),
+            home: home.unwrap_or("/").to_string(),
+            shell: "/bin/sh".to_string(),
+        });
         let groups = rustix::process::getgroups().unwrap_or_default();
         Caller {
             account: Account { gid, ..account },
             groups: groups.iter().map(|gid| gid.as_raw()).collect(),
         }
     }
+}
+
+/// The home directory of the caller's account.
+pub fn home_of_account() -> Option<String> {
+    account_of(uid()).map(|account| account.home)
+}
+
+fn account_of(uid: u32) -> Option<Account> {
+    let find = |text: &str| Account::parse_all(text).find(|account| account.uid == uid);
+    read_lossy(Path::new("/etc/passwd"))
+        .ok()
+        .and_then(|text| find(&text))
+        .or_else(|| find(&getent(uid)?))
 }
 
 fn getent(uid: u32) -> Option<String> {

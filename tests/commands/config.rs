@@ -18,6 +18,22 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 }
 
 #[test]
+fn without_home_it_is_that_of_the_account() {
+    let sandbox = Sandbox::new();
+    let home = udocker::host::facts::home_of_account().unwrap();
+    for home_of_environment in [None, Some("")] {
+        let run = sandbox.udocker(["--repo=", "--config=", "showconf"]);
+        let run = match home_of_environment {
+            None => run.without_env("HOME"),
+            Some(empty) => run.env("HOME", empty),
+        };
+        let ran = run.run().succeeds();
+        let expected = format!("topdir = {home}/.udocker  # ");
+        assert!(line(&ran, "topdir").starts_with(&expected), "{ran:#?}");
+    }
+}
+
+#[test]
 fn every_source_overrides_those_before() {
     let sandbox = Sandbox::new();
     let top = sandbox.path("top");
