@@ -39,6 +39,10 @@ fn a_release_is_an_archive_and_a_wheel() {
             "venv/bin/python3 -c \"import sys; from udocker.umain import UMain; sys.exit(UMain({run}).execute())\""
         ))
         .exits_with(3);
+    // A program beside it, which finds that folder first.
+    let program = "from udocker.umain import UMain; UMain(['udocker', '--version']).execute()";
+    place.sandbox.write("venv/bin/other", program);
+    same("venv/bin/python3 venv/bin/other pull");
     place
         .bash("venv/bin/pip uninstall --quiet --yes udocker; test ! -e venv/bin/udocker")
         .succeeds();
