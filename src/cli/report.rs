@@ -1,5 +1,7 @@
 //! Errors of the command line's own syntax.
 
+use std::io;
+
 use clap::error::ErrorKind;
 
 use crate::commands::CommandError;
@@ -13,10 +15,13 @@ pub(super) fn parse_error(error: &clap::Error) -> u8 {
     let printer = Printer::new(Verbosity::Normal);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let Err(error) = printer.write_out(&error.to_string()) else {
-                return DONE;
-            };
-            report(&CommandError::from(error), &printer)
+            match printer.write_out(&error.to_string()) {
+                // A reader that has gone does not need the rest.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    report(&CommandError::from(error), &printer)
+                }
+                _ => DONE,
+            }
         }
         _ => report(&usage_error(&error.to_string()), &printer),
     }

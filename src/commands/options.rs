@@ -25,3 +25,12 @@ pub(super) fn platform(option: &Option<String>) -> Result<Platform, CommandError
         |text| text.parse().map_err(CommandError::usage),
     )
 }
+
+/// Reads what Go, and so Docker, takes for a truth value.
+pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".to_string()),
+    }
+}

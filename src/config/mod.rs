@@ -14,7 +14,7 @@ pub use settings::{Entry, Http, Overrides, Paths, Settings};
 fn is_true(text: &str) -> bool {
     matches!(
         text.to_ascii_lowercase().as_str(),
-        "1" | "true" | "yes" | "on"
+        "1" | "true" | "yes" | "on" | "t" | "y"
     )
 }
 
@@ -22,6 +22,6 @@ fn is_true(text: &str) -> bool {
 fn is_false(text: &str) -> bool {
     matches!(
         text.to_ascii_lowercase().as_str(),
-        "0" | "false" | "no" | "off" | "never"
+        "0" | "false" | "no" | "off" | "f" | "n" | "never"
     )
 }

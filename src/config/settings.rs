@@ -380,7 +380,7 @@ impl Table {
             },
             proot_executable: other("use_proot_executable"),
             apptainer_executable: other("use_singularity_executable"),
-            no_seccomp: self.text("proot_noseccomp").is_some_and(super::is_true),
+            no_seccomp: self.yes_or_no("proot_noseccomp")?,
             id_ranges: self.yes_or_no("id_ranges")?,
             image_trees: self.image_trees()?,
             verbose_level: self

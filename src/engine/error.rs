@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::namespace::{NamespaceError, Unavailable};
 use crate::host::fs::FsError;
 use crate::spec::{ExecMode, HostPath};
@@ -64,8 +66,21 @@ impl EngineError {
     /// The exit status for this: nothing was started, so 125. That the command is missing or not
     /// executable is found out when the run is planned, but for what only the kernel knows.
     pub fn exit_status(&self) -> u8 {
-        match self {
-            EngineError::Execute { .. } => 126,
+        let EngineError::Execute { source, .. } = self else {
+            return 125;
+        };
+        match Errno::from_io_error(source) {
+            Some(Errno::NOENT) => 127,
+            Some(
+                Errno::ACCESS
+                | Errno::PERM
+                | Errno::NOEXEC
+                | Errno::TOOBIG
+                | Errno::TXTBSY
+                | Errno::LOOP
+                | Errno::NOTDIR,
+            ) => 126,
+            // There are too many processes, or there is no memory left.
             _ => 125,
         }
     }

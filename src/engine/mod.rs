@@ -171,6 +171,17 @@ pub fn imitates_users(spec: &RunSpec, options: &EngineOptions) -> bool {
         && namespace::imitates_users(spec, options.id_ranges)
 }
 
+/// Finds out whether PRoot works on this host, where it is what runs the container.
+///
+/// # Errors
+/// It does not.
+pub fn check_tracer(spec: &RunSpec, options: &EngineOptions) -> Result<(), EngineError> {
+    match Engine::of(spec, options)? {
+        Engine::Proot { seccomp } | Engine::Nested { seccomp } => proot::probe(options, seccomp),
+        Engine::Namespace | Engine::Apptainer(_) => Ok(()),
+    }
+}
+
 /// Runs a container to its end.
 ///
 /// To be called by a thread that outlives the container, best the main one: the guest dies with

@@ -236,14 +236,12 @@ impl Client {
         let _ = plain.set_scheme("http");
         let ask = |base| self.transport.send_once(&Request::get(at(base, "/v2/")));
         let found = match ask(&base) {
-            Err(RegistryError::Unreachable { source, .. }) if source.may_be_plain() => {
-                match ask(&plain) {
-                    Ok(response) if is_plain(&response) => plain,
-                    _ => return Ok(base),
-                }
+            Err(RegistryError::Unreachable { source, .. })
+                if source.may_be_plain()
+                    && ask(&plain).is_ok_and(|response| is_plain(&response)) =>
+            {
+                plain
             }
-            // A moment's failure says nothing.
-            Err(RegistryError::Unreachable { .. }) => return Ok(base),
             _ => base,
         };
         self.known_bases().insert(registry.clone(), found.clone());

@@ -286,10 +286,15 @@ impl RegistryError {
         )
     }
 
+    /// Whether it is the registry's last word, as opposed to a failure that may be a moment's.
+    pub(super) fn is_definite(&self) -> bool {
+        !matches!(self, RegistryError::Status { .. })
+    }
+
     /// Whether it is, or a registry that stands before another one may mean it so.
     pub(super) fn may_be_absent(&self) -> bool {
         match self {
-            RegistryError::BadCredentials { .. } | RegistryError::Credentials { .. } => true,
+            RegistryError::BadCredentials { .. } => true,
             RegistryError::Status { status, .. } => matches!(status, 400 | 500),
             other => other.is_absent(),
         }

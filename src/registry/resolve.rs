@@ -131,7 +131,7 @@ pub(super) fn first_present<T>(
         if !goes_on {
             return Err(Some(error));
         }
-        if !best.as_ref().is_some_and(RegistryError::is_absent) {
+        if !best.as_ref().is_some_and(|best| best.is_definite()) {
             best = Some(error);
         }
     }

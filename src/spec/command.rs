@@ -167,7 +167,7 @@ pub(super) struct Lookup<'a> {
     pub(super) is_native: bool,
 }
 
-/// The kernel reads this much of a script; of most programs it holds all headers.
+/// More than the kernel reads of a script; of most programs it holds all headers.
 const HEAD_BYTES: usize = 4096;
 
 /// Tried in this order when there is no command.

@@ -89,6 +89,11 @@ pub struct RunRequest {
 }
 
 impl RunRequest {
+    /// Whether it takes an engine that looks at every system call, whatever the program is.
+    fn needs_tracer(&self) -> bool {
+        self.kernel.is_some() || !self.ports.is_empty() || self.publish_all
+    }
+
     /// Checks that the host has what is to be bound, before a container is made for the run.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ pub fn plan_run(
         described: &describe(&user, host, container),
         wishes: &request.env,
     });
-    let is_native = container.mode == ExecMode::R1;
+    let is_native = container.mode == ExecMode::R1 && !request.needs_tracer();
     let cwd = plan_cwd(request, image, &user, root, &mut binds, view, is_native)?;
     let lookup = Lookup {
         view,

@@ -58,8 +58,9 @@ fn what_can_only_be_read_shows_it_too() {
     let directory = fs::canonicalize(sandbox.store().join("containers/one")).unwrap();
     let set_mode = |mode| fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
     set_mode(0o555);
-    assert_eq!(shell(&sandbox, "one", SHOW), SHOWN);
+    let shown = shell(&sandbox, "one", SHOW);
     set_mode(0o755);
+    assert_eq!(shown, SHOWN);
 }
 
 #[test]

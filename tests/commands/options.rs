@@ -6,6 +6,7 @@ use crate::container;
 use crate::support::image::BUSYBOX;
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::sandbox::{Ran, Sandbox};
+use crate::support::wait::wait_until;
 
 /// An image `lab/tool:1` with a shell.
 fn import(sandbox: &Sandbox) {
@@ -108,11 +109,11 @@ fn an_empty_value_is_none() {
 fn what_is_to_be_removed_afterwards_is_whatever_the_outcome() {
     let sandbox = Sandbox::new();
     import(&sandbox);
-    run(&sandbox, &["--rm=true"], "exit 3").exits_with(3);
+    run(&sandbox, &["--rm=True"], "exit 3").exits_with(3);
     let unwritable = format!("--cidfile={}", sandbox.path("none/cid").display());
     run(&sandbox, &["--rm", &unwritable], "exit 3").exits_with(125);
     assert_eq!(containers(&sandbox), 0);
-    run(&sandbox, &["--rm", "--rm=false"], "exit 3").exits_with(3);
+    run(&sandbox, &["--rm", "--rm=0"], "exit 3").exits_with(3);
     assert_eq!(containers(&sandbox), 1);
 }
 
@@ -127,9 +128,7 @@ fn whoever_removes_a_container_early_leaves_its_status_alone() {
     let running = sandbox
         .udocker(options.iter().chain(&["lab/tool:1", "sh", "-c", script]))
         .spawn();
-    while !sandbox.path("w/began").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    wait_until("it begins", || sandbox.path("w/began").exists());
     sandbox.udocker(["rm", "x"]).run().succeeds();
     sandbox.write("w/go", "");
     assert_eq!(running.wait().code(), Some(3));

@@ -229,7 +229,7 @@ fn a_registry_before_another_one_says_in_odd_ways_that_a_name_is_absent() {
         (400, 1, "'URL' has no '1' of 'library/tool': "),
         (403, 1, "'URL' denies access to 'tool': "),
         (404, 1, "'URL' has no '1' of 'tool': "),
-        (401, 1, "'URL' has no '1' of 'library/tool': "),
+        (401, 1, "'URL' rejects the user name or password: "),
         (
             503,
             4,

@@ -13,6 +13,7 @@ use udocker::registry::{
 
 use super::client::{anonymous, descriptor, fetch, options, registry, with_login};
 use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::wait::wait_until;
 
 const BLOB: &[u8] = b"some bytes";
 
@@ -420,8 +421,9 @@ fn an_insecure_registry_that_does_not_answer_is_not_asked_by_plain_http() {
     let client = Client::new(options, NoCredentials).unwrap();
     let error = manifest_error(&client, &format!("https://{address}"));
     assert!(error.to_string().contains("no answer within"), "{error}");
-    let heard = requests.lock().unwrap().clone();
-    assert!(!heard.is_empty());
+    let heard = || requests.lock().unwrap().clone();
+    wait_until("the server hears of it", || !heard().is_empty());
+    let heard = heard();
     assert!(
         heard.iter().all(|beginning| beginning != b"GET"),
         "{heard:?}"

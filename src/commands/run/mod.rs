@@ -12,7 +12,7 @@ pub use options::{Pull, WishArgs};
 
 use mode::Modes;
 
-use super::options::container_name;
+use super::options::{container_name, parse_bool};
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
 use crate::container::{self, ContainerError, RunTarget};
@@ -50,9 +50,9 @@ Exit status: that of the command, 128+N when signal N ended it, 127 when the com
 126 when it cannot be executed, 125 when the container could not be started.")]
 pub struct Args {
     /// Remove the container afterwards, unless it is protected
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", hide_default_value = true,
-          hide_possible_values = true)]
+    #[arg(long, value_name = "BOOL", value_parser = parse_bool, num_args = 0..=1,
+          require_equals = true, default_value = "false", default_missing_value = "true",
+          hide_default_value = true)]
     rm: bool,
     /// Name of the new container
     #[arg(long, value_name = "NAME")]
@@ -230,8 +230,7 @@ fn start(
     let status = outcome.exit_status();
     // The command may have ended with that status, too.
     if status == CANNOT_START
-        && spec.mode != ExecMode::R1
-        && let Err(error) = engine::proot::probe(&options, !options.no_seccomp)
+        && let Err(error) = engine::check_tracer(&spec, &options)
     {
         return Err(CommandError::start(CANNOT_START, error)
             .with_hint("see what this host allows with `udocker doctor`"));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::commands::CommandError;
-use crate::commands::options::given;
+use crate::commands::options::{given, parse_bool};
 use crate::host::fs::read_limited;
 use crate::spec::{
     Accounts, EnvWish, RunRequest, SearchPaths, UserWish, Volume, VolumeError, parse_entrypoint,
@@ -83,9 +83,9 @@ pub struct WishArgs {
     #[arg(short = 'p', long = "publish", value_name = "HOST:CONTAINER")]
     publish: Vec<String>,
     /// Map all ports of the container to free ones of the host
-    #[arg(short = 'P', long, alias = "netcoop", value_name = "BOOL", num_args = 0..=1,
-          require_equals = true, default_value = "false", default_missing_value = "true",
-          hide_default_value = true, hide_possible_values = true)]
+    #[arg(short = 'P', long, alias = "netcoop", value_name = "BOOL", value_parser = parse_bool,
+          num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", hide_default_value = true)]
     publish_all: bool,
     /// Pass a device
     #[arg(long = "device", value_name = "/dev/…")]

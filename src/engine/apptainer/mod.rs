@@ -8,6 +8,8 @@ mod args;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use super::{EngineError, EngineOptions, RunOutcome};
 use crate::host::process::{Foreground, SignalTarget};
 use crate::spec::RunSpec;
@@ -46,7 +48,10 @@ impl Apptainer {
 
 /// Whether there is one.
 pub(super) fn is_there(options: &EngineOptions) -> bool {
-    options.other_apptainer.is_some() || Apptainer::find(&options.search_path).is_some()
+    match &options.other_apptainer {
+        Some(path) => access(path, Access::EXEC_OK).is_ok(),
+        None => Apptainer::find(&options.search_path).is_some(),
+    }
 }
 
 /// A container as one of them is to run it.

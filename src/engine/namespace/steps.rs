@@ -317,6 +317,14 @@ mod tests {
             Step::Capabilities,
         ]);
         let denied = io::Error::from_raw_os_error(libc::EPERM);
+        let failed = |errno| {
+            (
+                io::Error::from_raw_os_error(errno),
+                "command 'prog' cannot ",
+            )
+        };
+        let (absent, absent_part) = failed(libc::ENOENT);
+        let (crowded, crowded_part) = failed(libc::EAGAIN);
         for (error, part, is_about_host, status) in [
             (
                 encode(1, &denied),
@@ -326,6 +334,8 @@ mod tests {
             ),
             (encode(2, &denied), "cannot drop capabilities: ", false, 125),
             (denied, "command 'prog' cannot be executed: ", false, 126),
+            (absent, absent_part, false, 127),
+            (crowded, crowded_part, false, 125),
         ] {
             let explained = steps.explain(&error, ExecMode::R1, OsStr::new("prog"));
             let told = explained.to_string();

@@ -85,8 +85,8 @@ impl Drop for ExitWhenDropped {
 /// Returns the child's process id, and `None` in the child.
 fn fork() -> io::Result<Option<Pid>> {
     #[allow(unsafe_code, reason = "no crate in use forks")]
-    // SAFETY: commands that run containers have one thread at this point; if there are others, as
-    // in tests, glibc makes its allocator usable in the child, which takes no other lock.
+    // SAFETY: there is one thread at this point, or glibc makes its allocator usable in the child,
+    // which takes no other lock.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(io::Error::last_os_error()),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
+use crate::commands::options::parse_bool;
 use crate::commands::{CommandError, Context};
 use crate::host::fs::{FsError, create_dir_all, write_atomic};
 use crate::progress::Silent;
@@ -61,15 +62,6 @@ impl DockerOption {
                 .require_equals(true)
                 .default_missing_value("true"),
         }
-    }
-}
-
-/// Reads what Go, and so Docker, takes for a truth value.
-fn parse_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("expected true or false".to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::parse_bool;
+use crate::commands::options::parse_bool;
 use crate::spec::{Access, GuestPath, HostPath, Tmpfs, TmpfsError, Volume, VolumeError};
 
 /// What a mount comes to.
