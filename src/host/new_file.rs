@@ -153,8 +153,17 @@ fn beside(path: &Path) -> PathBuf {
 /// Renames a file unless there is one of the new name.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => replace_own(from, to),
-        renamed => Ok(renamed?),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        renamed => return Ok(renamed?),
+    }
+    // So NFS does it, which keeps the rest as it was; some file systems have no hard links, too.
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) => replace_own(from, to),
+        Ok(()) => {
+            let _ = fs::remove_file(from);
+            Ok(())
+        }
     }
 }
 

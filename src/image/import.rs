@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
 use super::ImageError;
@@ -47,7 +48,7 @@ pub fn import(
         }
         ImportSource::Moved(path) => {
             // It keeps its own name until the image is there.
-            let linked = is_plain_file(&path).then(|| intake.link(&path));
+            let linked = can_be_moved(&path).then(|| intake.link(&path));
             let (layer, diff_id, entries) = match linked {
                 Some(Ok(place)) => {
                     let layer = examine(&path, place)?;
@@ -88,8 +89,14 @@ pub fn import(
     Ok(store.image(&name.to_string())?)
 }
 
-fn is_plain_file(path: &Path) -> bool {
+/// Whether it is a file whose name can be taken away afterwards; else it would go on being changed
+/// under that.
+fn can_be_moved(path: &Path) -> bool {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+        && access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK).is_ok()
 }
 
 /// Copies a stream into the intake and checks it on the way: returns it with the digest of its

@@ -6,6 +6,7 @@
 //!
 //! Nothing large is hashed here: it is while the bytes come in, by whoever brings them.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -21,6 +22,9 @@ use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
 use crate::host::unique::unique_name;
 use crate::oci::{Digest, Hasher};
+
+/// Behind a blob's digest, what marks it as damaged.
+const DAMAGED: &str = ".damaged";
 
 /// So many bytes are written between two requests to bring them to the disk.
 const WRITE_BACK_BYTES: u64 = 2 << 20;
@@ -62,8 +66,12 @@ impl<'a> Blobs<'a> {
     pub fn mark_damaged(&self, digest: &Digest) -> Result<(), StoreError> {
         fs::create_dir_all(&self.layout.blob_staging())?;
         let mark = self.damage_mark(digest);
-        File::create(&mark).map_err(FsError::at("create", &mark))?;
-        Ok(())
+        match File::create_new(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(FsError::at("create", &mark)(error).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Marks a blob of at most `limit` bytes that is there and is not what its name says.
@@ -92,7 +100,17 @@ impl<'a> Blobs<'a> {
     }
 
     fn damage_mark(&self, digest: &Digest) -> PathBuf {
-        self.layout.blob_staging().join(format!("{digest}.damaged"))
+        self.layout
+            .blob_staging()
+            .join(format!("{digest}{DAMAGED}"))
+    }
+
+    /// Whether what has this name beside unfinished downloads marks a blob that is there.
+    pub(super) fn is_mark_in_use(&self, name: &OsStr) -> bool {
+        let digest = name.to_str().and_then(|name| name.strip_suffix(DAMAGED));
+        digest
+            .and_then(|digest| digest.parse().ok())
+            .is_some_and(|digest| self.layout.blob(&digest).is_file())
     }
 
     /// The number of bytes that an unfinished download has left of a blob.

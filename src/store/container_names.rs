@@ -126,7 +126,11 @@ impl Store {
     /// and is replaced by who wants it.
     pub(super) fn forget_names(&self, id: &ContainerId) {
         for name in self.names_of(id) {
-            let _ = fs::remove_file(self.layout.containers.join(name));
+            let link = self.layout.containers.join(name);
+            // It may have gone to a new container since they were listed.
+            if link_target(&link).as_deref() == Some(id.as_str()) {
+                let _ = fs::remove_file(link);
+            }
         }
     }
 

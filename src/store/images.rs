@@ -123,6 +123,9 @@ impl Store {
         for blob in blobs {
             image.link(blob.to_string().as_ref(), &self.layout.blob(blob))?;
         }
+        // Another host, to which the lock says nothing, may be removing an image of this name, or one
+        // with these blobs: it may just have taken a link away, or not have seen one that is new.
+        image.ensure_linked(blobs)?;
         let at = |entry: &str| image.directory.join(entry);
         write_atomic(&at("manifest"), manifest, 0o644)?;
         write_atomic(&at("v2"), b"", 0o644)?;
@@ -132,16 +135,17 @@ impl Store {
             0o644,
         )?;
 
-        // Another host, to which this lock says nothing, may have removed one before it saw the link.
-        self.ensure_blobs(blobs)?;
+        image.ensure_linked(blobs)?;
 
-        // What an earlier image of this name had beyond that.
+        // What an earlier image of this name had beyond that; first what made it one of another form,
+        // which would need its links.
+        host_fs::remove_file(&at("v1"))?;
         let current: BTreeSet<OsString> =
             blobs.iter().map(|blob| blob.to_string().into()).collect();
         let mut stale = image.links()?;
         stale.retain(|link| !current.contains(link));
         let unlinked = image.unlink(&stale)?;
-        for entry in ["v1", "ancestry", "container.json"] {
+        for entry in ["ancestry", "container.json"] {
             host_fs::remove_file(&at(entry))?;
         }
         self.remove_unlinked(&unlinked)?;
@@ -190,12 +194,15 @@ impl Store {
         }
     }
 
-    /// Removes those of these blobs that nobody links to: none where that is not known.
+    /// Removes those of these blobs that nobody links to: none where that is not known, which
+    /// collecting garbage tells.
     fn remove_unlinked(&self, blobs: &[OsString]) -> Result<(), StoreError> {
         if blobs.is_empty() {
             return Ok(());
         }
-        let linked = linked_names(&self.layout.repos)?;
+        let Ok(linked) = linked_names(&self.layout.repos) else {
+            return Ok(());
+        };
         for blob in blobs.iter().filter(|blob| !linked.contains(*blob)) {
             host_fs::remove_file(&self.layout.layers.join(blob))?;
         }
@@ -214,9 +221,14 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
     while let Some(directory) = waiting.pop() {
         for entry in host_fs::list(&directory)? {
             let path = entry.path();
-            let kind = entry.file_type().map_err(FsError::at("examine", &path))?;
+            let kind = match entry.file_type() {
+                // Somebody has just removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                kind => kind.map_err(FsError::at("examine", &path))?,
+            };
             if kind.is_dir() {
-                waiting.extend((!is_of_file_system(&entry.file_name())).then_some(path));
+                let is_foreign = directory == repos && is_of_file_system(&entry.file_name());
+                waiting.extend((!is_foreign).then_some(path));
             } else if kind.is_symlink() {
                 names.extend(link_target(&path)?);
             }
@@ -225,7 +237,8 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
     Ok(names)
 }
 
-/// Whether a directory is none of the repository's: no name of an image begins with a dot.
+/// Whether what a disk has at its top is none of the repository's: no image's name begins with a
+/// dot.
 fn is_of_file_system(name: &OsStr) -> bool {
     name == "lost+found" || name.as_encoded_bytes().starts_with(b".")
 }
@@ -261,6 +274,15 @@ fn collect(repos: &Path, directory: &Path, depth: usize, images: &mut Vec<Image>
 }
 
 impl Image {
+    /// Checks that its links lead to these blobs.
+    fn ensure_linked(&self, blobs: &[Digest]) -> Result<(), StoreError> {
+        let is_missing = |blob: &&Digest| !self.directory.join(blob.to_string()).is_file();
+        match blobs.iter().find(is_missing) {
+            Some(missing) => Err(StoreError::BlobVanished(missing.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// The image whose directory this is; `None` where it is too near to the top to be one.
     fn in_directory(repos: &Path, directory: &Path) -> Option<Image> {
         let repository = directory.parent()?.strip_prefix(repos).ok()?;

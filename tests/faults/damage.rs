@@ -31,9 +31,9 @@ fn a_pull_brings_again_what_is_damaged() {
         altered[content.len() / 2] ^= 1;
         for damaged in [cut, &altered] {
             fs::write(&blob, damaged).unwrap();
-            // Which layers are altered, nobody knows before they are read.
+            // Which layers are altered, nobody knows before they are read; one that is short is seen.
             let is_small = content.starts_with(b"{");
-            if !is_small {
+            if !is_small && damaged.len() == content.len() {
                 let ran = sandbox.udocker(["verify", &image]).run().exits_with(1);
                 assert!(ran.stderr.contains("`udocker pull "), "{ran:#?}");
             }

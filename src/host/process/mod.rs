@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_is_done_apart_changes_nothing_here() {
-        let name = || std::fs::read_to_string("/proc/self/comm").unwrap();
+        let name = || std::fs::read_to_string("/proc/thread-self/comm").unwrap();
         let before = name();
         apart(|| Ok(rustix::thread::set_name(c"apart")?)).unwrap();
         assert_eq!(name(), before);
