@@ -82,11 +82,11 @@ pub fn import(
             })
             .collect(),
     };
-    store.publish_new(&[new])?;
+    let image = store.publish_new(&[new])?.remove(0);
     if let Some(path) = moved {
         crate::host::fs::remove_file(&path)?;
     }
-    Ok(store.image(&name.to_string())?)
+    Ok(image)
 }
 
 /// Whether it is a file whose name can be taken away afterwards; else it would go on being changed

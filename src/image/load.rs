@@ -355,7 +355,7 @@ mod tests {
         for (names, wanted, expected) in [
             (&["a:1"][..], None, &["a:1"][..]),
             (&["a:1", "b:2"], None, &["a:1", "b:2"]),
-            (&["docker.io/library/a:1"], None, &["a:1"]),
+            (&["docker.io/library/a:1"], None, &["docker.io/library/a:1"]),
             (&["v1"], None, &[&tagged]),
             (&[], None, &[&latest]),
             (&["a:1", "b:2"], Some("new"), &["new:1", "new:2"]),

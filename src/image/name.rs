@@ -70,7 +70,12 @@ mod tests {
     fn names_are_taken_as_the_store_has_them() {
         for (text, repository, tag) in [
             ("busybox", "busybox", None),
-            ("docker.io/library/busybox:1", "busybox", Some("1")),
+            ("library/busybox", "busybox", None),
+            (
+                "docker.io/library/busybox:1",
+                "docker.io/library/busybox",
+                Some("1"),
+            ),
             ("localhost:5000/x", "localhost:5000/x", None),
             ("localhost:5000/x:y", "localhost:5000/x", Some("y")),
             ("IMPORTED:unknown", "IMPORTED", Some("unknown")),

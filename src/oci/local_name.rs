@@ -37,6 +37,33 @@ impl LocalName {
             tag: tag.to_string(),
         })
     }
+
+    /// The names that are listed as this text, whatever made them: udocker.py has fewer rules, and
+    /// takes ports for tags.
+    pub fn listed_as(text: &str) -> Vec<LocalName> {
+        text.rmatch_indices(':')
+            .map(|(colon, _)| (&text[..colon], &text[colon + 1..]))
+            .take_while(|(_, tag)| !tag.contains('/'))
+            .filter_map(|(repository, tag)| LocalName::of_directory(&format!("{repository}/{tag}")))
+            .collect()
+    }
+
+    /// Where udocker.py looks for an image of this name: all that follows the first colon is the
+    /// tag.
+    pub fn split_by_udocker_py(text: &str) -> Option<LocalName> {
+        let (repository, tag) = text.split_once(':')?;
+        LocalName::of_directory(&format!("{repository}/{tag}"))
+    }
+
+    /// The name of an image in this directory of the store; `None` if that leaves it.
+    fn of_directory(path: &str) -> Option<LocalName> {
+        let is_component = |part: &str| !matches!(part, "" | "." | "..");
+        let (repository, tag) = path.rsplit_once('/')?;
+        path.split('/').all(is_component).then(|| LocalName {
+            repository: repository.to_string(),
+            tag: tag.to_string(),
+        })
+    }
 }
 
 impl fmt::Display for LocalName {
@@ -63,6 +90,33 @@ mod tests {
         ] {
             let read = LocalName::parse_lenient(text).map(|name| name.to_string());
             assert_eq!(read.as_deref(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_udocker_py_made_is_found_by_what_is_listed_and_by_what_was_typed() {
+        let directories = |names: &[LocalName]| {
+            let directory = |name: &LocalName| format!("{} {}", name.repository, name.tag);
+            names.iter().map(directory).collect::<Vec<_>>()
+        };
+        for (text, listed, typed) in [
+            ("a/b:1", &["a/b 1"][..], Some("a/b 1")),
+            ("a:.x", &["a .x"], Some("a .x")),
+            ("h/5:x:1", &["h/5:x 1", "h/5 x:1"], Some("h/5 x:1")),
+            ("h:5/x:1", &["h:5/x 1"], Some("h/5 x:1")),
+            ("a", &[], None),
+            ("../a:1", &[], None),
+            ("a/./b:1", &[], None),
+            ("a:..", &[], None),
+            ("a:", &[], None),
+            ("/a:1", &[], None),
+        ] {
+            assert_eq!(directories(&LocalName::listed_as(text)), listed, "{text}");
+            let name = LocalName::split_by_udocker_py(text);
+            assert_eq!(
+                directories(name.as_slice()).first().map(String::as_str),
+                typed
+            );
         }
     }
 }

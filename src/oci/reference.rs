@@ -4,10 +4,11 @@
 //! [https://|http://][HOST[:PORT]/]NAME[:TAG][@DIGEST]
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::registry_url::{is_docker_hub_host, is_host, split_scheme};
+use super::registry_url::{DOCKER_HUB_HOSTS, is_docker_hub_host, is_host, split_scheme};
 use super::{Digest, DigestError, LocalName, RegistryUrl};
 
 /// Longest repository name.
@@ -135,20 +136,34 @@ impl Reference {
 
     /// The name this image gets in the local store.
     ///
-    /// Docker Hub's host and `library/` are left out, as udocker.py does.
+    /// That is how it was typed, as with udocker.py: scripts look for it in listings. Only the
+    /// `library/` of an official image is left out where no host comes before it.
     pub fn local_name(&self) -> LocalName {
-        let repository = match &self.host {
-            Some(host) if !self.is_of_docker_hub() => format!("{host}/{}", self.path),
-            _ => self
-                .path
-                .strip_prefix("library/")
-                .unwrap_or(&self.path)
-                .to_string(),
+        let repository = match self.host {
+            None => self.official().unwrap_or(&self.path).to_string(),
+            Some(_) => self.typed_repository(),
         };
+        self.local(repository)
+    }
+
+    fn local(&self, repository: String) -> LocalName {
         LocalName {
             repository,
             tag: self.version().to_string(),
         }
+    }
+
+    fn typed_repository(&self) -> String {
+        match &self.host {
+            None => self.path.clone(),
+            Some(host) => format!("{host}/{}", self.path),
+        }
+    }
+
+    /// The one word that an official image of Docker Hub is called by.
+    fn official(&self) -> Option<&str> {
+        let word = self.path.strip_prefix("library/").unwrap_or(&self.path);
+        (self.is_of_docker_hub() && !word.contains('/')).then_some(word)
     }
 
     /// Whether it names Docker Hub, or no registry at all.
@@ -157,27 +172,26 @@ impl Reference {
         host.is_none_or(is_docker_hub_host)
     }
 
-    /// Local names this reference may be stored under, best first: ours, then what udocker.py
-    /// makes of the same text. An image of another registry is never taken for it.
+    /// Local names this reference may be stored under, best first: as it was typed, as we store it,
+    /// then under the other names of Docker Hub. An image of another registry is never taken for it.
     pub fn local_candidates(&self) -> Vec<LocalName> {
-        let name = self.local_name();
-        let mut candidates = vec![name.clone()];
-        let mut push = |repository: String| {
-            let candidate = LocalName {
-                repository,
-                tag: name.tag.clone(),
-            };
-            if !candidates.contains(&candidate) {
-                candidates.push(candidate);
-            }
-        };
-        if let Some(host) = &self.host {
-            push(format!("{host}/{}", self.path));
-        }
+        let mut repositories = vec![self.typed_repository()];
         if self.is_of_docker_hub() {
-            push(self.path.clone());
+            let paths = match self.official() {
+                Some(word) => vec![word.to_string(), format!("library/{word}")],
+                None => vec![self.path.clone()],
+            };
+            repositories.extend(paths.iter().cloned());
+            for host in DOCKER_HUB_HOSTS {
+                repositories.extend(paths.iter().map(|path| format!("{host}/{path}")));
+            }
         }
-        candidates
+        let mut seen = BTreeSet::new();
+        repositories.retain(|repository| seen.insert(repository.clone()));
+        repositories
+            .into_iter()
+            .map(|repository| self.local(repository))
+            .collect()
     }
 }
 
@@ -329,9 +343,22 @@ mod tests {
                 hub,
                 "library/busybox",
                 "1",
-                "busybox:1",
+                "docker.io/busybox:1",
             ),
-            ("index.docker.io/a/b", hub, "a/b", "latest", "a/b:latest"),
+            (
+                "library/a/b",
+                hub,
+                "library/a/b",
+                "latest",
+                "library/a/b:latest",
+            ),
+            (
+                "index.docker.io/a/b",
+                hub,
+                "a/b",
+                "latest",
+                "index.docker.io/a/b:latest",
+            ),
             (
                 "quay.io/biocontainers/samtools:1.9--h8571acd_11",
                 "https://quay.io",
@@ -442,29 +469,47 @@ mod tests {
 
     #[test]
     fn what_udocker_py_stored_is_found_and_no_image_of_another_registry() {
-        let of_hub = [
-            "busybox:1",
-            "docker.io/library/busybox:1",
-            "library/busybox:1",
-        ];
-        for (text, names) in [
-            ("docker.io/library/busybox:1", &of_hub[..]),
-            ("library/busybox:1", &["busybox:1", "library/busybox:1"]),
-            ("lab/tool:1", &["lab/tool:1"]),
+        for (text, first, others) in [
             (
-                "docker.io/lab/tool:1",
-                &["lab/tool:1", "docker.io/lab/tool:1"],
+                "docker.io/library/busybox:1",
+                &["docker.io/library/busybox:1", "busybox:1"][..],
+                &["library/busybox:1", "index.docker.io/busybox:1"][..],
             ),
-            ("quay.io/lab/tool:1", &["quay.io/lab/tool:1"]),
+            (
+                "library/busybox:1",
+                &["library/busybox:1", "busybox:1"],
+                &["docker.io/busybox:1", "docker.io/library/busybox:1"],
+            ),
+            (
+                "busybox:1",
+                &["busybox:1"],
+                &["library/busybox:1", "docker.io/library/busybox:1"],
+            ),
+            (
+                "lab/tool:1",
+                &["lab/tool:1", "docker.io/lab/tool:1"],
+                &["registry-1.docker.io/lab/tool:1"],
+            ),
+            (
+                "index.docker.io/lab/tool:1",
+                &["index.docker.io/lab/tool:1", "lab/tool:1"],
+                &["docker.io/lab/tool:1"],
+            ),
+            ("quay.io/lab/tool:1", &["quay.io/lab/tool:1"], &[]),
             (
                 "https://localhost:5000/busybox:1",
                 &["localhost:5000/busybox:1"],
+                &[],
             ),
         ] {
             let reference: Reference = text.parse().unwrap();
             let candidates = reference.local_candidates();
             let found: Vec<String> = candidates.iter().map(LocalName::to_string).collect();
-            assert_eq!(found, names, "{text}");
+            assert_eq!(&found[..first.len()], first, "{text}");
+            for other in others {
+                assert!(found.iter().any(|name| name == other), "{text}: {found:?}");
+            }
+            assert_eq!(found.len() > first.len(), !others.is_empty(), "{found:?}");
         }
     }
 

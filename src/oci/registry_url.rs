@@ -8,16 +8,18 @@ pub const DOCKER_HUB_REGISTRY: &str = "https://registry-1.docker.io";
 /// Docker Hub's host in references.
 pub const DOCKER_HUB: &str = "docker.io";
 
-/// Whether Docker Hub is known under this name in references and credential files.
+/// The names of Docker Hub in references and credential files.
+pub(super) const DOCKER_HUB_HOSTS: [&str; 4] = [
+    DOCKER_HUB,
+    "index.docker.io",
+    "registry-1.docker.io",
+    "registry.hub.docker.com",
+];
+
+/// Whether Docker Hub is known under this name.
 pub fn is_docker_hub_host(host: &str) -> bool {
-    [
-        DOCKER_HUB,
-        "index.docker.io",
-        "registry-1.docker.io",
-        "registry.hub.docker.com",
-    ]
-    .iter()
-    .any(|name| name.eq_ignore_ascii_case(host))
+    let is_it = |name: &&str| name.eq_ignore_ascii_case(host);
+    DOCKER_HUB_HOSTS.iter().any(is_it)
 }
 
 /// Why a text is no address of a registry. It may hold a password, so it is not repeated.

@@ -60,16 +60,18 @@ impl Store {
         images
     }
 
-    /// Finds an image by what a user typed.
+    /// Finds an image by what a user typed: first the one that is listed so, then what else it can
+    /// mean.
     ///
     /// # Errors
     /// `StoreError::NoImage`
     pub fn image(&self, text: &str) -> Result<Image, StoreError> {
-        let mut names = match text.parse::<Reference>() {
-            Ok(reference) => reference.local_candidates(),
-            Err(_) => Vec::new(),
-        };
+        let mut names = LocalName::listed_as(text);
+        if let Ok(reference) = text.parse::<Reference>() {
+            names.extend(reference.local_candidates());
+        }
         names.extend(LocalName::parse_lenient(text));
+        names.extend(LocalName::split_by_udocker_py(text));
         names
             .into_iter()
             .map(|name| self.image_at(&name))
@@ -459,6 +461,66 @@ mod tests {
             .map(|layer| fs::read_to_string(&layer.path).unwrap())
             .collect();
         assert_eq!(texts, ["one", "two"]);
+    }
+
+    /// Publishes an image in a directory that another program may have made.
+    fn publish_at(store: &Store, repository: &str, tag: &str, layer: &str) -> Image {
+        let name = LocalName {
+            repository: repository.to_string(),
+            tag: tag.to_string(),
+        };
+        let blob = add_blob(store, layer.as_bytes());
+        store.publish_image(&name, b"{}", &[blob]).unwrap()
+    }
+
+    #[test]
+    fn a_text_is_first_what_is_listed_so_then_what_else_it_can_mean() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        for (repository, tag) in [
+            ("demo/dd", "1"),
+            ("docker.io/demo/dd", "1"),
+            ("busybox", "latest"),
+            ("library/busybox", "latest"),
+            ("docker.io/library/alpine", "3"),
+            ("Lab/Tool", "latest"),
+            ("reg.example.com/5000", "x:1"),
+            ("odd", "-a"),
+            ("odd", ".a"),
+            ("odd", &"t".repeat(200)),
+        ] {
+            publish_at(&store, repository, tag, tag);
+        }
+        for (text, found) in [
+            ("demo/dd:1", "demo/dd:1"),
+            ("docker.io/demo/dd:1", "docker.io/demo/dd:1"),
+            ("index.docker.io/demo/dd:1", "demo/dd:1"),
+            ("library/busybox", "library/busybox:latest"),
+            ("library/busybox:latest", "library/busybox:latest"),
+            ("busybox", "busybox:latest"),
+            ("docker.io/busybox", "busybox:latest"),
+            ("alpine:3", "docker.io/library/alpine:3"),
+            ("docker.io/alpine:3", "docker.io/library/alpine:3"),
+            ("Lab/Tool", "Lab/Tool:latest"),
+            ("reg.example.com/5000:x:1", "reg.example.com/5000:x:1"),
+            ("reg.example.com:5000/x:1", "reg.example.com/5000:x:1"),
+            ("odd:-a", "odd:-a"),
+            ("odd:.a", "odd:.a"),
+        ] {
+            let image = store.image(text).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(image.name.to_string(), found, "{text}");
+        }
+        for image in store.images() {
+            assert_eq!(store.image(&image.name.to_string()).unwrap(), image);
+        }
+        for text in [
+            "quay.io/demo/dd:1",
+            "dd:1",
+            "../repos/demo/dd:1",
+            "demo:dd/1/",
+        ] {
+            assert!(store.image(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -155,6 +155,45 @@ fn ours_works_with_what_udocker_py_imported() {
 }
 
 #[test]
+fn names_that_udocker_py_took_are_found_as_they_are_listed_and_as_they_were_typed() {
+    let Some(python) = UdockerPy::find() else {
+        return;
+    };
+    let sandbox = with_image();
+    let names = [
+        "docker.io/lab/a:v1",
+        "library/x:1",
+        "reg.example.com:5000/x:1",
+        "x:-a",
+        "x:.a",
+        &format!("x:{}", "t".repeat(200)),
+    ];
+    for name in names {
+        let tag = ["tag", "lab/a:v1", name];
+        python.run(&sandbox, &tag).succeeds();
+    }
+    let listing = || {
+        let images = sandbox.udocker(["images"]).run().succeeds().stdout;
+        let name = |line: &str| line.split_whitespace().next().unwrap().to_string();
+        images.lines().skip(1).map(name).collect::<Vec<_>>()
+    };
+    let listed = listing();
+    assert_eq!(listed.len(), names.len() + 1);
+    for name in names
+        .iter()
+        .copied()
+        .chain(listed.iter().map(String::as_str))
+    {
+        assert_eq!(file_in_image(&sandbox, name, "etc/top"), "from above");
+    }
+    for name in names {
+        sandbox.udocker(["rmi", name]).run().succeeds();
+    }
+    assert_eq!(listing(), ["lab/a:v1"]);
+    assert_eq!(file_in_image(&sandbox, "lab/a:v1", "etc/top"), "from above");
+}
+
+#[test]
 fn exported_and_cloned_containers_go_both_ways() {
     let Some(python) = UdockerPy::find() else {
         return;

@@ -296,9 +296,14 @@ fn what_skopeo_writes_is_loaded() {
     let sandbox = Sandbox::new();
     let layout = two_layers().write_layout(&sandbox.path("layout"), "v1");
     let source = format!("oci:{}:v1", layout.display());
-    for (kind, file, name) in [
-        ("docker-archive", "d.tar", "lab/docker:1"),
-        ("oci-archive", "o.tar", "lab/oci:1"),
+    for (kind, file, name, stored) in [
+        (
+            "docker-archive",
+            "d.tar",
+            "lab/docker:1",
+            "docker.io/lab/docker:1",
+        ),
+        ("oci-archive", "o.tar", "lab/oci:1", "lab/oci:1"),
     ] {
         let target = format!("{kind}:{}:{name}", sandbox.path(file).display());
         tool("skopeo", &["copy", "--quiet", &source, &target]);
@@ -306,7 +311,7 @@ fn what_skopeo_writes_is_loaded() {
             .udocker(["load", "-i", file])
             .run()
             .succeeds()
-            .prints(name);
+            .prints(stored);
         assert_eq!(file_in_image(&sandbox, name, "etc/top"), "from above");
     }
 }

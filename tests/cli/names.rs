@@ -42,6 +42,37 @@ fn a_tagged_image_has_two_names_and_lives_on_under_one() {
         .prints("REPOSITORY");
 }
 
+/// Nextflow looks for the name as its pipeline has it at the beginning of a line, and pulls where
+/// it finds none.
+#[test]
+fn an_image_is_listed_as_it_was_named_and_found_by_every_name_of_its_registry() {
+    let sandbox = with_image();
+    let is_listed = |name: &str| {
+        let images = sandbox.udocker(["images"]).run().succeeds().stdout;
+        images
+            .lines()
+            .any(|line| line.starts_with(&format!("{name} ")))
+    };
+    let archive = DockerArchive::new("docker.io/nfcore/x:1", &[layer("base", "of x")]);
+    let load = sandbox.udocker(["load"]).stdin(archive.finish());
+    load.run().succeeds().prints("docker.io/nfcore/x:1");
+    assert!(is_listed("docker.io/nfcore/x:1"));
+    for name in ["nfcore/x:1", "index.docker.io/nfcore/x:1"] {
+        let run = ["run", "--pull=never", "--rm", name, "/missing"];
+        let ran = sandbox.udocker(run).run();
+        assert!(!ran.stderr.contains("no image"), "{ran:#?}");
+        assert_eq!(file_in_image(&sandbox, name, "etc/base"), "of x");
+    }
+
+    let tag = ["tag", "lab/tool:1", "docker.io/lab/tool:1"];
+    sandbox.udocker(tag).run().succeeds();
+    let protect = ["protect", "lab/tool:1"];
+    sandbox.udocker(protect).run().succeeds();
+    let rmi = ["rmi", "docker.io/lab/tool:1"];
+    sandbox.udocker(rmi).run().succeeds();
+    assert!(is_listed("lab/tool:1") && !is_listed("docker.io/lab/tool:1"));
+}
+
 #[test]
 fn a_tag_that_is_refused_leaves_no_trace() {
     let sandbox = with_image();
