@@ -6,7 +6,8 @@
 //! that its own `load` makes, and unlike v1 it can be verified, and shares its layers with images
 //! that are pulled.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ pub fn load(
     let names = all_names(&images, name)?;
     let mut layers = Layers {
         known: BTreeMap::new(),
+        parts: BTreeMap::new(),
+        unlisted_max: UNLISTED_MAX,
         progress,
     };
     let mut new = Vec::new();
@@ -159,13 +162,16 @@ fn prepare(
         digest: image.config.digest.clone(),
         source,
     })?;
-    let found = image
-        .layers
-        .iter()
-        .map(|part| layers.check(part))
-        .collect::<Result<Vec<DiffId>, _>>()?;
+    let mut parts = Cow::Borrowed(&image.layers[..]);
+    let mut found = layers.check_all(&parts)?;
+    if image.manifest.is_none()
+        && let Some(all) = layers.completed(&parts, &config.diff_ids)
+    {
+        parts = Cow::Owned(all);
+        found = layers.check_all(&parts)?;
+    }
     let (mut config_part, mut manifest) = (image.config.clone(), image.manifest.as_ref());
-    if check_diff_ids(&config, &image.layers, &found)? == DiffIds::OfCompressed {
+    if check_diff_ids(&config, &parts, &found)? == DiffIds::OfCompressed {
         let bytes = with_diff_ids(&config_bytes, &found).map_err(|source| ImageError::Config {
             digest: image.config.digest.clone(),
             source,
@@ -176,10 +182,10 @@ fn prepare(
     }
     let manifest = match manifest {
         Some(part) => part.path.clone(),
-        None => keep(&manifest_of(&config_part, &image.layers)?, intake)?.path,
+        None => keep(&manifest_of(&config_part, &parts)?, intake)?.path,
     };
     let mut blobs: Vec<NewBlob> = Vec::new();
-    for part in std::iter::once(&config_part).chain(&image.layers) {
+    for part in std::iter::once(&config_part).chain(parts.iter()) {
         if blobs.iter().all(|blob| blob.digest != part.digest) {
             blobs.push(NewBlob {
                 digest: part.digest.clone(),
@@ -287,19 +293,46 @@ fn compression_of(path: &Path) -> Result<Compression, FsError> {
     compression.map_err(FsError::at("read", path))
 }
 
+/// Most layers that images have without listing them; real archives have a few for each image.
+const UNLISTED_MAX: usize = 1 << 16;
+
 /// Reads layers, each content once.
 struct Layers<'p> {
     known: BTreeMap<Digest, DiffId>,
+    /// By the digest of the uncompressed bytes.
+    parts: BTreeMap<Digest, Part>,
+    unlisted_max: usize,
     progress: &'p dyn Progress,
 }
 
 impl Layers<'_> {
+    fn check_all(&mut self, parts: &[Part]) -> Result<Vec<DiffId>, ImageError> {
+        parts.iter().map(|part| self.check(part)).collect()
+    }
+
+    /// All layers of an image that lists only some: of several images in one archive, udocker.py
+    /// lists no layer twice. `None` where none is missing, or not all of them have come before.
+    fn completed(&mut self, listed: &[Part], said: &[DiffId]) -> Option<Vec<Part>> {
+        let missing = said.len().checked_sub(listed.len()).filter(|n| *n > 0)?;
+        self.unlisted_max = self.unlisted_max.checked_sub(missing)?;
+        let part_of = |said: &DiffId| {
+            // It may be that of the compressed layer.
+            let DiffId(plain) = self.known.get(&said.0).unwrap_or(said);
+            self.parts.get(plain).cloned()
+        };
+        let all: Vec<Part> = said.iter().map(part_of).collect::<Option<_>>()?;
+        let digests: BTreeSet<&Digest> = all.iter().map(|part| &part.digest).collect();
+        let has_all = listed.iter().all(|part| digests.contains(&part.digest));
+        has_all.then_some(all)
+    }
+
     fn check(&mut self, part: &Part) -> Result<DiffId, ImageError> {
         if let Some(known) = self.known.get(&part.digest) {
             return Ok(known.clone());
         }
         let (diff_id, _) = check_tar(part, self.progress)?;
         self.known.insert(part.digest.clone(), diff_id.clone());
+        self.parts.insert(diff_id.0.clone(), part.clone());
         Ok(diff_id)
     }
 }

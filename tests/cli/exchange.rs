@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::archives::{file_in_container, file_in_image, layer, root_of, tool, two_layers};
 use crate::export::zoo;
+use crate::support::image::ImageBuilder;
 use crate::support::sandbox::Sandbox;
 use crate::support::udocker_py::UdockerPy;
 use crate::tree;
@@ -152,6 +153,43 @@ fn ours_works_with_what_udocker_py_imported() {
         file_in_image(&sandbox, "lab/tagged:1", "etc/base"),
         "from below"
     );
+}
+
+/// It writes each layer once, and lists it for the first of the images only.
+#[test]
+fn images_that_udocker_py_saved_together_are_loaded_whole() {
+    let Some(python) = UdockerPy::find() else {
+        return;
+    };
+    let sandbox = with_image();
+    ImageBuilder::new()
+        .layer(layer("base", "from below"))
+        .layer(layer("other", "of its own"))
+        .layer(layer("base", "from below"))
+        .write_layout(&sandbox.path("other"), "v1");
+    let load = ["load", "-i", "other", "lab/b"];
+    sandbox.udocker(load).run().succeeds();
+    let tag = ["tag", "lab/a:v1", "lab/same:1"];
+    sandbox.udocker(tag).run().succeeds();
+    let names = ["lab/a:v1", "lab/b:v1", "lab/same:1"];
+    let save = ["save", "-o", "theirs.tar", names[0], names[1], names[2]];
+    python.run(&sandbox, &save).succeeds();
+    let other = Sandbox::new();
+    let file = sandbox.path("theirs.tar");
+    other
+        .udocker(["load", "-i", file.to_str().unwrap()])
+        .run()
+        .succeeds()
+        .prints(&names.join("\n"));
+    for (image, path, content) in [
+        ("lab/a:v1", "etc/top", "from above"),
+        ("lab/b:v1", "etc/base", "from below"),
+        ("lab/b:v1", "etc/other", "of its own"),
+        ("lab/same:1", "etc/top", "from above"),
+    ] {
+        other.udocker(["verify", image]).run().succeeds();
+        assert_eq!(file_in_image(&other, image, path), content, "{image}");
+    }
 }
 
 #[test]
