@@ -16,7 +16,7 @@
 //! see the old image or the new one, and a directory without `TAG` is no image to anybody.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
@@ -29,9 +29,6 @@ use crate::oci::{Digest, LocalName, Reference};
 
 /// The files of an image's directory, beside its links.
 pub(super) const IMAGE_FILES: [&str; 5] = ["v1", "v2", "manifest", "ancestry", "container.json"];
-
-/// Directories nest as deep as a repository name has components, and one deeper for the tag.
-const DEPTH_MAX: usize = 65;
 
 /// Which of udocker's two forms an image has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +51,7 @@ pub struct Image {
 impl Store {
     /// Lists all images, sorted by name.
     pub fn images(&self) -> Vec<Image> {
-        let mut images = Vec::new();
-        collect(&self.layout.repos, &self.layout.repos, 0, &mut images);
+        let mut images = collect(&self.layout.repos);
         images.sort_by(|a, b| a.name.cmp(&b.name));
         images
     }
@@ -229,8 +225,7 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
                 kind => kind.map_err(FsError::at("examine", &path))?,
             };
             if kind.is_dir() {
-                let is_foreign = directory == repos && is_of_file_system(&entry.file_name());
-                waiting.extend((!is_foreign).then_some(path));
+                waiting.extend((!is_of_file_system(repos, &path)).then_some(path));
             } else if kind.is_symlink() {
                 names.extend(link_target(&path)?);
             }
@@ -239,10 +234,10 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
     Ok(names)
 }
 
-/// Whether what a disk has at its top is none of the repository's: no image's name begins with a
-/// dot.
-fn is_of_file_system(name: &OsStr) -> bool {
-    name == "lost+found" || name.as_encoded_bytes().starts_with(b".")
+/// Whether a directory is none of the repository's: of those at the top no name begins with a dot.
+fn is_of_file_system(repos: &Path, directory: &Path) -> bool {
+    let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
+    directory.parent() == Some(repos) && (name == b"lost+found" || name.starts_with(b"."))
 }
 
 /// The last component of what a link leads to; none if it has just been removed.
@@ -257,22 +252,22 @@ fn link_target(path: &Path) -> Result<Option<OsString>, FsError> {
 }
 
 /// Walks the tree of repositories: each directory is listed once, and asked nothing else.
-fn collect(repos: &Path, directory: &Path, depth: usize, images: &mut Vec<Image>) {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        match entry.file_type() {
-            // Links are blobs; only directories can be repositories or images.
-            Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => {
-                collect(repos, &entry.path(), depth + 1, images);
+fn collect(repos: &Path) -> Vec<Image> {
+    let mut images = Vec::new();
+    let mut waiting = vec![repos.to_path_buf()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                // Links are blobs; only directories can be repositories or images.
+                Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
+                Ok(kind) if kind.is_file() && entry.file_name() == "TAG" => {
+                    images.extend(Image::in_directory(repos, &directory));
+                }
+                _ => {}
             }
-            Ok(kind) if kind.is_file() && entry.file_name() == "TAG" => {
-                images.extend(Image::in_directory(repos, directory));
-            }
-            _ => {}
         }
     }
+    images
 }
 
 impl Image {
@@ -521,6 +516,19 @@ mod tests {
         ] {
             assert!(store.image(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_an_image_is_called_does_not_cost_it_its_blobs() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let deepest = format!("{}a", "a/".repeat(127));
+        let images = [(&deepest[..], "1"), ("x", ".a")];
+        let images = images.map(|(repository, tag)| publish_at(&store, repository, tag, "layer"));
+        let other = publish_at(&store, "other", "1", "layer");
+        store.remove_image(&other).unwrap();
+        assert!(store.blobs().contains(&Digest::of(b"layer"), None));
+        assert_eq!(store.images(), images);
     }
 
     #[test]
