@@ -55,6 +55,8 @@ pub fn pull(
     let _end = EndOnDrop(arrivals);
     store.ensure()?;
     let _pulling = store.begin_pull()?;
+    let name = request.reference.local_name();
+    store.ensure_possible(&name)?;
     let registry = request.reference.registry(request.default_registry);
     let repositories = request
         .reference
@@ -78,7 +80,6 @@ pub fn pull(
     if let ConfigSource::Blob(config) = &resolved.manifest.config {
         digests.push(config.digest.clone());
     }
-    let name = request.reference.local_name();
     for attempt in 1.. {
         pull.fetch_config(&resolved, request.platform)?;
         let mut needs = vec![(store.layout().layers.as_path(), pull.need(&layers))];

@@ -134,7 +134,7 @@ impl Container {
 
     /// Whether `rm` has to refuse.
     pub fn is_protected(&self) -> bool {
-        self.directory.join("PROTECT").exists()
+        self.directory.join("PROTECT").is_file()
     }
 
     /// Sets or takes away the protection.

@@ -18,6 +18,17 @@ pub enum StoreError {
     /// An image name that is in use.
     #[error("there is an image '{0}' already")]
     ImageExists(String),
+    /// An image name whose directory others have, or would have, a file in place of.
+    #[error(
+        "image '{image}' cannot be kept beside the others: '{}' would belong to two of them",
+        path.display()
+    )]
+    NameClash {
+        /// The name.
+        image: String,
+        /// What both would have.
+        path: PathBuf,
+    },
     /// No such container.
     #[error("there is no container '{0}' here")]
     NoContainer(String),

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::error::StoreError;
-use super::images::{IMAGE_FILES, linked_names};
+use super::images::{IMAGE_FILES, MARKERS, linked_names};
 use super::{Lock, Store, staging};
 use crate::host::fs as host_fs;
 
@@ -138,7 +138,7 @@ impl Collector {
             // Looked at first: removing what is inside makes it young.
             let is_old = entry.metadata().is_ok_and(|meta| self.age.has(&meta));
             self.remove_dead_images(&path);
-            let is_image = path.join("TAG").exists() || path.join("PROTECT").exists();
+            let is_image = MARKERS.iter().any(|marker| path.join(marker).is_file());
             for part in entries(&path) {
                 // A directory of such a name is a tag, or a part of a repository's name.
                 let is_part = is_symlink(&part)

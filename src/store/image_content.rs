@@ -98,7 +98,7 @@ impl Image {
         let Some(top) = ids.first() else {
             return Err(self.damaged("its ancestry is empty".to_string()));
         };
-        let config_name = if self.directory.join("container.json").exists() {
+        let config_name = if self.directory.join("container.json").is_file() {
             "container.json".to_string()
         } else {
             format!("{top}.json")

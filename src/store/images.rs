@@ -27,7 +27,10 @@ use super::{Lock, Store};
 use crate::host::fs::{self as host_fs, FsError, write_atomic};
 use crate::oci::{Digest, LocalName, Reference};
 
-/// The files of an image's directory, beside its links.
+/// The files that make a directory an image, or protect it.
+pub(super) const MARKERS: [&str; 2] = ["TAG", "PROTECT"];
+
+/// The other files of an image's directory, beside its links.
 pub(super) const IMAGE_FILES: [&str; 5] = ["v1", "v2", "manifest", "ancestry", "container.json"];
 
 /// Which of udocker's two forms an image has.
@@ -83,6 +86,32 @@ impl Store {
         }
     }
 
+    /// Makes sure that an image can have this name beside the others: the directory of one is
+    /// where another that is called `v1` or `TAG` would have a file.
+    ///
+    /// # Errors
+    /// `StoreError::NameClash`
+    pub fn ensure_possible(&self, name: &LocalName) -> Result<(), StoreError> {
+        let image = self.image_at(name);
+        let files = || MARKERS.iter().chain(&IMAGE_FILES);
+        let is_of_image = |path: &&Path| {
+            let is_reserved = files().any(|file| path.ends_with(file));
+            is_reserved && path.with_file_name("TAG").is_file()
+        };
+        let above = self.below_repos(&image.directory).filter(is_of_image);
+        let inside = files().map(|file| image.directory.join(file));
+        let mut clashes = above
+            .map(Path::to_path_buf)
+            .chain(inside.filter(|path| path.is_dir()));
+        match clashes.next() {
+            None => Ok(()),
+            Some(path) => Err(StoreError::NameClash {
+                image: name.to_string(),
+                path,
+            }),
+        }
+    }
+
     /// Publishes a pulled image under `name`, replacing what is there.
     ///
     /// All blobs have to be in `layers/` already; `is_current` of a blob that another process
@@ -116,6 +145,7 @@ impl Store {
         manifest: &[u8],
         blobs: &[Digest],
     ) -> Result<Image, StoreError> {
+        self.ensure_possible(name)?;
         let image = self.image_at(name);
         host_fs::create_dir_all(&image.directory)?;
         for blob in blobs {
@@ -181,10 +211,15 @@ impl Store {
         self.remove_unlinked(&unlinked)
     }
 
-    fn remove_empty_directories(&self, directory: &Path) {
-        let below_repos =
+    /// A directory of `repos`, and those above it.
+    fn below_repos<'p>(&self, directory: &'p Path) -> impl Iterator<Item = &'p Path> {
+        let is_below =
             |path: &&Path| path.starts_with(&self.layout.repos) && **path != self.layout.repos;
-        for directory in directory.ancestors().take_while(below_repos) {
+        directory.ancestors().take_while(is_below)
+    }
+
+    fn remove_empty_directories(&self, directory: &Path) {
+        for directory in self.below_repos(directory) {
             // One that holds other images is not empty, and stays with those above it.
             if fs::remove_dir(directory).is_err() {
                 return;
@@ -306,7 +341,8 @@ impl Image {
 
     /// Which form it has.
     pub fn form(&self) -> Form {
-        if self.directory.join("v1").exists() {
+        // A directory is a tag or a part of a name, here and below.
+        if self.directory.join("v1").is_file() {
             Form::V1
         } else {
             Form::V2
@@ -315,7 +351,7 @@ impl Image {
 
     /// Whether `rmi` has to refuse.
     pub fn is_protected(&self) -> bool {
-        self.directory.join("PROTECT").exists()
+        self.directory.join("PROTECT").is_file()
     }
 
     /// Sets or takes away the protection.
@@ -529,6 +565,35 @@ mod tests {
         store.remove_image(&other).unwrap();
         assert!(store.blobs().contains(&Digest::of(b"layer"), None));
         assert_eq!(store.images(), images);
+    }
+
+    #[test]
+    fn an_image_is_not_mistaken_for_a_part_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let put = |name: &str| fs::create_dir_all(store.layout().repos.join(name)).unwrap();
+        let image = publish(&store, "a:foo", &["l"]);
+        for name in ["PROTECT", "v1", "container.json"] {
+            put(&format!("a/foo/{name}/x"));
+        }
+        assert!(!image.is_protected() && image.form() == Form::V2);
+        put("b/foo/TAG/x");
+        for text in [
+            "a/foo:TAG",
+            "a/foo/v2/x:1",
+            "a/foo:PROTECT",
+            "a:foo",
+            "b:foo",
+        ] {
+            let error = store.publish_image(&name(text), b"{}", &[]).unwrap_err();
+            assert!(
+                matches!(error, StoreError::NameClash { .. }),
+                "{text}: {error}"
+            );
+        }
+        store.remove_image(&image).unwrap();
+        publish(&store, "a/foo:TAG", &["l"]);
+        assert_eq!(store.images().len(), 1);
     }
 
     #[test]

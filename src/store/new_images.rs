@@ -110,6 +110,7 @@ impl Store {
         if source.is_protected() {
             return Err(StoreError::Protected(source.name.to_string()));
         }
+        self.ensure_possible(name)?;
         let image = self.image_at(name);
         if image.exists() {
             return Err(StoreError::ImageExists(name.to_string()));

@@ -112,6 +112,7 @@ fn a_tag_that_is_refused_leaves_no_trace() {
             "invalid tag",
         ),
         ("lab/tool:1", &digest, "holds a digest"),
+        ("lab/taken:1", "lab/tool/1:PROTECT", "beside the others"),
     ] {
         sandbox
             .udocker(["tag", source, target])
