@@ -13,10 +13,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::retry_on_intr;
 
 use super::error::StoreError;
+use super::images::set_marker;
 use super::layout::Layout;
 use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
@@ -145,6 +146,8 @@ impl<'a> Blobs<'a> {
                 .read(true)
                 .write(true)
                 .mode(0o666)
+                // What a link leads to is never the file that it has the name of.
+                .custom_flags(OFlags::NOFOLLOW.bits() as i32)
                 .open(&path)
                 .map_err(FsError::at("open", &path))?;
             let locked = retry_on_intr(|| flock(&file, FlockOperation::LockExclusive));
@@ -340,6 +343,19 @@ mod tests {
         }
         // What is not marked shows by its length.
         assert!(!store.blobs().contains(&digest, Some(12)));
+    }
+
+    #[test]
+    fn a_link_is_no_blob_on_its_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let digest = Digest::of(b"x");
+        let path = needed(&store, &digest).path().to_path_buf();
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(store.blobs().stage(&digest, None).is_err());
+        assert!(!elsewhere.exists());
     }
 
     #[test]

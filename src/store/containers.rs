@@ -142,7 +142,7 @@ impl Container {
     /// # Errors
     /// What the file system says.
     pub fn set_protected(&self, protected: bool) -> Result<(), StoreError> {
-        set_marker(&self.directory.join("PROTECT"), protected)
+        Ok(set_marker(&self.directory.join("PROTECT"), protected)?)
     }
 
     /// The image it was made from, `<repository>:<tag>`; empty where that is not known.
@@ -177,7 +177,7 @@ impl Container {
     /// # Errors
     /// What the file system says.
     pub fn set_nvidia(&self) -> Result<(), StoreError> {
-        set_marker(&self.entry("nvidia"), true)
+        Ok(set_marker(&self.entry("nvidia"), true)?)
     }
 
     /// The path of something that is kept beside ROOT.

@@ -359,7 +359,7 @@ impl Image {
     /// # Errors
     /// What the file system says.
     pub fn set_protected(&self, protected: bool) -> Result<(), StoreError> {
-        set_marker(&self.directory.join("PROTECT"), protected)
+        Ok(set_marker(&self.directory.join("PROTECT"), protected)?)
     }
 
     /// The names of the links in its directory, sorted.
@@ -410,13 +410,15 @@ impl Image {
     }
 }
 
-/// Makes or removes an empty marker file.
-pub(super) fn set_marker(path: &Path, present: bool) -> Result<(), StoreError> {
-    if present {
-        File::create(path).map_err(FsError::at("create", path))?;
-        Ok(())
-    } else {
-        Ok(host_fs::remove_file(path)?)
+/// Makes or removes an empty marker file. What a link leads to is not made, and what is there is
+/// left as it is.
+pub(super) fn set_marker(path: &Path, present: bool) -> Result<(), FsError> {
+    if !present {
+        return host_fs::remove_file(path);
+    }
+    match File::create_new(path) {
+        Err(_) if path.is_file() => Ok(()),
+        made => made.map(drop).map_err(FsError::at("create", path)),
     }
 }
 
@@ -594,6 +596,22 @@ mod tests {
         store.remove_image(&image).unwrap();
         publish(&store, "a/foo:TAG", &["l"]);
         assert_eq!(store.images().len(), 1);
+    }
+
+    #[test]
+    fn marking_follows_no_link_and_changes_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        symlink(at("elsewhere"), at("PROTECT")).unwrap();
+        assert!(set_marker(&at("PROTECT"), true).is_err());
+        assert!(!at("elsewhere").exists());
+        fs::write(at("elsewhere"), "content").unwrap();
+        set_marker(&at("PROTECT"), true).unwrap();
+        assert_eq!(fs::read_to_string(at("elsewhere")).unwrap(), "content");
+        for _ in 0..2 {
+            set_marker(&at("other"), true).unwrap();
+        }
+        assert!(at("other").is_file());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::host::facts::host_name;
@@ -54,6 +54,7 @@ impl Lock {
         let file = File::options()
             .read(true)
             .write(true)
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
             .open(path)
             .map_err(FsError::at("open lock file", path))?;
         acquire(file, path, FlockOperation::NonBlockingLockExclusive)
@@ -92,6 +93,8 @@ fn open(path: &Path) -> Result<File, FsError> {
         .write(true)
         // Whoever may write to the repository may hold its locks: the umask says who.
         .mode(0o666)
+        // Somebody's link would have a file made elsewhere.
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(path)
         .map_err(FsError::at("open lock file", path))
 }
@@ -119,6 +122,16 @@ mod tests {
         assert!(Lock::try_exclusive(&path).unwrap().is_none());
         drop(first);
         assert!(Lock::try_exclusive(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_link_is_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (directory.path().join("lock"), directory.path().join("x"));
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(Lock::exclusive(&path).is_err() && !elsewhere.exists());
+        std::fs::write(&elsewhere, "").unwrap();
+        assert!(Lock::try_existing(&path).is_err());
     }
 
     #[test]
