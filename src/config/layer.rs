@@ -94,7 +94,7 @@ pub(super) struct FileContent {
 /// # Errors
 /// It cannot be read, or a line makes no sense.
 pub(super) fn load_file(path: &Path) -> Result<Option<FileContent>, ConfigError> {
-    match fs::read_limited(path, FILE_MAX_BYTES) {
+    match fs::read_named(path, FILE_MAX_BYTES) {
         Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),

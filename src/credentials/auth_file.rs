@@ -18,7 +18,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
-use crate::host::fs::read_limited;
+use crate::host::fs::read_named;
 use crate::oci::{Credential, RegistryUrl, Secret};
 
 use super::CredentialsError;
@@ -66,7 +66,7 @@ impl AuthFile {
     /// It is there and cannot be read.
     pub(super) fn load(source: &AuthFilePath) -> Result<Option<AuthFile>, CredentialsError> {
         let path = &source.path;
-        let bytes = match read_limited(path, FILE_MAX_BYTES) {
+        let bytes = match read_named(path, FILE_MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),

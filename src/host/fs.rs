@@ -1,8 +1,9 @@
 //! File operations whose errors say what was tried with which path.
 
-use std::fs::{self, DirEntry, File};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -71,12 +72,41 @@ pub fn begin_write_back(file: BorrowedFd<'_>, offset: u64, bytes: u64) {
     }
 }
 
-/// Reads a whole file of at most `limit` bytes.
+/// Opens a file to read it. A pipe or a device, at which a reader could wait for ever, is refused:
+/// others may write to a repository.
 ///
 /// # Errors
-/// The file cannot be read, or is larger.
+/// The file cannot be opened, or is none.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// Reads a whole regular file of at most `limit` bytes.
+///
+/// # Errors
+/// The file cannot be read, is larger, or is none.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
+    let file = open_regular(path).map_err(FsError::at("open", path))?;
+    read_open(file, path, limit)
+}
+
+/// The same for what a user names, which may be a pipe.
+///
+/// # Errors
+/// It cannot be read, or is larger.
+pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     let file = File::open(path).map_err(FsError::at("open", path))?;
+    read_open(file, path, limit)
+}
+
+fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(file, limit + 1), &mut bytes)
         .map_err(FsError::at("read", path))?;
@@ -191,4 +221,27 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError>
         .persist(path)
         .map_err(|error| FsError::at("rename to", path)(error.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    #[test]
+    fn only_files_are_read_and_only_so_far() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "content").unwrap();
+        assert_eq!(read_limited(&at("file"), 7).unwrap(), b"content");
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for (path, limit) in [
+            (at("file"), 6),
+            (at("pipe"), 7),
+            (PathBuf::from("/dev/zero"), 7),
+            (directory.path().to_path_buf(), 7),
+        ] {
+            assert!(read_limited(&path, limit).is_err(), "{}", path.display());
+        }
+    }
 }

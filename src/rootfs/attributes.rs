@@ -12,7 +12,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -20,7 +19,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Stat, StatxFlags, statx};
 
 use super::walk::Found;
-use crate::host::fs::{FsError, write_atomic};
+use crate::host::fs::{FsError, open_regular, write_atomic};
 
 /// More than the numbers of a line can have.
 const LINE_MAX_BYTES: u64 = 256;
@@ -64,7 +63,7 @@ impl Attributes {
     /// # Errors
     /// It cannot be read.
     pub fn load(path: &Path) -> Result<Attributes, FsError> {
-        match File::open(path) {
+        match open_regular(path) {
             Ok(file) => Attributes::read(BufReader::new(file)).map_err(FsError::at("read", path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Attributes::default()),
             Err(error) => Err(FsError::at("open", path)(error)),

@@ -66,8 +66,9 @@ impl Store {
             .collect();
         found.sort();
         let youngest_first = found.into_iter().rev();
-        youngest_first
-            .filter_map(|(_, id, path)| Some((id, BufReader::new(File::open(path).ok()?))))
+        youngest_first.filter_map(|(_, id, path)| {
+            Some((id, BufReader::new(host_fs::open_regular(&path).ok()?)))
+        })
     }
 
     /// Forgets containers that are gone, and other boots. One is not gone while it is being made.

@@ -1,9 +1,10 @@
 //! Repositories on file systems that do less than others, and in sandboxes that have less.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use udocker::host::facts::host_name;
 
 use crate::archives::{layer, root_of, two_layers};
@@ -144,6 +145,37 @@ fn an_empty_dev_is_enough() {
             return;
         };
         ran.succeeds();
+    }
+}
+
+/// Whoever may write to a shared repository must not make others wait for ever.
+#[test]
+fn a_pipe_or_a_device_in_place_of_a_file_is_told_and_stops_nobody_else() {
+    let sandbox = with_image();
+    let create = |name: &str| {
+        let create = ["create", &format!("--name={name}"), IMAGE];
+        let id = sandbox.udocker(create).run().succeeds();
+        sandbox.store().join("containers").join(id.text())
+    };
+    let replace = |path: PathBuf| {
+        let _ = fs::remove_file(&path);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    };
+    let piped = create("piped");
+    replace(piped.join("container.json"));
+    replace(piped.join("imagerepo.name"));
+    symlink("/dev/zero", create("device").join("attributes")).unwrap();
+    create("whole");
+    let ps = sandbox.udocker(["ps"]).run().succeeds();
+    assert_eq!(ps.text().lines().count(), 4, "{ps:#?}");
+    for (args, code, file) in [
+        (&["inspect", "piped"][..], 1, "container.json"),
+        (&["run", "piped"], 125, "container.json"),
+        (&["clone", "device"], 1, "attributes"),
+        (&["export", "-o", "x.tar", "device"], 1, "attributes"),
+    ] {
+        let ran = sandbox.udocker(args).run().exits_with(code);
+        ran.errs_in_one_line(&[file, "it is no regular file"]);
     }
 }
 

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::commands::CommandError;
 use crate::commands::options::{given, parse_bool};
-use crate::host::fs::read_limited;
+use crate::host::fs::read_named;
 use crate::spec::{
     Accounts, EnvWish, RunRequest, SearchPaths, UserWish, Volume, VolumeError, parse_entrypoint,
 };
@@ -145,7 +145,7 @@ impl WishArgs {
     fn env_wishes(&self) -> Result<Vec<EnvWish>, CommandError> {
         let mut wishes = Vec::new();
         for file in &self.env_file {
-            let bytes = read_limited(file, ENV_FILE_MAX_BYTES).map_err(CommandError::failed)?;
+            let bytes = read_named(file, ENV_FILE_MAX_BYTES).map_err(CommandError::failed)?;
             let from_file = EnvWish::parse_file(&bytes).map_err(|error| {
                 CommandError::failed(error).while_doing(format_args!("'{}'", file.display()))
             })?;
