@@ -17,7 +17,6 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::retry_on_intr;
 
 use super::error::StoreError;
-use super::images::set_marker;
 use super::layout::Layout;
 use crate::host::facts::host_name;
 use crate::host::fs::{self, FsError};
