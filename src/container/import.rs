@@ -11,7 +11,6 @@ use crate::image::imported_config;
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
 use crate::progress::{Progress, Silent};
 use crate::rootfs::{self, ApplyOptions, ArchiveError, Layer, RootfsError, Summary, remove_tree};
-use crate::spec::ATTRIBUTES_FILE;
 use crate::store::{Container, Store};
 use crate::stream::{Compression, sniffed};
 
@@ -20,6 +19,27 @@ const UNPACKING: &str = ".unpacking";
 
 /// What a container cannot be without.
 const CONFIG: &str = "container.json";
+
+/// The directories that are taken from an archive: the root tree, and udocker.py's notes on what
+/// its modes R put in there.
+const DIRECTORIES: [&str; 3] = ["ROOT", ".bind_orig_files", ".mountpoints"];
+
+/// The files that are taken from an archive: what both programs write, and what udocker.py needs to
+/// leave its modes F. All else is left out. Above all that are the notes which engines keep on the
+/// tree: they speak of inodes and paths that are others here, and are believed.
+const FILES: [&str; 11] = [
+    CONFIG,
+    "imagerepo.name",
+    "execmode",
+    "PROTECT",
+    "nvidia",
+    "root.path",
+    "ld.so.path",
+    "ld.so.orig",
+    "ld.lib.dirs",
+    "patch.time",
+    "patch.path",
+];
 
 /// Makes a container of an archive of a root file system. `image` is what it is said to be made
 /// from.
@@ -45,9 +65,7 @@ pub fn import_tree(
     })
 }
 
-/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's. What emulated
-/// root made of the files there is left out: it is known by their inodes and times of birth, which
-/// are others here.
+/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's.
 ///
 /// # Errors
 /// The archive is none, or not of a container; the name is taken. Nothing is left then.
@@ -65,11 +83,10 @@ pub fn import_clone(
         unpack(&inside, archive, options.unpacking(), progress)?;
         check_clone(&inside)?;
         remove_directory(&staged.root())?;
-        let at = || FsError::at("list", &inside);
-        for entry in fs::read_dir(&inside).map_err(at())? {
-            let entry = entry.map_err(at())?;
-            if entry.file_name() != ATTRIBUTES_FILE {
-                host_fs::rename(&entry.path(), &staged.path().join(entry.file_name()))?;
+        for name in DIRECTORIES.iter().chain(&FILES) {
+            match host_fs::rename(&inside.join(name), &staged.path().join(name)) {
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
             }
         }
         Ok(remove_tree(&inside, &Silent)?)
@@ -106,21 +123,17 @@ fn unpack(
 /// Refuses what is no container: parts that are missing, and links in place of parts, which
 /// would lead to files of this host.
 fn check_clone(directory: &Path) -> Result<(), ContainerError> {
-    let at = || FsError::at("list", directory);
-    for entry in fs::read_dir(directory).map_err(at())? {
-        let entry = entry.map_err(at())?;
-        let kind = entry.file_type().map_err(at())?;
-        let name = entry.file_name();
-        let is_right = match name.to_str() {
-            Some("ROOT") => kind.is_dir(),
-            _ => kind.is_dir() || kind.is_file(),
-        };
-        if !is_right {
-            let name = name.to_string_lossy().escape_debug().to_string();
-            return Err(ContainerError::NoClone(format!(
-                "'{name}' is of a wrong kind"
-            )));
-        }
+    let is_wrong = |name: &&&str| {
+        let data = fs::symlink_metadata(directory.join(name));
+        data.is_ok_and(|data| match DIRECTORIES.contains(*name) {
+            true => !data.is_dir(),
+            false => !data.is_file(),
+        })
+    };
+    if let Some(name) = DIRECTORIES.iter().chain(&FILES).find(is_wrong) {
+        return Err(ContainerError::NoClone(format!(
+            "'{name}' is of a wrong kind"
+        )));
     }
     let path = directory.join(CONFIG);
     if !path.is_file() {

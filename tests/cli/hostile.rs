@@ -345,10 +345,16 @@ fn clones_that_lie_are_refused() {
     let container = root_of(&sandbox, "good");
     let container = container.parent().unwrap().metadata().unwrap();
     assert_eq!(container.permissions().mode() & 0o777, 0o700);
-    // Nor in what emulated root would have made of files: their inodes are others here.
-    let remembered = good().file("attributes", "7 5.1 1 2 100600 100600 0\n");
-    let obstacle = good().file("attributes/file", "x");
-    for (name, tar) in [("file", remembered), ("directory", obstacle)] {
+    // Nor in what emulated root would have made of files, whose inodes are others here; nor in what
+    // a run has to remove or to generate.
+    let notes = ["attributes", "mountpoints", "mountpoint", "id-ranges", "x"];
+    let (mut files, mut directories, mut links) = (good(), good(), good());
+    for note in notes {
+        files = files.file(note, "7 5.1 1 2 100600 100600 0\n");
+        directories = directories.file(format!("{note}/file"), "x");
+        links = links.symlink(note, "/etc/passwd");
+    }
+    for (name, tar) in [("file", files), ("directory", directories), ("link", links)] {
         sandbox
             .udocker(["import", "--clone", &format!("--name={name}"), "-"])
             .stdin(tar.finish())
@@ -383,6 +389,11 @@ fn clones_that_lie_are_refused() {
             "'imagerepo.name' is of a wrong kind",
         ),
         (good().symlink("ROOT", "/etc"), "'ROOT' is of a wrong kind"),
+        // Nothing could take such a protection away.
+        (
+            good().file("PROTECT/file", "x"),
+            "'PROTECT' is of a wrong kind",
+        ),
         (good().file("../x", "x"), "is refused: its name holds '..'"),
     ] {
         sandbox
