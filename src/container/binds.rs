@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType};
 
 use super::ContainerError;
-use crate::host::fs::{FsError, open_beneath};
+use crate::host::fs::{FsError, open_beneath, remove_empty_beneath};
 use crate::progress::Silent;
 use crate::rootfs::remove_tree;
 use crate::store::Container;
@@ -39,7 +39,7 @@ pub fn take_back_binds(container: &Container) -> Result<(), ContainerError> {
     for name in names_in(&mount_points) {
         let before = fs::read_link(mount_points.join(&name)).unwrap_or_default();
         let before = inner_path(&before.to_string_lossy());
-        remove_mount_point(&root, &inner_path(&name), &before)?;
+        remove_mount_point(&root, &inner_path(&name), &before);
     }
     Ok(remove_tree(&mount_points, &Silent)?)
 }
@@ -79,30 +79,13 @@ fn put_back(original: &Path, root: &Path, target: &Path) -> Result<(), Container
 }
 
 /// Removes `path` and the directories above it down to `before`, as far as they are empty.
-fn remove_mount_point(root: &Path, path: &Path, before: &Path) -> Result<(), ContainerError> {
+fn remove_mount_point(root: &Path, path: &Path, before: &Path) {
     for path in path.ancestors().take_while(|path| *path != before) {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            break;
-        };
-        let directory = match open_beneath(root, parent, false) {
-            Ok(directory) => directory,
-            Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let is_empty_file = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| {
-                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0
-            });
-        let flags = if is_empty_file {
-            AtFlags::empty()
-        } else {
-            AtFlags::REMOVEDIR
-        };
-        if rustix::fs::unlinkat(&directory, name, flags).is_err() {
-            break;
+        match remove_empty_beneath(root, path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => break,
+            _ => {}
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! The host's file system as planning sees it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags};
 
 use crate::host::file_system::allows_execution;
-use crate::spec::{Execution, FileType, GuestView};
+use crate::host::fs::open_file_beneath;
+use crate::spec::{Execution, FileType, GuestView, Place};
 
 /// Asks the system.
 pub struct HostView;
@@ -42,14 +43,10 @@ impl GuestView for HostView {
         }
     }
 
-    fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>> {
-        // Not blocking, should the path have become a pipe since it was looked at.
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let file = File::options()
-            .read(true)
-            .custom_flags(flags)
-            .open(path)
-            .ok()?;
+    fn read(&self, place: &Place, limit: usize) -> Option<Vec<u8>> {
+        // Not blocking, should it have become a pipe since it was looked at.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let file = open_file_beneath(place.base.as_path(), place.below(), flags).ok()?;
         let mut bytes = Vec::new();
         file.take(limit as u64).read_to_end(&mut bytes).ok()?;
         Some(bytes)

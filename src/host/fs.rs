@@ -4,9 +4,9 @@ use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// A file operation that failed.
@@ -173,18 +173,23 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::rename(from, to).map_err(FsError::at("rename to", to))
 }
 
-/// Opens the directory `path` below `root`, and makes what is missing of it where `create` says so.
-/// No symbolic link below `root` is followed, since what is there belongs to a stranger's image.
+/// Opens the directory `path` below `root`, for work in it, and makes what is missing of it where
+/// `create` says so. No symbolic link below `root` is followed, since what is there belongs to a
+/// stranger's image, or to a guest that changes it just now.
 ///
 /// # Errors
-/// A part of the path is missing, is no directory, or cannot be made.
+/// A part of the path is missing, is no directory, is not a name, or cannot be made.
 pub fn open_beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, FsError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || -> rustix::io::Result<OwnedFd> {
         let mut directory = rustix::fs::open(root, flags, Mode::empty())?;
-        for part in path {
+        let flags = flags | OFlags::NOFOLLOW;
+        for part in path.components() {
+            let Component::Normal(part) = part else {
+                return Err(Errno::INVAL);
+            };
             if create {
-                match rustix::fs::mkdirat(&directory, part, Mode::from_raw_mode(0o755)) {
+                match rustix::fs::mkdirat(&directory, part, Mode::from_raw_mode(0o777)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error),
                 }
@@ -193,7 +198,65 @@ pub fn open_beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, F
         }
         Ok(directory)
     };
-    open().map_err(|error| FsError::at("open directory", &root.join(path))(error.into()))
+    let action = if create {
+        "create directory"
+    } else {
+        "open directory"
+    };
+    open().map_err(|error| FsError::at(action, &root.join(path))(error.into()))
+}
+
+/// Opens the file `path` below `root`, or `root` itself where the path is empty; no symbolic link
+/// below `root` is followed.
+///
+/// # Errors
+/// What the system says; a link is in the way.
+pub fn open_file_beneath(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    let Some((parent, name)) = path.parent().zip(path.file_name()) else {
+        return Ok(rustix::fs::open(root, flags, mode)?.into());
+    };
+    let directory = open_beneath(root, parent, false).map_err(|error| error.source)?;
+    Ok(rustix::fs::openat(directory, name, flags | OFlags::NOFOLLOW, mode)?.into())
+}
+
+/// Makes the empty directory or file `path` below `root`, and the directories above it; a directory
+/// may be there already. No symbolic link below `root` is followed.
+///
+/// # Errors
+/// What the system says; a link is in the way.
+pub fn make_beneath(root: &Path, path: &Path, is_directory: bool) -> io::Result<()> {
+    let above = match is_directory {
+        true => Some(path),
+        false => path.parent(),
+    };
+    open_beneath(root, above.unwrap_or(path), true).map_err(|error| error.source)?;
+    if is_directory {
+        return Ok(());
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    open_file_beneath(root, path, flags).map(drop)
+}
+
+/// Removes the directory or file `path` below `root` if it is empty. No symbolic link below `root`
+/// is followed, nor removed.
+///
+/// # Errors
+/// It is not there, or is put to use; a link is in the way.
+pub fn remove_empty_beneath(root: &Path, path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = open_beneath(root, parent, false).map_err(|error| error.source)?;
+    let is_empty_file = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size == 0);
+    // Of anything else, this removes empty directories alone.
+    let flags = match is_empty_file {
+        true => AtFlags::empty(),
+        false => AtFlags::REMOVEDIR,
+    };
+    Ok(rustix::fs::unlinkat(&directory, name, flags)?)
 }
 
 /// How the names of files begin that [`write_atomic`] has not finished.

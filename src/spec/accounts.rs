@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::guest::{FileType, GuestView, resolve_guest_path};
-use super::path::{GuestPath, HostPath};
+use super::path::{GuestPath, HostPath, Place};
 use super::user::{AccountFiles, Change, UserPlan, UserWish, plan_user};
 use super::volume::{Access, Bind, BindPlan, Volume};
 use super::{Accounts, ContainerFacts, HostFacts, Preparation, RunRequest, SpecError};
@@ -53,7 +53,7 @@ struct AccountFile {
     path: &'static str,
     text: String,
     /// Where it is in the root tree, if it is a file there.
-    place: Option<HostPath>,
+    place: Option<Place>,
     is_bound: bool,
 }
 
@@ -65,8 +65,8 @@ impl AccountFile {
         binds: &[Bind],
         view: &dyn GuestView,
     ) -> AccountFile {
-        let read = |path: &Path| {
-            let bytes = view.read(path, ACCOUNT_FILE_LIMIT).unwrap_or_default();
+        let read = |place: &Place| {
+            let bytes = view.read(place, ACCOUNT_FILE_LIMIT).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
         // A circle of links is as good as no file.
@@ -78,14 +78,16 @@ impl AccountFile {
             .is_some_and(|found| binds.iter().any(|bind| bind.target == found.guest));
         let host = found.map(|found| found.host);
         let text = match &host {
-            _ if accounts == Accounts::Host && !is_bound => read(Path::new(path)),
-            Some(host) => read(host.as_path()),
+            _ if accounts == Accounts::Host && !is_bound => {
+                read(&Place::of(HostPath::root().beneath(Path::new(path))))
+            }
+            Some(host) => read(host),
             None => String::new(),
         };
         AccountFile {
             path,
             text,
-            place: host.filter(|host| host.as_path().starts_with(root.as_path())),
+            place: host.filter(|host| host.base == *root),
             is_bound,
         }
     }

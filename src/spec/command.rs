@@ -268,10 +268,7 @@ impl Lookup<'_> {
             _ => return Err(CommandError::NotExecutable(found.guest.clone())),
         }
         // What may be executed but not read is left to the kernel.
-        let head = self
-            .view
-            .read(found.host.as_path(), HEAD_BYTES)
-            .unwrap_or_default();
+        let head = self.view.read(&found.host, HEAD_BYTES).unwrap_or_default();
         if let Some(interpreter) = script_interpreter(&head, self.is_native) {
             let next = self.interpreter(found, interpreter)?;
             return match levels {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use super::path::{GuestPath, HostPath};
+use super::path::{GuestPath, HostPath, Place};
 use super::volume::Bind;
 
 /// What a path names, the last component not followed.
@@ -49,8 +49,8 @@ pub trait GuestView {
     /// Whether the file `path` can be executed.
     fn execution(&self, path: &Path) -> Execution;
 
-    /// The first bytes of the file `path`, at most `limit` of them.
-    fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>>;
+    /// The first bytes of the file at `place`, at most `limit` of them.
+    fn read(&self, place: &Place, limit: usize) -> Option<Vec<u8>>;
 }
 
 /// As many links as the kernel follows in one look-up.
@@ -67,7 +67,7 @@ pub struct Resolved {
     /// The same place without symbolic links.
     pub guest: GuestPath,
     /// Where that is on the host.
-    pub host: HostPath,
+    pub host: Place,
     /// What is there; `None` when nothing is. Never a symbolic link.
     pub file_type: Option<FileType>,
 }
@@ -132,16 +132,16 @@ pub fn resolve_guest_path(
 }
 
 /// Where `guest`, which has no links in it, is on the host.
-pub fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> HostPath {
+pub fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> Place {
     let covering = binds
         .iter()
         .filter(|bind| guest.as_path().starts_with(bind.target.as_path()))
         .max_by_key(|bind| bind.target.depth());
     match covering {
-        None => root.beneath(guest.as_path()),
+        None => Place::beneath(root, guest.as_path()),
         Some(bind) => {
             let below = guest.as_path().strip_prefix(bind.target.as_path());
-            bind.source.beneath(below.unwrap_or(Path::new("")))
+            Place::beneath(&bind.source, below.unwrap_or(Path::new("")))
         }
     }
 }
@@ -257,8 +257,8 @@ pub(super) mod tests {
             }
         }
 
-        fn read(&self, path: &Path, limit: usize) -> Option<Vec<u8>> {
-            match self.0.get(path)? {
+        fn read(&self, place: &Place, limit: usize) -> Option<Vec<u8>> {
+            match self.0.get(place.as_path())? {
                 Node::File(content, _) => Some(content.iter().copied().take(limit).collect()),
                 _ => None,
             }

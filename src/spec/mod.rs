@@ -27,7 +27,7 @@ pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment, SearchPaths};
 pub use guest::{Execution, FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
-pub use path::{GuestPath, HostPath, NotAbsolute};
+pub use path::{GuestPath, HostPath, NotAbsolute, Place};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
 pub use tmpfs::{Tmpfs, TmpfsError, TmpfsSize};
@@ -224,16 +224,16 @@ impl RunSpec {
 pub enum Preparation {
     /// A directory for a bind to lie on. PRoot gets along without it, and namespaces make their
     /// own.
-    MountDirectory(HostPath),
+    MountDirectory(Place),
     /// An empty file for a bind to lie on, likewise.
-    MountFile(HostPath),
+    MountFile(Place),
     /// The image's working directory.
-    WorkingDirectory(HostPath),
+    WorkingDirectory(Place),
     /// Lines at the end of a file of the container. They only give names to ids, so a container
     /// that cannot be written runs without them.
     Append {
         /// The file.
-        path: HostPath,
+        path: Place,
         /// Whole lines.
         text: String,
     },

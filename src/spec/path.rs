@@ -41,7 +41,7 @@ impl HostPath {
 
     /// The path below this one that `guest` names when this is the root.
     pub fn beneath(&self, guest: &Path) -> HostPath {
-        let rest = guest.strip_prefix("/").unwrap_or(guest);
+        let rest = below_root(guest);
         if rest.as_os_str().is_empty() {
             return self.clone();
         }
@@ -57,6 +57,51 @@ impl HostPath {
 impl fmt::Display for HostPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
+    }
+}
+
+/// A place on the host at or below one that the user named: what is below is up to the guest, which
+/// may turn any part of it into a symbolic link at any time. So it is looked up as it is meant,
+/// without links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What the user named: a root tree, or the source of a bind.
+    pub base: HostPath,
+    path: HostPath,
+}
+
+impl Place {
+    /// What the user named itself.
+    pub(super) fn of(base: HostPath) -> Place {
+        Place {
+            path: base.clone(),
+            base,
+        }
+    }
+
+    /// What `guest`, a path inside, names when `base` is shown at `/`.
+    pub fn beneath(base: &HostPath, guest: &Path) -> Place {
+        Place {
+            base: base.clone(),
+            path: base.beneath(guest),
+        }
+    }
+
+    /// The path relative to the base.
+    pub fn below(&self) -> &Path {
+        let below = self.path.0.strip_prefix(&self.base.0);
+        below.unwrap_or(Path::new(""))
+    }
+
+    /// The whole path, to look at and to tell; what is opened or made takes both parts.
+    pub fn as_path(&self) -> &Path {
+        self.path.as_path()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
     }
 }
 
@@ -103,6 +148,11 @@ impl GuestPath {
         GuestPath(joined)
     }
 
+    /// The path relative to `/`.
+    pub fn below_root(&self) -> &Path {
+        below_root(&self.0)
+    }
+
     /// How many components there are.
     pub fn depth(&self) -> usize {
         self.0.components().count() - 1
@@ -118,6 +168,10 @@ impl fmt::Display for GuestPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
     }
+}
+
+fn below_root(guest: &Path) -> &Path {
+    guest.strip_prefix("/").unwrap_or(guest)
 }
 
 /// Splits at the first `separator`.

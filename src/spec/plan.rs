@@ -7,7 +7,7 @@ use super::apt::plan_apt;
 use super::command::{Lookup, compose};
 use super::env::{Sources, plan_environment};
 use super::guest::{FileType, GuestView, Resolved, resolve_guest_path};
-use super::path::{GuestPath, HostPath};
+use super::path::{GuestPath, HostPath, Place};
 use super::user::UserPlan;
 use super::volume::{BindPlan, Wishes, plan_binds};
 use super::{
@@ -181,7 +181,7 @@ fn plan_cwd(
         Some(FileType::Hidden) => is_native,
         _ => false,
     };
-    let is_made = |host: &HostPath, binds: &BindPlan| {
+    let is_made = |host: &Place, binds: &BindPlan| {
         binds.preparations.iter().any(|made| {
             matches!(made, Preparation::MountDirectory(path) | Preparation::MountFile(path)
                 if path.as_path().starts_with(host.as_path()))
@@ -408,7 +408,10 @@ mod tests {
         assert_eq!(spec.identity, Identity::Caller);
         assert!(
             spec.preparations
-                .contains(&Preparation::WorkingDirectory(path("/c/ROOT/w")))
+                .contains(&Preparation::WorkingDirectory(Place::beneath(
+                    &path("/c/ROOT"),
+                    Path::new("/w")
+                )))
         );
         assert_eq!(spec.warnings, [Warning::PrivilegedPorts(vec![80])]);
 

@@ -348,6 +348,7 @@ impl BindPlan {
 #[cfg(test)]
 mod tests {
     use super::super::guest::tests::MemoryView;
+    use super::super::path::Place;
     use super::*;
 
     fn volume(text: &str) -> Volume {
@@ -452,9 +453,10 @@ mod tests {
         );
         assert_eq!(
             plan.preparations,
-            [Preparation::MountFile(
-                HostPath::new("/r/run/resolv.conf").unwrap()
-            )]
+            [Preparation::MountFile(Place::beneath(
+                &HostPath::new("/r").unwrap(),
+                Path::new("/run/resolv.conf")
+            ))]
         );
     }
 
@@ -488,9 +490,13 @@ mod tests {
             shown(&resolved),
             ["/data:/a/b", "/data/deep:/a/b/c", "/data/file:/a/b/c/f"]
         );
-        assert!(plan.preparations.contains(&Preparation::MountFile(
-            HostPath::new("/data/deep/new/f").unwrap()
-        )));
+        assert!(
+            plan.preparations
+                .contains(&Preparation::MountFile(Place::beneath(
+                    &HostPath::new("/data/deep").unwrap(),
+                    Path::new("/new/f")
+                )))
+        );
     }
 
     #[test]

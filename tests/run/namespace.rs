@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -114,15 +115,43 @@ fn mounts_in_a_shared_directory_of_the_host_outlast_other_containers() {
 }
 
 #[test]
-fn the_note_of_another_tree_removes_nothing_there() {
+fn a_note_removes_nothing_outside_the_tree() {
     let [one, two] = [MODE; 2].map(Sandbox::new);
-    let place = one.root().join("tmp/empty");
-    fs::create_dir(&place).unwrap();
-    let note = [place.as_os_str().as_bytes(), b"\0"].concat();
+    let outside = one.root().join("tmp/empty");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, two.root().join("link")).unwrap();
+    fs::create_dir(outside.join("in")).unwrap();
+    fs::create_dir(two.host("empty")).unwrap();
+    let places = [
+        outside.join("in"),
+        two.root().join("../empty"),
+        two.root().join("link/in"),
+    ];
+    let lines = places.iter().map(|place| place.as_os_str().as_bytes());
+    let note: Vec<u8> = lines.flat_map(|line| [line, b"\0"].concat()).collect();
     fs::write(two.host("mountpoints"), note).unwrap();
     assert_eq!(two.status(&[], "exit 7"), Some(7));
-    assert!(place.exists());
+    for place in places {
+        assert!(place.exists(), "{}", place.display());
+    }
     assert_eq!(fs::read(two.host("mountpoints")).unwrap(), b"");
+}
+
+#[test]
+fn a_link_that_the_guest_put_above_a_mount_point_saves_what_it_leads_to() {
+    let sandbox = Sandbox::new(MODE);
+    fs::create_dir_all(sandbox.host("outside/in")).unwrap();
+    fs::write(sandbox.host("outside/file"), "").unwrap();
+    let directory = format!("volume={}:/data/in", sandbox.root().join("bin").display());
+    let file = format!(
+        "volume={}:/data/file",
+        sandbox.host("outside/file").display()
+    );
+    let outside = sandbox.host("outside");
+    let script = format!("mv /data /gone && ln -s {} /data", outside.display());
+    assert_eq!(sandbox.status(&[&directory, &file], &script), Some(0));
+    assert!(sandbox.host("outside/in").exists());
+    assert!(sandbox.host("outside/file").exists());
 }
 
 #[test]

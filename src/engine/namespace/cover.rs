@@ -10,34 +10,30 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::mounts;
-use crate::spec::Tmpfs;
+use crate::host::fs::make_beneath;
+use crate::spec::{GuestPath, Tmpfs};
 
-/// Makes `place` if it is missing, in the guest's own mount namespace. In the root tree and in
-/// directories of the host it has been made before, if that was possible at all, see
+/// Makes `target` below `root` if it is missing, in the guest's own mount namespace. In the root
+/// tree and in directories of the host it has been made before, if that was possible at all, see
 /// [`super::points`]; left over are file systems in memory, and directories that cannot be written.
-pub(super) fn make_place(place: &Path, is_directory: &dyn Fn() -> bool) -> io::Result<()> {
-    if fs::symlink_metadata(place).is_ok() {
+pub(super) fn make_place(
+    root: &Path,
+    target: &GuestPath,
+    is_directory: &dyn Fn() -> bool,
+) -> io::Result<()> {
+    let place = root.join(target.below_root());
+    if fs::symlink_metadata(&place).is_ok() {
         return Ok(());
     }
-    let Err(denied) = make(place, is_directory()) else {
+    let make = || make_beneath(root, target.below_root(), is_directory());
+    let Err(denied) = make() else {
         return Ok(());
     };
     let Some(directory) = place.ancestors().find(|path| path.is_dir()) else {
         return Err(denied);
     };
     cover(directory)?;
-    make(place, is_directory())
-}
-
-/// Makes an empty directory or file, and the directories above it.
-pub(super) fn make(place: &Path, is_directory: bool) -> io::Result<()> {
-    if is_directory {
-        return fs::create_dir_all(place);
-    }
-    if let Some(parent) = place.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    File::create_new(place).map(drop)
+    make()
 }
 
 /// Lays a file system in memory over `directory`, with everything in it that was there before.
@@ -59,7 +55,7 @@ fn cover(directory: &Path) -> io::Result<()> {
             symlink(fs::read_link(&source)?, &place)?;
             continue;
         }
-        make(&place, kind.is_dir())?;
+        make_beneath(directory, Path::new(&entry.file_name()), kind.is_dir())?;
         mounts::bind(&source, &place)?;
     }
     Ok(())

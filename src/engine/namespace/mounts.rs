@@ -20,6 +20,7 @@ use crate::spec::{
 pub(super) struct Mount {
     content: Content,
     pub(super) target: GuestPath,
+    root: PathBuf,
     /// The target, below the root tree.
     pub(super) place: PathBuf,
     pub(super) read_only: bool,
@@ -44,6 +45,7 @@ impl Mount {
         Mount {
             content,
             target: bind.target.clone(),
+            root: spec.root.as_path().to_path_buf(),
             place: spec
                 .root
                 .beneath(bind.target.as_path())
@@ -72,11 +74,11 @@ impl Mount {
         match &self.content {
             Content::Host(source) => {
                 let source = source.as_path();
-                cover::make_place(place, &|| source.is_dir())?;
+                cover::make_place(&self.root, &self.target, &|| source.is_dir())?;
                 bind(source, place)
             }
             Content::Memory(tmpfs) => {
-                cover::make_place(place, &|| true)?;
+                cover::make_place(&self.root, &self.target, &|| true)?;
                 mount_memory(place, tmpfs)
             }
             Content::Processes => {

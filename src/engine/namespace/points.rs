@@ -22,10 +22,13 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{AtFlags, CWD, FlockOperation, flock, linkat};
 
-use super::cover::make;
+use crate::host::fs::{make_beneath, open_beneath, read_limited, remove_empty_beneath};
 use crate::spec::{Bind, RunSpec, locate};
+
+/// A note that is larger is none of ours.
+const NOTE_MAX_BYTES: u64 = 1 << 20;
 
 /// The mount points of a run, and of earlier ones that had no chance to remove theirs.
 pub(super) struct MountPoints {
@@ -52,24 +55,24 @@ impl MountPoints {
                 continue;
             }
             let place = locate(&spec.root, below, &bind.target);
-            let place = place.as_path();
             let is_directory = bind.source.as_path().is_dir();
-            if fs::symlink_metadata(place).is_ok() {
+            if fs::symlink_metadata(place.as_path()).is_ok() {
                 continue;
             }
-            let is_in_tree = place == spec.root.beneath(bind.target.as_path()).as_path();
             // The mount will say what is wrong.
-            let _ = match is_in_tree {
-                true => points.make_one(place, is_directory),
-                false => make(place, is_directory),
+            let _ = match place.base == spec.root {
+                true => points.make_one(place.below(), is_directory),
+                false => make_beneath(place.base.as_path(), place.below(), is_directory),
             };
         }
         points
     }
 
+    /// Makes `place`, below the root tree.
     fn make_one(&self, place: &Path, is_directory: bool) -> io::Result<()> {
-        let mut missing: Vec<&Path> = place
+        let mut missing: Vec<PathBuf> = place
             .ancestors()
+            .map(|path| self.root.join(path))
             .take_while(|path| fs::symlink_metadata(path).is_err())
             .collect();
         missing.reverse();
@@ -83,33 +86,22 @@ impl MountPoints {
             .append(true)
             .open(&self.note)?
             .write_all(&lines)?;
-        for path in missing {
-            let made = if is_directory || path != place {
-                fs::create_dir(path)
-            } else {
-                self.make_file(path)
-            };
-            // Another run may have made it just now.
-            match made {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
+        if is_directory || self.link_file(place).is_err() {
+            make_beneath(&self.root, place, is_directory)?;
         }
         Ok(())
     }
 
-    fn make_file(&self, path: &Path) -> io::Result<()> {
+    fn link_file(&self, place: &Path) -> io::Result<()> {
         // Where somebody found it in the tree and wrote to it, it is his, and no longer empty.
         if !fs::symlink_metadata(&self.empty).is_ok_and(|data| is_empty_file(&data)) {
             let _ = fs::remove_file(&self.empty);
             let _ = File::create_new(&self.empty);
         }
-        match fs::hard_link(&self.empty, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                File::create_new(path).map(drop)
-            }
-            linked => linked,
-        }
+        let parent = place.parent().unwrap_or(place);
+        let parent = open_beneath(&self.root, parent, true).map_err(|error| error.source)?;
+        let name = place.file_name().unwrap_or_default();
+        Ok(linkat(CWD, &self.empty, parent, name, AtFlags::empty())?)
     }
 
     /// Removes what has been made, unless another run is still there, and unless it has been put
@@ -118,7 +110,7 @@ impl MountPoints {
         let Some(tree) = &self.tree else {
             return;
         };
-        let note = fs::read(&self.note).unwrap_or_default();
+        let note = read_limited(&self.note, NOTE_MAX_BYTES).unwrap_or_default();
         if note.is_empty() {
             return;
         }
@@ -127,15 +119,14 @@ impl MountPoints {
         }
         let mut paths: Vec<&Path> = note
             .split(|&byte| byte == 0)
-            .filter(|path| !path.is_empty())
             .map(|path| Path::new(OsStr::from_bytes(path)))
             // A note that was copied along with a container is about another tree.
-            .filter(|path| path.starts_with(&self.root))
+            .filter_map(|path| path.strip_prefix(&self.root).ok())
             .collect();
         // What is below comes first.
         paths.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
         for path in paths {
-            let _ = remove_unused(path);
+            let _ = remove_empty_beneath(&self.root, path);
         }
         let _ = File::options().write(true).truncate(true).open(&self.note);
     }
@@ -155,17 +146,6 @@ fn lock(root: &Path) -> io::Result<File> {
     let tree = File::open(root)?;
     flock(&tree, FlockOperation::LockShared)?;
     Ok(tree)
-}
-
-fn remove_unused(path: &Path) -> io::Result<()> {
-    let data = fs::symlink_metadata(path)?;
-    if data.is_dir() {
-        return fs::remove_dir(path);
-    }
-    if is_empty_file(&data) {
-        return fs::remove_file(path);
-    }
-    Ok(())
 }
 
 fn is_empty_file(data: &Metadata) -> bool {
