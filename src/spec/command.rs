@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::env::Environment;
 use super::executable::{elf_architecture, elf_interpreter, runs_on, script_interpreter};
-use super::guest::{Execution, FileType, GuestView, LinkLoop, Resolved, resolve_guest_path};
+use super::guest::{
+    Execution, FileType, GuestView, LookupError, MAX_STEPS, Resolved, resolve_guest_path,
+    resolve_within,
+};
 use super::path::{GuestPath, HostPath};
 use super::volume::Bind;
 
@@ -113,9 +116,9 @@ pub enum CommandError {
         /// The host's.
         machine: String,
     },
-    /// Symbolic links in a circle.
+    /// Symbolic links in a circle, or a path too long.
     #[error("command cannot be executed: {0}")]
-    Loop(#[from] LinkLoop),
+    Lookup(#[from] LookupError),
 }
 
 impl CommandError {
@@ -170,6 +173,12 @@ pub(super) struct Lookup<'a> {
 /// More than the kernel reads of a script; of most programs it holds all headers.
 const HEAD_BYTES: usize = 4096;
 
+/// How many steps a search takes through `PATH`, which an image may fill with mazes of links.
+const SEARCH_STEPS: usize = 16 * MAX_STEPS;
+
+/// The kernel passes no longer words on.
+const VARIABLE_MAX_BYTES: usize = 128 << 10;
+
 /// Tried in this order when there is no command.
 const SHELLS: [&str; 5] = ["bash", "sh", "ash", "dash", "busybox"];
 
@@ -177,10 +186,11 @@ impl Lookup<'_> {
     /// The shell that the container has.
     pub(super) fn shell(&self) -> Result<Argv, CommandError> {
         let path = self.search_path();
+        let mut steps_left = SEARCH_STEPS;
         SHELLS
             .iter()
             .find(|shell| {
-                let found = self.search(OsStr::new(shell));
+                let found = self.search(OsStr::new(shell), &mut steps_left);
                 found.is_ok_and(|found| {
                     found.is_some_and(|found| found.file_type == Some(FileType::File))
                 })
@@ -207,7 +217,7 @@ impl Lookup<'_> {
             }
             found
         } else {
-            self.search(command)?
+            self.search(command, &mut SEARCH_STEPS.clone())?
                 .ok_or_else(|| CommandError::NotInPath {
                     command: command.to_string_lossy().into_owned(),
                     path: self.search_path().to_string_lossy().into_owned(),
@@ -216,16 +226,25 @@ impl Lookup<'_> {
         self.check_file(&found, 4)
     }
 
+    /// One that no program can be given is none.
     fn search_path(&self) -> &OsStr {
-        self.environment.get("PATH").unwrap_or_default()
+        let path = self.environment.get("PATH").unwrap_or_default();
+        match path.len() {
+            0..VARIABLE_MAX_BYTES => path,
+            _ => OsStr::new(""),
+        }
     }
 
-    fn resolve(&self, path: &GuestPath) -> Result<Resolved, LinkLoop> {
+    fn resolve(&self, path: &GuestPath) -> Result<Resolved, LookupError> {
         resolve_guest_path(self.view, self.root, self.binds, path)
     }
 
     /// The first executable file of that name in `PATH`, else the first file, as shells report it.
-    fn search(&self, command: &OsStr) -> Result<Option<Resolved>, CommandError> {
+    fn search(
+        &self,
+        command: &OsStr,
+        steps_left: &mut usize,
+    ) -> Result<Option<Resolved>, CommandError> {
         // An engine would take a leading dash for an option of its own; no program has such a name.
         if command.is_empty() || command.as_bytes().starts_with(b"-") {
             return Ok(None);
@@ -233,7 +252,9 @@ impl Lookup<'_> {
         let (mut unusable, mut hidden) = (None, None);
         for directory in self.search_path().as_bytes().split(|&byte| byte == b':') {
             let directory = self.cwd.join(OsStr::from_bytes(directory));
-            let Ok(found) = self.resolve(&directory.join(Path::new(command))) else {
+            let path = directory.join(Path::new(command));
+            let found = resolve_within(self.view, self.root, self.binds, &path, steps_left);
+            let Ok(found) = found else {
                 continue;
             };
             match found.file_type {

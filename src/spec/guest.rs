@@ -56,10 +56,23 @@ pub trait GuestView {
 /// As many links as the kernel follows in one look-up.
 const MAX_LINKS: usize = 40;
 
-/// A look-up that met more than 40 symbolic links.
+/// The kernel takes paths and targets of links that are shorter.
+const PATH_MAX: usize = 4096;
+
+/// As many components as a path can have and its links may add. The kernel allows for more, which
+/// only a maze of links needs.
+pub(super) const MAX_STEPS: usize = PATH_MAX;
+
+/// A look-up that is given up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many symbolic links in '{0}'")]
-pub struct LinkLoop(pub GuestPath);
+pub enum LookupError {
+    /// More than 40 links, or links that take very many steps.
+    #[error("too many symbolic links in '{0}'")]
+    Links(GuestPath),
+    /// More than the system takes.
+    #[error("a path of {0} bytes is too long")]
+    TooLong(usize),
+}
 
 /// Where a guest path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,13 +92,25 @@ pub struct Resolved {
 /// it, may be missing.
 ///
 /// # Errors
-/// The path runs in circles.
+/// The path runs in circles, or is too long.
 pub fn resolve_guest_path(
     view: &dyn GuestView,
     root: &HostPath,
     binds: &[Bind],
     path: &GuestPath,
-) -> Result<Resolved, LinkLoop> {
+) -> Result<Resolved, LookupError> {
+    resolve_within(view, root, binds, path, &mut MAX_STEPS.clone())
+}
+
+/// The same for one of several look-ups, which together may take no more than `steps_left`.
+pub(super) fn resolve_within(
+    view: &dyn GuestView,
+    root: &HostPath,
+    binds: &[Bind],
+    path: &GuestPath,
+    steps_left: &mut usize,
+) -> Result<Resolved, LookupError> {
+    check_length(path.as_path())?;
     let covered = |guest: &GuestPath| binds.iter().any(|bind| bind.target == *guest);
     // The root and the source of a bind may themselves be links on the host.
     let followed = |guest: &GuestPath| {
@@ -98,6 +123,9 @@ pub fn resolve_guest_path(
     let mut known = None;
     let mut links = 0;
     while let Some(step) = pending.pop_front() {
+        *steps_left = steps_left
+            .checked_sub(1)
+            .ok_or_else(|| LookupError::Links(path.clone()))?;
         let next = guest.join(&step);
         if step == ".." || covered(&next) {
             guest = next;
@@ -113,9 +141,10 @@ pub fn resolve_guest_path(
         }
         links += 1;
         if links > MAX_LINKS {
-            return Err(LinkLoop(path.clone()));
+            return Err(LookupError::Links(path.clone()));
         }
         let target = view.link_target(host.as_path()).unwrap_or_default();
+        check_length(&target)?;
         if target.is_absolute() {
             guest = GuestPath::root();
         }
@@ -143,6 +172,13 @@ pub fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> Place {
             let below = guest.as_path().strip_prefix(bind.target.as_path());
             Place::beneath(&bind.source, below.unwrap_or(Path::new("")))
         }
+    }
+}
+
+fn check_length(path: &Path) -> Result<(), LookupError> {
+    match path.as_os_str().len() {
+        PATH_MAX.. => Err(LookupError::TooLong(path.as_os_str().len())),
+        _ => Ok(()),
     }
 }
 
@@ -346,7 +382,27 @@ pub(super) mod tests {
         let root = HostPath::new("/r").unwrap();
         assert_eq!(
             resolve_guest_path(&view, &root, &[], &path),
-            Err(LinkLoop(path))
+            Err(LookupError::Links(path))
+        );
+    }
+
+    #[test]
+    fn mazes_and_endless_paths_are_an_error() {
+        let root = HostPath::new("/r").unwrap();
+        // Each link takes as many steps as there is room for, and none is a circle.
+        let view = (0..30).fold(MemoryView::default().directory("/r/s"), |view, n| {
+            let target = format!("{}l{}", "s/../".repeat(800), n + 1);
+            view.link(&format!("/r/l{n}"), &target)
+        });
+        let path = GuestPath::new("/l0").unwrap();
+        assert_eq!(
+            resolve_guest_path(&view, &root, &[], &path),
+            Err(LookupError::Links(path))
+        );
+        let path = GuestPath::new("/a".repeat(200_000)).unwrap();
+        assert_eq!(
+            resolve_guest_path(&view, &root, &[], &path),
+            Err(LookupError::TooLong(400_000))
         );
     }
 }

@@ -24,7 +24,9 @@ use std::fmt;
 
 pub use command::{Argv, CommandError, parse_entrypoint};
 pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment, SearchPaths};
-pub use guest::{Execution, FileType, GuestView, LinkLoop, Resolved, locate, resolve_guest_path};
+pub use guest::{
+    Execution, FileType, GuestView, LookupError, Resolved, locate, resolve_guest_path,
+};
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
 pub use path::{GuestPath, HostPath, NotAbsolute, Place};
@@ -298,9 +300,9 @@ pub enum SpecError {
     /// The current directory is not absolute.
     #[error("invalid working directory: {0}")]
     RelativeWorkdir(#[from] NotAbsolute),
-    /// The current directory runs in circles.
+    /// The current directory runs in circles, or its path is too long.
     #[error("invalid working directory: {0}")]
-    Loop(#[from] LinkLoop),
+    Lookup(#[from] LookupError),
     /// A kernel release that PRoot would take for something else.
     #[error("invalid kernel release '{0}'")]
     Kernel(String),

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::guest::{FileType, GuestView, LinkLoop, resolve_guest_path};
+use super::guest::{FileType, GuestView, LookupError, resolve_guest_path};
 use super::path::{GuestPath, HostPath, NotAbsolute};
 use super::tmpfs::Tmpfs;
 use super::{Preparation, Warning};
@@ -100,9 +100,9 @@ pub enum VolumeError {
     /// A device that is none.
     #[error("invalid device '{0}': it must be below /dev and exist")]
     NotADevice(String),
-    /// The target runs in circles.
+    /// The target runs in circles, or its path is too long.
     #[error("invalid volume target: {0}")]
-    Loop(#[from] LinkLoop),
+    Lookup(#[from] LookupError),
 }
 
 impl Volume {

@@ -21,6 +21,7 @@ mod hints;
 mod id_ranges;
 mod inherited;
 mod killed;
+mod limits;
 mod login;
 mod manifest;
 mod old_kernels;
