@@ -1,7 +1,8 @@
 //! Who the guest is, and what its passwd and group say about that.
 //!
 //! Emulated root uses the container's own files, unbound. What is missing there (root itself in
-//! an image without a passwd, names for the caller's further groups) is appended to them once.
+//! an image without a passwd, names for the caller's further groups) is appended to them once. A
+//! group that is asked for and has no name is another one each time, and named in a generated file.
 //! So an account that the guest adds is seen by every later run as any user, by `export` and by
 //! udocker.py, and replacing the file by a rename works with every engine.
 //!
@@ -216,12 +217,18 @@ fn plan_files(
     caller: &Caller,
 ) -> (Change, Change) {
     let lines = missing_groups(account, files.group, caller);
+    let has_new_group = account.gid != 0 && !knows_group(files.group, account.gid);
     if account.uid == 0 && accounts == Accounts::Completed {
         let root = match find_account(files.passwd, &NameOrId::Id(0)) {
             Some(_) => String::new(),
             None => passwd_line(account),
         };
-        return (appended(files.passwd, root), appended(files.group, lines));
+        let group = match appended(files.group, lines) {
+            // With another group each time, the container's own file would grow and grow.
+            Change::Append(lines) if has_new_group => replaced(files.group, &lines),
+            change => change,
+        };
+        return (appended(files.passwd, root), group);
     }
     let by_name = find_account(files.passwd, &NameOrId::Name(account.name.clone()));
     let by_id = find_account(files.passwd, &NameOrId::Id(account.uid));
@@ -246,11 +253,15 @@ fn plan_files(
         Change::Replace(text)
     };
     let group = match appended(files.group, lines) {
-        Change::Append(lines) => Change::Replace(format!("{}{lines}", files.group)),
+        Change::Append(lines) => replaced(files.group, &lines),
         _ if accounts == Accounts::Host => Change::Replace(files.group.to_string()),
         change => change,
     };
     (passwd, group)
+}
+
+fn replaced(text: &str, lines: &str) -> Change {
+    Change::Replace(format!("{text}{lines}"))
 }
 
 fn appended(text: &str, lines: String) -> Change {
@@ -265,17 +276,25 @@ fn appended(text: &str, lines: String) -> Change {
 
 /// Lines for the user's group and the caller's further groups where they have no name.
 fn missing_groups(account: &Account, group: &str, caller: &Caller) -> String {
-    let known = |gid: u32| group_entries(group).any(|(_, known)| known == gid);
+    let name = &account.name;
     let mut lines = String::new();
-    if !known(account.gid) {
-        lines.push_str(&format!("{}:x:{}:\n", account.name, account.gid));
-    }
-    for &gid in &caller.groups {
-        if gid != account.gid && !known(gid) {
-            lines.push_str(&format!("G{gid}:x:{gid}:{}\n", account.name));
+    let others = caller.groups.iter().filter(|&&gid| gid != account.gid);
+    for &gid in std::iter::once(&account.gid).chain(others) {
+        if knows_group(group, gid) {
+            continue;
         }
+        // That of root is 0, whichever it has been given.
+        let is_own = gid == account.gid && (account.uid != 0 || gid == 0);
+        lines += &match is_own {
+            true => format!("{name}:x:{gid}:\n"),
+            false => format!("G{gid}:x:{gid}:{name}\n"),
+        };
     }
     lines
+}
+
+fn knows_group(group: &str, gid: u32) -> bool {
+    group_entries(group).any(|(_, known)| known == gid)
 }
 
 fn invented(name: String, uid: u32, gid: u32) -> Account {
@@ -434,6 +453,14 @@ mod tests {
         let complete = "root:x:0:\nusers:x:100:\nstaff:x:50:\nG7777:x:7777:root\n";
         let again = plan_with(None, Accounts::Completed, PASSWD, complete).unwrap();
         assert_eq!(again.group, Change::None);
+    }
+
+    #[test]
+    fn a_group_that_root_is_given_is_named_for_that_run_alone() {
+        let plan = plan(Some("0:1234"));
+        let lines = "G1234:x:1234:root\nG100:x:100:root\nG7777:x:7777:root\n";
+        assert_eq!(plan.passwd, Change::None);
+        assert_eq!(plan.group, Change::Replace(format!("{GROUP}{lines}")));
     }
 
     #[test]
