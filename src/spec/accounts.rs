@@ -11,8 +11,12 @@ use super::volume::{Access, Bind, BindPlan, Volume};
 use super::{Accounts, ContainerFacts, HostFacts, Preparation, RunRequest, SpecError};
 use crate::oci::ProcessConfig;
 
-/// Passwd and group files larger than this are cut; directory services keep such lists elsewhere.
-const ACCOUNT_FILE_LIMIT: usize = 16 << 20;
+/// Passwd and group of the host that are larger than this are cut; directory services keep such
+/// lists elsewhere.
+const HOST_FILE_LIMIT: usize = 16 << 20;
+
+/// The same for those of a container, which are a stranger's.
+const CONTAINER_FILE_LIMIT: usize = 2 << 20;
 
 /// Decides on the user, and adds what its passwd and group take.
 pub(super) fn plan_accounts(
@@ -65,23 +69,25 @@ impl AccountFile {
         binds: &[Bind],
         view: &dyn GuestView,
     ) -> AccountFile {
-        let read = |place: &Place| {
-            let bytes = view.read(place, ACCOUNT_FILE_LIMIT).unwrap_or_default();
+        let read = |place: &Place, limit| {
+            let bytes = view.read(place, limit).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
         // A circle of links is as good as no file.
-        let found = resolve_guest_path(view, root, binds, &GuestPath::root().join(path))
-            .ok()
-            .filter(|found| found.file_type == Some(FileType::File));
+        let found = resolve_guest_path(view, root, binds, &GuestPath::root().join(path)).ok();
+        // Whatever it is: there are no accounts in a device.
         let is_bound = found
             .as_ref()
             .is_some_and(|found| binds.iter().any(|bind| bind.target == found.guest));
-        let host = found.map(|found| found.host);
+        let host = found
+            .filter(|found| found.file_type == Some(FileType::File))
+            .map(|found| found.host);
         let text = match &host {
             _ if accounts == Accounts::Host && !is_bound => {
-                read(&Place::of(HostPath::root().beneath(Path::new(path))))
+                let place = Place::of(HostPath::root().beneath(Path::new(path)));
+                read(&place, HOST_FILE_LIMIT)
             }
-            Some(host) => read(host),
+            Some(place) => read(place, CONTAINER_FILE_LIMIT),
             None => String::new(),
         };
         AccountFile {

@@ -482,9 +482,14 @@ mod tests {
 
     #[test]
     fn accounts_that_the_user_binds_count() {
-        for volume in ["/etc", "/etc/passwd"] {
+        // Whatever it is that is bound there.
+        for (volume, file) in [
+            ("/etc", "passwd"),
+            ("/etc/passwd", "passwd"),
+            ("/data:/etc/group", "group"),
+        ] {
             let request = RunRequest {
-                volumes: vec![Volume::same_path(volume).unwrap()],
+                volumes: vec![Volume::parse(OsStr::new(volume)).unwrap()],
                 user: Some(UserWish::parse("root").unwrap()),
                 ..RunRequest::default()
             };
@@ -493,7 +498,7 @@ mod tests {
             let is_changed = |made: &Preparation| {
                 matches!(made, Preparation::Append { .. })
                     || matches!(made, Preparation::Generate { path, .. }
-                        if path.to_string().contains("passwd"))
+                        if path.to_string().contains(file))
             };
             assert!(!spec.preparations.iter().any(is_changed), "{volume}");
         }

@@ -128,6 +128,20 @@ fn what_emulated_root_did_again_and_again_does_not_show_in_the_memory() {
     stays_small(sandbox.udocker(["clone", "c"])).succeeds();
 }
 
+#[test]
+fn accounts_that_are_none_do_not_show_in_the_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = with_container();
+    let root = sandbox.store().join("containers/c/ROOT");
+    std::fs::create_dir(root.join("etc")).unwrap();
+    for name in ["passwd", "group"] {
+        std::fs::write(root.join("etc").join(name), vec![0xff; 16 << 20]).unwrap();
+    }
+    stays_small(sandbox.udocker(["run", "--user=new", "c", "none"])).exits_with(127);
+}
+
 /// Writes entries, as compressed as entries that say the same again and again can be.
 struct Bomb(GzEncoder<BufWriter<File>>);
 
