@@ -12,7 +12,9 @@ use clap::{Arg, Command};
 
 const END_OF_OPTIONS: &str = "--";
 
-/// Puts `--` behind the container or image of `udocker run`. `args` begins with the program.
+/// Puts `--` behind the container or image of `udocker run`. Empty words before that are taken out,
+/// as udocker.py does: scripts write `"$options"` whether they have any or not. `args` begins with
+/// the program.
 pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
     let general: Vec<&Arg> = program.get_arguments().collect();
     let Some(command_at) = first_positional(&args, 1, &general) else {
@@ -21,12 +23,15 @@ pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> 
     if args[command_at] != "run" {
         return args;
     }
-    let target_at = program.find_subcommand("run").and_then(|run| {
-        let known: Vec<&Arg> = run.get_arguments().chain(general).collect();
-        first_positional(&args, command_at + 1, &known)
-    });
-    if let Some(target_at) = target_at {
-        args.insert(target_at + 1, END_OF_OPTIONS.into());
+    let run = program.find_subcommand("run");
+    let of_run = run.into_iter().flat_map(Command::get_arguments);
+    let known: Vec<&Arg> = of_run.chain(general).collect();
+    while let Some(word_at) = first_positional(&args, command_at + 1, &known) {
+        if !args[word_at].is_empty() {
+            args.insert(word_at + 1, END_OF_OPTIONS.into());
+            break;
+        }
+        args.remove(word_at);
     }
     args
 }
@@ -120,6 +125,12 @@ mod tests {
             ("run --rm", "run --rm"),
             ("pull run", "pull run"),
             ("--repo run ps", "--repo run ps"),
+            // Between two blanks is an empty word.
+            ("run  c x", "run c -- x"),
+            ("run  --rm   c  x", "run --rm c --  x"),
+            ("run --name  c x", "run --name  c -- x"),
+            ("run  -- c x", "run -- c x"),
+            ("run  --rm ", "run --rm"),
         ] {
             let words = |text: &str| -> Vec<OsString> {
                 std::iter::once("udocker")

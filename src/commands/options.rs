@@ -1,5 +1,7 @@
 //! What options of several commands have in common.
 
+use std::ffi::OsStr;
+
 use super::CommandError;
 use crate::oci::Platform;
 use crate::store::{ContainerName, StoreError};
@@ -8,6 +10,11 @@ use crate::store::{ContainerName, StoreError};
 /// a name or not, which udocker.py lets them do.
 pub(super) fn given(option: &Option<String>) -> Option<&str> {
     option.as_deref().filter(|value| !value.is_empty())
+}
+
+/// The same for an option that may be given several times.
+pub(super) fn given_of<T: AsRef<OsStr>>(values: &[T]) -> impl Iterator<Item = &T> {
+    values.iter().filter(|value| !(*value).as_ref().is_empty())
 }
 
 /// The name that a container is to get, if it is.

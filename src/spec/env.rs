@@ -94,14 +94,15 @@ pub enum EnvWish {
 pub struct EnvError(pub String);
 
 impl EnvWish {
-    /// Reads `K=V` or `K`. Blanks and further `=` belong to the value.
+    /// Reads `K=V` or `K`. Blanks and further `=` belong to the value; blanks around the name do
+    /// not belong to it, since no shell would know such a variable.
     ///
     /// # Errors
     /// The name is empty, or a NUL is in the text.
     pub fn parse(text: &OsStr) -> Result<EnvWish, EnvError> {
         let wish = match split_once(text, b'=') {
-            Some((name, value)) => EnvWish::Set(name, value),
-            None => EnvWish::FromHost(text.to_os_string()),
+            Some((name, value)) => EnvWish::Set(trimmed(&name), value),
+            None => EnvWish::FromHost(trimmed(text)),
         };
         let (EnvWish::Set(name, _) | EnvWish::FromHost(name)) = &wish;
         if name.is_empty() || text.as_bytes().contains(&0) {
@@ -134,6 +135,10 @@ impl EnvWish {
             }
         }
     }
+}
+
+fn trimmed(name: &OsStr) -> OsString {
+    OsStr::from_bytes(name.as_bytes().trim_ascii()).to_os_string()
 }
 
 /// Where the variables come from.
@@ -209,10 +214,12 @@ mod tests {
             ("A=", EnvWish::Set("A".into(), "".into())),
             ("A= b = c ", EnvWish::Set("A".into(), " b = c ".into())),
             ("A", EnvWish::FromHost("A".into())),
+            (" A = b", EnvWish::Set("A".into(), " b".into())),
+            (" A ", EnvWish::FromHost("A".into())),
         ] {
             assert_eq!(EnvWish::parse(OsStr::new(text)), Ok(wish), "{text}");
         }
-        for text in ["", "=", "=b"] {
+        for text in ["", "=", "=b", " ", " =b"] {
             assert!(EnvWish::parse(OsStr::new(text)).is_err(), "{text}");
         }
     }

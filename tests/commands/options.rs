@@ -77,6 +77,10 @@ fn an_empty_value_is_none() {
         "--registry=",
         "--index=",
         "--httpproxy=",
+        "--env=",
+        "--env-file=",
+        "--device=",
+        "",
     ];
     run(&sandbox, &options, "echo $0 $PWD")
         .succeeds()
@@ -141,7 +145,7 @@ fn a_run_that_cannot_begin_makes_no_container() {
     for (option, part) in [
         ("--volume=/nowhere", "host path '/nowhere' does not exist"),
         ("--device=/dev/nowhere", "invalid device '/dev/nowhere'"),
-        ("--device=", "invalid device ''"),
+        ("--device=tty", "invalid device 'tty'"),
     ] {
         run(&sandbox, &["--name=x", option], "echo")
             .exits_with(125)

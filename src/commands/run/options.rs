@@ -1,12 +1,12 @@
 //! The options of `udocker run` that say how the container is to be run.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::ValueEnum;
 
 use crate::commands::CommandError;
-use crate::commands::options::{given, parse_bool};
+use crate::commands::options::{given, given_of, parse_bool};
 use crate::host::fs::read_named;
 use crate::spec::{
     Accounts, EnvWish, RunRequest, SearchPaths, UserWish, Volume, VolumeError, parse_entrypoint,
@@ -48,7 +48,7 @@ pub struct WishArgs {
     env: Vec<OsString>,
     /// Read variables from a file
     #[arg(long, value_name = "FILE")]
-    env_file: Vec<PathBuf>,
+    env_file: Vec<OsString>,
     /// Pass the host's environment
     #[arg(long)]
     hostenv: bool,
@@ -99,8 +99,8 @@ impl WishArgs {
     /// One of them makes no sense, or a file of variables cannot be read.
     pub(super) fn request(&self, search_paths: SearchPaths) -> Result<RunRequest, CommandError> {
         type Parse = fn(&OsStr) -> Result<Volume, VolumeError>;
-        let parse_all = |texts: &[OsString], parse: Parse| {
-            let parsed = texts.iter().map(|text| parse(text));
+        let parse_all = |texts: &mut dyn Iterator<Item = &OsString>, parse: Parse| {
+            let parsed = texts.map(|text| parse(text));
             parsed
                 .collect::<Result<Vec<Volume>, _>>()
                 .map_err(CommandError::failed)
@@ -120,8 +120,8 @@ impl WishArgs {
             env: self.env_wishes()?,
             search_paths,
             pass_host_env: self.hostenv,
-            volumes: parse_all(&self.volumes, Volume::parse)?,
-            devices: parse_all(&self.devices, Volume::parse_device)?,
+            volumes: parse_all(&mut self.volumes.iter(), Volume::parse)?,
+            devices: parse_all(&mut given_of(&self.devices), Volume::parse_device)?,
             leave_out: self.novol.clone(),
             no_system_directories: self.nosysdirs,
             bind_home: self.bindhome,
@@ -144,14 +144,14 @@ impl WishArgs {
 
     fn env_wishes(&self) -> Result<Vec<EnvWish>, CommandError> {
         let mut wishes = Vec::new();
-        for file in &self.env_file {
+        for file in given_of(&self.env_file).map(Path::new) {
             let bytes = read_named(file, ENV_FILE_MAX_BYTES).map_err(CommandError::failed)?;
             let from_file = EnvWish::parse_file(&bytes).map_err(|error| {
                 CommandError::failed(error).while_doing(format_args!("'{}'", file.display()))
             })?;
             wishes.extend(from_file);
         }
-        for text in &self.env {
+        for text in given_of(&self.env) {
             wishes.push(EnvWish::parse(text).map_err(CommandError::failed)?);
         }
         Ok(wishes)
