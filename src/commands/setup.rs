@@ -9,6 +9,7 @@ use crate::progress::{Progress, Unit};
 use crate::rootfs::make_accessible;
 use crate::spec::{ExecMode, ModeChoice};
 use crate::store::{Container, StoreError};
+use crate::ui;
 
 /// Change how a container is run
 ///
@@ -71,7 +72,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if mode.is_none() && !(args.force || args.purge || args.fixperm || args.nvidia) {
         let printer = &context.printer;
         let mode = super::run::mode::mode_of(&container, context);
-        printer.out(format_args!("execmode: {mode}"))?;
+        printer.out(format_args!("execmode: {}", ui::plain(mode)))?;
         // As Python prints it.
         let nvidia = if container.is_nvidia() {
             "True"

@@ -47,6 +47,9 @@ fn the_mode_is_set_and_shown() {
         assert_eq!(quiet.succeeds().stderr, "");
         shows(kept);
     }
+    // It may come from a stranger's archive.
+    fs::write(directory.join("execmode"), "P\x1b[2J").unwrap();
+    shows("P\\u{1b}[2J");
 }
 
 #[test]
