@@ -111,7 +111,12 @@ fn set_mode(
         }
         ModeChoice::Mode(mode) => mode,
     };
-    container.set_execmode(&kept.to_string())?;
+    let kept_name = kept.to_string();
+    let is_left = |mode: &String| mode.starts_with(['R', 'S']) && *mode != kept_name;
+    if container.execmode().is_some_and(|mode| is_left(&mode)) {
+        container::take_back_binds(container)?;
+    }
+    container.set_execmode(&kept_name)?;
     let has_ranges = || context.settings.id_ranges && namespace::probe_ranges().is_ok();
     if choice == ModeChoice::Mode(ExecMode::R1) && !has_ranges() {
         context.printer.info(super::run::mode::USERS_ARE_IMITATED);

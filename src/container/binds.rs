@@ -5,6 +5,9 @@
 //! ROOT/.bind_host_files/#etc#passwd  which exists only while such a container runs
 //! .mountpoints/#data#in -> #       a mount point that was made, and the part that was there before
 //! ```
+//!
+//! It never does so itself after a run, so that its other modes and everybody else find links that
+//! lead nowhere.
 
 use std::fs;
 use std::io;
@@ -29,11 +32,7 @@ const MOUNT_POINTS: &str = ".mountpoints";
 /// What the file system says; or a link inside the container stands in the way.
 pub fn take_back_binds(container: &Container) -> Result<(), ContainerError> {
     let root = container.root();
-    let originals = container.entry(ORIGINALS);
-    for name in names_in(&originals) {
-        put_back(&originals.join(&name), &root, &inner_path(&name))?;
-    }
-    remove_tree(&originals, &Silent)?;
+    put_all_back(container)?;
     remove_tree(&root.join(PLACEHOLDERS), &Silent)?;
     let mount_points = container.entry(MOUNT_POINTS);
     for name in names_in(&mount_points) {
@@ -42,6 +41,24 @@ pub fn take_back_binds(container: &Container) -> Result<(), ContainerError> {
         remove_mount_point(&root, &inner_path(&name), &before);
     }
     Ok(remove_tree(&mount_points, &Silent)?)
+}
+
+/// Puts back files that were replaced by links, for a run, an export or a copy. Where that cannot
+/// be, they do without.
+pub(super) fn put_back_files(container: &Container) {
+    if container.entry(ORIGINALS).is_dir() && put_all_back(container).is_ok() {
+        // Not what is in it: while udocker.py runs the container, it has the host's files there.
+        let _ = fs::remove_dir(container.root().join(PLACEHOLDERS));
+    }
+}
+
+/// Puts back what can be, and tells of the first that cannot.
+fn put_all_back(container: &Container) -> Result<(), ContainerError> {
+    let (root, originals) = (container.root(), container.entry(ORIGINALS));
+    let put_back = |name: String| put_back(&originals.join(&name), &root, &inner_path(&name));
+    let outcomes: Vec<_> = names_in(&originals).into_iter().map(put_back).collect();
+    outcomes.into_iter().collect::<Result<(), _>>()?;
+    Ok(remove_tree(&originals, &Silent)?)
 }
 
 /// The path that udocker.py made a file name of.

@@ -1,6 +1,7 @@
 //! Cloning: from a container to one just like it.
 
 use super::ContainerError;
+use super::binds::put_back_files;
 use super::create::{CreateOptions, build};
 use crate::engine::namespace::enter_ranges;
 use crate::host::file_system::can_share_blocks;
@@ -34,6 +35,7 @@ pub fn clone(
         });
     }
     source.config_bytes()?;
+    put_back_files(source);
     // So that files of others can be read and keep their owners, should it have run with id ranges.
     enter_ranges();
     let attributes = Attributes::load(&source.entry(ATTRIBUTES_FILE))?;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::ContainerError;
+use super::binds::put_back_files;
 use crate::engine::namespace::enter_ranges;
 use crate::progress::{Counted, Progress, Unit};
 use crate::rootfs::{Attributes, pack_tree};
@@ -29,6 +30,7 @@ pub fn export<W: Write>(
     out: W,
     progress: &dyn Progress,
 ) -> Result<W, ContainerError> {
+    put_back_files(container);
     // So that files of others can be read, should it have run with id ranges.
     enter_ranges();
     let (directory, attributes) = match form {

@@ -7,6 +7,7 @@ use rustix::fs::{Access, access};
 use tempfile::TempDir;
 
 use super::ContainerError;
+use super::binds::put_back_files;
 use crate::host::fs::FsError;
 use crate::oci::ImageConfig;
 use crate::spec::{ATTRIBUTES_FILE, ContainerFacts, ExecMode, HostPath, NotAbsolute};
@@ -36,6 +37,7 @@ impl RunTarget {
         tmp: &Path,
     ) -> Result<RunTarget, ContainerError> {
         let image = container.config()?;
+        put_back_files(container);
         let writable = access(&container.directory, Access::WRITE_OK).is_ok();
         let scratch = (!writable).then(|| scratch(tmp)).transpose()?;
         if let Some(scratch) = &scratch {

@@ -101,11 +101,9 @@ fn fixperm_gives_the_owner_everything() {
     assert_eq!(mode(&outside), 0o400);
 }
 
-/// As udocker.py 1.3.17 leaves a container that ran in mode R1 with a volume at `/data/in`.
-#[test]
-fn purge_takes_back_what_the_modes_r_left() {
-    let sandbox = Sandbox::new();
-    let directory = container::empty(&sandbox);
+/// Makes the container look as udocker.py 1.3.17 leaves one that ran in mode R1 with a volume at
+/// `/data/in`.
+fn leave_binds(directory: &Path) {
     let root = directory.join("ROOT");
     for path in [
         ".bind_orig_files",
@@ -115,23 +113,50 @@ fn purge_takes_back_what_the_modes_r_left() {
     ] {
         fs::create_dir_all(directory.join(path)).unwrap();
     }
-    fs::write(directory.join(".bind_orig_files/#etc#passwd"), "root").unwrap();
+    let passwd = "root:x:0:0::/there:/bin/sh\n";
+    fs::write(directory.join(".bind_orig_files/#etc#passwd"), passwd).unwrap();
+    let _ = fs::remove_file(root.join("etc/passwd"));
     symlink("/.bind_host_files/#etc#passwd", root.join("etc/passwd")).unwrap();
-    symlink("#", directory.join(".mountpoints/#data#in")).unwrap();
-    // A stranger's image may lead elsewhere.
-    let outside = sandbox.path("outside");
-    fs::create_dir(&outside).unwrap();
+    let _ = symlink("#", directory.join(".mountpoints/#data#in"));
+    fs::write(directory.join("execmode"), "R1").unwrap();
+}
+
+fn passwd_of(directory: &Path) -> String {
+    fs::read_to_string(directory.join("ROOT/etc/passwd")).unwrap_or_default()
+}
+
+#[test]
+fn purge_takes_back_what_the_modes_r_left() {
+    let sandbox = Sandbox::new();
+    let directory = container::empty(&sandbox);
+    let root = directory.join("ROOT");
+    // So does leaving such a mode, but not setting it again.
+    for option in ["--purge", "--execmode=P2", "--execmode=R1"] {
+        leave_binds(&directory);
+        sandbox
+            .udocker(["setup", option, "one"])
+            .run()
+            .succeeds()
+            .prints("");
+        let is_left = option == "--execmode=R1";
+        assert_eq!(passwd_of(&directory).starts_with("root:"), !is_left);
+        for path in [
+            "ROOT/data",
+            ".bind_orig_files",
+            ".mountpoints",
+            "ROOT/.bind_host_files",
+        ] {
+            assert_eq!(directory.join(path).exists(), is_left, "{option} {path}");
+        }
+    }
     sandbox
         .udocker(["setup", "--purge", "one"])
         .run()
-        .succeeds()
-        .prints("");
-    assert_eq!(fs::read_to_string(root.join("etc/passwd")).unwrap(), "root");
-    assert!(!root.join("data").exists());
-    for path in [".bind_orig_files", ".mountpoints", "ROOT/.bind_host_files"] {
-        assert!(!directory.join(path).exists(), "{path}");
-    }
+        .succeeds();
 
+    // A stranger's image may lead elsewhere.
+    let outside = sandbox.path("outside");
+    fs::create_dir(&outside).unwrap();
     fs::create_dir(directory.join(".bind_orig_files")).unwrap();
     fs::write(directory.join(".bind_orig_files/#away#file"), "x").unwrap();
     symlink(&outside, root.join("away")).unwrap();
@@ -141,6 +166,40 @@ fn purge_takes_back_what_the_modes_r_left() {
         .exits_with(1)
         .errs_in_one_line(&["away"]);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn files_that_the_modes_r_replaced_are_back_for_runs_exports_and_copies() {
+    let sandbox = Sandbox::new();
+    let directory = container::busybox(&sandbox);
+    fs::create_dir(directory.join("ROOT/there")).unwrap();
+    for arguments in [
+        &["run", "--nobanner", "one", "sh", "-c", "echo $HOME"][..],
+        &["export", "-o", "tree.tar", "one"],
+        &["export", "--clone", "-o", "clone.tar", "one"],
+        &["clone", "--name=two", "one"],
+    ] {
+        leave_binds(&directory);
+        fs::write(directory.join("execmode"), "P1").unwrap();
+        let ran = sandbox.udocker(arguments).run().succeeds();
+        let is_run = arguments[0] == "run";
+        assert!(!is_run || ran.text() == "/there", "{ran:#?}");
+        assert!(passwd_of(&directory).starts_with("root:"), "{arguments:?}");
+        assert!(!directory.join(".bind_orig_files").exists());
+        assert!(!directory.join("ROOT/.bind_host_files").exists());
+    }
+    let two = sandbox.store().join("containers/two");
+    assert!(passwd_of(&two).starts_with("root:"));
+
+    // Where nothing can be put back, they go without.
+    leave_binds(&directory);
+    fs::write(directory.join("execmode"), "P1").unwrap();
+    for path in [".bind_orig_files", "ROOT/etc", ""] {
+        let mode = fs::Permissions::from_mode(0o500);
+        fs::set_permissions(directory.join(path), mode).unwrap();
+    }
+    let ran = sandbox.udocker(["run", "--nobanner", "one", "true"]).run();
+    assert_eq!(ran.succeeds().stderr, "");
 }
 
 #[test]
