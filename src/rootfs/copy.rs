@@ -383,14 +383,12 @@ fn copy_file(
 ) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let mut made = File::from(made);
+    let made = File::from(made);
     let size = size_of(stat);
     common.task.advance(size);
     if size > 0 && !share(source, &made, &common.can_share) {
         match runs_of(source.as_fd(), stat)? {
-            None => {
-                io::copy(&mut &*source, &mut made)?;
-            }
+            None => copy_run(source, &made, 0, size)?,
             Some(runs) => {
                 for (offset, length) in runs {
                     copy_run(source, &made, offset, length)?;
@@ -439,7 +437,7 @@ fn copy_run(source: &File, made: &File, offset: u64, length: u64) -> io::Result<
         let mut part = io::Read::take(source, step);
         let copied = io::copy(&mut part, &mut &*made)?;
         if copied == 0 {
-            break;
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         left -= copied;
     }

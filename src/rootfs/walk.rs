@@ -135,13 +135,20 @@ pub(super) fn open_to_read(found: &Found<'_>, flags: OFlags) -> io::Result<Owned
     Ok(opened?)
 }
 
-/// Where the data of a file with holes is; none if it has no holes.
+/// Where the data of a file with holes is; none if it has no holes. The file is at its beginning
+/// then, as before.
 pub(super) fn runs_of(file: BorrowedFd<'_>, stat: &Stat) -> io::Result<Option<Vec<Run>>> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let on_disk = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
     if on_disk >= size {
         return Ok(None);
     }
+    let runs = seek_runs(file, size);
+    rustix::fs::seek(file, SeekFrom::Start(0))?;
+    Ok(runs?.filter(|runs| runs[..] != [(0, size)]))
+}
+
+fn seek_runs(file: BorrowedFd<'_>, size: u64) -> io::Result<Option<Vec<Run>>> {
     let mut runs = Vec::new();
     let mut at = 0;
     while at < size {
@@ -159,10 +166,6 @@ pub(super) fn runs_of(file: BorrowedFd<'_>, stat: &Stat) -> io::Result<Option<Ve
         }
         runs.push((start, end - start));
         at = end;
-    }
-    rustix::fs::seek(file, SeekFrom::Start(0))?;
-    if runs == [(0, size)] {
-        return Ok(None);
     }
     // An empty run at the end is how archives say where the file ends.
     if runs
