@@ -161,7 +161,7 @@ struct Copier<'q, 'c> {
     /// The top of the copy, from which the paths in `linked` count.
     top: OwnedFd,
     crew: Crew<'q, FileCopy<'c>>,
-    /// Paths of files with several names, by device and inode.
+    /// Paths of what has several names, by device and inode.
     linked: HashMap<(u64, u64), Vec<u8>>,
     common: &'c Common<'c>,
     /// Directories between the top and the one being filled.
@@ -339,10 +339,6 @@ impl Copier<'_, '_> {
             FileType::RegularFile => {
                 let source = File::from(open_to_read(found, OFlags::RDONLY)?);
                 copy_file(&source, stat, parent, found.name, self.common)?;
-                if stat.st_nlink > 1 {
-                    self.linked.insert(id, found.path.to_vec());
-                }
-                Ok(())
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())?;
@@ -352,18 +348,22 @@ impl Copier<'_, '_> {
                     require_unchanged(stat, &after)?;
                 }
                 rustix::fs::symlinkat(&target, parent, found.name)?;
-                set_time(parent, found)
+                set_time(parent, found)?;
             }
             FileType::Fifo => {
                 let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
                 rustix::fs::mknodat(parent, found.name, FileType::Fifo, mode, 0)?;
                 // The umask has taken its part.
                 rustix::fs::chmodat(parent, found.name, mode, AtFlags::empty())?;
-                set_time(parent, found)
+                set_time(parent, found)?;
             }
             // Sockets mean nothing without their process, and nobody here can make devices.
-            _ => Ok(()),
+            _ => return Ok(()),
         }
+        if stat.st_nlink > 1 {
+            self.linked.insert(id, found.path.to_vec());
+        }
+        Ok(())
     }
 }
 

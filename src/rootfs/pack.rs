@@ -100,21 +100,39 @@ impl<W: Write> Visitor for Packer<'_, W> {
         let stat = &found.stat;
         let name = [TOP, found.path].concat();
         let shown = self.known.shown(found);
-        let attributes = attributes_of(shown, stat, None);
-        if stat.st_nlink > 1 {
-            let id = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.linked.get(&id) {
-                let link = TarKind::HardLink(first);
-                return self
-                    .writer
-                    .member(&name, link, &attributes)
-                    .map_err(Stop::Output);
-            }
-            self.linked.insert(id, name.clone());
+        let id = (stat.st_dev, stat.st_ino);
+        if stat.st_nlink > 1
+            && let Some(first) = self.linked.get(&id)
+        {
+            let link = TarKind::HardLink(first);
+            let attributes = attributes_of(shown, stat, None);
+            let member = self.writer.member(&name, link, &attributes);
+            return member.map_err(Stop::Output);
         }
+        if self.first(found, shown, &name)? && stat.st_nlink > 1 {
+            self.linked.insert(id, name);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+impl<W: Write> Packer<'_, W> {
+    fn attributes_of(&self, found: &Found<'_>, file: Option<BorrowedFd<'_>>) -> TarAttributes {
+        attributes_of(self.known.shown(found), &found.stat, file)
+    }
+
+    /// Packs what has no name in the archive yet, and returns whether it has one now.
+    fn first(&mut self, found: &Found<'_>, shown: Shown, name: &[u8]) -> Result<bool, Stop> {
         let target;
         let kind = match FileType::from_raw_mode(shown.mode) {
-            FileType::RegularFile => return self.file(found, &name),
+            FileType::RegularFile => {
+                self.file(found, name)?;
+                return Ok(true);
+            }
             FileType::Symlink => {
                 target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())
                     .map_err(Failure::at("read link", found.path))?;
@@ -128,21 +146,12 @@ impl<W: Write> Visitor for Packer<'_, W> {
                 TarKind::BlockDevice(number_of(shown.device))
             }
             // Sockets mean nothing without their process, and actual devices are not the tree's.
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
-        self.writer
-            .member(&name, kind, &attributes)
-            .map_err(Stop::Output)
-    }
-
-    fn leave(&mut self) -> Result<(), Stop> {
-        Ok(())
-    }
-}
-
-impl<W: Write> Packer<'_, W> {
-    fn attributes_of(&self, found: &Found<'_>, file: Option<BorrowedFd<'_>>) -> TarAttributes {
-        attributes_of(self.known.shown(found), &found.stat, file)
+        let attributes = attributes_of(shown, &found.stat, None);
+        let member = self.writer.member(name, kind, &attributes);
+        member.map_err(Stop::Output)?;
+        Ok(true)
     }
 
     fn file(&mut self, found: &Found<'_>, name: &[u8]) -> Result<(), Stop> {
