@@ -24,7 +24,8 @@ use super::error::{Failure, Stop};
 use super::feed::{self, Purpose};
 use super::plan::{Plan, plan};
 use super::tar::{ArchiveError, Members, Source};
-use super::writers::{FileStyle, bytes_of_xattrs, create_file, write_content};
+use super::writers::{FileStyle, create_file, write_content};
+use super::xattrs::{Xattrs, bytes_of_xattrs};
 use crate::progress::Task;
 use crate::stream::{Compression, sniffed};
 
@@ -341,6 +342,6 @@ fn write(
     let file = create_file(directory, name.as_bytes(), entry.mode, &entry.path)?;
     write_content(file.as_fd(), &entry.path, sparse.as_ref(), members)?;
     style.metadata(entry).set(file.as_fd(), &entry.path)?;
-    entry.xattrs = Vec::new();
+    entry.xattrs = Xattrs::new();
     Ok(())
 }

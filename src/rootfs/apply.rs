@@ -19,8 +19,9 @@ use super::plan::{Existing, Plan, Room, plan, room_for};
 use super::remove::{empty_directory, remove_at};
 use super::tar::{Members, Source};
 use super::writers::{
-    Content, FileStyle, NewFile, Writers, create_file, modified_at, set_xattrs, write_content,
+    Content, FileStyle, NewFile, Writers, create_file, modified_at, write_content,
 };
+use super::xattrs::replace_xattrs;
 use super::{ApplyOptions, Summary};
 
 /// Files up to this size are left to the writers; larger ones are written as they arrive.
@@ -206,7 +207,7 @@ impl<'q> Applier<'q> {
 
     fn set_directory(&mut self, directory: &Directory, entry: &Entry) -> Result<(), Failure> {
         let path = entry.path.as_bytes();
-        set_xattrs(directory.fd.as_fd(), &entry.xattrs);
+        replace_xattrs(directory.fd.as_fd(), &entry.xattrs);
         // Directories inherit setgid from the one above, so that the mask tells too little.
         let stat = rustix::fs::fstat(&directory.fd).map_err(Failure::at("read", path))?;
         if stat.st_mode & 0o7777 != entry.mode {

@@ -22,8 +22,9 @@ use super::descent::{Descent, OPEN_DIRECTORY, open_top};
 use super::error::{Failure, RootfsError};
 use super::imprint::{Check, Imprint, has_changed, is_unchanged};
 use super::tar::Timestamp;
-use super::walk::{Found, Visitor, open_to_read, runs_of, walk, xattrs_of};
-use super::writers::{modified_at, set_xattrs};
+use super::walk::{Found, Visitor, open_to_read, runs_of, walk};
+use super::writers::modified_at;
+use super::xattrs::{Xattrs, set_xattrs, xattrs_of};
 use crate::host::fs::FsError;
 use crate::progress::Task;
 
@@ -191,7 +192,7 @@ struct Folder<'c> {
 /// What a directory gets once nothing is written into it any more.
 struct Full {
     stat: Stat,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Xattrs,
 }
 
 /// A file to be copied.

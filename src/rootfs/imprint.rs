@@ -18,7 +18,8 @@ use sha2::{Digest, Sha256};
 
 use super::descent::open_top;
 use super::error::{Failure, RootfsError};
-use super::walk::{Found, Visitor, walk, xattrs_of};
+use super::walk::{Found, Visitor, walk};
+use super::xattrs::xattrs_of;
 use crate::host::fs::FsError;
 
 /// Entries of a tree beyond which it would take too much memory.

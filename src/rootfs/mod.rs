@@ -40,6 +40,7 @@ mod survey;
 mod tar;
 mod walk;
 mod writers;
+mod xattrs;
 
 pub use access::{has_foreign_files, make_accessible};
 pub use attributes::Attributes;

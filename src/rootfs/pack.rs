@@ -12,7 +12,8 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, major, minor};
 use super::attributes::{Attributes, Shown};
 use super::descent::OPEN_DIRECTORY;
 use super::error::{Failure, RootfsError};
-use super::walk::{Found, Visitor, open_to_read, runs_of, walk, xattrs_of};
+use super::walk::{Found, Visitor, open_to_read, runs_of, walk};
+use super::xattrs::xattrs_of;
 use crate::host::fs::FsError;
 use crate::stream::{DeviceNumber, TarAttributes, TarKind, TarWriter};
 

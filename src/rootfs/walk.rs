@@ -176,27 +176,3 @@ fn seek_runs(file: BorrowedFd<'_>, size: u64) -> io::Result<Option<Vec<Run>>> {
     }
     Ok(Some(runs))
 }
-
-/// The extended attributes that a user can set, with their full names. A file system without any
-/// has none.
-pub(super) fn xattrs_of(file: BorrowedFd<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut names = Vec::<u8>::with_capacity(0);
-    match rustix::fs::flistxattr(file, &mut [0_u8; 0]) {
-        Ok(0) | Err(_) => return Vec::new(),
-        Ok(length) => names.resize(length, 0),
-    }
-    let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else {
-        return Vec::new();
-    };
-    names[..length]
-        .split(|&byte| byte == 0)
-        .filter(|name| name.starts_with(b"user."))
-        .filter_map(|name| {
-            let length = rustix::fs::fgetxattr(file, name, &mut [0_u8; 0]).ok()?;
-            let mut value = vec![0; length];
-            let length = rustix::fs::fgetxattr(file, name, &mut value[..]).ok()?;
-            value.truncate(length);
-            Some((name.to_vec(), value))
-        })
-        .collect()
-}

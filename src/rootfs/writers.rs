@@ -14,6 +14,7 @@ use super::crew::{Crew, Job, Queue};
 use super::entry::{Entry, EntryPath};
 use super::error::{Failure, Stop};
 use super::tar::{ArchiveError, Members, Slice, SparseMap, Timestamp};
+use super::xattrs::{Xattrs, bytes_of_xattrs, set_xattrs};
 use crate::host::fs::{TO_THE_END, begin_write_back};
 
 const BATCH_BYTES: usize = 512 * 1024;
@@ -60,7 +61,7 @@ pub(super) struct Metadata {
     /// clears, and setuid, setgid and sticky.
     pub(super) needs_chmod: bool,
     pub(super) mtime: Timestamp,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: Xattrs,
     /// See [`super::ApplyOptions`].
     pub(super) begin_write_back: bool,
 }
@@ -260,21 +261,6 @@ impl Metadata {
         }
         rustix::fs::futimens(file, &modified_at(self.mtime))
             .map_err(Failure::at("set the time of", path.as_bytes()))
-    }
-}
-
-/// What extended attributes take in memory.
-pub(super) fn bytes_of_xattrs(xattrs: &[(Vec<u8>, Vec<u8>)]) -> usize {
-    let each = xattrs.iter();
-    each.map(|xattr| size_of_val(xattr) + xattr.0.len() + xattr.1.len())
-        .sum()
-}
-
-/// Sets extended attributes where the file system and its limits allow them: they are an extra
-/// that no program in an image depends on.
-pub(super) fn set_xattrs(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) {
-    for (name, value) in xattrs {
-        let _ = rustix::fs::fsetxattr(file, &name[..], value, rustix::fs::XattrFlags::empty());
     }
 }
 

@@ -1,10 +1,17 @@
 //! `clone`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use udocker::oci::{Algorithm, Digest};
+use udocker::stream::HashingReader;
 
 use crate::archives::{root_of, store_state};
 use crate::export::zoo;
+use crate::support::requirement::cannot;
+use crate::support::xattrs;
 use crate::tree;
 
 #[test]
@@ -46,6 +53,75 @@ fn a_clone_is_the_same_and_independent() {
         fs::read_to_string(copy.join("etc/soft")).unwrap(),
         "changed"
     );
+}
+
+#[test]
+fn copies_have_the_attributes_of_the_original() {
+    let sandbox = zoo();
+    let root = root_of(&sandbox, "zoo");
+    if !xattrs::set(&root, "user.note", "the root's") {
+        return cannot("the file system has no extended attributes");
+    }
+    sandbox
+        .udocker(["clone", "--name=clone", "zoo"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["export", "-o", "zoo.tar", "zoo"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["import", "--tocontainer", "--name=imported", "zoo.tar"])
+        .run()
+        .succeeds();
+    for name in ["zoo", "clone", "imported"] {
+        let root = root_of(&sandbox, name);
+        for (path, value) in [
+            (".", "the root's"),
+            ("noted", "a file's"),
+            ("marked", "a directory's"),
+        ] {
+            let value = value.escape_debug().to_string();
+            let expected = [("user.note".to_string(), value)].into();
+            let found = xattrs::read(&root.join(path));
+            assert_eq!(found, expected, "{path} of {name}");
+        }
+    }
+}
+
+/// More runs of data than are kept apart.
+#[test]
+fn a_file_of_very_many_pieces_is_copied_to_its_end() {
+    const PIECES: u64 = 65_600;
+    const PIECE: u64 = 4096;
+    let sandbox = zoo();
+    let path = root_of(&sandbox, "zoo").join("pieces");
+    let file = File::create(&path).unwrap();
+    for number in 0..PIECES {
+        let piece = [number as u8 | 1; PIECE as usize];
+        file.write_all_at(&piece, 2 * number * PIECE).unwrap();
+    }
+    let expected = digest_of(File::open(&path).unwrap());
+    sandbox
+        .udocker(["clone", "--name=clone", "zoo"])
+        .run()
+        .succeeds();
+    let clone = root_of(&sandbox, "clone").join("pieces");
+    assert_eq!(digest_of(File::open(&clone).unwrap()), expected);
+    fs::remove_file(clone).unwrap();
+    sandbox
+        .udocker(["export", "-o", "zoo.tar", "zoo"])
+        .run()
+        .succeeds();
+    let mut archive = tar::Archive::new(File::open(sandbox.path("zoo.tar")).unwrap());
+    let is_it = |entry: &tar::Entry<'_, File>| entry.path().unwrap().ends_with("pieces");
+    let mut entries = archive.entries().unwrap().map(Result::unwrap);
+    assert_eq!(digest_of(entries.find(is_it).unwrap()), expected);
+}
+
+fn digest_of(source: impl Read) -> Digest {
+    let hashing = HashingReader::new(source, Algorithm::Sha256);
+    hashing.finish().unwrap().0
 }
 
 #[test]

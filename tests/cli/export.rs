@@ -1,7 +1,9 @@
 //! `export`, and `import` of what it wrote.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 
 use crate::archives::{root_of, tool};
 use crate::support::layer_builder::{LayerBuilder, MTIME, TarEntry};
@@ -25,6 +27,11 @@ pub fn zoo_layer() -> Vec<u8> {
         .entry(TarEntry::new(b'0', "old").content("x").mtime(-86_400))
         .entry(TarEntry::new(b'5', "sticky").mode(0o1777))
         .entry(TarEntry::new(b'6', "pipe"))
+        .hard_link("etc/pipe", "pipe")
+        .hard_link("etc/softer", "etc/soft")
+        .entry(TarEntry::new(b'0', "noted").pax("SCHILY.xattr.user.note", "a file's"))
+        .entry(TarEntry::new(b'5', "marked").pax("SCHILY.xattr.user.note", "a directory's"))
+        .file("marked/noted", "")
         .entry(
             TarEntry::new(b'0', "sparse")
                 .pax("GNU.sparse.size", "10000000")
@@ -43,6 +50,36 @@ pub fn zoo() -> Sandbox {
         .run()
         .succeeds();
     sandbox
+}
+
+/// Sockets mean nothing without their process.
+#[test]
+fn sockets_are_left_out_under_all_their_names() {
+    let sandbox = zoo();
+    let root = root_of(&sandbox, "zoo");
+    // By a short name, since others have no room in an address.
+    let opened = fs::File::open(&root).unwrap();
+    let short = format!("/proc/self/fd/{}/etc/socket", opened.as_raw_fd());
+    let _socket = UnixListener::bind(short).unwrap();
+    fs::hard_link(root.join("etc/socket"), root.join("socket")).unwrap();
+    sandbox
+        .udocker(["export", "-o", "zoo.tar", "zoo"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["import", "--tocontainer", "--name=imported", "zoo.tar"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["clone", "--name=clone", "zoo"])
+        .run()
+        .succeeds();
+    for name in ["etc/socket", "socket"] {
+        fs::remove_file(root.join(name)).unwrap();
+    }
+    assert_same(&sandbox, "imported", "clone");
+    let count = |name| tree::read(&root_of(&sandbox, name)).len();
+    assert_eq!(count("clone"), count("zoo"));
 }
 
 fn assert_same(sandbox: &Sandbox, one: &str, other: &str) {
@@ -105,6 +142,7 @@ fn tar_unpacks_what_is_exported_and_finds_no_owner_in_it() {
                 "-C",
                 target.to_str().unwrap(),
                 "--no-same-owner",
+                "--xattrs",
                 "-xpSf",
                 &file,
             ],

@@ -13,6 +13,7 @@ use crate::archives::root_of;
 use crate::image_trees::{IMAGE, assert_same, spoil_layers, trees, with_image};
 use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
+use crate::support::xattrs;
 use crate::tree;
 
 /// A sandbox with the first container, `a`, and its layers spoilt. None on a file system that does
@@ -169,6 +170,22 @@ const CHANGES: &[(&str, Change)] = &[
     }),
     ("a directory that its owner may not enter", |root| {
         fs::set_permissions(root.join("sticky"), Permissions::from_mode(0o200)).unwrap();
+    }),
+    ("an attribute", |root| {
+        // Where there are none, anything.
+        if !xattrs::set(&root.join("noted"), "user.note", "another one") {
+            fs::remove_file(root.join("noted")).unwrap();
+        }
+    }),
+    ("an attribute of a directory", |root| {
+        if !xattrs::set(&root.join("marked"), "user.note", "another one") {
+            fs::remove_dir_all(root.join("marked")).unwrap();
+        }
+    }),
+    ("a new attribute of a directory", |root| {
+        if !xattrs::set(&root.join("sticky"), "user.note", "a new one") {
+            fs::remove_dir_all(root.join("sticky")).unwrap();
+        }
     }),
     ("no root at all", |root| {
         fs::rename(root, root.with_file_name("gone")).unwrap();

@@ -40,6 +40,8 @@ fn the_tree_equals_what_umoci_unpacks() {
     }
     for node in expected.values_mut() {
         node.mode = usable(&node.kind, node.mode);
+        // Its own note of an owner that it cannot give.
+        node.xattrs.remove("user.rootlesscontainers");
     }
     let found = tree::read(&root);
     workplace.udocker(["rm", id.text()]).run().succeeds();

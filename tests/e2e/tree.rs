@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use udocker::oci::Digest;
 
+use crate::support::xattrs;
+
 /// What a tree holds at one path. Owners are left out: both sides belong to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -16,8 +18,10 @@ pub struct Node {
     pub mode: u32,
     /// Seconds since 1970.
     pub mtime: i64,
-    /// How many names a file has; 1 for everything else.
+    /// How many names it has; 1 for directories.
     pub links: u64,
+    /// Extended attributes that a user can set.
+    pub xattrs: BTreeMap<String, String>,
 }
 
 /// The types a tree of an unprivileged user can hold.
@@ -68,7 +72,8 @@ fn visit(root: &Path, path: &Path, nodes: &mut BTreeMap<PathBuf, Node>) {
             data.mode() & 0o7777
         },
         mtime: data.mtime(),
-        links: if data.is_file() { data.nlink() } else { 1 },
+        links: if data.is_dir() { 1 } else { data.nlink() },
+        xattrs: xattrs::read(path),
         kind,
     };
     let relative = path.strip_prefix(root).expect("below the root");

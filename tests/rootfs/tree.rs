@@ -8,6 +8,8 @@ use std::path::Path;
 
 use udocker::oci::Digest;
 
+use crate::support::xattrs;
+
 /// What a file is, as far as trees are compared.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -15,6 +17,8 @@ pub(crate) struct Node {
     pub(crate) mode: u32,
     /// Seconds and nanoseconds.
     pub(crate) mtime: (i64, i64),
+    /// Extended attributes that a user can set.
+    pub(crate) xattrs: BTreeMap<String, String>,
     /// The first of all names that the file has, to compare which are linked.
     pub(crate) linked_with: String,
 }
@@ -32,8 +36,8 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:?} {:o} {:?} as {}",
-            self.kind, self.mode, self.mtime, self.linked_with
+            "{:?} {:o} {:?} {:?} as {}",
+            self.kind, self.mode, self.mtime, self.xattrs, self.linked_with
         )
     }
 }
@@ -96,6 +100,7 @@ fn read_into(path: &Path, name: &str, tree: &mut Tree, first_names: &mut BTreeMa
             kind,
             mode,
             mtime: (stat.mtime(), stat.mtime_nsec()),
+            xattrs: xattrs::read(path),
             linked_with: first_name.to_string(),
         },
     );

@@ -18,3 +18,4 @@ pub mod sandbox;
 pub mod tls;
 pub mod udocker_py;
 pub mod wait;
+pub mod xattrs;
