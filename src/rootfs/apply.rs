@@ -283,7 +283,7 @@ impl<'q> Applier<'q> {
             let message = format!("there is no '{target}' to link to");
             Failure::at("create", path)(io::Error::new(io::ErrorKind::NotFound, message))
         };
-        let Some(directory) = self.directories.find(target_parent, Missing::Leave)? else {
+        let Some(directory) = self.directories.find(target_parent)? else {
             return Err(missing().into());
         };
         let target_key = self.key(directory.inode, target_name);
@@ -330,7 +330,7 @@ impl<'q> Applier<'q> {
     }
 
     fn whiteout(&mut self, parent_path: &[u8], name: &[u8]) -> Result<(), Failure> {
-        let Some(parent) = self.directories.find(parent_path, Missing::Leave)? else {
+        let Some(parent) = self.directories.find(parent_path)? else {
             return Ok(());
         };
         let key = self.key(parent.inode, name);
@@ -357,7 +357,7 @@ impl<'q> Applier<'q> {
     }
 
     fn opaque(&mut self, path: &[u8]) -> Result<(), Failure> {
-        match self.directories.find(path, Missing::Leave)? {
+        match self.directories.find(path)? {
             Some(directory) if !directory.is_fresh => {}
             _ => return Ok(()),
         }
@@ -438,8 +438,13 @@ impl<'q> Applier<'q> {
     }
 
     fn parent(&mut self, path: &[u8]) -> Result<Directory, Failure> {
+        if let Some(near) = self.directories.find_near(path)? {
+            return Ok(near);
+        }
+        // A file that is still to be made may be in the way.
+        self.writers.drain()?;
         self.directories
-            .find(path, Missing::Make)?
+            .find_far(path, Missing::Make)?
             .ok_or_else(|| Failure::at("open the directory", path)(Errno::NOENT))
     }
 

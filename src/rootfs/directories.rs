@@ -149,22 +149,43 @@ impl Directories {
         }
     }
 
-    /// Opens the directory at `path`, which is relative to the root and has no `..` in it.
-    pub(super) fn find(
+    /// Opens the directory at `path`, which is relative to the root and has no `..` in it, if there
+    /// is one.
+    pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<Directory>, Failure> {
+        match self.find_near(path)? {
+            Some(near) => Ok(Some(near)),
+            None => self.find_far(path, Missing::Leave),
+        }
+    }
+
+    /// Opens the directory at `path` if that takes plain steps down at the most.
+    pub(super) fn find_near(&mut self, path: &[u8]) -> Result<Option<Directory>, Failure> {
+        if let Some(known) = self.paths.get(path).copied() {
+            return Ok(self.reuse(known.inode));
+        }
+        match self.walk_down(path) {
+            Some((fd, is_through_link)) => self.keep(path, fd, is_through_link, false).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the directory at `path` where it takes more than that.
+    pub(super) fn find_far(
         &mut self,
         path: &[u8],
         missing: Missing,
     ) -> Result<Option<Directory>, Failure> {
-        if let Some(known) = self.paths.get(path).copied() {
-            return Ok(self.reuse(known.inode));
-        }
-        if let Some((fd, is_through_link)) = self.walk_down(path) {
-            return self.keep(path, fd, is_through_link, false).map(Some);
-        }
         match walk(&self.root, path, missing) {
-            Ok(walked) => self
-                .keep(path, walked.fd, walked.is_through_link, walked.is_new)
-                .map(Some),
+            Ok(walked) => {
+                for above in walked.made_in {
+                    // Nobody else knows of what was made there.
+                    if let Some(open) = self.open.get_mut(&above) {
+                        open.made_in_layer = None;
+                    }
+                }
+                self.keep(path, walked.fd, walked.is_through_link, walked.is_new)
+                    .map(Some)
+            }
             Err(error) if missing == Missing::Leave && is_absence(&error) => Ok(None),
             Err(error) => Err(Failure::at("open the directory", path)(error)),
         }
@@ -262,6 +283,8 @@ struct Walked {
     fd: OwnedFd,
     is_through_link: bool,
     is_new: bool,
+    /// The inodes of directories that others were made in.
+    made_in: Vec<u64>,
 }
 
 /// Goes from the root to `path` as a process inside would.
@@ -271,6 +294,7 @@ fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
     let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
     let mut links = 0;
     let mut is_new = false;
+    let mut made_in = Vec::new();
     while let Some(name) = ahead.pop() {
         if name == b".." {
             way.up()?;
@@ -308,12 +332,16 @@ fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
             Err(error) => return Err(error.into()),
         };
         is_new = made;
+        if made {
+            made_in.push(way.inode());
+        }
         way.down(CString::new(name)?, directory, ())?;
     }
     Ok(Walked {
         fd: way.into_here(),
         is_through_link: links > 0,
         is_new,
+        made_in,
     })
 }
 

@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use crate::support::layer_builder::{Format, LayerBuilder, TarEntry, seal};
+use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
+use crate::support::xattrs;
 use crate::tree::{Kind, read_tree};
 use crate::unpack::{apply, unpack};
 
@@ -301,6 +303,48 @@ fn user_attributes_are_kept_where_they_can_be() {
     }
     let file = unpacked.root.join("file");
     assert!(rustix::fs::getxattr(&file, "security.capability", &mut value).is_err());
+}
+
+#[test]
+fn the_attributes_of_a_directory_are_those_of_its_last_entry() {
+    let directory = |name: &str, attributes: &[(&str, &str)]| {
+        let entry = TarEntry::new(b'5', name);
+        attributes.iter().fold(entry, |entry, (name, value)| {
+            entry.pax(&format!("SCHILY.xattr.user.{name}"), value)
+        })
+    };
+    let lower = &[("a", "1"), ("b", "1")];
+    let upper = &[("b", "2"), ("c", "2")];
+    let layers = [lower, upper].map(|attributes| {
+        let layer = LayerBuilder::new();
+        let layer = layer.entry(directory("./", attributes));
+        layer.entry(directory("d", attributes)).finish()
+    });
+    let unpacked = unpack(&layers);
+    if !xattrs::set(unpacked.scratch.path(), "user.a", "1") {
+        return cannot("the file system has no extended attributes");
+    }
+    let expected = upper.map(|(name, value)| (format!("user.{name}"), value.to_string()));
+    let tree = read_tree(&unpacked.root);
+    for directory in [".", "./d"] {
+        assert_eq!(tree[directory].xattrs, expected.clone().into());
+    }
+}
+
+/// The file may be in the way already, or still on its way.
+#[test]
+fn a_file_gives_way_to_a_directory_that_the_next_entry_implies() {
+    const COUNT: u32 = 300;
+    let layer = (0..COUNT).fold(LayerBuilder::new(), |layer, number| {
+        layer
+            .file(format!("{number}"), vec![b'x'; 3000])
+            .file(format!("{number}/below"), "y")
+    });
+    let unpacked = unpack(&[layer.finish()]);
+    for number in 0..COUNT {
+        let below = unpacked.root.join(format!("{number}/below"));
+        assert_eq!(fs::read(below).unwrap(), b"y");
+    }
 }
 
 #[test]

@@ -226,6 +226,22 @@ fn every_type_replaces_every_other() {
 }
 
 #[test]
+fn what_takes_the_place_of_implied_directories_in_a_new_one() {
+    let mut layer = layer().directory("new");
+    for name in ["directory", "file", "symlink", "hard", "fifo", "deep/er"] {
+        layer = layer.file(format!("new/{name}/below"), "x");
+    }
+    let layer = layer
+        .entry(TarEntry::new(b'5', "new/directory").mode(0o711))
+        .file("new/file", "y")
+        .symlink("new/symlink", "file")
+        .hard_link("new/hard", "new/file")
+        .entry(TarEntry::new(b'6', "new/fifo"))
+        .file("new/deep/er", "y");
+    assert_as_umoci("implied directories", &[layer.finish()]);
+}
+
+#[test]
 fn hard_links() {
     let lower = layer()
         .directory("d")
