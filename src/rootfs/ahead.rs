@@ -318,6 +318,10 @@ fn stage(
             };
             if plan(&entry.path) == Ok(Plan::Make) {
                 write(&mut entry, &content, style, &mut members)?;
+            } else {
+                // Nothing but its name counts.
+                entry.kind = EntryKind::Directory;
+                entry.xattrs = Xattrs::new();
             }
             log.push(StagedEntry { entry, content });
         }

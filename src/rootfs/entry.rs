@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::tar::{Member, MemberKind, SparseMap, Timestamp};
+use super::xattrs::{self, Xattrs};
 
 /// The longest path that is taken: far beyond what a single system call accepts, and short
 /// enough to keep many in memory.
@@ -67,6 +68,7 @@ impl EntryPath {
             }
             path.extend_from_slice(component);
         }
+        path.shrink_to_fit();
         Ok(EntryPath(path))
     }
 
@@ -106,14 +108,14 @@ impl EntryPath {
     }
 }
 
-/// An entry that can be applied.
+/// An entry that can be applied. It holds no more memory than what it consists of.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) path: EntryPath,
     pub(super) kind: EntryKind,
     pub(super) mode: u32,
     pub(super) mtime: Timestamp,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: Xattrs,
 }
 
 /// What an entry is.
@@ -164,28 +166,34 @@ impl Entry {
             EntryKind::Directory => 0o700,
             _ => 0o600,
         };
+        let xattrs = match kind {
+            EntryKind::File { .. } | EntryKind::Directory => kept_xattrs(member.xattrs),
+            _ => Xattrs::new(),
+        };
         Ok(Entry {
             path,
             kind,
             mode: member.mode & 0o7777 | least,
             mtime: member.mtime,
-            xattrs: kept_xattrs(member.xattrs),
+            xattrs,
         })
     }
 }
 
 /// Extended attributes that the user may set, as many as files have room for.
-fn kept_xattrs(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn kept_xattrs(xattrs: Xattrs) -> Xattrs {
     let mut left = MAX_XATTR_BYTES;
-    xattrs
+    let mut kept: Xattrs = xattrs
         .into_iter()
-        .filter(|(name, _)| name.starts_with(b"user.") && !name.contains(&0))
+        .filter(|(name, _)| name.starts_with(xattrs::PREFIX) && !name.contains(&0))
         .take_while(|(name, value)| {
             let rest = left.checked_sub(name.len() + value.len());
             left = rest.unwrap_or_default();
             rest.is_some()
         })
-        .collect()
+        .collect();
+    kept.shrink_to_fit();
+    kept
 }
 
 fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryError> {
@@ -193,7 +201,10 @@ fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryError> {
         target if target.is_empty() => Err(EntryError::NoTarget),
         target if target.len() > MAX_PATH_BYTES => Err(EntryError::TooLong),
         target if target.contains(&0) => Err(EntryError::HoldsNul),
-        target => Ok(target),
+        mut target => {
+            target.shrink_to_fit();
+            Ok(target)
+        }
     }
 }
 
@@ -288,6 +299,41 @@ mod tests {
             let expected = expected.map(|path: &str| EntryPath(path.as_bytes().to_vec()));
             assert_eq!(path, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn an_entry_holds_no_more_than_what_it_consists_of() {
+        let with_room = |text: &[u8]| {
+            let mut bytes = Vec::with_capacity(1 << 20);
+            bytes.extend_from_slice(text);
+            bytes
+        };
+        let mut xattrs = vec![(b"user.a".to_vec(), b"b".to_vec())];
+        xattrs.extend((0..10_000).map(|_| (b"trusted.a".to_vec(), Vec::new())));
+        let entry = |kind| {
+            Entry::new(Member {
+                path: [&b"./"[..], &b"/".repeat(50_000), b"a"].concat(),
+                kind,
+                mode: 0,
+                mtime: Timestamp {
+                    seconds: 0,
+                    nanoseconds: 0,
+                },
+                stored: 0,
+                xattrs: xattrs.clone(),
+            })
+            .unwrap()
+        };
+        let directory = entry(MemberKind::Directory);
+        assert_eq!(directory.path.0.capacity(), 1);
+        assert_eq!(directory.xattrs.capacity(), 1);
+        let target = with_room(b"target");
+        let link = entry(MemberKind::Symlink { target });
+        assert!(link.xattrs.is_empty());
+        let EntryKind::Symlink { target } = link.kind else {
+            panic!("a link");
+        };
+        assert_eq!(target.capacity(), target.len());
     }
 
     #[test]

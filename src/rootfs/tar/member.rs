@@ -96,7 +96,7 @@ impl<'s, 'p> Members<'s, 'p> {
             match header.flag {
                 Flag::GnuLongName => extensions.long_name = Some(self.read_name()?),
                 Flag::GnuLongLink => extensions.long_link = Some(self.read_name()?),
-                Flag::Pax => extensions.pax = Some(Records::parse(&self.read_extension()?)?),
+                Flag::Pax => extensions.pax = Some(Records::parse(self.read_extension()?)?),
                 // Nothing that makes images writes global records with a meaning for files, and
                 // nothing that unpacks them applies any.
                 Flag::PaxGlobal => {}

@@ -3,29 +3,46 @@
 use super::ArchiveError;
 use super::member::Timestamp;
 
-/// The records of a header, in their order.
+/// The records of a header, in their order. Each would take many times as much memory on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
+pub(super) struct Records {
+    text: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where a record is in the text, which is no longer than an extension of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    start: u32,
+    equals: u32,
+    end: u32,
+}
 
 impl Records {
-    /// Reads all records in `bytes`.
-    pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, ArchiveError> {
-        let mut records = Vec::new();
+    /// Takes the content of a header, if all of it are records.
+    pub(super) fn parse(text: Vec<u8>) -> Result<Records, ArchiveError> {
+        let mut places = Vec::new();
+        let mut at = 0;
         // Some writers pad with zeros.
-        while !bytes.is_empty() && bytes[0] != 0 {
-            let blank = position(bytes, b' ')?;
-            let length = decimal(&bytes[..blank])
+        while at < text.len() && text[at] != 0 {
+            let rest = &text[at..];
+            let blank = position(rest, b' ')?;
+            let length = decimal(&rest[..blank])
                 .and_then(|length| usize::try_from(length).ok())
-                .filter(|&length| length > blank + 1 && length <= bytes.len())
+                .filter(|&length| length > blank + 1 && length <= rest.len())
                 .ok_or(ArchiveError::BadPax)?;
-            let record = bytes[blank + 1..length]
+            let record = rest[blank + 1..length]
                 .strip_suffix(b"\n")
                 .ok_or(ArchiveError::BadPax)?;
-            let equals = position(record, b'=')?;
-            records.push((record[..equals].to_vec(), record[equals + 1..].to_vec()));
-            bytes = &bytes[length..];
+            let start = at + blank + 1;
+            places.push(Place {
+                start: start as u32,
+                equals: (start + position(record, b'=')?) as u32,
+                end: (start + record.len()) as u32,
+            });
+            at += length;
         }
-        Ok(Records(records))
+        Ok(Records { text, places })
     }
 
     /// The value that holds for `key`; an empty one means that none does.
@@ -53,9 +70,12 @@ impl Records {
 
     /// All keys with their values, in their order.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0
-            .iter()
-            .map(|(key, value)| (key.as_slice(), value.as_slice()))
+        let part = |from: u32, to: u32| &self.text[from as usize..to as usize];
+        let places = self.places.iter();
+        places.map(move |place| {
+            let key = part(place.start, place.equals);
+            (key, part(place.equals + 1, place.end))
+        })
     }
 }
 
@@ -113,7 +133,7 @@ mod tests {
     #[test]
     fn records_are_read_in_order_and_the_last_one_holds() {
         let text = b"12 path=a\nb\n13 mtime=1.5\n10 path=c\n9 gone=x\n8 gone=\n\0\0";
-        let records = Records::parse(text).unwrap();
+        let records = Records::parse(text.to_vec()).unwrap();
         assert_eq!(records.get("path"), Some(&b"c"[..]));
         assert_eq!(records.pairs().next(), Some((&b"path"[..], &b"a\nb"[..])));
         assert_eq!(records.get("gone"), None);
@@ -132,7 +152,7 @@ mod tests {
             b"99999999999999999999 a=b\n",
         ] {
             assert!(
-                matches!(Records::parse(bytes), Err(ArchiveError::BadPax)),
+                matches!(Records::parse(bytes.to_vec()), Err(ArchiveError::BadPax)),
                 "{}",
                 bytes.escape_ascii()
             );

@@ -157,7 +157,7 @@ mod tests {
                 .iter()
                 .map(|record| format!("{} GNU.sparse.{record}\n", record.len() + 15))
                 .collect();
-            let records = Records::parse(records.as_bytes()).unwrap();
+            let records = Records::parse(records.into_bytes()).unwrap();
             assert_eq!(
                 segments_in_records(&records).ok(),
                 expected.map(segments),
