@@ -14,7 +14,8 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, RenameFlags};
+use rustix::io::Errno;
 
 use super::Layer;
 use super::apply::next_entry;
@@ -35,6 +36,12 @@ const MAX_WORKERS: usize = 4;
 /// What the entries of a layer may take in memory before its turn.
 const MAX_LOG_BYTES: usize = 1 << 20;
 
+/// What those of all layers may take before one more is begun.
+const MAX_BACKLOG_BYTES: usize = 4 << 20;
+
+/// What a layer counts beside its entries: its directory is held open.
+const LAYER_BYTES: usize = 64 << 10;
+
 /// How many layers this machine can work on at once, ahead of the one that is being applied.
 pub(super) fn workers() -> usize {
     match available_parallelism().map_or(1, usize::from) {
@@ -48,6 +55,7 @@ pub(super) fn workers() -> usize {
 pub(super) struct Stage {
     directory: OwnedFd,
     style: FileStyle,
+    backlog: Arc<Backlog>,
 }
 
 impl Stage {
@@ -58,21 +66,21 @@ impl Stage {
         Ok(Stage {
             style: FileStyle::of(&directory, begin_write_back)?,
             directory,
+            backlog: Arc::default(),
         })
     }
 
-    /// Prepares to work on the layer of this number: what comes of it, and what [`work`] has to do.
+    /// Prepares to work on the layer of this number, once there is room for it: what comes of it,
+    /// and what [`work`] has to do.
     pub(super) fn begin<'a>(
         &self,
         number: usize,
         layer: Layer<'a>,
         task: Box<dyn Task>,
     ) -> (StagedLayer, Job<'a>) {
-        let name = number.to_string();
-        let directory = rustix::fs::mkdirat(&self.directory, &name, Mode::RWXU).and_then(|()| {
-            rustix::fs::openat(&self.directory, &name, OPEN_DIRECTORY, Mode::empty())
-        });
-        let log = Arc::new(Log::default());
+        self.backlog.wait_for_room();
+        let directory = self.make_directory(&number.to_string());
+        let log = Arc::new(Log::new(Arc::clone(&self.backlog)));
         let staged = StagedLayer {
             name: layer.name.clone(),
             log: Arc::clone(&log),
@@ -85,6 +93,14 @@ impl Stage {
             log: LogWriter(log),
         };
         (staged, job)
+    }
+
+    fn make_directory(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+        rustix::fs::mkdirat(&self.directory, name, Mode::RWXU)?;
+        let made = rustix::fs::openat(&self.directory, name, OPEN_DIRECTORY, Mode::empty())?;
+        // It may have got a group for all that is made in it.
+        rustix::fs::fchmod(&made, Mode::RWXU)?;
+        Ok(made)
     }
 }
 
@@ -110,8 +126,15 @@ impl StagedContent {
     ) -> Result<(), Failure> {
         let number = self.number.to_string();
         let (_, name) = path.split();
-        rustix::fs::renameat(&self.directory, number, directory, name)
-            .map_err(Failure::at("create", path.as_bytes()))
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.directory, &number, directory, name, flags) {
+            // Not every file system can tell.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::renameat(&self.directory, &number, directory, name)
+            }
+            moved => moved,
+        }
+        .map_err(Failure::at("create", path.as_bytes()))
     }
 }
 
@@ -145,7 +168,9 @@ impl StagedLayer {
         loop {
             if let Some(step) = state.waiting.pop_front() {
                 if let Ok(staged) = &step {
-                    state.bytes -= staged.bytes();
+                    let bytes = staged.bytes();
+                    state.bytes -= bytes;
+                    self.log.backlog.remove(bytes);
                 }
                 self.log.changed.notify_all();
                 return step.map(Some);
@@ -160,16 +185,47 @@ impl StagedLayer {
 
 impl Drop for StagedLayer {
     fn drop(&mut self) {
-        self.log.state().is_abandoned = true;
+        let mut state = self.log.state();
+        state.is_abandoned = true;
+        state.waiting.clear();
+        self.log.backlog.remove(state.bytes + LAYER_BYTES);
         self.log.changed.notify_all();
     }
 }
 
-/// Entries on their way from the one who reads a layer to the one who applies it.
+/// What has been done of layers, and not been taken over yet.
 #[derive(Default)]
+struct Backlog {
+    bytes: Mutex<usize>,
+    has_room: Condvar,
+}
+
+impl Backlog {
+    fn bytes(&self) -> MutexGuard<'_, usize> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, bytes: usize) {
+        *self.bytes() += bytes;
+    }
+
+    fn remove(&self, bytes: usize) {
+        *self.bytes() -= bytes;
+        self.has_room.notify_one();
+    }
+
+    fn wait_for_room(&self) {
+        let is_full = |bytes: &mut usize| *bytes >= MAX_BACKLOG_BYTES;
+        let waited = self.has_room.wait_while(self.bytes(), is_full);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Entries on their way from the one who reads a layer to the one who applies it.
 struct Log {
     state: Mutex<LogState>,
     changed: Condvar,
+    backlog: Arc<Backlog>,
 }
 
 #[derive(Default)]
@@ -183,6 +239,15 @@ struct LogState {
 }
 
 impl Log {
+    fn new(backlog: Arc<Backlog>) -> Log {
+        backlog.add(LAYER_BYTES);
+        Log {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            backlog,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,7 +269,11 @@ impl LogWriter {
         while state.bytes > 0 && state.bytes + bytes > MAX_LOG_BYTES && !state.is_abandoned {
             state = self.0.wait(state);
         }
+        if state.is_abandoned {
+            return;
+        }
         state.bytes += bytes;
+        self.0.backlog.add(bytes);
         state.waiting.push_back(Ok(staged));
         self.0.changed.notify_all();
     }
@@ -348,4 +417,114 @@ fn write(
     style.metadata(entry).set(file.as_fd(), &entry.path)?;
     entry.xattrs = Xattrs::new();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::super::tar::Timestamp;
+    use super::*;
+    use crate::progress::{Progress, Silent, Unit};
+
+    fn stage() -> (tempfile::TempDir, Stage) {
+        let scratch = tempfile::tempdir().unwrap();
+        let setgid = fs::Permissions::from_mode(0o2755);
+        fs::set_permissions(scratch.path(), setgid).unwrap();
+        let stage = Stage::new(&scratch.path().join("staging"), false).unwrap();
+        (scratch, stage)
+    }
+
+    fn begin(stage: &Stage, number: usize) -> (StagedLayer, Job<'static>) {
+        let layer = Layer {
+            name: "L".to_string(),
+            source: Box::new(io::empty()),
+            diff_id: None,
+            size: None,
+        };
+        stage.begin(number, layer, Silent.watch("", Unit::Files))
+    }
+
+    #[test]
+    fn files_that_wait_get_no_group_from_the_directory_above() {
+        let (scratch, stage) = stage();
+        begin(&stage, 7);
+        let mode = |name: &str| fs::metadata(scratch.path().join(name)).unwrap().mode() & 0o7777;
+        assert_eq!((mode(""), mode("staging/7")), (0o2755, 0o700));
+    }
+
+    #[test]
+    fn nothing_is_replaced_by_what_takes_its_place() {
+        let (scratch, stage) = stage();
+        let path = |name: &str| scratch.path().join(name);
+        fs::write(path("staging/1"), "staged").unwrap();
+        fs::write(path("taken"), "there").unwrap();
+        let staged = StagedContent {
+            directory: Arc::new(stage.directory),
+            number: 1,
+        };
+        let root = rustix::fs::open(scratch.path(), OPEN_DIRECTORY, Mode::empty()).unwrap();
+        let move_to = |name: &str| {
+            let name = EntryPath::new(name.as_bytes()).unwrap();
+            staged.move_to(root.as_fd(), &name)
+        };
+        let error = move_to("taken").unwrap_err().source;
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(path("taken")).unwrap(), b"there");
+        move_to("free").unwrap();
+        assert_eq!(fs::read(path("free")).unwrap(), b"staged");
+    }
+
+    /// However many layers are done while the first one takes its time.
+    #[test]
+    fn what_layers_hold_before_their_turn_is_bounded() {
+        let (_scratch, stage) = stage();
+        let directory = rustix::fs::open("/", OPEN_DIRECTORY, Mode::empty()).unwrap();
+        let directory = Arc::new(directory);
+        let entry = || StagedEntry {
+            entry: Entry {
+                path: EntryPath::new(&[b'n'; 200]).unwrap(),
+                kind: EntryKind::Directory,
+                mode: 0,
+                mtime: Timestamp {
+                    seconds: 0,
+                    nanoseconds: 0,
+                },
+                xattrs: Xattrs::new(),
+            },
+            content: StagedContent {
+                directory: Arc::clone(&directory),
+                number: 0,
+            },
+        };
+        for entries_of_each in [0, 1000] {
+            let (begun, waiting) = channel();
+            std::thread::scope(|scope| {
+                let (stage, entry) = (&stage, &entry);
+                scope.spawn(move || {
+                    for number in 0..100 {
+                        let (staged, job) = begin(stage, number + entries_of_each);
+                        (0..entries_of_each).for_each(|_| job.log.push(entry()));
+                        job.log.end(Ok(()));
+                        begun.send(staged).unwrap();
+                    }
+                });
+                let first = waiting.recv().unwrap();
+                std::thread::sleep(Duration::from_millis(100));
+                let held = *stage.backlog.bytes();
+                assert!(held < MAX_BACKLOG_BYTES + MAX_LOG_BYTES, "{held}");
+                let mut count = 0;
+                for layer in std::iter::once(first).chain(waiting) {
+                    while layer.next().is_ok_and(|next| next.is_some()) {
+                        count += 1;
+                    }
+                }
+                assert_eq!(count, 100 * entries_of_each);
+            });
+            assert_eq!(*stage.backlog.bytes(), 0);
+        }
+    }
 }

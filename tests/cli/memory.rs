@@ -519,3 +519,96 @@ fn layers_worked_on_at_once_share_the_memory() {
     )
     .succeeds();
 }
+
+/// A layer that takes its time, so that others are worked on ahead of their turn.
+fn slow_layer() -> Vec<u8> {
+    let mut content = vec![0; 64 << 20];
+    Noise(7).read_exact(&mut content[..4 << 20]).unwrap();
+    LayerBuilder::new().file("slow", content).finish()
+}
+
+/// Makes the layer of a number.
+type MakeLayer<'a> = &'a dyn Fn(usize) -> Vec<u8>;
+
+/// Many entries, each made of its number.
+fn layer_of(count: usize, entry: impl Fn(usize) -> TarEntry) -> Vec<u8> {
+    (0..count)
+        .map(entry)
+        .fold(LayerBuilder::new(), LayerBuilder::entry)
+        .finish()
+}
+
+#[test]
+fn what_waits_for_its_turn_takes_little_memory() {
+    const EXTENSION_BYTES: usize = 1 << 20;
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let zeros = vec![0; EXTENSION_BYTES - 1];
+    // Names that end early, in headers that do not.
+    let long_targets = |_| {
+        let mut layer = LayerBuilder::new();
+        for number in 0..20 {
+            let target = [b"t", &zeros[..]].concat();
+            layer = layer
+                .entry(TarEntry::new(b'K', "././@LongLink").content(target))
+                .symlink(format!("{number}"), "");
+        }
+        layer.finish()
+    };
+    let long_paths = |number| {
+        layer_of(200, |file| {
+            let slashes = "/".repeat(65_000);
+            TarEntry::new(b'5', format!("{number}{slashes}{file}"))
+        })
+    };
+    // Sparse files that are none.
+    let segments = 150_000;
+    let map = format!("{segments}\n{}", "0\n0\n".repeat(segments)).into_bytes();
+    let ignored = |_| {
+        layer_of(20, |number| {
+            TarEntry::new(b'0', format!(".wh..wh.{number}"))
+                .pax("GNU.sparse.major", "1")
+                .pax("GNU.sparse.minor", "0")
+                .pax("GNU.sparse.realsize", "1")
+                .content([&map[..], &[0; 512][..512 - map.len() % 512]].concat())
+        })
+    };
+    // Attributes and records that nobody wants.
+    let record = |key: &str| {
+        let line = format!("{} {key}=\n", key.len() + 5);
+        line.repeat(EXTENSION_BYTES / line.len())
+    };
+    let with_records = |records: String| {
+        let layer = (0..10).fold(LayerBuilder::new(), |layer, number| {
+            let header = TarEntry::new(b'x', "PaxHeaders").content(&records);
+            layer.entry(header).directory(format!("{number}"))
+        });
+        layer.finish()
+    };
+    let attributes = |_| with_records(record("SCHILY.xattr.a"));
+    let records = |_| with_records("5 a=\n".repeat(EXTENSION_BYTES / 5));
+    // As many entries as do not matter in one layer.
+    let small = layer_of(6500, |number| TarEntry::new(b'0', format!(".wh.{number}")));
+    let small = |_| small.clone();
+
+    let sandbox = Sandbox::new();
+    let kinds: [(&str, usize, MakeLayer<'_>); 6] = [
+        ("targets", 4, &long_targets),
+        ("paths", 4, &long_paths),
+        ("ignored", 4, &ignored),
+        ("attributes", 4, &attributes),
+        ("records", 4, &records),
+        ("small", 60, &small),
+    ];
+    for (name, count, layer) in kinds {
+        println!("{name}");
+        let image = ImageBuilder::new().layer(slow_layer());
+        let image = (0..count).map(layer).fold(image, ImageBuilder::layer);
+        let layout = image.write_layout(&sandbox.path(name), "latest");
+        let load = ["-q", "load", "-i", layout.to_str().unwrap(), name];
+        sandbox.udocker(load).run().succeeds();
+        let create = sandbox.udocker(["-q", "create", &format!("{name}:latest")]);
+        stays_small(create.env("UDOCKER_IMAGE_TREES", "false")).succeeds();
+    }
+}
