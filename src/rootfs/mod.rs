@@ -96,6 +96,8 @@ pub struct ApplyOptions<'a> {
     /// A directory on the same file system that does not exist yet: there layers are worked on
     /// ahead of their turn, beside each other. None where each waits for the one before.
     pub staging: Option<&'a Path>,
+    /// How many layers are worked on at once then. None for what this machine has processors for.
+    pub workers: Option<usize>,
 }
 
 impl Default for ApplyOptions<'_> {
@@ -105,6 +107,7 @@ impl Default for ApplyOptions<'_> {
             max_entries: 10_000_000,
             begin_write_back: false,
             staging: None,
+            workers: None,
         }
     }
 }
@@ -126,7 +129,7 @@ pub struct Summary {
 ///
 /// Layers are taken from the iterator ahead of their turn, on a thread of its own, so that it may
 /// wait for a download. Reads every source to the end of what its compression format has; checks
-/// diff_ids in the same pass. At most about 24 MiB are held in memory, and 6 for each layer that is
+/// diff_ids in the same pass. At most about 28 MiB are held in memory, and 8 for each layer that is
 /// worked on ahead of its turn, whatever the layers hold; and 8 to 16 bytes for each entry of a
 /// layer.
 ///
@@ -155,7 +158,7 @@ where
     let staging = options
         .staging
         .filter(|_| options.max_unpacked_bytes.is_none());
-    let workers = staging.map_or(0, |_| ahead::workers());
+    let workers = staging.map_or(0, |_| options.workers.unwrap_or_else(ahead::workers));
     let result = std::thread::scope(|scope| {
         // Before anybody else takes room.
         let writers = Writers::start(scope, &queue);

@@ -7,17 +7,46 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use udocker::progress::Silent;
-use udocker::rootfs::{RootfsError, Summary, remove_tree};
+use udocker::rootfs::{ApplyOptions, RootfsError, Summary, remove_tree};
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::tree::{assert_same, read_tree};
-use crate::unpack::{Unpacked, apply_to};
+use crate::unpack::{Unpacked, apply_ahead, apply_to, text};
 
-/// Unpacks beside a directory that a layer may try to reach, fails if that changes, and returns
-/// what came of it.
+/// How layers are applied.
+type Apply = fn(&Unpacked, &[Vec<u8>]) -> Result<Summary, RootfsError>;
+
+const IN_TURN: Apply = |unpacked, layers| apply_to(&unpacked.root, layers);
+const AHEAD: Apply = |unpacked, layers| {
+    let result = apply_ahead(unpacked, layers, ApplyOptions::default());
+    if result.is_err() {
+        remove_tree(&unpacked.root.with_file_name("staging"), &Silent).unwrap();
+    }
+    result
+};
+
+/// Unpacks, both ways, beside a directory that a layer may try to reach, fails if that changes, and
+/// returns what came of it.
 fn attack(
     name: &str,
-    layers: impl FnOnce(&str) -> Vec<LayerBuilder>,
+    layers: impl Fn(&str) -> Vec<LayerBuilder>,
+) -> (Unpacked, Result<Summary, RootfsError>) {
+    let (ahead, again) = attack_by(AHEAD, name, &layers);
+    remove_tree(&ahead.root, &Silent).unwrap();
+    let (unpacked, result) = attack_by(IN_TURN, name, &layers);
+    let without_place = |unpacked: &Unpacked, result| {
+        let place = unpacked.scratch.path().to_str().unwrap();
+        text(result).replace(&place[1..], "")
+    };
+    let again = without_place(&ahead, &again);
+    assert_eq!(again, without_place(&unpacked, &result), "{name}");
+    (unpacked, result)
+}
+
+fn attack_by(
+    apply: Apply,
+    name: &str,
+    layers: impl Fn(&str) -> Vec<LayerBuilder>,
 ) -> (Unpacked, Result<Summary, RootfsError>) {
     let unpacked = Unpacked::empty();
     let outside = unpacked.scratch.path().join("outside");
@@ -31,7 +60,7 @@ fn attack(
         .into_iter()
         .map(LayerBuilder::finish)
         .collect();
-    let result = apply_to(&unpacked.root, &layers);
+    let result = apply(&unpacked, &layers);
     assert_same(name, &read_tree(&outside), &before);
     let links = fs::metadata(outside.join("secret")).unwrap().nlink();
     assert_eq!(links, links_before, "{name}: linked from inside");
@@ -252,7 +281,7 @@ fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
         .file("link/new", "new")
         .directory(format!("{path}{}", "e/".repeat(DEPTH)))
         .whiteout(&format!("{path}file"));
-    let (unpacked, result) = attack("depth", |_| vec![layer, upper]);
+    let (unpacked, result) = attack("depth", |_| vec![layer.clone(), upper.clone()]);
     result.unwrap();
     let mut directory = File::open(&unpacked.root).unwrap();
     for level in 1..=2 * DEPTH {
@@ -279,7 +308,7 @@ fn going_up_from_far_below_takes_no_longer_than_going_down() {
         .symlink(format!("{deep}second"), format!("{up_and_down}x"))
         .file(format!("{deep}first/file"), "");
     let start = Instant::now();
-    let (unpacked, result) = attack("up and down", |_| vec![layer]);
+    let (unpacked, result) = attack_by(IN_TURN, "up and down", |_| vec![layer.clone()]);
     let elapsed = start.elapsed();
     remove_tree(&unpacked.root, &Silent).unwrap();
     result.unwrap();
@@ -289,6 +318,12 @@ fn going_up_from_far_below_takes_no_longer_than_going_down() {
 
 #[test]
 fn directories_swapped_for_links_meanwhile_lead_nowhere() {
+    for apply in [IN_TURN, AHEAD] {
+        swap_meanwhile(apply);
+    }
+}
+
+fn swap_meanwhile(apply: Apply) {
     let unpacked = Unpacked::empty();
     let outside = unpacked.scratch.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -310,7 +345,7 @@ fn directories_swapped_for_links_meanwhile_lead_nowhere() {
             }
         });
         // It may fail, since somebody pulls the ground from under it.
-        let _ = apply_to(&root, std::slice::from_ref(&layer));
+        let _ = apply(&unpacked, std::slice::from_ref(&layer));
         is_done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);

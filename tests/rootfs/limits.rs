@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use udocker::progress::Silent;
 use udocker::rootfs::ApplyOptions;
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
-use crate::unpack::{Unpacked, apply_limited, apply_to};
+use crate::unpack::{Unpacked, apply, apply_ahead, apply_limited, apply_to, text};
 
 #[test]
 fn limits_stop_bombs_before_they_are_written() {
@@ -49,7 +48,10 @@ fn limits_stop_bombs_before_they_are_written() {
         ),
     ] {
         let unpacked = Unpacked::empty();
-        let result = apply_limited(&unpacked.root, &[layer.finish()], limits);
+        let layers = [layer.finish()];
+        let result = apply_limited(&unpacked.root, &layers, limits);
+        let again = apply_ahead(&Unpacked::empty(), &layers, limits);
+        assert_eq!(text(&again), text(&result), "{name}");
         let message = result.err().map(|error| error.to_string());
         let expected =
             expected.map(|what| format!("layer 'L0' cannot be unpacked: the image has {what}"));
@@ -65,8 +67,7 @@ fn device_nodes_that_are_left_out_are_limited() {
         let layer = (0..count).fold(LayerBuilder::new(), |layer, number| {
             layer.entry(entry(number))
         });
-        let unpacked = Unpacked::empty();
-        apply_limited(&unpacked.root, &[layer.finish()], ApplyOptions::default())
+        apply(&[layer.finish()]).1
     };
     assert_eq!(devices(1 << 16).unwrap().skipped_devices, 1 << 16);
     assert_eq!(
@@ -125,16 +126,17 @@ fn unpack_onto_full_disk(disk: &Path) {
         ("small files", small, "cannot write 'small"),
         ("inodes", many, "cannot create 'directory"),
     ] {
-        let root = disk.join("root");
-        std::fs::create_dir(&root).unwrap();
-        let message = apply_to(&root, &[LayerBuilder::new().finish(), layer.finish()])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.starts_with(&format!("layer 'L1' cannot be unpacked: {expected}"))
-                && message.ends_with(": No space left on device (os error 28)"),
-            "{name}: {message}"
-        );
-        udocker::rootfs::remove_tree(&root, &Silent).unwrap();
+        let layers = [layer.finish()];
+        let in_turn = |unpacked: &Unpacked| apply_to(&unpacked.root, &layers);
+        let ahead = |unpacked: &Unpacked| apply_ahead(unpacked, &layers, ApplyOptions::default());
+        for apply in [&in_turn as &dyn Fn(&Unpacked) -> _, &ahead] {
+            let unpacked = Unpacked::empty_in(disk);
+            let message = apply(&unpacked).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("layer 'L0' cannot be unpacked: {expected}"))
+                    && message.ends_with(": No space left on device (os error 28)"),
+                "{name}: {message}"
+            );
+        }
     }
 }

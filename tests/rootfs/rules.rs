@@ -411,19 +411,28 @@ fn layers_that_fail_to_come_end_the_work_with_their_error() {
     let layer = LayerBuilder::new()
         .file("file", vec![b'x'; 1_000_000])
         .finish();
-    let unpacked = crate::unpack::Unpacked::empty();
-    let layers = [
-        Ok(Layer {
-            name: "L0".to_string(),
-            source: Box::new(&layer[..]),
-            diff_id: None,
-            size: None,
-        }),
-        Err(Lost("the connection".to_string())),
-    ];
-    let silent = udocker::progress::Silent;
-    let result = apply_layers(&unpacked.root, layers, ApplyOptions::default(), &silent);
-    assert_eq!(result, Err(Lost("the connection".to_string())));
+    let good = |number| Layer {
+        name: format!("L{number}"),
+        source: Box::new(&layer[..]),
+        diff_id: None,
+        size: None,
+    };
+    for count in [1, 3] {
+        let unpacked = crate::unpack::Unpacked::empty();
+        let staging = unpacked.scratch.path().join("staging");
+        for staging in [None, Some(&staging)] {
+            let lost = Err(Lost("the connection".to_string()));
+            let layers = (0..count).map(|number| Ok(good(number))).chain([lost]);
+            let options = ApplyOptions {
+                staging: staging.map(std::path::PathBuf::as_path),
+                workers: Some(2),
+                ..ApplyOptions::default()
+            };
+            let silent = udocker::progress::Silent;
+            let result = apply_layers(&unpacked.root, layers, options, &silent);
+            assert_eq!(result, Err(Lost("the connection".to_string())), "{count}");
+        }
+    }
 }
 
 #[test]

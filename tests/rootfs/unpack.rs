@@ -9,6 +9,7 @@ use udocker::oci::{DiffId, Digest};
 use udocker::progress::Silent;
 use udocker::rootfs::{ApplyOptions, Layer, RootfsError, Summary, apply_layers};
 
+use crate::support::layer_builder::LayerBuilder;
 use crate::support::sandbox::make_removable;
 use crate::tree::{Tree, read_tree};
 
@@ -20,34 +21,40 @@ pub(crate) struct Unpacked {
 
 impl Unpacked {
     pub(crate) fn empty() -> Unpacked {
-        let scratch = tempfile::tempdir().unwrap();
+        Unpacked::empty_in(&std::env::temp_dir())
+    }
+
+    pub(crate) fn empty_in(directory: &Path) -> Unpacked {
+        let scratch = tempfile::tempdir_in(directory).unwrap();
         let root = scratch.path().join("root");
         fs::create_dir(&root).unwrap();
         Unpacked { scratch, root }
     }
 }
 
-/// Applies layers, checking their digests, to a new root: each in its turn, and also with layers
-/// worked on ahead of it, which has to come to the same.
+/// Applies layers, checking their digests, to a new root: each in its turn, and also with all of
+/// them worked on ahead of it, which has to come to the same.
 pub(crate) fn apply(layers: &[Vec<u8>]) -> (Unpacked, Result<Summary, RootfsError>) {
     let unpacked = Unpacked::empty();
     let result = apply_to(&unpacked.root, layers);
-    if layers.len() > 1 {
-        let ahead = Unpacked::empty();
-        let again = apply_ahead(&ahead, layers);
-        let text = |result: &Result<Summary, RootfsError>| match result {
-            Ok(summary) => format!("{summary:?}"),
-            Err(error) => error.to_string(),
-        };
-        assert_eq!(text(&again), text(&result));
-        if result.is_ok() {
-            assert_eq!(dated(&ahead.root), dated(&unpacked.root));
-            let left = fs::read_dir(ahead.scratch.path()).unwrap();
-            assert_eq!(left.count(), 1, "something beside the root");
-        }
-        make_removable(ahead.scratch.path());
+    let ahead = Unpacked::empty();
+    let again = apply_ahead(&ahead, layers, ApplyOptions::default());
+    assert_eq!(text(&again), text(&result));
+    if result.is_ok() {
+        assert_eq!(dated(&ahead.root), dated(&unpacked.root));
+        let left = fs::read_dir(ahead.scratch.path()).unwrap();
+        assert_eq!(left.count(), 1, "something beside the root");
     }
+    make_removable(ahead.scratch.path());
     (unpacked, result)
+}
+
+/// What came of layers, as text.
+pub(crate) fn text(result: &Result<Summary, RootfsError>) -> String {
+    match result {
+        Ok(summary) => format!("{summary:?}"),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// The tree without the times of what was made just now, as no entry says when.
@@ -63,14 +70,25 @@ fn dated(root: &Path) -> Tree {
     tree
 }
 
-/// Applies layers that are worked on ahead of their turn.
-pub(crate) fn apply_ahead(unpacked: &Unpacked, layers: &[Vec<u8>]) -> Result<Summary, RootfsError> {
-    let staging = unpacked.scratch.path().join("staging");
+/// Applies layers that are worked on ahead of their turn, however many processors there are: above
+/// an empty one, since the first one never is.
+pub(crate) fn apply_ahead(
+    unpacked: &Unpacked,
+    layers: &[Vec<u8>],
+    limits: ApplyOptions<'_>,
+) -> Result<Summary, RootfsError> {
+    let staging = unpacked.root.with_file_name("staging");
     let options = ApplyOptions {
         staging: Some(&staging),
-        ..ApplyOptions::default()
+        workers: Some(3),
+        ..limits
     };
-    apply_limited(&unpacked.root, layers, options)
+    let empty = LayerBuilder::new().finish();
+    let base = Ok(layer("base".to_string(), &empty));
+    let layers = std::iter::once(base).chain(numbered(layers));
+    let mut summary = apply_layers(&unpacked.root, layers, options, &Silent)?;
+    summary.layers -= 1;
+    Ok(summary)
 }
 
 /// Applies layers that are good.
@@ -89,13 +107,19 @@ pub(crate) fn apply_limited(
     layers: &[Vec<u8>],
     limits: ApplyOptions<'_>,
 ) -> Result<Summary, RootfsError> {
-    let layers = layers.iter().enumerate().map(|(index, bytes)| {
-        Ok::<_, RootfsError>(Layer {
-            name: format!("L{index}"),
-            source: Box::new(&bytes[..]),
-            diff_id: Some(DiffId(Digest::of(bytes))),
-            size: Some(bytes.len() as u64),
-        })
-    });
-    apply_layers(root, layers, limits, &Silent)
+    apply_layers(root, numbered(layers), limits, &Silent)
+}
+
+fn numbered(layers: &[Vec<u8>]) -> impl Iterator<Item = Result<Layer<'_>, RootfsError>> + Send {
+    let layers = layers.iter().enumerate();
+    layers.map(|(index, bytes)| Ok(layer(format!("L{index}"), bytes)))
+}
+
+fn layer(name: String, bytes: &[u8]) -> Layer<'_> {
+    Layer {
+        name,
+        source: Box::new(bytes),
+        diff_id: Some(DiffId(Digest::of(bytes))),
+        size: Some(bytes.len() as u64),
+    }
 }

@@ -10,7 +10,9 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use udocker::oci::{DiffId, Digest};
 use udocker::progress::Silent;
-use udocker::rootfs::{ApplyOptions, Layer, RootfsError, apply_layers, check_layer, remove_tree};
+use udocker::rootfs::{
+    ApplyOptions, Layer, RootfsError, Summary, apply_layers, check_layer, remove_tree,
+};
 
 #[path = "../../support/layer_builder.rs"]
 #[allow(dead_code, reason = "only a part of it is of use here")]
@@ -92,22 +94,29 @@ fuzz_target!(|layers: Vec<Vec<Entry>>| {
         max_entries: 1000,
         ..ApplyOptions::default()
     };
-    let apply = |root: &Path, options| {
-        let layers = layers.iter().map(|bytes| Ok(layer(bytes)));
-        apply_layers::<_, RootfsError>(root, layers, options, &Silent)
-    };
-    let applied = apply(&root, limits);
-    // Where layers are worked on ahead of their turn, the same comes of it.
+    let each = layers.iter().map(|bytes| Ok(layer(bytes)));
+    let applied = apply_layers::<_, RootfsError>(&root, each, limits, &Silent);
+    // Where layers are worked on ahead of their turn, above an empty one, the same comes of it.
     let (other, staging) = (root.join("../other"), root.join("../staging"));
     fs::create_dir(&other).expect("a writable directory");
-    let ahead = apply(
+    let empty = LayerBuilder::new().finish();
+    let ahead = apply_layers::<_, RootfsError>(
         &other,
+        std::iter::once(&empty)
+            .chain(&layers)
+            .map(|bytes| Ok(layer(bytes))),
         ApplyOptions {
             max_unpacked_bytes: None,
             staging: Some(&staging),
+            workers: Some(2),
             ..limits
         },
-    );
+        &Silent,
+    )
+    .map(|summary| Summary {
+        layers: summary.layers - 1,
+        ..summary
+    });
     let text = |result: &Result<_, RootfsError>| match result {
         Ok(summary) => format!("{summary:?}"),
         Err(error) => error.to_string(),
