@@ -72,10 +72,21 @@ pub fn create(
     }
     space::require(&store.layout().containers, least_need(&content.layers))?;
     let room = Room::at(&store.layout().containers);
-    let staged =
-        stage(store, &unpacking, layers.into_iter().map(Ok), progress).map_err(|error| {
-            error.explained(|source| room.explain(source, unpacked_bytes(&content.layers)))
-        })?;
+    let ahead = layers.len() > 1 && can_work_ahead(store, options);
+    let stage = |layers: Vec<_>, ahead| {
+        let layers = layers.into_iter().map(Ok);
+        stage(store, &unpacking, layers, ahead, progress)
+    };
+    let staged = match stage(layers, ahead) {
+        // What one layer removes makes room for the next one, but not before its turn.
+        Err(ContainerError::Rootfs(error)) if ahead && error.is_storage_full() => {
+            stage(open_image(image)?.1, false)
+        }
+        staged => staged,
+    };
+    let staged = staged.map_err(|error| {
+        error.explained(|source| room.explain(source, unpacked_bytes(&content.layers)))
+    })?;
     publish(store, staged, options)
 }
 
@@ -216,7 +227,8 @@ fn unpack_arrivals(
     });
     let image = request.reference.local_name();
     let unpacking = Unpacking::new(&image, &config_bytes, chain, options);
-    stage(store, &unpacking, layers, progress).map(Some)
+    let ahead = can_work_ahead(store, options);
+    stage(store, &unpacking, layers, ahead, progress).map(Some)
 }
 
 /// Reads what an image consists of, and opens its layers.
@@ -287,22 +299,27 @@ impl<'a> Unpacking<'a> {
     }
 }
 
+/// Whether layers may be worked on ahead of their turn. Moving a file is one more question to the
+/// server of a file system that has one, and a limit is kept in the order of layers.
+fn can_work_ahead(store: &Store, options: &CreateOptions) -> bool {
+    let system = FileSystem::of(&store.layout().containers);
+    options.max_unpacked_bytes.is_none() && system.is_ok_and(|system| !system.has_server())
+}
+
 /// Makes a whole container outside the listing; nothing is left of one that fails.
 fn stage<'a>(
     store: &Store,
     unpacking: &Unpacking<'_>,
     layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
+    ahead: bool,
     progress: &dyn Progress,
 ) -> Result<StagedContainer, ContainerError> {
     let keep = unpacking.keep(store);
-    // Moving a file is one more question to the server of a file system that has one.
-    let system = FileSystem::of(&store.layout().containers);
-    let can_move = system.is_ok_and(|system| !system.is_shared());
     stage_tree(store, unpacking, |staged| {
         let staging = staged.path().join("staging");
         let options = ApplyOptions {
             begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
-            staging: can_move.then_some(&staging),
+            staging: ahead.then_some(&staging),
             ..unpacking.options.unpacking()
         };
         rootfs::apply_layers(&staged.root(), layers, options, progress)?;

@@ -53,6 +53,11 @@ impl FileSystem {
         self.known().is_some_and(|(_, _, shared)| *shared)
     }
 
+    /// Whether each operation is a question to a server: on another machine, or a process on this one.
+    pub fn has_server(self) -> bool {
+        self.is_shared() || self.known().is_some_and(|(_, name, _)| *name == "FUSE")
+    }
+
     /// Whether every change to a file shows in its time of change: made on this machine alone, and
     /// through a mapping as well, which tmpfs does not tell.
     pub fn dates_every_change(self) -> bool {
@@ -96,17 +101,22 @@ mod tests {
 
     #[test]
     fn file_systems_are_known_by_their_numbers() {
-        for (number, name, shared, dates) in [
-            (0x6969, "NFS", true, false),
-            (0xef53, "ext4", false, true),
-            (0x0102_1994, "tmpfs", false, false),
-            (0x1234, "type 0x1234", false, false),
+        for (number, name, shared, server, dates) in [
+            (0x6969, "NFS", true, true, false),
+            (0x6573_5546, "FUSE", false, true, false),
+            (0xef53, "ext4", false, false, true),
+            (0x0102_1994, "tmpfs", false, false, false),
+            (0x1234, "type 0x1234", false, false, false),
         ] {
             let system = FileSystem(number);
             assert_eq!(system.to_string(), name);
             assert_eq!(
-                (system.is_shared(), system.dates_every_change()),
-                (shared, dates)
+                (
+                    system.is_shared(),
+                    system.has_server(),
+                    system.dates_every_change()
+                ),
+                (shared, server, dates)
             );
         }
         assert!(FileSystem::of(Path::new("/proc")).is_ok());
