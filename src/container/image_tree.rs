@@ -24,7 +24,7 @@ pub enum ImageTrees {
     Always,
 }
 
-/// Fills the root of a container from the tree of its image. A tree that is of no use is removed.
+/// Fills the root of a container from the tree of its image. A tree that is damaged is removed.
 ///
 /// # Errors
 /// The tree cannot be read, or is removed meanwhile; the root is then left as it is.
@@ -37,7 +37,10 @@ pub(super) fn fill(
     tree.note_use();
     let task = progress.watch("copying the image's tree", Unit::Bytes);
     if let Err(error) = copy_root(&tree.root(), root, &*task) {
-        if let Some(retired) = store.retire_image_tree(tree)? {
+        // Where there is too little room for the copy, the tree is as good as before.
+        if !error.is_shortage()
+            && let Some(retired) = store.retire_image_tree(tree)?
+        {
             discard(&retired)?;
         }
         return Err(error.into());

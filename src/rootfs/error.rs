@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::entry::{EntryError, ShownPath};
 use super::tar::ArchiveError;
 use crate::host::fs::{FsError, is_storage_full};
@@ -61,14 +63,30 @@ pub enum RootfsError {
 }
 
 impl RootfsError {
+    /// What the system said, if anything.
+    fn said(&self) -> Option<&io::Error> {
+        match self {
+            RootfsError::Apply { source, .. } | RootfsError::Output(source) => Some(source),
+            RootfsError::Tree(error) => Some(&error.source),
+            _ => None,
+        }
+    }
+
     /// Whether the system forbade it.
     pub fn is_denied(&self) -> bool {
-        let source = match self {
-            RootfsError::Apply { source, .. } | RootfsError::Output(source) => source,
-            RootfsError::Tree(error) => &error.source,
-            _ => return false,
+        self.said()
+            .is_some_and(|said| said.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    /// Whether there was too little of something for now: of room on the disk, of memory, or of files
+    /// that may be open.
+    pub fn is_shortage(&self) -> bool {
+        let is_short = |said: &io::Error| {
+            let errno = Errno::from_io_error(said);
+            let is_other = matches!(errno, Some(Errno::NOMEM | Errno::MFILE | Errno::NFILE));
+            is_other || is_storage_full(said)
         };
-        source.kind() == io::ErrorKind::PermissionDenied
+        self.said().is_some_and(is_short)
     }
 
     /// The same failure with what the system said replaced by what `explain` makes of it.

@@ -8,6 +8,8 @@ use flate2::write::GzEncoder;
 
 use crate::kills::assert_sound;
 use crate::served::Served;
+use crate::support::image::ImageBuilder;
+use crate::support::layer_builder::LayerBuilder;
 use crate::support::requirement::skip;
 use crate::support::sandbox::{Ran, Sandbox};
 
@@ -63,6 +65,58 @@ fn a_full_disk_is_named_and_leaves_a_sound_repository() {
         (1..10).contains(&failures),
         "{failures} of ten disks were too small"
     );
+}
+
+/// Loads an image of these layers, runs `script` after that, and returns what it printed. The
+/// repository is on a disk of so many kilobytes, of which the layers take next to nothing.
+fn on_small_disk(kilobytes: u32, layers: Vec<LayerBuilder>, script: &str) -> Option<Ran> {
+    let sandbox = Sandbox::new();
+    let layers = layers.into_iter().map(LayerBuilder::finish);
+    let image = layers.fold(ImageBuilder::new(), ImageBuilder::layer);
+    image.write_layout(&sandbox.path("layout"), "latest");
+    let script = format!(
+        r#"mkdir -p "$HOME/.udocker" && mount -t tmpfs -o size={kilobytes}k none "$HOME/.udocker" || exit 99
+        export UDOCKER_IMAGE_TREES=always
+        "$@" load -i layout lab/image && {script}"#
+    );
+    with_mounts(&sandbox, &script, &[])
+}
+
+/// A file of so many megabytes, which takes next to nothing in a layer.
+fn file_of(name: &str, megabytes: usize) -> LayerBuilder {
+    LayerBuilder::new().file(name, vec![b'x'; megabytes << 20])
+}
+
+/// What the lower layers remove of theirs is not removed before the upper ones need the room, where
+/// these are worked on ahead.
+#[test]
+fn an_image_that_fits_layer_by_layer_is_unpacked_that_way() {
+    // While these are made, the others are worked on.
+    let many = (0..50_000).fold(LayerBuilder::new(), |layer, number| {
+        layer.file(format!("small{number}"), "")
+    });
+    let layers = vec![
+        many,
+        file_of("large", 24),
+        LayerBuilder::new().whiteout("large"),
+        file_of("other", 24),
+    ];
+    let script = r#"UDOCKER_IMAGE_TREES=false "$@" create --name=c lab/image"#;
+    if let Some(ran) = on_small_disk(36_000, layers, script) {
+        ran.succeeds();
+    }
+}
+
+/// The container and the tree fit, one more container does not.
+#[test]
+fn a_tree_stays_where_there_is_no_room_for_its_copy() {
+    let script = r#""$@" create lab/image || exit 98
+        "$@" create lab/image && exit 97
+        ls "$HOME/.udocker/.containers.trees" | wc -l"#;
+    if let Some(ran) = on_small_disk(30_000, vec![file_of("large", 10)], script) {
+        let last = ran.stdout.lines().last();
+        assert_eq!(last, Some("1"), "{ran:#?}");
+    }
 }
 
 /// An image and a container `c` of it in the sandbox's repository, and archives of both.
