@@ -33,10 +33,13 @@ const TICK: Duration = Duration::from_millis(1);
 /// What the files of a tree were when it was made.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imprint {
-    /// All but directories: inode, and time of change.
-    files: BTreeMap<PathKey, (u64, i64)>,
+    /// All but directories.
+    files: BTreeMap<PathKey, FileImprint>,
     directories: BTreeMap<PathKey, DirectoryImprint>,
 }
+
+/// What a file was: inode, time of change, and size.
+type FileImprint = (u64, i64, i64);
 
 /// What a directory was.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +93,7 @@ impl Imprint {
     /// already noted.
     fn is_settled(&self) -> bool {
         let of_directories = self.directories.values().map(|one| one.changed);
-        let of_files = self.files.values().map(|(_, changed)| *changed);
+        let of_files = self.files.values().map(|(_, changed, _)| *changed);
         let times = || of_directories.clone().chain(of_files.clone());
         // A file system that counts whole seconds.
         if times().all(|time| time % NANOSECONDS == 0) {
@@ -128,10 +131,13 @@ fn changed_at(stat: &Stat) -> i64 {
     stat.st_ctime.saturating_mul(NANOSECONDS) + nanoseconds
 }
 
+fn file_imprint(stat: &Stat) -> FileImprint {
+    (stat.st_ino, changed_at(stat), stat.st_size)
+}
+
 /// Whether both are the same file, not changed in between.
 pub(super) fn is_unchanged(before: &Stat, after: &Stat) -> bool {
-    (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino)
-        && changed_at(before) == changed_at(after)
+    before.st_dev == after.st_dev && file_imprint(before) == file_imprint(after)
 }
 
 /// What is said of a file that is no longer what it was.
@@ -192,7 +198,7 @@ impl Visitor for Taker {
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Stop> {
-        let was = (found.stat.st_ino, changed_at(&found.stat));
+        let was = file_imprint(&found.stat);
         self.imprint.files.insert(PathKey::of(found.path), was);
         self.limit()
     }
@@ -222,19 +228,18 @@ impl<'i> Check<'i> {
     pub(super) fn knows(&mut self, found: &Found<'_>) -> Result<bool, Failure> {
         let stat = &found.stat;
         if is_directory(stat) {
+            let path = PathKey::of(found.path);
+            let is_known = self.imprint.directories.contains_key(&path);
             // Nobody asked for this container; so a mode is not lifted, not even for a moment.
-            if stat.st_mode & OPEN_TO_OWNER != OPEN_TO_OWNER {
+            if is_known && stat.st_mode & OPEN_TO_OWNER != OPEN_TO_OWNER {
                 return Err(Failure::at("open", found.path)(has_changed()));
             }
-            return Ok(self
-                .imprint
-                .directories
-                .contains_key(&PathKey::of(found.path)));
+            return Ok(is_known);
         }
         let Some(&was) = self.imprint.files.get(&PathKey::of(found.path)) else {
             return Ok(false);
         };
-        if was != (stat.st_ino, changed_at(stat)) {
+        if was != file_imprint(stat) {
             return Err(Failure::at("copy", found.path)(has_changed()));
         }
         self.files += 1;
@@ -328,6 +333,11 @@ mod tests {
         let read: Imprint = serde_json::from_slice(&written).unwrap();
         assert_eq!(read, imprint);
         assert!(read.fits(&root));
+        let mut other = read;
+        for (_, _, size) in other.files.values_mut() {
+            *size += 1;
+        }
+        assert!(!other.fits(&root));
     }
 
     /// Somebody who changes a file while it is copied.
@@ -364,7 +374,7 @@ mod tests {
     #[test]
     fn whole_seconds_tell_too_little() {
         let of = |changed| Imprint {
-            files: BTreeMap::from([(PathKey(1), (1, changed))]),
+            files: BTreeMap::from([(PathKey(1), (1, changed, 0))]),
             ..Imprint::default()
         };
         assert!(of(1_700_000_000_000_000_001).is_settled());

@@ -67,6 +67,7 @@ fn the_second_container_is_a_copy_of_what_the_first_was() {
     fs::create_dir_all(first.join("work/deep")).unwrap();
     fs::write(first.join("work/deep/result"), "").unwrap();
     symlink("new", first.join("link")).unwrap();
+    fs::set_permissions(first.join("work"), Permissions::from_mode(0o300)).unwrap();
     fs::set_permissions(first.join("etc"), Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(&first, Permissions::from_mode(0o700)).unwrap();
 
