@@ -129,11 +129,19 @@ impl Arrivals {
     /// # Errors
     /// The pull ended without it, or it cannot be opened.
     pub fn open(&self, digest: &Digest) -> io::Result<ArrivingBlob<'_>> {
-        let arrival = self.wait_for(digest, |_| true)?;
+        let mut arrival = self.wait_for(digest, |_| true)?;
+        let file = match File::open(&arrival.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !arrival.is_whole => {
+                // It has just got its name, and is about to tell.
+                arrival = self.wait_for(digest, |_| false)?;
+                File::open(&arrival.path)?
+            }
+            opened => opened?,
+        };
         Ok(ArrivingBlob {
             arrivals: self,
             digest: digest.clone(),
-            file: File::open(&arrival.path)?,
+            file,
             offset: 0,
             restarts: arrival.restarts,
         })
@@ -238,6 +246,26 @@ mod tests {
             fail(&arrivals, &digest);
             assert!(blob.read(&mut buffer).is_err());
         }
+    }
+
+    #[test]
+    fn a_blob_that_gets_its_name_meanwhile_is_found_under_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        std::fs::write(&path, "abc").unwrap();
+        let digest = Digest::of(b"abc");
+        let arrivals = Arrivals::default();
+        arrivals.has_bytes(&digest, &directory.path().join("moved"), 3);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut text = String::new();
+                arrivals.open(&digest)?.read_to_string(&mut text)?;
+                io::Result::Ok(text)
+            });
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            arrivals.is_whole(&digest, &path);
+            assert_eq!(reader.join().unwrap().unwrap(), "abc");
+        });
     }
 
     #[test]
