@@ -60,16 +60,19 @@ pub(super) fn remove_at(
     name: &CStr,
     keep: Keep<'_>,
 ) -> Result<(), Failure> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+    let refusal = match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         // Linux says the first, POSIX the second, of directories.
-        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(refusal @ (Errno::ISDIR | Errno::PERM)) => refusal,
         Err(error) => return Err(failure("remove", name.to_bytes(), error)),
-    }
-    let directory = match open_directory(parent, name) {
-        Ok(directory) => directory,
-        Err(error) => return Err(failure("open", name.to_bytes(), error)),
     };
+    let directory = open_directory(parent, name).map_err(|error| {
+        match Errno::from_io_error(&error) {
+            // The refusal was meant for the file that it is.
+            Some(Errno::NOTDIR) => failure("remove", name.to_bytes(), refusal),
+            _ => failure("open", name.to_bytes(), error),
+        }
+    })?;
     let has_kept = empty_directory(directory, keep).map_err(|mut failure| {
         failure.path = [name.to_bytes(), b"/", &failure.path].concat();
         failure

@@ -2,10 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use udocker::progress::{Silent, Task};
 use udocker::rootfs::{remove_tree, tree_size};
+
+use crate::support::requirement::cannot;
 
 #[test]
 fn trees_are_removed_whatever_their_modes_and_links_are_not_followed() {
@@ -62,6 +65,33 @@ fn what_cannot_be_removed_is_named() {
         "{message}"
     );
     assert!(remove_tree("/".as_ref(), &Silent).is_err());
+}
+
+/// Set for the process that removes what it is not permitted to.
+const REMOVES: &str = "UDOCKER_TEST_REMOVES";
+
+#[test]
+fn what_is_no_directory_and_cannot_be_removed_is_not_taken_for_one() {
+    if std::env::var_os(REMOVES).is_some() {
+        let error = remove_tree("/proc/self/status".as_ref(), &Silent).unwrap_err();
+        let expected = "cannot remove '/proc/self/status': Operation not permitted (os error 1)";
+        return assert_eq!(error.to_string(), expected);
+    }
+    let in_namespace = |args: &[&std::ffi::OsStr]| {
+        Command::new("unshare")
+            .args(["--user", "--map-root-user"])
+            .args(args)
+            .env(REMOVES, "1")
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !in_namespace(&["true".as_ref()]) {
+        return cannot("no user namespaces to be root in");
+    }
+    let name = "removal::what_is_no_directory_and_cannot_be_removed_is_not_taken_for_one";
+    let program = std::env::current_exe().unwrap();
+    let removes = [program.as_os_str(), "--exact".as_ref(), name.as_ref()];
+    assert!(in_namespace(&removes));
 }
 
 #[test]
