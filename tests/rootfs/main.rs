@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chance;
 mod damaged;
 mod hostile;
 mod limits;

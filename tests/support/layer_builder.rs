@@ -15,7 +15,7 @@ pub(crate) enum Format {
 }
 
 /// One header with all its fields; [`LayerBuilder::entry`] adds it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct TarEntry {
     pub(crate) name: Vec<u8>,
     pub(crate) flag: u8,
