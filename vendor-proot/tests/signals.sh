@@ -6,7 +6,7 @@
 counted() {
     : >"$work/out"
     setsid env --default-signal "$engine/proot" -r "$root" -b "$work:/mnt" -w / sh -c "
-        n=0; trap 'n=\$((n + 1))' $1; echo ready >/mnt/out
+        n=0; trap 'n=\$((n + 1))' $(kill -l "$1"); echo ready >/mnt/out
         i=0; while [ \$i -lt 8 ]; do sleep 0.03; i=\$((i + 1)); done; exit \$n" </dev/null 2>/dev/null &
     until [ -s "$work/out" ]; do sleep 0.01; done
     kill -s "$1" -- "$2$!"
@@ -24,7 +24,7 @@ in_time() {
     done
     echo "$count"
 }
-for signal in TERM INT HUP QUIT USR1 USR2 WINCH; do
+for signal in TERM INT HUP QUIT USR1 USR2 WINCH ALRM XCPU RTMIN+1 RTMAX; do
     same "$signal to PRoot" 1 "$(counted $signal '')"
     for _ in 1 2 3; do
         same "$signal to the process group" 1 "$(in_time counted $signal -)"
