@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::{Sandbox, stdout, wrap};
+use crate::support::requirement::has_tools;
 use crate::support::wait::wait_until;
 
 /// Starts a guest that says when it is ready, and waits for that.
@@ -63,18 +64,72 @@ fn termination_ends_everything_inside() {
 #[test]
 fn signals_reach_the_guests_handlers() {
     for sandbox in Sandbox::in_each_mode() {
-        for sent in [
-            Signal::TERM,
-            Signal::USR1,
-            Signal::USR2,
-            Signal::HUP,
-            Signal::QUIT,
-        ] {
-            let script = "trap 'exit 42' TERM USR1 USR2 HUP QUIT";
-            let mut child = start(&sandbox, script);
-            signal(&child, sent);
-            assert_eq!(child.wait().unwrap().code(), Some(42), "{sent:?}");
+        // HUP, QUIT, USR1, USR2, ALRM, XCPU, XFSZ, VTALRM, PROF, PWR, real-time ones, and TERM.
+        const SIGNALS: &str = "1 3 10 12 14 24 25 26 27 30 34 37 64 15";
+        let script = format!("for n in {SIGNALS}; do trap \"touch /tmp/$n\" $n; done");
+        let mut child = start(&sandbox, &script);
+        for number in SIGNALS.split(' ') {
+            let kill = format!("kill -{number} {}", child.id());
+            let sent = Command::new("/bin/sh").args(["-c", &kill]).status();
+            assert!(sent.unwrap().success());
+            let seen = sandbox.root().join("tmp").join(number);
+            wait_until(&format!("signal {number} is seen"), || seen.exists());
         }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// The kernel tells nobody but the first process of the session, which is this program then.
+#[test]
+fn a_closed_terminal_ends_everything_inside() {
+    if !has_tools(&["script"]) {
+        return;
+    }
+    for sandbox in Sandbox::in_each_mode() {
+        for words in [
+            &["sleep", "300"][..],
+            &["sh", "-c", "sleep 300; :"],
+            &["sh", "-i"],
+        ] {
+            let inner = sandbox.command(&[], words);
+            let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+            let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+            let environment = inner.get_envs();
+            let mut terminal = Command::new("script")
+                .args(["-qc", &format!("exec {}", words.join(" ")), "/dev/null"])
+                .env_clear()
+                .envs(environment.filter_map(|(name, value)| Some((name, value?))))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            wait_until("the guest runs", || is_anybody_left(&sandbox));
+            terminal.kill().unwrap();
+            terminal.wait().unwrap();
+            wait_until("the guests have ended", || !is_anybody_left(&sandbox));
+        }
+    }
+}
+
+/// As with `perl -e 'alarm 1; exec @ARGV'`: the timer stays with who is executed.
+#[test]
+fn a_timer_of_the_caller_ends_the_guest() {
+    if !has_tools(&["perl"]) {
+        return;
+    }
+    for sandbox in Sandbox::in_each_mode() {
+        let inner = sandbox.command(
+            &[],
+            &[
+                "sh",
+                "-c",
+                "trap 'exit 42' ALRM; while :; do sleep 0.05; done",
+            ],
+        );
+        let mut outer = Command::new("perl");
+        wrap(outer.args(["-e", "alarm 1; exec @ARGV"]), &inner);
+        assert_eq!(outer.status().unwrap().code(), Some(42));
     }
 }
 

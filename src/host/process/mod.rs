@@ -18,7 +18,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, getppid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, getppid, waitpid};
 use rustix::thread::CpuSet;
 
 pub use core_files::forbid_core_files;
@@ -29,7 +29,7 @@ pub use supervised::{Enter, Entry, Supervised, attempt};
 use children::children_of;
 use core_files::allow_core_files;
 use forked::Forked;
-use signals::{to_pass_on, watch_signals};
+use signals::{send, to_pass_on, watch_real_time_signals, watch_signals};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +84,9 @@ impl Foreground<'_> {
     /// The program cannot be started.
     pub fn run(&self) -> io::Result<Ended> {
         // Before the start, so that nothing is missed in between.
-        let mut signals = watch_signals(&[])?;
+        let mut signals = watch_signals()?;
         let mut child = self.spawn()?;
+        watch_real_time_signals(&signals);
         loop {
             for origin in signals.wait() {
                 if let Some(signal) = to_pass_on(&origin) {
@@ -121,14 +122,13 @@ impl Foreground<'_> {
         command.spawn()
     }
 
-    fn pass_on(&self, child: &Child, signal: Signal) {
+    fn pass_on(&self, child: &Child, signal: i32) {
         let program = Pid::from_child(child);
         let target = match self.signals {
             SignalTarget::Program => program,
             SignalTarget::FirstChild => children_of(program).first().copied().unwrap_or(program),
         };
-        // The program may have ended just now; then there is nobody to tell.
-        let _ = kill_process(target, signal);
+        send(signal, target);
     }
 }
 

@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-/// Passed on when they are sent to this process alone.
-const PASSED_ON: [Signal; 7] = [
+/// Passed on, as are real-time signals: all that a program may be told something with. PIPE is not:
+/// what writes to a closed pipe gets it from the kernel.
+const PASSED_ON: [Signal; 13] = [
     Signal::TERM,
     Signal::INT,
     Signal::HUP,
@@ -17,16 +18,25 @@ const PASSED_ON: [Signal; 7] = [
     Signal::USR1,
     Signal::USR2,
     Signal::WINCH,
+    Signal::ALARM,
+    Signal::VTALARM,
+    Signal::PROF,
+    Signal::POWER,
+    Signal::XCPU,
+    Signal::XFSZ,
 ];
 
-/// Watches for the signals to pass on, for `others`, and for the program's end. A signal that is
-/// ignored (by `nohup`, say) stays so, here and in the program; one that is blocked is no more.
-pub(super) fn watch_signals(others: &[Signal]) -> io::Result<SignalsInfo<WithOrigin>> {
+/// Those that the terminal's keys and size bring to everybody in the foreground. That it has been
+/// closed the kernel tells nobody but the first process of the session.
+const FROM_TERMINAL: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::WINCH];
+
+/// Watches for the signals to pass on, and for the program's end. A signal that is ignored (by
+/// `nohup`, say) stays so, here and in the program; one that is blocked is no more.
+pub(super) fn watch_signals() -> io::Result<SignalsInfo<WithOrigin>> {
     let watched: Vec<i32> = PASSED_ON
         .iter()
         .map(|signal| signal.as_raw())
         .filter(|signal| !is_ignored(*signal))
-        .chain(others.iter().map(|signal| signal.as_raw()))
         .chain([Signal::CHILD.as_raw()])
         .collect();
     let signals = SignalsInfo::new(&watched)?;
@@ -35,11 +45,31 @@ pub(super) fn watch_signals(others: &[Signal]) -> io::Result<SignalsInfo<WithOri
     Ok(signals)
 }
 
-/// The signal, if somebody sent it and it was meant for the program.
-pub(super) fn to_pass_on(origin: &Origin) -> Option<Signal> {
-    let signal = Signal::from_named_raw(origin.signal)?;
+/// Watches for real-time signals as well. There are thirty, and each takes its time, which a program
+/// that has been started need not wait for.
+pub(super) fn watch_real_time_signals(signals: &SignalsInfo<WithOrigin>) {
+    let watched: Vec<i32> = (libc::SIGRTMIN()..=libc::SIGRTMAX())
+        .filter(|signal| !is_ignored(*signal) && signals.add_signal(*signal).is_ok())
+        .collect();
+    // The program runs without them as well.
+    let _ = change_mask(libc::SIG_UNBLOCK, &watched);
+}
+
+/// The signal, if it is meant for the program, which has not got it itself.
+pub(super) fn to_pass_on(origin: &Origin) -> Option<i32> {
+    let is = |signal: &Signal| signal.as_raw() == origin.signal;
     let was_sent = matches!(origin.cause, Cause::Sent(_));
-    (was_sent && PASSED_ON.contains(&signal)).then_some(signal)
+    let is_known_inside = !was_sent && FROM_TERMINAL.iter().any(is);
+    (!is(&Signal::CHILD) && !is_known_inside).then_some(origin.signal)
+}
+
+/// Sends a signal. The process may have ended just now; then there is nobody to tell.
+pub(super) fn send(signal: i32, to: Pid) {
+    #[allow(unsafe_code, reason = "rustix knows no real-time signals")]
+    // SAFETY: takes two numbers.
+    unsafe {
+        libc::kill(to.as_raw_pid(), signal);
+    }
 }
 
 /// Lets this process learn how its children end, even where who started it ignores that: then the

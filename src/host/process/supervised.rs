@@ -34,7 +34,7 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use super::children::children_of;
 use super::core_files::allow_core_files;
 use super::forked::{Forked, Gate};
-use super::signals::{to_pass_on, watch_signals};
+use super::signals::{send, to_pass_on, watch_real_time_signals, watch_signals};
 use super::terminal::Terminal;
 use super::{Ended, die_with};
 
@@ -77,8 +77,9 @@ const ABANDONED_END: Ended = Ended::Signaled(Signal::KILL.as_raw());
 /// What `ps` calls the supervisor.
 const SUPERVISOR: &CStr = c"supervisor";
 
-/// Sent to the supervisor when this process dies.
-const ABANDONED: Signal = Signal::ALARM;
+/// Sent to the supervisor when this process dies: it has to look who is left then, as when a child
+/// has ended.
+const ABANDONED: Signal = Signal::CHILD;
 
 impl<'a> Supervised<'a> {
     /// Runs the program to its end, and everybody it leaves behind to theirs.
@@ -92,8 +93,9 @@ impl<'a> Supervised<'a> {
         let terminal = Terminal::held();
         let supervisor = Forked::start(|gate| self.supervise(caller, gate))?;
         // The supervisor must not inherit the handlers, the program not run before they are there.
-        let mut signals = watch_signals(&[])?;
+        let mut signals = watch_signals()?;
         let supervisor = supervisor.let_go()?;
+        watch_real_time_signals(&signals);
         loop {
             // Looked at first, since the supervisor may have ended before anybody watched.
             if let Some((_, status)) = waitpid(Some(supervisor.pid), WaitOptions::NOHANG)? {
@@ -117,7 +119,7 @@ impl<'a> Supervised<'a> {
         let program = self.program();
         let result = match self.entry {
             Entry::Program(enter) => {
-                let mut signals = watch_signals(&[ABANDONED])?;
+                let mut signals = watch_signals()?;
                 gate.pass()?;
                 die_with(caller, ABANDONED)?;
                 program
@@ -131,7 +133,7 @@ impl<'a> Supervised<'a> {
             } => supervisor().and_then(|()| {
                 // Before the handlers are there, as above.
                 let init = Forked::start(|gate| program.start_as_init(init, gate))?;
-                let mut signals = watch_signals(&[ABANDONED])?;
+                let mut signals = watch_signals()?;
                 gate.pass()?;
                 die_with(caller, ABANDONED)?;
                 let init = init.let_go()?;
@@ -164,6 +166,7 @@ fn await_end(
 ) -> io::Result<Option<Ended>> {
     // Only now, so that the program is in the caller's group.
     let _ = setpgid(None, None);
+    watch_real_time_signals(signals);
     loop {
         pass_on(signals, child);
         if let Some(ended) = reap(child) {
@@ -189,12 +192,13 @@ impl Program<'_> {
         // The parent is in another namespace, so it cannot be seen that it has died before that:
         // then the gate stays shut.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        let mut signals = watch_signals(&[])?;
+        let mut signals = watch_signals()?;
         gate.pass()?;
         enter()?;
         // It still holds this program's memory and files, and the guest sees it as process 1.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         let program = self.start(Box::new(|| Ok(())))?;
+        watch_real_time_signals(&signals);
         loop {
             pass_on(&mut signals, program);
             if let Some(ended) = reap(program) {
@@ -257,8 +261,7 @@ pub fn attempt(
 /// Waits for signals and passes on those that were meant for the program.
 fn pass_on(signals: &mut SignalsInfo<WithOrigin>, to: Pid) {
     for signal in signals.wait().filter_map(|origin| to_pass_on(&origin)) {
-        // It may have ended just now; then there is nobody to tell.
-        let _ = kill_process(to, signal);
+        send(signal, to);
     }
 }
 
