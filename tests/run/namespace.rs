@@ -13,6 +13,29 @@ use crate::support::wait::wait_until;
 const MODE: &str = "R1";
 
 #[test]
+fn what_contains_the_container_is_mounted_without_its_mounts() {
+    for mode in ["R1", "R2"] {
+        let sandbox = Sandbox::new(mode);
+        let around = sandbox.host("");
+        let link = sandbox.host("link");
+        symlink(&around, &link).unwrap();
+        let volume = |number: usize| {
+            let source = [&around, &link][number % 2].display();
+            let option = if number == 5 { ":ro" } else { "" };
+            format!("volume={source}:/v{number}{option}")
+        };
+        let volumes: Vec<String> = (1..=12).map(volume).collect();
+        let volumes: Vec<&str> = volumes.iter().map(String::as_str).collect();
+        let script = "grep -c ' /v[0-9]' /proc/self/mountinfo
+            ls /v12/ROOT/bin/busybox; test -e /v5/ROOT/v1/ROOT || echo once";
+        assert_eq!(
+            sandbox.output(&volumes, script),
+            "12\n/v12/ROOT/bin/busybox\nonce\n"
+        );
+    }
+}
+
+#[test]
 fn read_only_volumes_are_read_only() {
     let sandbox = Sandbox::new(MODE);
     fs::create_dir_all(sandbox.host("data/deep")).unwrap();

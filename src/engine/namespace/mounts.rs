@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, mount, mount_bind_recursive, mount_remount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_remount,
+};
 
 use super::cover;
 use crate::spec::{
@@ -75,7 +77,10 @@ impl Mount {
             Content::Host(source) => {
                 let source = source.as_path();
                 cover::make_place(&self.root, &self.target, &|| source.is_dir())?;
-                bind(source, place)
+                match self.is_default {
+                    true => bind(source, place),
+                    false => bind_without(&self.root, source, place),
+                }
             }
             Content::Memory(tmpfs) => {
                 cover::make_place(&self.root, &self.target, &|| true)?;
@@ -120,6 +125,20 @@ pub(super) fn mount_memory(place: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
 /// under a mount of the host must stay covered.
 pub(super) fn bind(source: &Path, place: &Path) -> io::Result<()> {
     Ok(mount_bind_recursive(source, place)?)
+}
+
+/// The same for a source that may have `root` in it: without what has been mounted there, which each
+/// such source would double.
+fn bind_without(root: &Path, source: &Path, place: &Path) -> io::Result<()> {
+    let (real_root, real_source) = (fs::canonicalize(root)?, fs::canonicalize(source)?);
+    if real_root == real_source || !real_root.starts_with(real_source) {
+        return bind(source, place);
+    }
+    // The kernel leaves out what nobody may bind.
+    mount_change(root, MountPropagationFlags::UNBINDABLE)?;
+    let bound = bind(source, place);
+    mount_change(root, MountPropagationFlags::PRIVATE)?;
+    bound
 }
 
 /// Makes the mount at `place`, and those below it, read-only.

@@ -193,6 +193,12 @@ impl Steps {
                 source,
             };
         };
+        let source = match (step, source.raw_os_error()) {
+            (Step::Root(_) | Step::Mount(_), Some(libc::ENOSPC)) => {
+                io::Error::other("there are too many mounts, or the disk is full")
+            }
+            _ => source,
+        };
         let error = NamespaceError {
             step: step.to_string(),
             source,
@@ -315,7 +321,9 @@ mod tests {
         let steps = Steps(vec![
             Step::Namespaces(UnshareFlags::NEWUSER),
             Step::Capabilities,
+            Step::Root(HostPath::root()),
         ]);
+        let full = io::Error::from_raw_os_error(libc::ENOSPC);
         let denied = io::Error::from_raw_os_error(libc::EPERM);
         let failed = |errno| {
             (
@@ -333,6 +341,7 @@ mod tests {
                 125,
             ),
             (encode(2, &denied), "cannot drop capabilities: ", false, 125),
+            (encode(3, &full), "too many mounts", false, 125),
             (denied, "command 'prog' cannot be executed: ", false, 126),
             (absent, absent_part, false, 127),
             (crowded, crowded_part, false, 125),
