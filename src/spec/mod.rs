@@ -35,7 +35,8 @@ pub use port::{CpuList, CpuListError, PortError, PortMapping};
 pub use tmpfs::{Tmpfs, TmpfsError, TmpfsSize};
 pub use user::{Accounts, Identity, UserError, UserWish};
 pub use volume::{
-    Access, Bind, DRI_DIRECTORIES, SHARED_MEMORY, SYSTEM_DIRECTORIES, Volume, VolumeError,
+    Access, Bind, DRI_DIRECTORIES, NAME_FILES, SHARED_MEMORY, SYSTEM_DIRECTORIES, Volume,
+    VolumeError,
 };
 
 use crate::host::facts::{Caller, Machine};

@@ -45,6 +45,7 @@ pub fn plan_run(
     let mut binds = plan_binds(
         &Wishes {
             system_directories: !request.no_system_directories,
+            other_name: request.host_name.is_some(),
             dri: request.dri,
             home: request.bind_home.then_some(home),
             devices: &request.devices,

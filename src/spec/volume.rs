@@ -24,6 +24,10 @@ pub const SYSTEM_DIRECTORIES: [&str; 6] = [
     "/lib/modules",
 ];
 
+/// Names of this machine, which an image leaves to who runs it: bound by default where it has none,
+/// or an empty file.
+pub const NAME_FILES: [&str; 2] = ["/etc/hosts", "/etc/hostname"];
+
 /// Where programs share memory.
 pub const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -229,6 +233,8 @@ fn split_options(text: &[u8]) -> (&[u8], Access) {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wishes<'a> {
     pub(super) system_directories: bool,
+    /// Whether the host's name is not the container's.
+    pub(super) other_name: bool,
     pub(super) dri: bool,
     pub(super) home: Option<&'a str>,
     pub(super) devices: &'a [Volume],
@@ -258,8 +264,16 @@ pub(super) fn plan_binds(
     } else {
         &[]
     };
+    let names: &[&str] = match (wishes.system_directories, wishes.other_name) {
+        (false, _) => &[],
+        (true, true) => &NAME_FILES[..1],
+        (true, false) => &NAME_FILES,
+    };
+    let names = names
+        .iter()
+        .filter(|path| is_left_open(path, wishes.volumes, root, view));
     let dri: &[&str] = if wishes.dri { &DRI_DIRECTORIES } else { &[] };
-    for path in system.iter().chain(dri).chain(&wishes.home) {
+    for path in system.iter().chain(names).chain(dri).chain(&wishes.home) {
         wanted.extend(Volume::same_path(path).ok().filter(&exists));
     }
     wanted.extend(wishes.devices.iter().cloned());
@@ -284,6 +298,21 @@ pub(super) fn plan_binds(
         plan.add(volume, root, view)?;
     }
     Ok(plan)
+}
+
+/// Whether the container has nothing at `path`, or an empty file, and no volume lies over it.
+fn is_left_open(path: &str, volumes: &[Volume], root: &HostPath, view: &dyn GuestView) -> bool {
+    let target = GuestPath::root().join(path);
+    let covers = |volume: &Volume| target.as_path().starts_with(volume.target.as_path());
+    let Ok(found) = resolve_guest_path(view, root, &[], &target) else {
+        return false;
+    };
+    let has_nothing = match found.file_type {
+        None => true,
+        Some(FileType::File) => view.read(found.host.as_path(), 1) == Some(Vec::new()),
+        Some(_) => false,
+    };
+    has_nothing && !volumes.iter().any(covers)
 }
 
 /// Checks that the host has what the user wants bound.
@@ -458,6 +487,73 @@ mod tests {
                 Path::new("/run/resolv.conf")
             ))]
         );
+    }
+
+    #[test]
+    fn names_are_bound_where_the_container_has_none() {
+        let host = || {
+            MemoryView::default()
+                .file("/etc/hosts", "h")
+                .file("/etc/hostname", "n")
+                .file("/data/file", "")
+                .directory("/r/etc")
+        };
+        let defaults = Wishes {
+            system_directories: true,
+            ..Wishes::default()
+        };
+        let (hosts, both) = (
+            "/etc/hosts:/etc/hosts",
+            &["/etc/hosts:/etc/hosts", "/etc/hostname:/etc/hostname"][..],
+        );
+        let leave_out = ["/etc/hostname".to_string()];
+        let (file, directory) = ([volume("/data/file:/etc/hosts")], [volume("/data:/etc")]);
+        for (view, wishes, expected) in [
+            (host(), defaults.clone(), both),
+            (host(), Wishes::default(), &[]),
+            (host().file("/r/etc/hosts", ""), defaults.clone(), both),
+            (
+                host().file("/r/etc/hosts", "x"),
+                defaults.clone(),
+                &both[1..],
+            ),
+            (
+                host(),
+                Wishes {
+                    other_name: true,
+                    ..defaults.clone()
+                },
+                &[hosts],
+            ),
+            (
+                host(),
+                Wishes {
+                    leave_out: &leave_out,
+                    ..defaults.clone()
+                },
+                &[hosts],
+            ),
+            (
+                host(),
+                Wishes {
+                    volumes: &directory,
+                    ..defaults.clone()
+                },
+                &["/data:/etc"],
+            ),
+            (
+                host(),
+                Wishes {
+                    volumes: &file,
+                    ..defaults.clone()
+                },
+                &[both[1], "/data/file:/etc/hosts"],
+            ),
+        ] {
+            let plan = plan_binds(&wishes, &HostPath::new("/r").unwrap(), &view).unwrap();
+            assert_eq!(shown(&plan), expected, "{wishes:?}");
+            assert_eq!(plan.warnings, []);
+        }
     }
 
     #[test]

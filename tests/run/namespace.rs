@@ -280,7 +280,12 @@ fn a_walk_through_everything_finds_what_was_bound_alone() {
         .map(str::to_string)
         .collect();
     shown.sort();
-    let files = ["/etc/host.conf", "/etc/resolv.conf"];
+    let files = [
+        "/etc/host.conf",
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        "/etc/hostname",
+    ];
     let files = files.into_iter().filter(|path| Path::new(path).exists());
     let mut expected: Vec<String> = ["/", "/dev", "/mnt/data", "/proc", "/sys"]
         .into_iter()

@@ -7,6 +7,28 @@ use crate::sandbox::{Sandbox, stdout};
 use udocker::host::facts::{Caller, Machine, gid, uid};
 
 #[test]
+fn an_image_without_names_shows_those_of_the_host() {
+    let names = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let hosts = names("/etc/hosts");
+    for sandbox in Sandbox::in_each_mode() {
+        let script = "cat /etc/hosts; grep -c . /etc/hostname";
+        // The second run finds what the first one has left in the tree.
+        for _ in 0..2 {
+            let lines = names("/etc/hostname").lines().count();
+            assert_eq!(sandbox.output(&[], script), format!("{hosts}{lines}\n"));
+        }
+        let script = "cat /etc/hosts /etc/hostname 2>/dev/null";
+        assert_eq!(sandbox.output(&["no-system-directories=yes"], script), "");
+        fs::write(sandbox.host("mine"), "bound\n").unwrap();
+        let bound = format!("volume={}:/etc/hosts", sandbox.host("mine").display());
+        let own_name = ["hostname=other", &bound];
+        assert_eq!(sandbox.output(&own_name, script), "bound\n");
+        fs::write(sandbox.root().join("etc/hosts"), "own\n").unwrap();
+        assert_eq!(sandbox.output(&["hostname=other"], script), "own\n");
+    }
+}
+
+#[test]
 fn volumes_show_host_files() {
     for sandbox in Sandbox::in_each_mode() {
         fs::create_dir_all(sandbox.host("data/deep")).unwrap();

@@ -61,7 +61,8 @@ pub struct WishArgs {
     /// Bind the user's home directory
     #[arg(long)]
     bindhome: bool,
-    /// Leave out the default bindings: /dev /proc /sys /etc/resolv.conf /etc/host.conf /lib/modules
+    /// Leave out the default bindings: /dev /proc /sys /etc/resolv.conf /etc/host.conf /lib/modules;
+    /// /etc/hosts /etc/hostname where the container has none
     #[arg(long)]
     nosysdirs: bool,
     /// Ignore the image's configuration

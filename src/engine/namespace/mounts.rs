@@ -13,8 +13,8 @@ use rustix::mount::{
 
 use super::cover;
 use crate::spec::{
-    Access, Bind, DRI_DIRECTORIES, GuestPath, HostPath, Processes, RunSpec, SYSTEM_DIRECTORIES,
-    Tmpfs,
+    Access, Bind, DRI_DIRECTORIES, GuestPath, HostPath, NAME_FILES, Processes, RunSpec,
+    SYSTEM_DIRECTORIES, Tmpfs,
 };
 
 /// Something to be mounted.
@@ -36,6 +36,7 @@ impl Mount {
         let is_default = source == bind.target.as_path()
             && SYSTEM_DIRECTORIES
                 .iter()
+                .chain(&NAME_FILES)
                 .chain(&DRI_DIRECTORIES)
                 .any(|path| source == Path::new(path));
         let shows_processes = is_default && source == HostPath::proc().as_path();
