@@ -49,6 +49,11 @@ pub enum EngineError {
         /// The system's answer.
         source: io::Error,
     },
+    /// PRoot itself was ended where processor time is limited.
+    #[error(
+        "PRoot was ended, perhaps by the limit of processor time (`ulimit -t`): what it does for all programs inside counts as its own; mode R1 has no tracer"
+    )]
+    ProcessorTime,
     /// The engine's executable finds no place from which it can be executed.
     #[error("cannot unpack the engine: no place is both writable and executable (tried {})", tried(.0))]
     NoPlace(Vec<PathBuf>),

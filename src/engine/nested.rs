@@ -28,13 +28,14 @@ pub(super) fn launch(
     let features = Features::of(options);
     let unpacked = proot::unpacked_to_bind(options)?;
     let outer = outside(spec, &unpacked, options, features, seccomp)?;
-    namespace::launch(&outer, Emulation::Tracer).map_err(|error| match error {
+    let outcome = namespace::launch(&outer, Emulation::Tracer).map_err(|error| match error {
         EngineError::Execute { source, .. } => EngineError::Start {
             path: unpacked.proot,
             source,
         },
         error => error,
-    })
+    })?;
+    proot::own_end(outcome)
 }
 
 /// What namespaces run: PRoot, as the calling user.

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, wrap};
 
 #[test]
 fn the_status_is_that_of_the_main_process() {
@@ -84,6 +85,24 @@ fn commands_that_cannot_run_have_their_own_statuses() {
         } else {
             assert_eq!(output.status.code(), Some(6), "{output:?}");
         }
+    }
+}
+
+/// What PRoot does for the programs inside counts as its own.
+#[test]
+fn a_tracer_that_has_used_up_its_time_is_told() {
+    for sandbox in Sandbox::in_each_mode().filter(|sandbox| sandbox.mode() != "R1") {
+        let script = "while :; do stat / /bin /etc >/dev/null; done";
+        let inner = sandbox.command(&[], &["sh", "-c", script]);
+        let mut outer = Command::new("/bin/sh");
+        wrap(
+            outer.args(["-c", "ulimit -t 1; exec \"$0\" \"$@\""]),
+            &inner,
+        );
+        let output = outer.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains("`ulimit -t`"), "{stderr}");
     }
 }
 

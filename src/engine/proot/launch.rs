@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::binary::{self, Unpacked};
-use super::{Features, args};
+use super::{Features, args, own_end};
 use crate::engine::{EngineError, EngineOptions, RunOutcome};
 use crate::host::file_system::allows_execution;
 use crate::host::process::{self, Foreground, SignalTarget};
@@ -18,7 +18,7 @@ pub(in crate::engine) fn launch(
     seccomp: bool,
 ) -> Result<RunOutcome, EngineError> {
     let start = Start::new(spec, options, Features::of(options), seccomp)?;
-    in_first_place(options, |place| start.with(place))
+    in_first_place(options, |place| start.with(place)).and_then(own_end)
 }
 
 /// Finds out whether PRoot works on this host, by letting it run a program: itself.

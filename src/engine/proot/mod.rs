@@ -6,7 +6,8 @@ mod args;
 mod binary;
 mod launch;
 
-use super::EngineOptions;
+use super::{EngineError, EngineOptions, RunOutcome};
+use crate::host::process::has_processor_limit;
 pub(super) use args::{arguments, environment};
 pub(super) use binary::Unpacked;
 pub use binary::{install, licences};
@@ -16,6 +17,20 @@ pub(super) use launch::{launch, unpacked_to_bind};
 /// What is embedded, as `build.rs` found it.
 pub mod embedded {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+}
+
+/// The outcome of a run, unless it is PRoot's own: of a program that a signal ended, PRoot tells by
+/// its status.
+///
+/// # Errors
+/// It may have used up the time that a process has.
+pub(super) fn own_end(outcome: RunOutcome) -> Result<RunOutcome, EngineError> {
+    match outcome {
+        RunOutcome::Signaled(libc::SIGKILL | libc::SIGXCPU) if has_processor_limit() => {
+            Err(EngineError::ProcessorTime)
+        }
+        outcome => Ok(outcome),
+    }
 }
 
 /// What a PRoot can be relied on for.

@@ -18,7 +18,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, getppid, waitpid};
+use rustix::process::{Pid, Resource, Signal, WaitOptions, getpid, getppid, getrlimit, waitpid};
 use rustix::thread::CpuSet;
 
 pub use core_files::forbid_core_files;
@@ -219,6 +219,11 @@ pub fn run_together<'a>(calls: impl Iterator<Item = (&'a Path, Vec<String>)>) ->
         }
     }
     result
+}
+
+/// Whether the programs that this process starts may use so much processor time and no more.
+pub fn has_processor_limit() -> bool {
+    getrlimit(Resource::Cpu).current.is_some()
 }
 
 /// Keeps this process, and the programs that it starts, on the given CPUs (below 1024).
