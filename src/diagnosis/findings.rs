@@ -94,6 +94,7 @@ fn namespaces(facts: &Facts) -> Finding {
         Cause::TooMany => finding.administrator_can("raise `user.max_user_namespaces`"),
         Cause::Kernel => finding.administrator_can("install a kernel with CONFIG_USER_NS"),
         Cause::NoProc => finding.administrator_can("mount /proc"),
+        Cause::Tracer => finding.you_can("ask outside of the container that this runs in"),
         Cause::Policy => finding.administrator_can(
             "allow `unshare`, `mount` and `pivot_root` in the seccomp or AppArmor profile",
         ),

@@ -128,7 +128,8 @@ fn inside_of_proot_the_cause_is_named_and_auto_says_nothing() {
     let output = run(&[]);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(125), "{stderr}");
-    assert!(stderr.contains("mode R1 cannot be used: "), "{stderr}");
+    let told = "mode R1 cannot be used: PRoot around this process allows no user namespaces";
+    assert!(stderr.contains(told), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     let output = run(&["auto=yes"]);
     assert_eq!(output.status.code(), Some(7), "{output:?}");

@@ -13,9 +13,9 @@ pub struct NamespaceError {
     pub source: io::Error,
 }
 
-/// This host allows no namespaces, whatever the container.
+/// There are no namespaces here, whatever the container.
 #[derive(Debug, thiserror::Error)]
-#[error("this host allows no user namespaces: {cause} ({error})")]
+#[error("{} allows no user namespaces: {cause} ({error})", cause.who())]
 pub struct Unavailable {
     /// What is to blame.
     pub cause: Cause,
@@ -27,7 +27,7 @@ impl Unavailable {
     /// Looks for the cause of a failure.
     pub(super) fn because_of(error: NamespaceError) -> Unavailable {
         Unavailable {
-            cause: Cause::find(&error.source, &read_setting),
+            cause: Cause::find(&error.source, &read_setting, is_traced()),
             error,
         }
     }
@@ -37,6 +37,14 @@ impl Unavailable {
 fn read_setting(name: &str) -> Option<u64> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Whether another process traces this one.
+fn is_traced() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let tracer = lines.find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|tracer| tracer.trim() != "0")
 }
 
 /// What keeps user namespaces away.
@@ -61,6 +69,9 @@ pub enum Cause {
     /// No `/proc`, or another file system in its place.
     #[error("/proc, where ids are mapped, is not there")]
     NoProc,
+    /// A tracer, in all likelihood the PRoot of a container around this process.
+    #[error("a tracer changes what system calls do")]
+    Tracer,
     /// Nothing that can be read.
     #[error("a security policy forbids them, perhaps that of a container around this one")]
     Policy,
@@ -82,7 +93,7 @@ impl Cause {
             .collect()
     }
 
-    fn find(error: &io::Error, setting: &dyn Fn(&str) -> Option<u64>) -> Cause {
+    fn find(error: &io::Error, setting: &dyn Fn(&str) -> Option<u64>, is_traced: bool) -> Cause {
         for (name, forbidding, wanted) in Cause::SETTINGS {
             if let Some(value) = setting(name).filter(|&value| value == forbidding) {
                 return Cause::Setting {
@@ -93,10 +104,19 @@ impl Cause {
             }
         }
         match error.raw_os_error() {
+            _ if is_traced => Cause::Tracer,
             Some(libc::ENOSPC | libc::EUSERS) => Cause::TooMany,
             Some(libc::ENOSYS | libc::EINVAL) => Cause::Kernel,
             Some(libc::ENOENT) => Cause::NoProc,
             _ => Cause::Policy,
+        }
+    }
+
+    /// Who allows none.
+    fn who(self) -> &'static str {
+        match self {
+            Cause::Tracer => "PRoot around this process",
+            _ => "this host",
         }
     }
 
@@ -106,7 +126,7 @@ impl Cause {
             Cause::Setting { name, wanted, .. } => format!(
                 "an administrator can allow them with `sysctl -w {name}={wanted}`; execution mode P1 works without"
             ),
-            Cause::TooMany | Cause::Kernel | Cause::NoProc | Cause::Policy => {
+            Cause::TooMany | Cause::Kernel | Cause::NoProc | Cause::Tracer | Cause::Policy => {
                 "execution mode P1 works without them".to_string()
             }
         }
@@ -121,7 +141,7 @@ mod tests {
     fn causes_are_found() {
         let cause = |errno: i32, name: &str, value: u64| {
             let setting = |asked: &str| (asked == name).then_some(value);
-            Cause::find(&io::Error::from_raw_os_error(errno), &setting).to_string()
+            Cause::find(&io::Error::from_raw_os_error(errno), &setting, false).to_string()
         };
         for (errno, name, value, text) in [
             (

@@ -63,7 +63,7 @@ impl RefusalNote {
 fn will_last(cause: Cause) -> bool {
     match cause {
         Cause::Setting { .. } | Cause::Kernel => true,
-        Cause::TooMany | Cause::NoProc | Cause::Policy => false,
+        Cause::TooMany | Cause::NoProc | Cause::Tracer | Cause::Policy => false,
     }
 }
 
