@@ -120,6 +120,14 @@ fn their_files_can_be_made_the_callers() {
     };
     // Who does not stumble over them need not know.
     assert_eq!(in_proot("exit 0"), "");
+    // Who is not root has one id.
+    let words = ["run", "--nobanner", "-u", "33:5", "one", "cat", "/tmp/d/f"];
+    let denied = sandbox
+        .udocker(words)
+        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "R1")
+        .run()
+        .stderr;
+    assert!(denied.contains("belong to ids that only root"), "{denied}");
     let told = in_proot("exit 3");
     assert!(
         told.starts_with("Info: some files inside belong to ids"),

@@ -19,7 +19,9 @@ use crate::container::{self, ContainerError, RunTarget};
 use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
 use crate::rootfs;
-use crate::spec::{ExecMode, HostFacts, ID_RANGES_FILE, RunRequest, RunSpec, SpecError, plan_run};
+use crate::spec::{
+    ExecMode, HostFacts, ID_RANGES_FILE, Identity, RunRequest, RunSpec, SpecError, plan_run,
+};
 use crate::store::{Container, ContainerName, StoreError};
 use crate::ui;
 
@@ -241,19 +243,25 @@ fn start(
     {
         context.printer.info(mode::USERS_ARE_IMITATED);
     }
-    if status != 0 && has_files_of_ranges(&spec) {
+    if status != 0 && !has_ranges(&spec, &options) && has_files_of_ranges(&spec) {
         let id = &target.facts.id;
         context.printer.info(format_args!(
-            "some files inside belong to ids that only mode R1 has; `udocker setup --fixperm {id}` makes them yours"
+            "some files inside belong to ids that only root in mode R1 has; `udocker setup --fixperm {id}` makes them yours"
         ));
     }
     Ok(status)
 }
 
-/// Whether runs with id ranges have left files that are in the way of a mode without.
+/// Whether the id ranges that are granted to the caller are mapped, if there are any.
+fn has_ranges(spec: &RunSpec, options: &EngineOptions) -> bool {
+    let is_root = spec.identity == Identity::Emulated { uid: 0, gid: 0 };
+    spec.mode == ExecMode::R1 && is_root && options.id_ranges
+}
+
+/// Whether runs with id ranges have left files that are in the way of one without.
 fn has_files_of_ranges(spec: &RunSpec) -> bool {
-    let had_ranges = || spec.directory.as_path().join(ID_RANGES_FILE).exists();
-    spec.mode != ExecMode::R1 && had_ranges() && rootfs::has_foreign_files(spec.root.as_path())
+    let had_ranges = spec.directory.as_path().join(ID_RANGES_FILE).exists();
+    had_ranges && rootfs::has_foreign_files(spec.root.as_path())
 }
 
 fn tell_shortcomings(spec: &RunSpec, options: &EngineOptions, context: &Context) {
