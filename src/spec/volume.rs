@@ -309,7 +309,7 @@ fn is_left_open(path: &str, volumes: &[Volume], root: &HostPath, view: &dyn Gues
     };
     let has_nothing = match found.file_type {
         None => true,
-        Some(FileType::File) => view.read(found.host.as_path(), 1) == Some(Vec::new()),
+        Some(FileType::File) => view.read(&found.host, 1) == Some(Vec::new()),
         Some(_) => false,
     };
     has_nothing && !volumes.iter().any(covers)
