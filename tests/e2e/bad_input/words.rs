@@ -44,7 +44,7 @@ fn malformed_container_names_are_refused() {
     };
     let before = sandbox.leftovers();
     let long = "n".repeat(300);
-    for name in ["", "a/b", ".", "..", "a.b", "a b", "a[b", "a]b", &long] {
+    for name in ["a/b", ".", "..", "a.b", "a b", "a[b", "a]b", &long] {
         let option = format!("--name={name}");
         let ran = sandbox.udocker(["create", &option, &image]).run();
         assert!(matches!(ran.code(), 1 | 2), "{name:?}: {ran:#?}");
