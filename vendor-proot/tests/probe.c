@@ -13,6 +13,7 @@
  * probe as UID GID COMMAND...: executes the command as somebody else.
  * probe int80 PATH: opens it by the 32-bit interface, from 64-bit code; exits with the error.
  * probe openat2 PATH MODE: creates it.
+ * probe audit: opens the audit log; prints the name of its error.
  * probe mounts DIR: whether a bind mount makes it writable.
  * probe exit, probe echo TEXT: for the above.
  */
@@ -20,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/netlink.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -738,6 +740,10 @@ int main(int argc, char *argv[])
 	if (argc == 4 && strcmp(argv[1], "openat2") == 0) {
 		struct { uint64_t flags, mode, resolve; } how = { O_CREAT | O_EXCL | O_WRONLY, strtol(argv[3], NULL, 8), 0 };
 		return syscall(NR_openat2, AT_FDCWD, argv[2], &how, sizeof(how)) < 0 ? errno : 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "audit") == 0) {
+		report("audit", socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT));
+		return 0;
 	}
 	if (argc == 3 && strcmp(argv[1], "int80") == 0)
 		return int80_open(argv[2]);

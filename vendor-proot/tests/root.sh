@@ -44,3 +44,8 @@ status 'an owner whom the user namespace does not map' 0 unshare --user --map-ro
     busybox chown 33:5 f && busybox chown -h 33:5 f && ! busybox chown 33 none 2>/dev/null'
 status 'changing the real user only' 0 guest -0 probe owner
 rm -r "$root/jail"
+
+# The audit log would refuse what emulated root has to say.
+status 'the audit log' 0 guest -0 sh -c 'probe audit; probe as 77 77 probe audit'
+same 'is not there for root, as it is for others' "audit EPROTONOSUPPORT
+$("$root/bin/probe" audit)" "$(cat "$work/out")"
