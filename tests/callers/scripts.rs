@@ -160,7 +160,10 @@ fn scar_with_an_image_file() {
             $UDOCKER_EXEC run -v /dev -v /proc -v /etc/hosts --nosysdirs udocker_container echo done"#,
         )
         .succeeds();
-    assert_eq!(ran.stdout, "lab/function:latest\n1\n1\ndone\n", "{ran:#?}");
+    assert_eq!(
+        ran.stdout, "docker.io/lab/function:latest\n1\n1\ndone\n",
+        "{ran:#?}"
+    );
     assert_eq!(ran.stderr, "");
 }
 
