@@ -10,13 +10,11 @@ use crate::host::space;
 use crate::progress::{Progress, Unit};
 use crate::rootfs::{Attributes, copy_tree, least_copy};
 use crate::spec::ATTRIBUTES_FILE;
+use crate::spec::{MOUNT_POINT_FILE, MOUNT_POINTS_FILE};
 use crate::store::{Container, Store};
 
-/// What a run keeps about mount points that it has made in the source, see `engine::namespace`.
-const MOUNT_NOTES: [&str; 2] = ["mountpoints", "mountpoint"];
-
-/// Makes a copy of a container, with all that it has beside its root, but for what concerns a run. Where no blocks can be shared,
-/// it is looked beforehand whether there is room for it.
+/// Makes a copy of a container, with all that it has beside its root, but for what concerns a run.
+/// Where no blocks can be shared, it is looked beforehand whether there is room for it.
 ///
 /// # Errors
 /// The name is taken; something cannot be read, or is removed meanwhile; the disk is full. Nothing
@@ -51,7 +49,8 @@ pub fn clone(
         let copied = copy_tree(&source.directory, staged.path(), &attributes, &*task);
         source.ensure_present()?;
         let copies = copied?;
-        for note in MOUNT_NOTES {
+        // A run has made those in the source.
+        for note in [MOUNT_POINTS_FILE, MOUNT_POINT_FILE] {
             host_fs::remove_file(&staged.path().join(note))?;
         }
         Ok(copies.save(&staged.path().join(ATTRIBUTES_FILE))?)

@@ -89,7 +89,7 @@ fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<(String, Op
     match read_layer(layer, &name, progress) {
         Err(error) => {
             let fault = format!("layer '{name}' cannot be read to its end: {error}");
-            Some((fault, layer.digest.clone()))
+            Some((fault, None))
         }
         // What was altered needs no other explanation.
         Ok((_, stored))

@@ -142,6 +142,12 @@ pub const ATTRIBUTES_FILE: &str = "attributes";
 /// files may belong to them.
 pub const ID_RANGES_FILE: &str = "id-ranges";
 
+/// The file in a container's directory that lists the mount points that its runs have made.
+pub const MOUNT_POINTS_FILE: &str = "mountpoints";
+
+/// The empty file there, which stands in for mount points that are files.
+pub const MOUNT_POINT_FILE: &str = "mountpoint";
+
 /// A container's run, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSpec {

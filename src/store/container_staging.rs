@@ -74,8 +74,8 @@ impl Store {
         })
     }
 
-    /// What killed processes left in the staging folder, for removal, without their names; where another host may still
-    /// be at work on it, only from `age` on.
+    /// What killed processes left in the staging folder, for removal, without their names; where
+    /// another host may still be at work on it, only from `age` on.
     pub fn abandoned_containers(&self, age: Age) -> Vec<StagedContainer> {
         staging::abandoned(&self.layout.container_staging(), age)
             .into_iter()

@@ -81,9 +81,10 @@ impl Store {
         };
         let boot = boot_id();
         let staging = self.layout.container_staging();
-        // Looked for in the order in which it moves.
+        // Mostly it is there; else it may be on its way from the staging folder.
         let exists = |id: &ContainerId| {
-            staging.join(id.as_str()).is_dir() || self.layout.container(id).is_dir()
+            let is_listed = || self.layout.container(id).is_dir();
+            is_listed() || staging.join(id.as_str()).is_dir() || is_listed()
         };
         let mut swept = Ok(());
         for entry in entries.flatten() {

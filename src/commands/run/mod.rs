@@ -124,8 +124,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 /// Removes the container after its run, whose outcome is what counts.
 fn remove(container: &Container, context: &Context) {
     match container::remove(&context.store, container, &context.progress()) {
-        // Somebody else has done it.
-        Ok(()) | Err(ContainerError::Store(StoreError::NoContainer(_))) => {}
+        Ok(()) => {}
+        // Somebody else has removed it, perhaps before its command was done.
+        Err(error @ ContainerError::Store(StoreError::NoContainer(_))) => {
+            context.printer.warning(error);
+        }
         Err(error) => CommandError::from(error).report(&context.printer),
     }
 }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FlockOperation, flock, linkat};
 
 use crate::host::fs::{make_beneath, open_beneath, read_limited, remove_empty_beneath};
-use crate::spec::{Bind, RunSpec, locate};
+use crate::spec::{Bind, MOUNT_POINT_FILE, MOUNT_POINTS_FILE, RunSpec, locate};
 
 /// A note that is larger is none of ours.
 const NOTE_MAX_BYTES: u64 = 1 << 20;
@@ -44,8 +44,8 @@ impl MountPoints {
     /// Makes those that are missing. One that cannot be made is left to the mount to fail for.
     pub(super) fn make(spec: &RunSpec) -> MountPoints {
         let points = MountPoints {
-            note: spec.directory.as_path().join("mountpoints"),
-            empty: spec.directory.as_path().join("mountpoint"),
+            note: spec.directory.as_path().join(MOUNT_POINTS_FILE),
+            empty: spec.directory.as_path().join(MOUNT_POINT_FILE),
             root: spec.root.as_path().to_path_buf(),
             tree: lock(spec.root.as_path()).ok(),
         };
