@@ -34,22 +34,23 @@ impl Served {
             .layer(small_files("usr/share/one", 300))
             .layer(small_files("usr/share/two", 300));
         image.write_layout(layout.path(), "1");
+        // Kept in memory: the registry lasts as long as the process, and would keep the directory.
+        let (manifest, blobs) = (manifest(layout.path()), blobs(layout.path()));
         let count = AtomicU32::new(0);
         let registry = FakeRegistry::start(move |request| {
             let parts: Vec<&str> = request.path().split('/').collect();
             match parts[..] {
                 ["", "v2", ""] => Reply::new(200, "{}"),
                 ["", "v2", .., "manifests", _] => {
-                    let bytes = manifest(layout.path());
-                    let digest = Digest::of(&bytes).to_string();
-                    Reply::new(200, bytes)
+                    let digest = Digest::of(&manifest).to_string();
+                    Reply::new(200, manifest.clone())
                         .header("Content-Type", MANIFEST)
                         .header("Docker-Content-Digest", digest)
                 }
                 ["", "v2", .., "blobs", digest] => {
                     let hex = digest.trim_start_matches("sha256:");
-                    let bytes = fs::read(layout.path().join("blobs/sha256").join(hex)).unwrap();
                     let nth = count.fetch_add(1, Ordering::SeqCst);
+                    let bytes = blobs[hex].as_slice();
                     change(nth, request, Reply::new(200, bytes).ranged(request))
                 }
                 _ => Reply::new(404, ""),
@@ -80,6 +81,18 @@ impl Served {
         }
         counts.into_values().max().unwrap_or(0)
     }
+}
+
+/// By their hashes.
+fn blobs(layout: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(layout.join("blobs/sha256"))
+        .unwrap()
+        .map(|blob| {
+            let path = blob.unwrap().path();
+            let hex = path.file_name().unwrap().to_str().unwrap().to_string();
+            (hex, fs::read(path).unwrap())
+        })
+        .collect()
 }
 
 fn manifest(layout: &Path) -> Vec<u8> {
