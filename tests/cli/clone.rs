@@ -9,7 +9,7 @@ use udocker::oci::{Algorithm, Digest};
 use udocker::stream::HashingReader;
 
 use crate::archives::{root_of, store_state};
-use crate::export::zoo;
+use crate::export::{copy_both_ways, zoo};
 use crate::support::requirement::cannot;
 use crate::support::xattrs;
 use crate::tree;
@@ -62,18 +62,7 @@ fn copies_have_the_attributes_of_the_original() {
     if !xattrs::set(&root, "user.note", "the root's") {
         return cannot("the file system has no extended attributes");
     }
-    sandbox
-        .udocker(["clone", "--name=clone", "zoo"])
-        .run()
-        .succeeds();
-    sandbox
-        .udocker(["export", "-o", "zoo.tar", "zoo"])
-        .run()
-        .succeeds();
-    sandbox
-        .udocker(["import", "--tocontainer", "--name=imported", "zoo.tar"])
-        .run()
-        .succeeds();
+    copy_both_ways(&sandbox);
     for name in ["zoo", "clone", "imported"] {
         let root = root_of(&sandbox, name);
         for (path, value) in [

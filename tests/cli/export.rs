@@ -53,6 +53,17 @@ pub fn zoo() -> Sandbox {
 }
 
 /// Sockets mean nothing without their process.
+/// Makes `clone` and `imported` of the container `zoo`.
+pub fn copy_both_ways(sandbox: &Sandbox) {
+    for args in [
+        &["clone", "--name=clone", "zoo"][..],
+        &["export", "-o", "zoo.tar", "zoo"],
+        &["import", "--tocontainer", "--name=imported", "zoo.tar"],
+    ] {
+        sandbox.udocker(args).run().succeeds();
+    }
+}
+
 #[test]
 fn sockets_are_left_out_under_all_their_names() {
     let sandbox = zoo();
@@ -62,18 +73,7 @@ fn sockets_are_left_out_under_all_their_names() {
     let short = format!("/proc/self/fd/{}/etc/socket", opened.as_raw_fd());
     let _socket = UnixListener::bind(short).unwrap();
     fs::hard_link(root.join("etc/socket"), root.join("socket")).unwrap();
-    sandbox
-        .udocker(["export", "-o", "zoo.tar", "zoo"])
-        .run()
-        .succeeds();
-    sandbox
-        .udocker(["import", "--tocontainer", "--name=imported", "zoo.tar"])
-        .run()
-        .succeeds();
-    sandbox
-        .udocker(["clone", "--name=clone", "zoo"])
-        .run()
-        .succeeds();
+    copy_both_ways(&sandbox);
     for name in ["etc/socket", "socket"] {
         fs::remove_file(root.join(name)).unwrap();
     }

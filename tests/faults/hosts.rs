@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::crowd::OTHERS_WERE_FASTER;
-use crate::io_errors::can_trace;
+use crate::io_errors::{can_trace, tampered};
 use crate::kills::{assert_can_be_emptied, assert_sound, listed};
 use crate::served::{Random, Served};
 use crate::support::requirement::skip;
@@ -106,22 +106,14 @@ fn what_another_host_removes_meanwhile_is_brought_again_or_not_made() {
     let (_, name) = new.split_once("://").unwrap();
     let (repository, tag) = name.rsplit_once(':').unwrap();
     let directory = sandbox.store().join("repos").join(repository).join(tag);
-    let slow_links = ["-e", "inject=symlink,symlinkat:delay_enter=200000"];
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=symlink,symlinkat",
-    ];
     for (args, status) in [(&["pull", &new][..], 0), (&["tag", &image, &new], 1)] {
         sandbox.udocker(["pull", &image]).run().succeeds();
         let without_locks = |run: Invocation| run.without_calls(&[libc::SYS_flock], libc::ENOLCK);
-        let slow = sandbox
-            .udocker(args)
-            .through(&[&strace[..], &slow_links].concat());
+        let slow = tampered(
+            sandbox.udocker(args),
+            "symlink,symlinkat",
+            "delay_enter=200000",
+        );
         let slow = without_locks(slow).spawn();
         wait_until("the new image is begun", || directory.is_dir());
         let removed = without_locks(sandbox.udocker(["rmi", &image])).run();

@@ -6,7 +6,7 @@ use crate::kills::{assert_can_be_emptied, assert_sound};
 use crate::served::Served;
 use crate::support::layer_builder::LayerBuilder;
 use crate::support::requirement::skip;
-use crate::support::sandbox::{Ran, Sandbox};
+use crate::support::sandbox::{Invocation, Ran, Sandbox};
 
 /// What changes or lists files. That files cannot be read is for `scripts/show-filesystems.sh`: the
 /// calls for it serve other things too, such as random numbers.
@@ -34,20 +34,16 @@ fn with_failing(sandbox: &Sandbox, calls: &str, moment: u32, args: &[&str]) -> R
 
 /// The same, with an error of that name.
 fn with_error(sandbox: &Sandbox, error: &str, calls: &str, moment: u32, args: &[&str]) -> Ran {
-    let inject = format!("inject={calls}:error={error}:when={moment}+");
+    let how = format!("error={error}:when={moment}+");
+    tampered(sandbox.udocker(args), calls, &how).run()
+}
+
+/// Runs it where `calls` go as `how` says in the words of strace's `inject`.
+pub fn tampered(run: Invocation, calls: &str, how: &str) -> Invocation {
     let trace = format!("trace={calls}");
-    let through = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-    ];
-    sandbox.udocker(args).through(&through).run()
+    let inject = format!("inject={calls}:{how}");
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"];
+    run.through(&[&strace[..], &[&trace, "-e", &inject]].concat())
 }
 
 pub fn can_trace(sandbox: &Sandbox) -> bool {
@@ -148,11 +144,9 @@ fn an_archive_that_is_moved_in_is_lost_to_no_kill() {
         }
         let layer = LayerBuilder::new().file("f", "x").finish();
         let archive = sandbox.write("tree.tar", layer);
-        let trace = format!("trace={calls}");
-        let kill = format!("inject={calls}:signal=KILL:when={moment}");
-        let through = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e"];
+        let kill = format!("signal=KILL:when={moment}");
         let import = sandbox.udocker(["import", "--mv", "tree.tar", "lab/x:1"]);
-        let ran = import.through(&[&through[..], &[&kill]].concat()).run();
+        let ran = tampered(import, calls, &kill).run();
         if ran.code() == 0 {
             assert!(moment > 2 && !archive.exists(), "{ran:#?}");
             return;
