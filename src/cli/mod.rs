@@ -4,10 +4,11 @@ mod arguments;
 mod report;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
+use crate::commands::options::given;
 use crate::commands::{Command, CommandError, Context, Outcome};
 use crate::config::{Environment, Overrides, Settings, env_vars};
 use crate::host::{facts, memory, process};
@@ -108,8 +109,8 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
         .with_hint("run as another user, or allow it with `--allow-root`"));
     }
     let overrides = Overrides {
-        top: given(&cli.global.repo),
-        file: given(&cli.global.config),
+        top: given(&cli.global.repo).map(PathBuf::from),
+        file: given(&cli.global.config).map(PathBuf::from),
         insecure: cli.global.insecure,
     };
     let settings = Settings::resolve(&environment, &overrides)?;
@@ -125,17 +126,11 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
         && !command.does_without_repository()
         && !context.store.exists()
     {
-        let named = named.display();
+        let named = Path::new(named).display();
         let error = CommandError::failed(format_args!("there is no repository at '{named}'"));
         return Err(error.with_hint(format!("make one with `udocker mkrepo {named}`")));
     }
     command.run(&context)
-}
-
-/// The path that an option names; an empty one is none.
-fn given(option: &Option<OsString>) -> Option<PathBuf> {
-    let path = option.as_ref().filter(|path| !path.is_empty());
-    path.map(PathBuf::from)
 }
 
 /// What udocker.py's levels come to here, where warnings and notes go together.

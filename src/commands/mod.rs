@@ -17,7 +17,7 @@ pub mod logout;
 pub mod manifest;
 pub mod mkrepo;
 pub mod name;
-mod options;
+pub(crate) mod options;
 pub mod protect;
 pub mod ps;
 pub mod pull;

@@ -1,6 +1,7 @@
 //! What options of several commands have in common.
 
 use std::ffi::OsStr;
+use std::ops::Deref;
 
 use super::CommandError;
 use crate::oci::Platform;
@@ -8,8 +9,11 @@ use crate::store::{ContainerName, StoreError};
 
 /// The value of an option; an empty one is none. Scripts write `--name="$name"` whether they have
 /// a name or not, which udocker.py lets them do.
-pub(super) fn given(option: &Option<String>) -> Option<&str> {
-    option.as_deref().filter(|value| !value.is_empty())
+pub(crate) fn given<T>(option: &Option<T>) -> Option<&T::Target>
+where
+    T: Deref<Target: AsRef<OsStr>>,
+{
+    option.as_deref().filter(|value| !value.as_ref().is_empty())
 }
 
 /// The same for an option that may be given several times.

@@ -132,10 +132,7 @@ impl Store {
     }
 
     fn ensure_blobs(&self, blobs: &[Digest]) -> Result<(), StoreError> {
-        match blobs.iter().find(|blob| !self.layout.blob(blob).is_file()) {
-            Some(missing) => Err(StoreError::BlobVanished(missing.clone())),
-            None => Ok(()),
-        }
+        ensure_files(blobs, |blob| self.layout.blob(blob))
     }
 
     /// Writes an image whose blobs are there, under the lock.
@@ -243,6 +240,14 @@ impl Store {
     }
 }
 
+/// Checks that each of these blobs is found at its `place`.
+fn ensure_files(blobs: &[Digest], place: impl Fn(&Digest) -> PathBuf) -> Result<(), StoreError> {
+    match blobs.iter().find(|blob| !place(blob).is_file()) {
+        Some(missing) => Err(StoreError::BlobVanished(missing.clone())),
+        None => Ok(()),
+    }
+}
+
 /// The names in `layers/` that links anywhere in `repos` lead to, in directories without `TAG` too:
 /// somebody may be about to make it.
 ///
@@ -308,11 +313,7 @@ fn collect(repos: &Path) -> Vec<Image> {
 impl Image {
     /// Checks that its links lead to these blobs.
     fn ensure_linked(&self, blobs: &[Digest]) -> Result<(), StoreError> {
-        let is_missing = |blob: &&Digest| !self.directory.join(blob.to_string()).is_file();
-        match blobs.iter().find(is_missing) {
-            Some(missing) => Err(StoreError::BlobVanished(missing.clone())),
-            None => Ok(()),
-        }
+        ensure_files(blobs, |blob| self.directory.join(blob.to_string()))
     }
 
     /// The image whose directory this is; `None` where it is too near to the top to be one.

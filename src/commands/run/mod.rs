@@ -12,7 +12,7 @@ pub use options::{Pull, WishArgs};
 
 use mode::Modes;
 
-use super::options::{container_name, parse_bool};
+use super::options::{container_name, given, parse_bool};
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
 use crate::container::{self, ContainerError, RunTarget};
@@ -96,7 +96,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     // What it holds is there until the run is over.
     let _scratch = docker.map_err(CommandError::at_start)?;
     request.check_sources(&HostView).map_err(start_error)?;
-    if let Some(root) = args.location.as_ref().filter(|root| !root.is_empty()) {
+    if let Some(root) = given(&args.location) {
         return run_location(args, &mut request, root.into(), context);
     }
     let Some(target) = &args.target else {

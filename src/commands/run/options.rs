@@ -108,7 +108,7 @@ impl WishArgs {
         };
         Ok(RunRequest {
             entrypoint: self.entrypoint.as_deref().map(parse_entrypoint),
-            workdir: self.workdir.clone().filter(|path| !path.is_empty()),
+            workdir: given(&self.workdir).map(OsStr::to_os_string),
             user: given(&self.user)
                 .map(UserWish::parse)
                 .transpose()
