@@ -65,9 +65,9 @@ struct GlobalArgs {
 
 /// Runs the program and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
-    memory::give_back_large_blocks();
+    memory::set_mmap_threshold();
     process::forbid_core_files();
-    process::learn_of_children();
+    process::ensure_sigchld_not_ignored();
     let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return report::parse_error(&error),

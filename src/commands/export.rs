@@ -1,6 +1,6 @@
 //! `udocker export`
 
-use super::streams::Place;
+use super::streams::ArchivePath;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container::{self, ExportForm};
 
@@ -16,7 +16,7 @@ use crate::container::{self, ExportForm};
 pub struct Args {
     /// The archive, or `-` for standard output, which is the default
     #[arg(short = 'o', value_name = "TAR|-")]
-    output: Option<Place>,
+    output: Option<ArchivePath>,
     /// Export the metadata too, for `import --clone`
     #[arg(long)]
     clone: bool,
@@ -29,8 +29,8 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let (place, name) = match (&args.output, &args.container[..]) {
         (Some(place), [name]) => (place.clone(), name),
-        (None, [name]) => (Place::Standard, name),
-        (None, [dash, name]) if dash == "-" => (Place::Standard, name),
+        (None, [name]) => (ArchivePath::Standard, name),
+        (None, [dash, name]) if dash == "-" => (ArchivePath::Standard, name),
         _ => return Err(CommandError::usage("one CONTAINER is allowed")),
     };
     let container = context.store.container(name)?;

@@ -1,7 +1,7 @@
 //! `udocker import`
 
 use super::options::{container_name, given, platform};
-use super::streams::{Place, size_of};
+use super::streams::{ArchivePath, size_of};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container;
 use crate::image::{self, ImportSource, NewName};
@@ -40,7 +40,7 @@ pub struct Args {
     platform: Option<String>,
     /// The archive, or `-` for standard input
     #[arg(value_name = "TAR|-")]
-    archive: Place,
+    archive: ArchivePath,
     /// A name for the image
     image: Option<String>,
 }
@@ -48,8 +48,8 @@ pub struct Args {
 /// Imports a root file system.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let label = match &args.archive {
-        Place::Standard => "standard input".to_string(),
-        Place::Path(path) => path.display().to_string(),
+        ArchivePath::Standard => "standard input".to_string(),
+        ArchivePath::Path(path) => path.display().to_string(),
     };
     let explain = |error: CommandError| error.while_doing(format_args!("cannot import '{label}'"));
     if args.clone || args.tocontainer {
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     };
     let name: NewName = image.parse().map_err(CommandError::failed)?;
     let source = match &args.archive {
-        Place::Path(path) if args.mv => ImportSource::Moved(path.clone()),
+        ArchivePath::Path(path) if args.mv => ImportSource::Moved(path.clone()),
         place => {
             let (file, label) = place.open()?;
             let size = size_of(&file);

@@ -1,6 +1,6 @@
 //! `udocker load`
 
-use super::streams::{Place, size_of};
+use super::streams::{ArchivePath, size_of};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::image::{self, LoadSource, NewName};
 
@@ -19,7 +19,7 @@ An image that has no name in the archive is called loaded/DIGEST.")]
 pub struct Args {
     /// The archive, or `-` for standard input, which is the default
     #[arg(short = 'i', long, value_name = "FILE|DIR|-")]
-    input: Option<Place>,
+    input: Option<ArchivePath>,
     /// A name for the image instead of its own; without a tag it keeps the one it has
     #[arg(value_name = "NAME", num_args = 0..=2)]
     name: Vec<String>,
@@ -31,10 +31,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let (place, name) = match (&args.input, &args.name[..]) {
         (Some(place), []) => (place.clone(), None),
         (Some(place), [name]) => (place.clone(), Some(name)),
-        (None, []) => (Place::Standard, None),
-        (None, [dash]) if dash == "-" => (Place::Standard, None),
-        (None, [dash, name]) if dash == "-" => (Place::Standard, Some(name)),
-        (None, [name]) => (Place::Standard, Some(name)),
+        (None, []) => (ArchivePath::Standard, None),
+        (None, [dash]) if dash == "-" => (ArchivePath::Standard, None),
+        (None, [dash, name]) if dash == "-" => (ArchivePath::Standard, Some(name)),
+        (None, [name]) => (ArchivePath::Standard, Some(name)),
         _ => return Err(CommandError::usage("one NAME is allowed")),
     };
     let name: Option<NewName> = name
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         .transpose()
         .map_err(CommandError::failed)?;
     let (source, label) = match &place {
-        Place::Path(path) if path.is_dir() => (
+        ArchivePath::Path(path) if path.is_dir() => (
             LoadSource::Directory(path.clone()),
             path.display().to_string(),
         ),

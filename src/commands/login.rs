@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             ui::ask_secret("password: ")
         }
     })?;
-    if is_shouted(&password) {
+    if looks_like_caps_lock(&password) {
         context
             .printer
             .warning("the password is all in uppercase, is Caps Lock on?");
@@ -110,7 +110,7 @@ fn check(
 }
 
 /// Whether it looks as if Caps Lock were on.
-fn is_shouted(password: &str) -> bool {
+fn looks_like_caps_lock(password: &str) -> bool {
     password.chars().any(char::is_uppercase) && !password.chars().any(char::is_lowercase)
 }
 
@@ -119,14 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_letters_can_be_shouted() {
+    fn only_letters_look_like_caps_lock() {
         for (password, expected) in [
             ("SECRET1", true),
             ("Secret", false),
             ("1234-!", false),
             ("secret", false),
         ] {
-            assert_eq!(is_shouted(password), expected, "{password}");
+            assert_eq!(looks_like_caps_lock(password), expected, "{password}");
         }
     }
 }

@@ -38,16 +38,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let (reference, default) = (&source.reference, &source.default_registry);
     let registry = reference.registry(default);
     let repositories = reference.remote_repositories(default);
-    let version = reference.version();
+    let tag_or_digest = reference.tag_or_digest();
     let client = &source.client;
     let bytes = match given(&args.source.platform) {
         Some(_) => {
             client
-                .resolve_image(&registry, &repositories, &version, &source.platform)?
+                .resolve_image(&registry, &repositories, &tag_or_digest, &source.platform)?
                 .bytes
         }
         None => {
-            let (_, fetched) = client.find_manifest(&registry, &repositories, &version)?;
+            let (_, fetched) = client.find_manifest(&registry, &repositories, &tag_or_digest)?;
             fetched.bytes
         }
     };

@@ -1,7 +1,7 @@
 //! `udocker pull`
 
 use super::{CommandError, Context, Outcome, options};
-use crate::image::{self, Arrivals, PullRequest};
+use crate::image::{self, Downloads, PullRequest};
 use crate::oci::{Platform, Reference, RegistryUrl};
 use crate::registry::Client;
 
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             &context.store,
             &source.client,
             &source.request(),
-            &Arrivals::default(),
+            &Downloads::default(),
             &context.progress(),
         )
         .map_err(|error| cannot_pull(text, error))?;

@@ -1,6 +1,6 @@
 //! `udocker save`
 
-use super::streams::Place;
+use super::streams::ArchivePath;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::image;
 use crate::store::Image;
@@ -17,7 +17,7 @@ use crate::store::Image;
 pub struct Args {
     /// The archive, or `-` for standard output, which is the default
     #[arg(short = 'o', long, value_name = "FILE|-")]
-    output: Option<Place>,
+    output: Option<ArchivePath>,
     /// Images in the local repository
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -28,8 +28,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     // udocker.py takes `save - IMAGE` too.
     let (place, names) = match (&args.output, &args.images[..]) {
         (Some(place), names) => (place.clone(), names),
-        (None, [dash, names @ ..]) if dash == "-" => (Place::Standard, names),
-        (None, names) => (Place::Standard, names),
+        (None, [dash, names @ ..]) if dash == "-" => (ArchivePath::Standard, names),
+        (None, names) => (ArchivePath::Standard, names),
     };
     if names.is_empty() {
         return Err(CommandError::usage("an IMAGE is missing"));

@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return Err(StoreError::Protected(args.container.clone()).into());
     }
     if args.purge {
-        container::take_back_binds(&container)?;
+        container::undo_udocker_py_binds(&container)?;
     }
     if args.fixperm {
         fix_permissions(&container, context)?;
@@ -114,7 +114,7 @@ fn set_mode(
     let kept_name = kept.to_string();
     let is_left = |mode: &String| mode.starts_with(['R', 'S']) && *mode != kept_name;
     if container.execmode().is_some_and(|mode| is_left(&mode)) {
-        container::take_back_binds(container)?;
+        container::undo_udocker_py_binds(container)?;
     }
     container.set_execmode(&kept_name)?;
     let has_ranges = || context.settings.id_ranges && namespace::probe_ranges().is_ok();

@@ -16,35 +16,35 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Where an archive is, or goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ArchivePath {
     /// `-`
     Standard,
     /// A path.
     Path(PathBuf),
 }
 
-impl FromStr for Place {
+impl FromStr for ArchivePath {
     type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Place, Infallible> {
+    fn from_str(text: &str) -> Result<ArchivePath, Infallible> {
         Ok(match text {
-            "-" => Place::Standard,
-            path => Place::Path(PathBuf::from(path)),
+            "-" => ArchivePath::Standard,
+            path => ArchivePath::Path(PathBuf::from(path)),
         })
     }
 }
 
-impl Place {
+impl ArchivePath {
     /// Opens it for reading, and says what messages call it.
     pub(super) fn open(&self) -> Result<(File, String), CommandError> {
         match self {
-            Place::Path(path) => {
+            ArchivePath::Path(path) => {
                 let file = File::open(path).map_err(FsError::at("open", path));
                 let file = file.map_err(CommandError::failed)?;
                 let label = path.file_name().unwrap_or(path.as_os_str());
                 Ok((file, label.to_string_lossy().escape_debug().to_string()))
             }
-            Place::Standard => {
+            ArchivePath::Standard => {
                 let stdin = std::io::stdin().as_fd().try_clone_to_owned();
                 let stdin = stdin.map_err(|error| {
                     CommandError::failed(format_args!("cannot read standard input: {error}"))
@@ -63,14 +63,14 @@ impl Place {
         write: impl FnOnce(BufWriter<&File>) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         match self {
-            Place::Standard => {
+            ArchivePath::Standard => {
                 let stdout = context.printer.binary_out()?.ok_or_else(|| {
                     CommandError::usage("an archive is not written to a terminal")
                         .with_hint("name a file with `-o FILE`, or redirect the output")
                 })?;
                 write(BufWriter::with_capacity(BUFFER_BYTES, &stdout))
             }
-            Place::Path(path) => {
+            ArchivePath::Path(path) => {
                 let file = NewFile::create(path).map_err(CommandError::failed)?;
                 if !replace && file.replaces() {
                     return Err(CommandError::failed(format_args!(

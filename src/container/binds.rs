@@ -30,7 +30,7 @@ const MOUNT_POINTS: &str = ".mountpoints";
 ///
 /// # Errors
 /// What the file system says; or a link inside the container stands in the way.
-pub fn take_back_binds(container: &Container) -> Result<(), ContainerError> {
+pub fn undo_udocker_py_binds(container: &Container) -> Result<(), ContainerError> {
     let root = container.root();
     put_all_back(container)?;
     remove_tree(&root.join(PLACEHOLDERS), &Silent)?;

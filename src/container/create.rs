@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io;
 
+use super::copy_source::{self, CopySource};
 use super::image_tree::{self, ImageTrees, Keep};
-use super::twin::{self, Twin};
 use super::{ContainerError, remove::discard};
 use crate::host::file_system::FileSystem;
 use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
-use crate::image::{self, Arrivals, ArrivingContent, PullRequest};
+use crate::image::{self, Downloads, PendingContent, PullRequest};
 use crate::oci::{ChainId, LocalName};
 use crate::progress::{Progress, Silent};
 use crate::registry::Client;
@@ -132,11 +132,11 @@ fn try_pull_and_create(
     options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    let arrivals = Arrivals::default();
+    let downloads = Downloads::default();
     let (pulled, unpacked) = std::thread::scope(|scope| {
         let unpacking = scope
-            .spawn(|| unpack_arrivals(store, request, options, &arrivals, progress).transpose());
-        let pulled = image::pull(store, client, request, &arrivals, progress);
+            .spawn(|| unpack_downloads(store, request, options, &downloads, progress).transpose());
+        let pulled = image::pull(store, client, request, &downloads, progress);
         match unpacking.join() {
             Ok(unpacked) => (pulled, unpacked),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -197,24 +197,24 @@ fn least_need(layers: &[LayerFile]) -> Need {
 }
 
 /// Unpacks layers as they arrive; `None` if that cannot be done with this image.
-fn unpack_arrivals(
+fn unpack_downloads(
     store: &Store,
     request: &PullRequest<'_>,
     options: &CreateOptions,
-    arrivals: &Arrivals,
+    downloads: &Downloads,
     progress: &dyn Progress,
 ) -> Result<Option<StagedContainer>, ContainerError> {
-    let Some(content) = arrivals.wait_for_content() else {
+    let Some(content) = downloads.wait_for_content() else {
         return Ok(None);
     };
-    let ArrivingContent {
+    let PendingContent {
         config_bytes,
         layers,
     } = content;
     let diff_ids = layers.iter().map(|(_, diff_id)| diff_id.as_ref());
     let chain = ChainId::of_known(diff_ids);
     let layers = layers.into_iter().map(|(digest, diff_id)| {
-        let source = arrivals.open(&digest).map_err(|error| {
+        let source = downloads.open(&digest).map_err(|error| {
             let path = store.layout().blob(&digest);
             ContainerError::from(FsError::at("read", &path)(error))
         })?;
@@ -344,10 +344,10 @@ fn stage_copy(
         stage_tree(store, unpacking, fill).ok()
     });
     of_tree.or_else(|| {
-        let twin = Twin::find(store, chain)?;
+        let source = CopySource::find(store, chain)?;
         let keep = unpacking.keep(store);
         let fill = |staged: &StagedContainer| {
-            twin.copy_to(staged, progress)?;
+            source.copy_to(staged, progress)?;
             if let Some(keep) = &keep {
                 keep.carry_out(store, staged, progress);
             }
@@ -368,7 +368,7 @@ fn stage_tree(
         staged.write_metadata(unpacking.config, &unpacking.image.to_string())?;
         fill(staged)?;
         if let Some(chain) = &unpacking.chain {
-            twin::remember(store, staged, chain);
+            copy_source::remember(store, staged, chain);
         }
         Ok(())
     })

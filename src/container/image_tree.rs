@@ -113,6 +113,6 @@ pub fn sweep_image_trees(store: &Store, kept: KeptTrees) -> Vec<ContainerError> 
     let trees = store.retire_image_trees(kept).into_iter();
     let swept = trees.map(|tree| discard(&tree?));
     let mut failures: Vec<ContainerError> = swept.filter_map(Result::err).collect();
-    failures.extend(store.sweep_imprints().err().map(ContainerError::from));
+    failures.extend(store.sweep_fingerprints().err().map(ContainerError::from));
     failures
 }

@@ -10,7 +10,7 @@ use crate::host::space::{self, Need, Room};
 use crate::image::imported_config;
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
 use crate::progress::{Progress, Silent};
-use crate::rootfs::{self, ApplyOptions, ArchiveError, Layer, RootfsError, Summary, remove_tree};
+use crate::rootfs::{self, ApplyOptions, Layer, RootfsError, Summary, TarError, remove_tree};
 use crate::store::{Container, Store};
 use crate::stream::{Compression, sniffed};
 
@@ -106,7 +106,7 @@ fn unpack(
     let (room, size) = (Room::at(directory), archive.size);
     let (compression, source) = sniffed(archive.source).map_err(|error| RootfsError::Archive {
         layer: archive.name.clone(),
-        source: ArchiveError::Read(error),
+        source: TarError::Read(error),
     })?;
     // What is not compressed may take less than the archive, on a file system that compresses.
     if let Some(bytes) = size

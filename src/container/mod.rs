@@ -2,6 +2,7 @@
 
 mod binds;
 mod clone;
+mod copy_source;
 mod create;
 mod error;
 mod export;
@@ -10,9 +11,8 @@ mod import;
 mod nvidia;
 mod remove;
 mod run;
-mod twin;
 
-pub use binds::take_back_binds;
+pub use binds::undo_udocker_py_binds;
 pub use clone::clone;
 pub use create::{CreateOptions, create, pull_and_create};
 pub use error::ContainerError;

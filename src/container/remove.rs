@@ -62,7 +62,7 @@ fn clear(staged: &StagedContainer, task: &dyn Task) -> Result<(), ContainerError
         Err(error) if error.is_denied() => {
             // What has run with id ranges may belong to others, whom the same ranges reach. Whoever
             // goes on to run a container goes on as who he is.
-            let removed = process::apart(|| {
+            let removed = process::run_in_fork(|| {
                 if !enter_ranges() {
                     return Err(io::ErrorKind::PermissionDenied.into());
                 }

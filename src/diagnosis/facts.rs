@@ -58,7 +58,7 @@ pub struct Facts {
     /// Whether the kernel resolves paths below a directory.
     pub openat2: Probe,
     /// Folders for engines and temporary files.
-    pub places: Vec<Place>,
+    pub places: Vec<ProbedDir>,
     /// Where containers are.
     pub repository: Repository,
     /// The proxies for registries.
@@ -71,7 +71,7 @@ pub struct Facts {
 
 /// A folder that things are to be written to and executed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ProbedDir {
     /// What it is for.
     pub purpose: &'static str,
     /// The folder; while it is missing, the nearest one above is looked at.
@@ -136,7 +136,7 @@ impl Facts {
                 ("engine", &engine.bin_dir),
                 ("temporary files", &engine.tmp_dir),
             ]
-            .map(|(purpose, directory)| Place::look_at(purpose, directory))
+            .map(|(purpose, directory)| ProbedDir::look_at(purpose, directory))
             .into(),
             repository: Repository::look_at(request.containers),
             proxies: request.proxies.clone(),
@@ -186,9 +186,9 @@ fn existing(directory: &Path) -> &Path {
     found.unwrap_or(Path::new("/"))
 }
 
-impl Place {
-    fn look_at(purpose: &'static str, directory: &Path) -> Place {
-        Place {
+impl ProbedDir {
+    fn look_at(purpose: &'static str, directory: &Path) -> ProbedDir {
+        ProbedDir {
             purpose,
             path: directory.to_path_buf(),
             state: PlaceState::look_at(existing(directory)),

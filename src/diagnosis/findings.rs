@@ -1,6 +1,6 @@
 //! What the facts mean for containers, and who can change them.
 
-use super::facts::{Facts, Place, PlaceState, Repository};
+use super::facts::{Facts, PlaceState, ProbedDir, Repository};
 use super::finding::Finding;
 use crate::engine::namespace::Cause;
 use crate::registry::without_login;
@@ -175,7 +175,7 @@ fn openat2(facts: &Facts) -> Finding {
     }
 }
 
-fn place(place: &Place) -> Finding {
+fn place(place: &ProbedDir) -> Finding {
     let path = place.path.display();
     let check = match place.purpose {
         "engine" => "engine folder",
@@ -347,7 +347,7 @@ mod tests {
             filters: Ok(()),
             apptainer: true,
             openat2: Ok(()),
-            places: vec![Place {
+            places: vec![ProbedDir {
                 purpose: "engine",
                 path: PathBuf::from("/bin-folder"),
                 state: PlaceState::Usable,

@@ -63,7 +63,7 @@ pub fn probe() -> io::Result<()> {
         jf: 0,
         k: libc::SECCOMP_RET_ALLOW,
     }];
-    process::attempt(move || install(&allow_all))
+    process::probe_in_fork(move || install(&allow_all))
 }
 
 #[cfg(test)]

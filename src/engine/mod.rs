@@ -17,40 +17,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use crate::host::process::RunOutcome;
 pub use error::EngineError;
 pub use view::HostView;
 
 use self::namespace::Emulation;
-use crate::host::process::{self, Ended};
+use crate::host::process;
 use crate::spec::{Access, Bind, ExecMode, Identity, Processes, RunSpec, SHARED_MEMORY, Tmpfs};
-
-/// How a container's main process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunOutcome {
-    /// With this status.
-    Exited(u8),
-    /// By this signal, where the engine can tell; PRoot says 128+N instead.
-    Signaled(i32),
-}
-
-impl RunOutcome {
-    /// What `udocker run` returns: the status, or 128+N after signal N.
-    pub fn exit_status(self) -> u8 {
-        match self {
-            RunOutcome::Exited(status) => status,
-            RunOutcome::Signaled(signal) => (128 + signal).to_le_bytes()[0],
-        }
-    }
-}
-
-impl From<Ended> for RunOutcome {
-    fn from(ended: Ended) -> RunOutcome {
-        match ended {
-            Ended::Exited(status) => RunOutcome::Exited(status),
-            Ended::Signaled(signal) => RunOutcome::Signaled(signal),
-        }
-    }
-}
 
 /// What engines need besides the spec.
 #[derive(Clone, Debug)]

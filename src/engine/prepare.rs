@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use rustix::fs::OFlags;
 
 use crate::host::fs::{FsError, make_beneath, open_beneath, open_file_beneath, write_atomic};
-use crate::spec::{Place, Preparation};
+use crate::spec::{BeneathPath, Preparation};
 
 /// Carries the preparations out, in their order; `mount_points` among them only if asked to.
 ///
@@ -41,7 +41,7 @@ pub(super) fn carry_out(preparations: &[Preparation], mount_points: bool) -> Res
 }
 
 /// In one write, so that two runs at once leave whole lines.
-fn append(place: &Place, text: &str) -> io::Result<()> {
+fn append(place: &BeneathPath, text: &str) -> io::Result<()> {
     // Not blocking, should it have become a pipe since it was looked at.
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
     open_file_beneath(place.base.as_path(), place.below(), flags)?.write_all(text.as_bytes())
@@ -58,7 +58,7 @@ mod tests {
 
     /// Those at `prefix` in the tree `base`.
     fn preparations(base: &HostPath, prefix: &str) -> Vec<Preparation> {
-        let at = |name: &str| Place::beneath(base, Path::new(&format!("/{prefix}{name}")));
+        let at = |name: &str| BeneathPath::beneath(base, Path::new(&format!("/{prefix}{name}")));
         vec![
             Preparation::WorkingDirectory(at("w/d")),
             Preparation::MountDirectory(at("m/d")),
@@ -119,7 +119,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("file"), "").unwrap();
         let base = HostPath::new(directory.path()).unwrap();
-        let below = Place::beneath(&base, Path::new("/file/x"));
+        let below = BeneathPath::beneath(&base, Path::new("/file/x"));
         assert!(carry_out(&[Preparation::MountDirectory(below.clone())], true).is_ok());
         assert!(carry_out(&[Preparation::MountFile(below.clone())], true).is_ok());
         assert!(carry_out(&[Preparation::WorkingDirectory(below)], true).is_err());

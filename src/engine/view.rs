@@ -9,7 +9,7 @@ use rustix::fs::{Access, OFlags};
 
 use crate::host::file_system::allows_execution;
 use crate::host::fs::open_file_beneath;
-use crate::spec::{Execution, FileType, GuestView, Place};
+use crate::spec::{BeneathPath, Execution, FileType, GuestView};
 
 /// Asks the system.
 pub struct HostView;
@@ -43,7 +43,7 @@ impl GuestView for HostView {
         }
     }
 
-    fn read(&self, place: &Place, limit: usize) -> Option<Vec<u8>> {
+    fn read(&self, place: &BeneathPath, limit: usize) -> Option<Vec<u8>> {
         // Not blocking, should it have become a pipe since it was looked at.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let file = open_file_beneath(place.base.as_path(), place.below(), flags).ok()?;

@@ -8,7 +8,7 @@ const LARGE_BYTES: libc::c_int = 1 << 20;
 /// often as there are threads.
 ///
 /// Source: mallopt(3), `M_MMAP_THRESHOLD`.
-pub fn give_back_large_blocks() {
+pub fn set_mmap_threshold() {
     #[allow(unsafe_code, reason = "no crate in use sets this")]
     // SAFETY: it takes two numbers, and is called before other threads are.
     unsafe {

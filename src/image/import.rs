@@ -8,15 +8,15 @@ use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
 use super::ImageError;
-use super::keeping::Keeping;
 use super::load::{check_tar, keep, manifest_of};
+use super::tee::TeeReader;
 use crate::archive::Part;
 use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
 use crate::oci::{Algorithm, DiffId, LocalName, Platform};
 use crate::progress::Progress;
 use crate::rootfs::{self, Layer};
-use crate::store::{Image, Intake, NewBlob, NewImage, Store};
+use crate::store::{Image, ImportStaging, NewBlob, NewImage, Store};
 use crate::stream::copy_hashed;
 
 /// Where the archive comes from.
@@ -40,15 +40,16 @@ pub fn import(
     platform: &Platform,
     progress: &dyn Progress,
 ) -> Result<Image, ImageError> {
-    let mut intake = store.intake()?;
+    let mut import_staging = store.import_staging()?;
     let (layer, diff_id, entries, moved) = match source {
         ImportSource::Stream(stream, label, size) => {
-            let (layer, diff_id, entries) = take(stream, label, size, &mut intake, progress)?;
+            let (layer, diff_id, entries) =
+                take(stream, label, size, &mut import_staging, progress)?;
             (layer, diff_id, entries, None)
         }
         ImportSource::Moved(path) => {
             // It keeps its own name until the image is there.
-            let linked = can_be_moved(&path).then(|| intake.link(&path));
+            let linked = can_be_moved(&path).then(|| import_staging.link(&path));
             let (layer, diff_id, entries) = match linked {
                 Some(Ok(place)) => {
                     let layer = examine(&path, place)?;
@@ -59,7 +60,7 @@ pub fn import(
                     let file = File::open(&path).map_err(FsError::at("open", &path))?;
                     let label = path.display().to_string();
                     let size = file.metadata().ok().map(|meta| meta.len());
-                    take(file, label, size, &mut intake, progress)?
+                    take(file, label, size, &mut import_staging, progress)?
                 }
             };
             (layer, diff_id, entries, Some(path))
@@ -68,11 +69,14 @@ pub fn import(
     if entries == 0 {
         return Err(ImageError::NothingInside(layer.name.to_string()));
     }
-    let config = keep(&imported_config(platform, Some(&diff_id)), &mut intake)?;
+    let config = keep(
+        &imported_config(platform, Some(&diff_id)),
+        &mut import_staging,
+    )?;
     let manifest = manifest_of(&config, std::slice::from_ref(&layer))?;
     let new = NewImage {
         name: name.clone(),
-        manifest: keep(&manifest, &mut intake)?.path,
+        manifest: keep(&manifest, &mut import_staging)?.path,
         blobs: [config, layer]
             .into_iter()
             .map(|part| NewBlob {
@@ -99,16 +103,16 @@ fn can_be_moved(path: &Path) -> bool {
         && access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK).is_ok()
 }
 
-/// Copies a stream into the intake and checks it on the way: returns it with the digest of its
+/// Copies a stream into the staging directory and checks it on the way: returns it with the digest of its
 /// uncompressed bytes and the number of its entries.
 fn take(
     source: impl Read + Send,
     label: String,
     size: Option<u64>,
-    intake: &mut Intake,
+    import_staging: &mut ImportStaging,
     progress: &dyn Progress,
 ) -> Result<(Part, DiffId, u64), ImageError> {
-    let (path, file) = intake.file()?;
+    let (path, file) = import_staging.file()?;
     let directory = path.parent().unwrap_or(Path::new("."));
     if let Some(bytes) = size {
         space::require(directory, Need { bytes, files: 0 })
@@ -117,7 +121,7 @@ fn take(
     let room = Room::at(directory);
     let copying =
         |error: io::Error| FsError::at("copy", Path::new(&label))(room.explain(error, size));
-    let mut keeping = Keeping::new(source, file).map_err(copying)?;
+    let mut keeping = TeeReader::new(source, file).map_err(copying)?;
     let layer = Layer {
         name: label.escape_debug().to_string(),
         source: Box::new(&mut keeping),

@@ -24,7 +24,7 @@ use crate::oci::{
 };
 use crate::progress::{Counted, Progress};
 use crate::rootfs::{self, Layer};
-use crate::store::{Image, Intake, NewBlob, NewImage, Store, StoreError};
+use crate::store::{Image, ImportStaging, NewBlob, NewImage, Store, StoreError};
 use crate::stream::Compression;
 
 /// Where an archive comes from.
@@ -47,8 +47,8 @@ pub fn load(
     name: Option<&NewName>,
     progress: &dyn Progress,
 ) -> Result<Vec<Image>, ImageError> {
-    let mut intake = store.intake()?;
-    let contents = read(source, &mut intake, progress)?;
+    let mut import_staging = store.import_staging()?;
+    let contents = read(source, &mut import_staging, progress)?;
     let images = archive::images(&contents, &Platform::host())?;
     let names = all_names(&images, name)?;
     let mut layers = Layers {
@@ -59,7 +59,7 @@ pub fn load(
     };
     let mut new = Vec::new();
     for (image, names) in images.iter().zip(names) {
-        let (manifest, blobs) = prepare(image, &mut layers, &mut intake)?;
+        let (manifest, blobs) = prepare(image, &mut layers, &mut import_staging)?;
         new.extend(names.into_iter().map(|name| NewImage {
             name,
             manifest: manifest.clone(),
@@ -71,10 +71,10 @@ pub fn load(
 
 fn read(
     source: LoadSource,
-    intake: &mut Intake,
+    import_staging: &mut ImportStaging,
     progress: &dyn Progress,
 ) -> Result<Contents, ImageError> {
-    let new_file = || Ok::<_, ImageError>(intake.file()?);
+    let new_file = || Ok::<_, ImageError>(import_staging.file()?);
     match source {
         LoadSource::Stream(stream, size) => {
             let task = progress.begin("reading the archive", size);
@@ -155,7 +155,7 @@ fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<Local
 fn prepare(
     image: &ArchivedImage,
     layers: &mut Layers<'_>,
-    intake: &mut Intake,
+    import_staging: &mut ImportStaging,
 ) -> Result<(PathBuf, Rc<[NewBlob]>), ImageError> {
     let config_bytes = read_limited(&image.config.path, CONFIG_MAX_BYTES)?;
     let config = ImageConfig::parse(&config_bytes).map_err(|source| ImageError::Config {
@@ -176,13 +176,13 @@ fn prepare(
             digest: image.config.digest.clone(),
             source,
         })?;
-        config_part = keep(&bytes, intake)?;
+        config_part = keep(&bytes, import_staging)?;
         // The archive's own names the configuration that was there.
         manifest = None;
     }
     let manifest = match manifest {
         Some(part) => part.path.clone(),
-        None => keep(&manifest_of(&config_part, &parts)?, intake)?.path,
+        None => keep(&manifest_of(&config_part, &parts)?, import_staging)?.path,
     };
     let mut blobs: Vec<NewBlob> = Vec::new();
     for part in std::iter::once(&config_part).chain(parts.iter()) {
@@ -245,9 +245,9 @@ pub(super) fn with_diff_ids(
     serde_json::to_vec(&document)
 }
 
-/// Puts bytes into a file of the intake.
-pub(super) fn keep(bytes: &[u8], intake: &mut Intake) -> Result<Part, StoreError> {
-    let (path, mut file) = intake.file()?;
+/// Puts bytes into a staged file.
+pub(super) fn keep(bytes: &[u8], import_staging: &mut ImportStaging) -> Result<Part, StoreError> {
+    let (path, mut file) = import_staging.file()?;
     file.write_all(bytes).map_err(FsError::at("write", &path))?;
     Ok(Part {
         name: "".into(),

@@ -1,16 +1,16 @@
 //! Workflows on images: what `udocker pull`, `verify` and their like do, without the terminal.
 
-mod arrivals;
+mod downloads;
 mod error;
 mod import;
-mod keeping;
 mod load;
 mod name;
 mod pull;
 mod save;
+mod tee;
 mod verify;
 
-pub use arrivals::{Arrivals, ArrivingBlob, ArrivingContent};
+pub use downloads::{BlobReader, Downloads, PendingContent};
 pub use error::ImageError;
 pub use import::{ImportSource, import, imported_config};
 pub use load::{LoadSource, load};

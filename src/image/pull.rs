@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Arrivals, ImageError};
+use super::{Downloads, ImageError};
 use crate::host::fs::read_limited;
 use crate::host::space::{self, Need, Room};
 use crate::oci::{
@@ -38,7 +38,7 @@ pub struct PullRequest<'a> {
     pub unpacked_in: Option<&'a Path>,
 }
 
-/// Pulls an image. Blobs that are in the store already are not fetched again. `arrivals` learns
+/// Pulls an image. Blobs that are in the store already are not fetched again. `downloads` learns
 /// what there is as it comes in.
 ///
 /// # Errors
@@ -48,11 +48,11 @@ pub fn pull(
     store: &Store,
     client: &Client,
     request: &PullRequest<'_>,
-    arrivals: &Arrivals,
+    downloads: &Downloads,
     progress: &dyn Progress,
 ) -> Result<Image, ImageError> {
     // Whoever waits for an arrival must not wait for ever, however this ends.
-    let _end = EndOnDrop(arrivals);
+    let _end = EndOnDrop(downloads);
     store.ensure()?;
     let _pulling = store.begin_pull()?;
     let name = request.reference.local_name();
@@ -64,7 +64,7 @@ pub fn pull(
     let resolved = client.resolve_image(
         &registry,
         &repositories,
-        &request.reference.version(),
+        &request.reference.tag_or_digest(),
         request.platform,
     )?;
     let pull = Pull {
@@ -72,7 +72,7 @@ pub fn pull(
         client,
         registry: &registry,
         repository: &resolved.repository,
-        arrivals,
+        downloads,
         progress,
     };
     let layers = unique(&resolved.manifest.layers);
@@ -95,7 +95,7 @@ pub fn pull(
     unreachable!("the loop ends by returning")
 }
 
-struct EndOnDrop<'a>(&'a Arrivals);
+struct EndOnDrop<'a>(&'a Downloads);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
@@ -130,7 +130,7 @@ struct Pull<'a> {
     client: &'a Client,
     registry: &'a RegistryUrl,
     repository: &'a str,
-    arrivals: &'a Arrivals,
+    downloads: &'a Downloads,
     progress: &'a dyn Progress,
 }
 
@@ -168,7 +168,7 @@ impl Pull<'_> {
         }
         let layers = resolved.manifest.layers.iter();
         let layers: Vec<Digest> = layers.map(|layer| layer.digest.clone()).collect();
-        self.arrivals.has_content(bytes, &layers);
+        self.downloads.has_content(bytes, &layers);
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl Pull<'_> {
                 staged,
                 room: Room::at(&self.store.layout().layers),
                 blob,
-                arrivals: self.arrivals,
+                downloads: self.downloads,
             };
             self.client.fetch_blob(
                 self.registry,
@@ -235,7 +235,7 @@ impl Pull<'_> {
             sink.staged.publish()?;
         }
         let path = self.store.layout().blob(&blob.digest);
-        self.arrivals.is_whole(&blob.digest, &path);
+        self.downloads.is_whole(&blob.digest, &path);
         Ok(())
     }
 }
@@ -246,7 +246,7 @@ struct StoreSink<'a> {
     /// What there was before.
     room: Room,
     blob: &'a Descriptor,
-    arrivals: &'a Arrivals,
+    downloads: &'a Downloads,
 }
 
 impl BlobSink for StoreSink<'_> {
@@ -258,13 +258,13 @@ impl BlobSink for StoreSink<'_> {
         self.staged
             .write_all(bytes)
             .map_err(|error| self.room.explain(error, self.blob.size))?;
-        self.arrivals
+        self.downloads
             .has_bytes(&self.blob.digest, self.staged.path(), self.staged.len());
         Ok(())
     }
 
     fn restart(&mut self) -> io::Result<()> {
-        self.arrivals.has_restarted(&self.blob.digest);
+        self.downloads.has_restarted(&self.blob.digest);
         self.staged.restart()
     }
 }

@@ -27,7 +27,7 @@ pub use manifest::{
 };
 pub use media_type::MediaType;
 pub use platform::{Platform, PlatformError};
-pub use reference::{Reference, ReferenceError, Version};
+pub use reference::{Reference, ReferenceError, TagOrDigest};
 pub use registry_url::{
     DOCKER_HUB, DOCKER_HUB_REGISTRY, RegistryUrl, RegistryUrlError, is_docker_hub_host,
 };

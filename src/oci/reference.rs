@@ -67,18 +67,18 @@ pub enum ReferenceError {
 
 /// Which manifest of a repository is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Version {
+pub enum TagOrDigest {
     /// A label that can move.
     Tag(String),
     /// The content itself.
     Digest(Digest),
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for TagOrDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Version::Tag(tag) => f.write_str(tag),
-            Version::Digest(digest) => digest.fmt(f),
+            TagOrDigest::Tag(tag) => f.write_str(tag),
+            TagOrDigest::Digest(digest) => digest.fmt(f),
         }
     }
 }
@@ -96,11 +96,11 @@ pub struct Reference {
 
 impl Reference {
     /// Which manifest is meant: the digest where there is one, else the tag, else `latest`.
-    pub fn version(&self) -> Version {
+    pub fn tag_or_digest(&self) -> TagOrDigest {
         match (&self.digest, &self.tag) {
-            (Some(digest), _) => Version::Digest(digest.clone()),
-            (None, Some(tag)) => Version::Tag(tag.clone()),
-            (None, None) => Version::Tag("latest".to_string()),
+            (Some(digest), _) => TagOrDigest::Digest(digest.clone()),
+            (None, Some(tag)) => TagOrDigest::Tag(tag.clone()),
+            (None, None) => TagOrDigest::Tag("latest".to_string()),
         }
     }
 
@@ -149,7 +149,7 @@ impl Reference {
     fn local(&self, repository: String) -> LocalName {
         LocalName {
             repository,
-            tag: self.version().to_string(),
+            tag: self.tag_or_digest().to_string(),
         }
     }
 
@@ -322,7 +322,7 @@ mod tests {
         let digest = format!("sha256:{HEX}");
         let hub = "https://registry-1.docker.io";
         // text, registry, remote repository, version, local name
-        for (text, registry, remote, version, local) in [
+        for (text, registry, remote, tag_or_digest, local) in [
             (
                 "busybox",
                 hub,
@@ -400,7 +400,11 @@ mod tests {
             let default = RegistryUrl::docker_hub();
             assert_eq!(reference.registry(&default).as_str(), registry, "{text}");
             assert_eq!(reference.remote_repositories(&default), [remote], "{text}");
-            assert_eq!(reference.version().to_string(), version, "{text}");
+            assert_eq!(
+                reference.tag_or_digest().to_string(),
+                tag_or_digest,
+                "{text}"
+            );
             assert_eq!(reference.local_name().to_string(), local, "{text}");
             assert_eq!(reference.to_string(), text);
         }
@@ -410,7 +414,7 @@ mod tests {
             format!("a/b:{digest}"),
         ] {
             let reference: Reference = text.parse().unwrap();
-            assert_eq!(reference.version().to_string(), digest);
+            assert_eq!(reference.tag_or_digest().to_string(), digest);
             assert_eq!(reference.local_name().to_string(), format!("a/b:{digest}"));
         }
     }

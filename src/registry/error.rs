@@ -10,7 +10,7 @@ use rustls::CertificateError;
 use serde::Deserialize;
 use url::Url;
 
-use crate::oci::{Digest, Platform, RegistryUrl, Version};
+use crate::oci::{Digest, Platform, RegistryUrl, TagOrDigest};
 
 use super::auth::CredentialSourceError;
 use super::secrets::SentSecrets;
@@ -136,14 +136,14 @@ pub enum RegistryError {
         message: String,
     },
     /// The repository or the tag is not there.
-    #[error("'{registry}' has no '{version}' of '{repository}'{}", detail(.message))]
+    #[error("'{registry}' has no '{tag_or_digest}' of '{repository}'{}", detail(.message))]
     NoSuchManifest {
         /// The registry.
         registry: RegistryUrl,
         /// The repository in it.
         repository: String,
         /// Tag or digest.
-        version: Version,
+        tag_or_digest: TagOrDigest,
         /// What it said; may be empty.
         message: String,
     },
@@ -192,14 +192,16 @@ pub enum RegistryError {
         limit: usize,
     },
     /// A manifest that is none.
-    #[error("'{registry}' sent for '{version}' of '{repository}' what cannot be used: {reason}")]
+    #[error(
+        "'{registry}' sent for '{tag_or_digest}' of '{repository}' what cannot be used: {reason}"
+    )]
     Manifest {
         /// The registry.
         registry: RegistryUrl,
         /// The repository in it.
         repository: String,
         /// Tag or digest.
-        version: Version,
+        tag_or_digest: TagOrDigest,
         /// What is wrong with it.
         reason: String,
     },

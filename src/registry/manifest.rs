@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::oci::{
     Digest, Hasher, MANIFEST_MAX_BYTES, ManifestError, MediaType, ParsedManifest, RegistryUrl,
-    Version,
+    TagOrDigest,
 };
 
 use super::auth::Access;
@@ -51,20 +51,20 @@ impl Client {
         &self,
         registry: &RegistryUrl,
         repository: &str,
-        version: &Version,
+        tag_or_digest: &TagOrDigest,
     ) -> Result<FetchedManifest, RegistryError> {
-        self.fetch_candidate(registry, repository, version, Candidate::Last)
+        self.fetch_candidate(registry, repository, tag_or_digest, Candidate::Last)
     }
 
     pub(super) fn fetch_candidate(
         &self,
         registry: &RegistryUrl,
         repository: &str,
-        version: &Version,
+        tag_or_digest: &TagOrDigest,
         candidate: Candidate,
     ) -> Result<FetchedManifest, RegistryError> {
         let access = Access::Repository(repository);
-        let path = format!("/v2/{repository}/manifests/{version}");
+        let path = format!("/v2/{repository}/manifests/{tag_or_digest}");
         let accept = MediaType::ACCEPTED_MANIFESTS
             .iter()
             .map(MediaType::as_str)
@@ -79,7 +79,7 @@ impl Client {
             return Err(RegistryError::NoSuchManifest {
                 registry: registry.clone(),
                 repository: repository.to_string(),
-                version: version.clone(),
+                tag_or_digest: tag_or_digest.clone(),
                 message: response.explanation(),
             });
         }
@@ -87,7 +87,7 @@ impl Client {
         let bytes = response.read_all(MANIFEST_MAX_BYTES)?;
         let media_type = response.header("content-type").map(MediaType::parse);
         refuse_web_page(&response, media_type.as_ref(), &bytes)?;
-        let digest = self.checked_digest(repository, version, &response, &bytes)?;
+        let digest = self.checked_digest(repository, tag_or_digest, &response, &bytes)?;
         Ok(FetchedManifest {
             media_type,
             digest,
@@ -98,7 +98,7 @@ impl Client {
     fn checked_digest(
         &self,
         repository: &str,
-        version: &Version,
+        tag_or_digest: &TagOrDigest,
         response: &Response,
         bytes: &[u8],
     ) -> Result<Digest, RegistryError> {
@@ -121,12 +121,12 @@ impl Client {
         if let Some(announced) = &announced {
             check(announced)?;
         }
-        match version {
-            Version::Digest(wanted) => {
+        match tag_or_digest {
+            TagOrDigest::Digest(wanted) => {
                 check(wanted)?;
                 Ok(wanted.clone())
             }
-            Version::Tag(_) => Ok(announced.unwrap_or_else(|| Digest::of(bytes))),
+            TagOrDigest::Tag(_) => Ok(announced.unwrap_or_else(|| Digest::of(bytes))),
         }
     }
 }

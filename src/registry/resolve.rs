@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use crate::oci::{
     CONFIG_MAX_BYTES, ConfigSource, Digest, ImageConfig, Index, Manifest, ManifestError, MediaType,
-    ParsedManifest, Platform, RegistryUrl, Version,
+    ParsedManifest, Platform, RegistryUrl, TagOrDigest,
 };
 
 use super::{Client, FetchedManifest, RegistryError};
@@ -53,11 +53,11 @@ impl Client {
         &self,
         registry: &RegistryUrl,
         repositories: &[String],
-        version: &Version,
+        tag_or_digest: &TagOrDigest,
         platform: &Platform,
     ) -> Result<ResolvedImage, RegistryError> {
-        let (repository, fetched) = self.find_manifest(registry, repositories, version)?;
-        Search::new(self, registry, repository, platform).start(fetched, version)
+        let (repository, fetched) = self.find_manifest(registry, repositories, tag_or_digest)?;
+        Search::new(self, registry, repository, platform).start(fetched, tag_or_digest)
     }
 
     /// Fetches what a tag or digest names, an image or an index, and tells which of
@@ -69,16 +69,16 @@ impl Client {
         &self,
         registry: &RegistryUrl,
         repositories: &'a [String],
-        version: &Version,
+        tag_or_digest: &TagOrDigest,
     ) -> Result<(&'a str, FetchedManifest), RegistryError> {
         first_present(repositories, |repository, candidate| {
-            self.fetch_candidate(registry, repository, version, candidate)
+            self.fetch_candidate(registry, repository, tag_or_digest, candidate)
         })
         .map_err(|error| {
             error.unwrap_or_else(|| RegistryError::NoSuchManifest {
                 registry: registry.clone(),
                 repository: String::new(),
-                version: version.clone(),
+                tag_or_digest: tag_or_digest.clone(),
                 message: String::new(),
             })
         })
@@ -176,10 +176,10 @@ impl<'a> Search<'a> {
     fn start(
         mut self,
         fetched: FetchedManifest,
-        version: &Version,
+        tag_or_digest: &TagOrDigest,
     ) -> Result<ResolvedImage, RegistryError> {
         let digest = fetched.digest.clone();
-        match self.explained(fetched.parse(), version)? {
+        match self.explained(fetched.parse(), tag_or_digest)? {
             ParsedManifest::Image(manifest) => {
                 self.best = Some((
                     0,
@@ -236,10 +236,10 @@ impl<'a> Search<'a> {
             {
                 continue;
             }
-            let version = Version::Digest(digest.clone());
+            let tag_or_digest = TagOrDigest::Digest(digest.clone());
             let mut fetched =
                 self.client
-                    .fetch_manifest(self.registry, self.repository, &version)?;
+                    .fetch_manifest(self.registry, self.repository, &tag_or_digest)?;
             // The index knows better than a server that calls everything octet-stream.
             if let None | Some(MediaType::Other(_)) = fetched.media_type {
                 fetched.media_type = Some(entry.descriptor.media_type.clone());
@@ -247,7 +247,7 @@ impl<'a> Search<'a> {
             let parsed = match fetched.parse() {
                 // Signatures and the like stand beside the images.
                 Err(error) if entry.platform.is_none() && error.is_of_no_image() => continue,
-                parsed => self.explained(parsed, &version)?,
+                parsed => self.explained(parsed, &tag_or_digest)?,
             };
             match parsed {
                 ParsedManifest::Index(_) if depth >= DEPTH_MAX => {
@@ -324,12 +324,12 @@ impl<'a> Search<'a> {
     fn explained(
         &self,
         parsed: Result<ParsedManifest, ManifestError>,
-        version: &Version,
+        tag_or_digest: &TagOrDigest,
     ) -> Result<ParsedManifest, RegistryError> {
         parsed.map_err(|source| RegistryError::Manifest {
             registry: self.registry.clone(),
             repository: self.repository.to_string(),
-            version: version.clone(),
+            tag_or_digest: tag_or_digest.clone(),
             reason: self.client.transport.shown(&source.to_string()),
         })
     }

@@ -8,9 +8,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, chownat};
 use rustix::process::geteuid;
 
-use super::descent::{OPEN_DIRECTORY, open_directory, set_mode};
+use super::dir_stack::{OPEN_DIRECTORY, open_directory, set_mode};
 use super::error::RootfsError;
-use super::survey::survey;
+use super::walk_lossy::walk_lossy;
 use crate::host::fs::FsError;
 use crate::progress::Task;
 
@@ -32,7 +32,7 @@ pub fn has_foreign_files(path: &Path) -> bool {
         let top = open(path)?;
         let device = rustix::fs::fstat(&top)?.st_dev;
         let mut found = false;
-        survey(top, |_, _, stat| {
+        walk_lossy(top, |_, _, stat| {
             found |= stat.st_uid != owner && stat.st_dev == device;
         })?;
         Ok(found)
@@ -51,7 +51,7 @@ fn mend(path: &Path, task: &dyn Task) -> io::Result<u64> {
     let top = open(path)?;
     let owner = geteuid();
     let mut refused = 0;
-    survey(top, |directory, name, stat| {
+    walk_lossy(top, |directory, name, stat| {
         task.advance(1);
         let needed = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Mode::RWXU,

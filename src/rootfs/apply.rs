@@ -11,12 +11,12 @@ use std::sync::mpsc::{Receiver, Sender};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::ahead::{StagedContent, StagedEntry, StagedLayer};
 use super::directories::{Directories, Directory, Missing};
 use super::entry::{Entry, EntryKind, EntryPath, ShownPath};
 use super::error::{Failure, RootfsError, Stop};
 use super::plan::{Existing, Plan, Room, plan, room_for};
-use super::remove::{empty_directory, remove_at};
+use super::prefetch::{StagedContent, StagedEntry, StagedLayer};
+use super::remove::{Swept, empty_directory, remove_at};
 use super::tar::{Members, Source};
 use super::writers::{
     Content, FileStyle, NewFile, Writers, create_file, modified_at, write_content,
@@ -54,12 +54,38 @@ pub(super) struct Applier<'q> {
     options: ApplyOptions<'q>,
     summary: Summary,
     style: FileStyle,
-    /// What the layer being applied made, as hashes of directory and name: a million entries
-    /// fit into memory that way, and with random keys nobody can make two collide.
-    made: HashSet<u64>,
+    /// What the layer being applied made.
+    made: NameSet,
+    /// What its whiteouts have gone through already.
+    swept: Swept,
     /// Device nodes that were left out, of all layers.
-    left_out: HashSet<u64>,
+    left_out: NameSet,
+}
+
+/// Names in directories, as hashes: a million entries fit into memory that way, and with random
+/// keys nobody can make two collide.
+#[derive(Default)]
+struct NameSet {
+    keys: HashSet<u64>,
     hashes: RandomState,
+}
+
+impl NameSet {
+    fn key(&self, directory: u64, name: &[u8]) -> u64 {
+        self.hashes.hash_one((directory, name))
+    }
+
+    fn insert(&mut self, directory: u64, name: &[u8]) {
+        self.keys.insert(self.key(directory, name));
+    }
+
+    fn remove(&mut self, directory: u64, name: &[u8]) {
+        self.keys.remove(&self.key(directory, name));
+    }
+
+    fn contains(&self, directory: u64, name: &[u8]) -> bool {
+        self.keys.contains(&self.key(directory, name))
+    }
 }
 
 impl<'q> Applier<'q> {
@@ -75,9 +101,9 @@ impl<'q> Applier<'q> {
             writers,
             options,
             summary: Summary::default(),
-            made: HashSet::new(),
-            left_out: HashSet::new(),
-            hashes: RandomState::new(),
+            made: NameSet::default(),
+            swept: Swept::default(),
+            left_out: NameSet::default(),
         })
     }
 
@@ -88,7 +114,8 @@ impl<'q> Applier<'q> {
         source: &mut Source<'_>,
     ) -> Result<Summary, RootfsError> {
         for turn in turns {
-            self.made.clear();
+            self.made.keys.clear();
+            self.swept.clear();
             self.directories.next_layer();
             let (name, result) = match turn {
                 Turn::Arriving(_arrival) => {
@@ -159,14 +186,13 @@ impl<'q> Applier<'q> {
         let existing = self.existing(&parent, parent_path, name)?;
         let room = room_for(&entry.kind, existing);
         let parent = self.make_room(parent, parent_path, name, room, existing)?;
-        let key = self.key(parent.inode, name);
-        self.made.insert(key);
-        self.left_out.remove(&key);
+        self.made.insert(parent.inode, name);
+        self.left_out.remove(parent.inode, name);
         match &entry.kind {
             EntryKind::Directory => Ok(self.directory(&entry, &parent, room)?),
             EntryKind::Symlink { target } => Ok(symlink(&entry, &parent, target)?),
             EntryKind::Fifo => Ok(self.fifo(&entry, &parent)?),
-            EntryKind::Device => self.leave_out(key),
+            EntryKind::Device => self.leave_out(&parent, name),
             EntryKind::File { stored, sparse } => {
                 let bytes = sparse.as_ref().map_or(*stored, |map| map.size);
                 self.count_bytes(bytes)?;
@@ -286,15 +312,13 @@ impl<'q> Applier<'q> {
         let Some(directory) = self.directories.find(target_parent)? else {
             return Err(missing().into());
         };
-        let target_key = self.key(directory.inode, target_name);
-        if self.made.contains(&target_key) {
+        if self.made.contains(directory.inode, target_name) {
             self.writers.drain()?;
         }
-        let key = self.key(parent.inode, name);
         let no_follow = AtFlags::SYMLINK_NOFOLLOW;
         let target_stat = match rustix::fs::statat(&directory.fd, target_name, no_follow) {
             Ok(stat) => Some(stat),
-            Err(Errno::NOENT) if self.left_out.contains(&target_key) => None,
+            Err(Errno::NOENT) if self.left_out.contains(directory.inode, target_name) => None,
             Err(Errno::NOENT) => return Err(missing().into()),
             Err(error) => return Err(Failure::at("link to", target.as_bytes())(error).into()),
         };
@@ -305,16 +329,16 @@ impl<'q> Applier<'q> {
             && (stat.st_dev, stat.st_ino) == (target_stat.st_dev, target_stat.st_ino)
         {
             // It is that link already.
-            self.made.insert(key);
+            self.made.insert(parent.inode, name);
             return Ok(());
         }
         let room = room_for(&entry.kind, existing);
         let parent = self.make_room(parent, parent_path, name, room, existing)?;
-        self.made.insert(key);
+        self.made.insert(parent.inode, name);
         if target_stat.is_none() {
-            return self.leave_out(key);
+            return self.leave_out(&parent, name);
         }
-        self.left_out.remove(&key);
+        self.left_out.remove(parent.inode, name);
         rustix::fs::linkat(
             &directory.fd,
             target_name,
@@ -333,8 +357,7 @@ impl<'q> Applier<'q> {
         let Some(parent) = self.directories.find(parent_path)? else {
             return Ok(());
         };
-        let key = self.key(parent.inode, name);
-        let is_made = self.made.contains(&key);
+        let is_made = self.made.contains(parent.inode, name);
         let existing = self.existing(&parent, parent_path, name)?;
         if existing != Existing::Directory {
             if !is_made && existing != Existing::Nothing {
@@ -345,34 +368,34 @@ impl<'q> Applier<'q> {
         let parent = self.let_go(parent_path)?;
         let at = |failure: Failure| below(parent_path, failure);
         let name = c_name(name).map_err(at)?;
-        let keep = |inode: u64, name: &CStr| self.is_made(inode, name);
+        let keep = |inode: u64, name: &CStr| self.made.contains(inode, name.to_bytes());
         if is_made {
-            let directory = super::descent::open_directory(parent.fd.as_fd(), &name)
+            let directory = super::dir_stack::open_directory(parent.fd.as_fd(), &name)
                 .map_err(Failure::at("open", parent_path))?;
-            empty_directory(directory, &keep).map_err(at)?;
+            empty_directory(directory, &keep, &mut self.swept).map_err(at)?;
         } else {
-            remove_at(parent.fd.as_fd(), &name, &keep).map_err(at)?;
+            remove_at(parent.fd.as_fd(), &name, &keep, &mut self.swept).map_err(at)?;
         }
         Ok(())
     }
 
     fn opaque(&mut self, path: &[u8]) -> Result<(), Failure> {
         match self.directories.find(path)? {
-            Some(directory) if !directory.is_fresh => {}
+            Some(directory) if !directory.is_fresh && !self.swept.contains(&directory.inode) => {}
             _ => return Ok(()),
         }
         let directory = self.let_go(path)?;
-        let own = super::descent::open_directory(directory.fd.as_fd(), c".")
+        let own = super::dir_stack::open_directory(directory.fd.as_fd(), c".")
             .map_err(Failure::at("open", path))?;
-        let keep = |inode: u64, name: &CStr| self.is_made(inode, name);
-        empty_directory(own, &keep).map_err(|failure| below(path, failure))?;
+        let keep = |inode: u64, name: &CStr| self.made.contains(inode, name.to_bytes());
+        empty_directory(own, &keep, &mut self.swept).map_err(|failure| below(path, failure))?;
         Ok(())
     }
 
     /// Remembers a device node that is not made, or a link to one.
-    fn leave_out(&mut self, key: u64) -> Result<(), Stop> {
-        self.left_out.insert(key);
-        if self.left_out.len() > MAX_DEVICES {
+    fn leave_out(&mut self, parent: &Directory, name: &[u8]) -> Result<(), Stop> {
+        self.left_out.insert(parent.inode, name);
+        if self.left_out.keys.len() > MAX_DEVICES {
             return Err(Stop::Limit(MAX_DEVICES as u64, "device nodes"));
         }
         self.summary.skipped_devices += 1;
@@ -386,7 +409,7 @@ impl<'q> Applier<'q> {
         parent_path: &[u8],
         name: &[u8],
     ) -> Result<Existing, Failure> {
-        if self.made.contains(&self.key(parent.inode, name)) {
+        if self.made.contains(parent.inode, name) {
             self.writers.drain()?;
         } else if parent.is_fresh {
             return Ok(Existing::Nothing);
@@ -426,7 +449,13 @@ impl<'q> Applier<'q> {
         let parent = self.let_go(parent_path)?;
         let at = |failure: Failure| below(parent_path, failure);
         let name = c_name(name).map_err(at)?;
-        remove_at(parent.fd.as_fd(), &name, &|_, _| false).map_err(at)?;
+        remove_at(
+            parent.fd.as_fd(),
+            &name,
+            &|_, _| false,
+            &mut Swept::default(),
+        )
+        .map_err(at)?;
         Ok(parent)
     }
 
@@ -446,14 +475,6 @@ impl<'q> Applier<'q> {
         self.directories
             .find_far(path, Missing::Make)?
             .ok_or_else(|| Failure::at("open the directory", path)(Errno::NOENT))
-    }
-
-    fn key(&self, directory: u64, name: &[u8]) -> u64 {
-        self.hashes.hash_one((directory, name))
-    }
-
-    fn is_made(&self, directory: u64, name: &CStr) -> bool {
-        self.made.contains(&self.key(directory, name.to_bytes()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::apply::next_entry;
 use super::error::{RootfsError, Stop};
-use super::feed::{self, Purpose};
+use super::pipeline::{self, ReadAhead};
 use super::plan::plan;
 use super::tar::{Members, Source};
 use super::{ApplyOptions, Layer};
@@ -32,7 +32,7 @@ pub fn check_layer(
     let task = progress.begin(&format!("checking {name}"), layer.size);
     std::thread::scope(|scope| {
         let layers = std::iter::once((layer, task));
-        let pieces = feed::start(scope, layers, Purpose::beside_others(algorithm));
+        let pieces = pipeline::start(scope, layers, ReadAhead::beside_others(algorithm));
         let mut source = Source::new(&pieces);
         source.next_layer();
         read_through(&mut source).map_err(|stop| stop.in_layer(&name))

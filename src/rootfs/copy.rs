@@ -1,9 +1,8 @@
 //! A copy of a tree that shares what the file system can share.
 //!
-//! One thread goes through the tree, and makes directories and links; a crew copies the files. A
+//! One thread goes through the tree, and makes directories and links; a pool of workers copies the files. A
 //! directory gets its mode and time from whoever is the last to be done with it.
 
-use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -17,12 +16,13 @@ use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use super::attributes::Attributes;
-use super::crew::{Crew, Job, Queue};
-use super::descent::{Descent, OPEN_DIRECTORY, open_top};
+use super::dir_stack::{DirStack, OPEN_DIRECTORY, open_top};
 use super::error::{Failure, RootfsError};
-use super::imprint::{Check, Imprint, has_changed, is_unchanged};
+use super::fingerprint::{Check, TreeFingerprint, has_changed, is_unchanged};
+use super::hard_links::HardLinks;
 use super::tar::Timestamp;
 use super::walk::{Found, Visitor, open_to_read, runs_of, walk};
+use super::worker_pool::{Job, Queue, WorkerPool};
 use super::writers::modified_at;
 use super::xattrs::{Xattrs, set_xattrs, xattrs_of};
 use crate::host::fs::FsError;
@@ -31,7 +31,7 @@ use crate::progress::Task;
 /// Most bytes that one system call is asked to copy.
 const COPY_STEP_BYTES: usize = 1 << 30;
 
-/// Directories on the way down that the crew has files in, and holds open. Further down each file
+/// Directories on the way down that the workers have files in, and holds open. Further down each file
 /// is copied before the next.
 const SHARED_LEVELS: usize = 32;
 
@@ -67,19 +67,19 @@ pub fn copy_root(source: &Path, target: &Path, task: &dyn Task) -> Result<(), Ro
     finish_root(stat, &from, target)
 }
 
-/// Copies what has been in the root file system `source` since `imprint` was taken of it, and is as
+/// Copies what has been in the root file system `source` since `fingerprint` was taken of it, and is as
 /// it was then; else like [`copy_root`].
 ///
 /// # Errors
 /// Something has changed, or is not there any more; those of [`copy_tree`].
-pub fn copy_imprinted(
+pub fn copy_unmodified(
     source: &Path,
     target: &Path,
-    imprint: &Imprint,
+    fingerprint: &TreeFingerprint,
     task: &dyn Task,
 ) -> Result<(), RootfsError> {
     let from = open_top(source)?;
-    let mut check = Check::of(imprint);
+    let mut check = Check::of(fingerprint);
     let stat = check
         .top(from.as_fd())
         .map_err(|failure| failure.below(source))?;
@@ -88,12 +88,12 @@ pub fn copy_imprinted(
 }
 
 fn finish_root(stat: Stat, from: &OwnedFd, target: &Path) -> Result<(), RootfsError> {
-    let full = Full {
+    let metadata = DirMetadata {
         stat,
         xattrs: xattrs_of(from.as_fd()),
     };
     let to = open_top(target)?;
-    Ok(full
+    Ok(metadata
         .finish(to.as_fd())
         .map_err(FsError::at(FINISHING, target))?)
 }
@@ -110,12 +110,12 @@ fn copy_below(
     let top = open_top(target)?;
     let to = top
         .try_clone()
-        .and_then(|top| Descent::new(top, Filling::Alone(None)))
+        .and_then(|top| DirStack::new(top, DirWriter::Sequential(None)))
         .map_err(FsError::at("open", target))?;
-    let common = Common {
+    let context = CopyContext {
         can_share: AtomicBool::new(true),
         unfinished: Mutex::default(),
-        must_stay: check.is_some(),
+        verify_unchanged: check.is_some(),
         task,
     };
     let queue = Queue::default();
@@ -123,20 +123,20 @@ fn copy_below(
         let mut copier = Copier {
             target: to,
             top,
-            crew: Crew::start(scope, &queue),
-            linked: HashMap::new(),
-            common: &common,
+            workers: WorkerPool::start(scope, &queue),
+            linked: HardLinks::default(),
+            context: &context,
             depth: 0,
             known: attributes,
             check,
             copies: Attributes::default(),
         };
         walk(from, &mut copier)?;
-        copier.crew.drain()?;
+        copier.workers.drain()?;
         if copier.check.is_some_and(|check| !check.is_complete()) {
             return Err(Failure::at("copy", b"")(has_changed()));
         }
-        let unfinished = common.unfinished.lock();
+        let unfinished = context.unfinished.lock();
         match unfinished.unwrap_or_else(PoisonError::into_inner).take() {
             Some(failure) => Err(failure),
             None => Ok(copier.copies),
@@ -146,25 +146,24 @@ fn copy_below(
 }
 
 /// What all who copy have in common.
-struct Common<'c> {
+struct CopyContext<'c> {
     /// Whether sharing is worth another try.
     can_share: AtomicBool,
-    /// The first directory that could not be finished by the crew.
+    /// The first directory that could not be finished by a worker.
     unfinished: Mutex<Option<Failure>>,
     /// Whether a file that changes while it is copied spoils the copy.
-    must_stay: bool,
+    verify_unchanged: bool,
     task: &'c dyn Task,
 }
 
 struct Copier<'q, 'c> {
     /// The directory being filled.
-    target: Descent<Filling<'c>>,
+    target: DirStack<DirWriter<'c>>,
     /// The top of the copy, from which the paths in `linked` count.
     top: OwnedFd,
-    crew: Crew<'q, FileCopy<'c>>,
-    /// Paths of what has several names, by device and inode.
-    linked: HashMap<(u64, u64), Vec<u8>>,
-    common: &'c Common<'c>,
+    workers: WorkerPool<'q, FileCopy<'c>>,
+    linked: HardLinks,
+    context: &'c CopyContext<'c>,
     /// Directories between the top and the one being filled.
     depth: usize,
     known: &'c Attributes,
@@ -174,23 +173,23 @@ struct Copier<'q, 'c> {
 }
 
 /// Who fills a directory.
-enum Filling<'c> {
+enum DirWriter<'c> {
     /// The one who goes through the tree; with what the directory gets in the end, if anything.
-    Alone(Option<Full>),
-    /// The crew, too.
-    Together(Arc<Folder<'c>>),
+    Sequential(Option<DirMetadata>),
+    /// The workers, too.
+    Shared(Arc<SharedDir<'c>>),
 }
 
 /// A directory in which several threads make files. The last one to drop it has seen it full.
-struct Folder<'c> {
+struct SharedDir<'c> {
     directory: OwnedFd,
     path: Vec<u8>,
-    full: Full,
-    common: &'c Common<'c>,
+    metadata: DirMetadata,
+    context: &'c CopyContext<'c>,
 }
 
 /// What a directory gets once nothing is written into it any more.
-struct Full {
+struct DirMetadata {
     stat: Stat,
     xattrs: Xattrs,
 }
@@ -200,7 +199,7 @@ struct FileCopy<'c> {
     source: File,
     stat: Stat,
     name: CString,
-    folder: Arc<Folder<'c>>,
+    shared: Arc<SharedDir<'c>>,
 }
 
 impl Visitor for Copier<'_, '_> {
@@ -227,23 +226,23 @@ impl Visitor for Copier<'_, '_> {
             Some(check) => check.directory(found.path, &found.stat, directory)?,
             None => found.stat,
         };
-        let full = Full {
+        let metadata = DirMetadata {
             stat,
             xattrs: xattrs_of(directory),
         };
         self.depth += 1;
-        let filling = if self.depth > SHARED_LEVELS {
-            Filling::Alone(Some(full))
+        let writer = if self.depth > SHARED_LEVELS {
+            DirWriter::Sequential(Some(metadata))
         } else {
-            Filling::Together(Arc::new(Folder {
+            DirWriter::Shared(Arc::new(SharedDir {
                 directory: made.try_clone().map_err(at("open"))?,
                 path: found.path.to_vec(),
-                full,
-                common: self.common,
+                metadata,
+                context: self.context,
             }))
         };
         self.target
-            .down(CString::from(found.name), made, filling)
+            .down(CString::from(found.name), made, writer)
             .map_err(at("open"))
     }
 
@@ -252,17 +251,17 @@ impl Visitor for Copier<'_, '_> {
         let is_plain = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile
             && found.stat.st_nlink == 1
             && !self.known.may_have(found);
-        let (_, filling) = self.target.here();
-        if let Filling::Together(folder) = filling
+        let (_, writer) = self.target.here();
+        if let DirWriter::Shared(shared) = writer
             && is_plain
         {
             let source =
                 open_to_read(found, OFlags::RDONLY).map_err(Failure::at("copy", found.path))?;
-            return self.crew.push(FileCopy {
+            return self.workers.push(FileCopy {
                 source: File::from(source),
                 stat: found.stat,
                 name: CString::from(found.name),
-                folder: Arc::clone(folder),
+                shared: Arc::clone(shared),
             });
         }
         self.copy(found).map_err(Failure::at("copy", found.path))?;
@@ -272,9 +271,10 @@ impl Visitor for Copier<'_, '_> {
     }
 
     fn leave(&mut self) -> Result<(), Failure> {
-        let (directory, filling) = self.target.here();
-        if let Filling::Alone(Some(full)) = filling {
-            full.finish(directory)
+        let (directory, writer) = self.target.here();
+        if let DirWriter::Sequential(Some(metadata)) = writer {
+            metadata
+                .finish(directory)
                 .map_err(Failure::at(FINISHING, &self.target.path_of(c"")))?;
         }
         self.depth -= 1;
@@ -286,18 +286,18 @@ impl Visitor for Copier<'_, '_> {
 
 const FINISHING: &str = "set mode and time of";
 
-impl Full {
+impl DirMetadata {
     fn finish(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
         set_xattrs(directory, &self.xattrs);
         finish(directory, &self.stat)
     }
 }
 
-impl Drop for Folder<'_> {
+impl Drop for SharedDir<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.full.finish(self.directory.as_fd()) {
+        if let Err(error) = self.metadata.finish(self.directory.as_fd()) {
             let failure = Failure::at(FINISHING, &self.path)(error);
-            let mut unfinished = self.common.unfinished.lock();
+            let mut unfinished = self.context.unfinished.lock();
             unfinished
                 .as_deref_mut()
                 .unwrap_or_else(|poisoned| poisoned.get_mut())
@@ -312,11 +312,11 @@ impl Job for FileCopy<'_> {
     const MAX_BATCHES: usize = 4;
 
     fn run(&self) -> Result<(), Failure> {
-        let parent = self.folder.directory.as_fd();
-        let common = self.folder.common;
-        let copied = copy_file(&self.source, &self.stat, parent, &self.name, common);
+        let parent = self.shared.directory.as_fd();
+        let context = self.shared.context;
+        let copied = copy_file(&self.source, &self.stat, parent, &self.name, context);
         copied.map_err(|error| {
-            let path = [&self.folder.path, &b"/"[..], self.name.as_bytes()].concat();
+            let path = [&self.shared.path, &b"/"[..], self.name.as_bytes()].concat();
             Failure::at("copy", &path)(error)
         })
     }
@@ -326,10 +326,7 @@ impl Copier<'_, '_> {
     fn copy(&mut self, found: &Found<'_>) -> io::Result<()> {
         let stat = &found.stat;
         let (parent, _) = self.target.here();
-        let id = (stat.st_dev, stat.st_ino);
-        if stat.st_nlink > 1
-            && let Some(first) = self.linked.get(&id)
-        {
+        if let Some(first) = self.linked.first(stat) {
             match rustix::fs::linkat(&self.top, &first[..], parent, found.name, AtFlags::empty()) {
                 // Deeper than a system call reaches, or more links than a file may have.
                 Err(Errno::NAMETOOLONG | Errno::MLINK) => {}
@@ -339,11 +336,11 @@ impl Copier<'_, '_> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let source = File::from(open_to_read(found, OFlags::RDONLY)?);
-                copy_file(&source, stat, parent, found.name, self.common)?;
+                copy_file(&source, stat, parent, found.name, self.context)?;
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())?;
-                if self.common.must_stay {
+                if self.context.verify_unchanged {
                     let flags = AtFlags::SYMLINK_NOFOLLOW;
                     let after = rustix::fs::statat(found.parent, found.name, flags)?;
                     require_unchanged(stat, &after)?;
@@ -361,9 +358,7 @@ impl Copier<'_, '_> {
             // Sockets mean nothing without their process, and nobody here can make devices.
             _ => return Ok(()),
         }
-        if stat.st_nlink > 1 {
-            self.linked.insert(id, found.path.to_vec());
-        }
+        self.linked.add(stat, found.path);
         Ok(())
     }
 }
@@ -380,14 +375,14 @@ fn copy_file(
     stat: &Stat,
     parent: BorrowedFd<'_>,
     name: &CStr,
-    common: &Common<'_>,
+    context: &CopyContext<'_>,
 ) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
     let made = File::from(made);
     let size = size_of(stat);
-    common.task.advance(size);
-    if size > 0 && !share(source, &made, &common.can_share) {
+    context.task.advance(size);
+    if size > 0 && !share(source, &made, &context.can_share) {
         match runs_of(source.as_fd(), stat)? {
             None => copy_run(source, &made, 0, size)?,
             Some(runs) => {
@@ -399,7 +394,7 @@ fn copy_file(
         }
     }
     set_xattrs(made.as_fd(), &xattrs_of(source.as_fd()));
-    if common.must_stay {
+    if context.verify_unchanged {
         require_unchanged(stat, &rustix::fs::fstat(source)?)?;
     }
     finish(made.as_fd(), stat)

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, Stat};
 use rustix::io::Errno;
 
-use super::descent::{Descent, OPEN_DIRECTORY};
+use super::dir_stack::{DirStack, OPEN_DIRECTORY};
 use super::error::Failure;
 use super::tar::Timestamp;
 use super::writers::modified_at;
@@ -31,6 +31,9 @@ const MAX_PATH_BYTES: usize = 4 << 20;
 const MAX_LOOKED_ABOVE: usize = 8;
 /// As the kernel has it.
 const MAX_SYMLINKS: usize = 40;
+/// Names that the links on the way may add to a path. A path has no more of them as the kernel has
+/// it, so that only a maze of links needs more.
+const MAX_LINKED_NAMES: usize = 4096;
 /// What directories get that no entry describes.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
 
@@ -289,10 +292,11 @@ struct Walked {
 
 /// Goes from the root to `path` as a process inside would.
 fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
-    let start = || Descent::new(open_step(root.as_fd(), b".")?, ());
+    let start = || DirStack::new(open_step(root.as_fd(), b".")?, ());
     let mut way = start()?;
     let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
     let mut links = 0;
+    let mut linked_names = 0;
     let mut is_new = false;
     let mut made_in = Vec::new();
     while let Some(name) = ahead.pop() {
@@ -308,11 +312,12 @@ fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 match rustix::fs::readlinkat(here, &name[..], Vec::new()) {
                     Ok(target) => {
+                        let target = target.to_bytes();
                         links += 1;
-                        if links > MAX_SYMLINKS {
+                        linked_names += components(target).count();
+                        if links > MAX_SYMLINKS || linked_names > MAX_LINKED_NAMES {
                             return Err(Errno::LOOP.into());
                         }
-                        let target = target.to_bytes();
                         if target.starts_with(b"/") {
                             way = start()?;
                             is_new = false;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::entry::{EntryError, ShownPath};
-use super::tar::ArchiveError;
+use super::tar::TarError;
 use crate::host::fs::{FsError, is_storage_full};
 
 /// Why layers could not be applied, or a tree not be removed or measured.
@@ -20,7 +20,7 @@ pub enum RootfsError {
         /// The layer's name.
         layer: String,
         /// What is wrong with it.
-        source: ArchiveError,
+        source: TarError,
     },
     /// An entry that is refused for what it is.
     #[error("layer '{layer}' cannot be unpacked: entry '{path}' is refused: {source}")]
@@ -155,14 +155,14 @@ impl Failure {
 
 /// Why a layer was given up.
 pub(super) enum Stop {
-    Archive(ArchiveError),
+    Archive(TarError),
     Entry(Vec<u8>, EntryError),
     Failure(Failure),
     Limit(u64, &'static str),
 }
 
-impl From<ArchiveError> for Stop {
-    fn from(error: ArchiveError) -> Stop {
+impl From<TarError> for Stop {
+    fn from(error: TarError) -> Stop {
         Stop::Archive(error)
     }
 }

@@ -9,7 +9,7 @@
 //! has none. [`check_layer`] reads a layer as [`apply_layers`] would, and writes nothing.
 //!
 //! ```text
-//! feed (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
+//! pipeline (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
 //! ```
 //! Where it is allowed, all up to `entry` is done for several layers at once, and the content of
 //! their files is written before their turn (`ahead`).
@@ -20,39 +20,40 @@
 //! Source: OCI image-spec v1.1, "Image Layer Filesystem Changeset".
 
 mod access;
-mod ahead;
 mod apply;
 mod attributes;
 mod check;
 mod copy;
-mod crew;
-mod descent;
+mod dir_stack;
 mod directories;
 mod entry;
 mod error;
-mod feed;
-mod imprint;
+mod fingerprint;
+mod hard_links;
 mod pack;
+mod pipeline;
 mod plan;
+mod prefetch;
 mod remove;
 mod size;
-mod survey;
 mod tar;
 mod walk;
+mod walk_lossy;
+mod worker_pool;
 mod writers;
 mod xattrs;
 
 pub use access::{has_foreign_files, make_accessible};
 pub use attributes::Attributes;
 pub use check::{Checked, check_layer};
-pub use copy::{copy_imprinted, copy_root, copy_tree};
+pub use copy::{copy_root, copy_tree, copy_unmodified};
 pub use entry::{EntryError, ShownPath};
 pub use error::RootfsError;
-pub use imprint::Imprint;
+pub use fingerprint::TreeFingerprint;
 pub use pack::pack_tree;
 pub use remove::remove_tree;
 pub use size::{least_copy, tree_size};
-pub use tar::ArchiveError;
+pub use tar::TarError;
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -63,11 +64,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::host::fs::FsError;
 use crate::oci::DiffId;
 use crate::progress::{Progress, Silent, Unit};
-use ahead::Stage;
 use apply::{Applier, Turn};
-use crew::Queue;
-use feed::Purpose;
+use pipeline::ReadAhead;
+use prefetch::Stage;
 use tar::Source;
+use worker_pool::Queue;
 use writers::Writers;
 
 /// A layer to be applied.
@@ -148,7 +149,7 @@ where
     I::IntoIter: Send,
     E: From<RootfsError> + Send,
 {
-    let directory = descent::open_top(root).map_err(RootfsError::from)?;
+    let directory = dir_stack::open_top(root).map_err(RootfsError::from)?;
     let layers = layers.into_iter();
     let failed = Mutex::new(None);
     let queue = Queue::default();
@@ -158,7 +159,7 @@ where
     let staging = options
         .staging
         .filter(|_| options.max_unpacked_bytes.is_none());
-    let workers = staging.map_or(0, |_| options.workers.unwrap_or_else(ahead::workers));
+    let workers = staging.map_or(0, |_| options.workers.unwrap_or_else(prefetch::workers));
     let result = std::thread::scope(|scope| {
         // Before anybody else takes room.
         let writers = Writers::start(scope, &queue);
@@ -166,9 +167,9 @@ where
             .map_err(|error| RootfsError::from(FsError::at("write to", root)(error)))?;
         let (arriving, feeding) = channel();
         let (turns, turn) = channel();
-        let pieces = feed::start(scope, feeding, Purpose::UNPACK);
+        let pieces = pipeline::start(scope, feeding, ReadAhead::UNPACK);
         for _ in 1..workers {
-            scope.spawn(|| ahead::work(&waiting));
+            scope.spawn(|| prefetch::work(&waiting));
         }
         // As many layers are decompressed as there are processors, the one that arrives included.
         let (arrival, arrived) = channel::<Infallible>();
@@ -176,7 +177,7 @@ where
         if workers > 0 {
             scope.spawn(move || {
                 let _ = arrived.recv();
-                ahead::work(jobs_of_all);
+                prefetch::work(jobs_of_all);
             });
         }
         scope.spawn(move || {

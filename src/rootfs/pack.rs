@@ -1,6 +1,5 @@
 //! A tree as a tar archive.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,8 +9,9 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat, major, minor};
 
 use super::attributes::{Attributes, Shown};
-use super::descent::OPEN_DIRECTORY;
+use super::dir_stack::OPEN_DIRECTORY;
 use super::error::{Failure, RootfsError};
+use super::hard_links::HardLinks;
 use super::walk::{Found, Visitor, open_to_read, runs_of, walk};
 use super::xattrs::xattrs_of;
 use crate::host::fs::FsError;
@@ -48,7 +48,7 @@ pub fn pack_tree<W: Write>(root: &Path, attributes: &Attributes, out: W) -> Resu
     let mut packer = Packer {
         writer: TarWriter::new(out),
         known: attributes,
-        linked: HashMap::new(),
+        linked: HardLinks::default(),
     };
     let found = Found {
         parent: top.as_fd(),
@@ -82,8 +82,7 @@ impl From<Failure> for Stop {
 struct Packer<'a, W> {
     writer: TarWriter<W>,
     known: &'a Attributes,
-    /// The first member of a file with several names, by device and inode.
-    linked: HashMap<(u64, u64), Vec<u8>>,
+    linked: HardLinks,
 }
 
 impl<W: Write> Visitor for Packer<'_, W> {
@@ -101,17 +100,14 @@ impl<W: Write> Visitor for Packer<'_, W> {
         let stat = &found.stat;
         let name = [TOP, found.path].concat();
         let shown = self.known.shown(found);
-        let id = (stat.st_dev, stat.st_ino);
-        if stat.st_nlink > 1
-            && let Some(first) = self.linked.get(&id)
-        {
-            let link = TarKind::HardLink(first);
+        if let Some(first) = self.linked.first(stat) {
+            let link = TarKind::HardLink(&first);
             let attributes = attributes_of(shown, stat, None);
             let member = self.writer.member(&name, link, &attributes);
             return member.map_err(Stop::Output);
         }
-        if self.first(found, shown, &name)? && stat.st_nlink > 1 {
-            self.linked.insert(id, name);
+        if self.first(found, shown, &name)? {
+            self.linked.add(stat, &name);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Removing trees, whatever the modes, depth and names inside.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,7 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::descent::{Descent, open_directory};
+use super::dir_stack::{DirStack, open_directory};
 use super::error::{Failure, RootfsError};
 use crate::host::fs::FsError;
 use crate::progress::Task;
@@ -47,11 +48,22 @@ pub fn remove_tree(path: &Path, task: &dyn Task) -> Result<(), RootfsError> {
         task.advance(1);
         false
     };
-    remove_at(directory.as_fd(), &name, &keep_nothing).map_err(|failure| failure.below(parent))
+    remove_at(
+        directory.as_fd(),
+        &name,
+        &keep_nothing,
+        &mut Swept::default(),
+    )
+    .map_err(|failure| failure.below(parent))
 }
 
 /// Tells whether the name in the directory with this inode number has to stay.
 pub(super) type Keep<'a> = &'a dyn Fn(u64, &CStr) -> bool;
+
+/// The inodes of directories that hold nothing but what has to stay, of which there is something.
+/// While whoever makes things keeps them all, none has to be gone through again, though a hostile
+/// archive asks for that over and over.
+pub(super) type Swept = HashSet<u64>;
 
 /// Removes `name` from `parent` with all that is in it, but for what `keep` says and the
 /// directories that lead there. Paths in failures begin with `name`.
@@ -59,6 +71,7 @@ pub(super) fn remove_at(
     parent: BorrowedFd<'_>,
     name: &CStr,
     keep: Keep<'_>,
+    swept: &mut Swept,
 ) -> Result<(), Failure> {
     let refusal = match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -73,7 +86,7 @@ pub(super) fn remove_at(
             _ => failure("open", name.to_bytes(), error),
         }
     })?;
-    let has_kept = empty_directory(directory, keep).map_err(|mut failure| {
+    let has_kept = empty_directory(directory, keep, swept).map_err(|mut failure| {
         failure.path = [name.to_bytes(), b"/", &failure.path].concat();
         failure
     })?;
@@ -88,14 +101,22 @@ pub(super) fn remove_at(
 
 /// Removes all that is in `directory`, but for what `keep` says and the directories that lead
 /// there, and returns whether anything was kept. Directories that stay keep their mtimes.
-pub(super) fn empty_directory(directory: OwnedFd, keep: Keep<'_>) -> Result<bool, Failure> {
+pub(super) fn empty_directory(
+    directory: OwnedFd,
+    keep: Keep<'_>,
+    swept: &mut Swept,
+) -> Result<bool, Failure> {
     let start = |error: io::Error| failure("read", b"", error);
     let level = Level::new(directory.as_fd()).map_err(start)?;
+    if swept.contains(&level.inode) {
+        return Ok(true);
+    }
     let mut sweep = Sweep {
-        descent: Descent::new(directory, level).map_err(start)?,
+        stack: DirStack::new(directory, level).map_err(start)?,
         buffer: vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES],
         pending: 0,
         keep,
+        swept,
     };
     loop {
         if sweep.go_down()? {
@@ -112,15 +133,17 @@ pub(super) fn empty_directory(directory: OwnedFd, keep: Keep<'_>) -> Result<bool
 
 /// A removal under way.
 struct Sweep<'k> {
-    descent: Descent<Level>,
+    stack: DirStack<Level>,
     buffer: Vec<MaybeUninit<u8>>,
     /// Names in `pending` of all levels.
     pending: usize,
     keep: Keep<'k>,
+    swept: &'k mut Swept,
 }
 
 /// What is known of a directory on the way.
 struct Level {
+    inode: u64,
     /// Subdirectories still to be emptied.
     pending: Vec<CString>,
     /// Whether anything was removed since the directory was last read from its beginning.
@@ -134,6 +157,7 @@ impl Level {
     fn new(directory: BorrowedFd<'_>) -> io::Result<Level> {
         let stat = rustix::fs::fstat(directory)?;
         Ok(Level {
+            inode: stat.st_ino,
             pending: Vec::new(),
             has_removed: false,
             has_kept: false,
@@ -154,7 +178,7 @@ impl Level {
 impl Sweep<'_> {
     /// Goes down into the next subdirectory that is known, if any is.
     fn go_down(&mut self) -> Result<bool, Failure> {
-        let (directory, level) = self.descent.here();
+        let (directory, level) = self.stack.here();
         let Some(name) = level.pending.pop() else {
             return Ok(false);
         };
@@ -162,16 +186,17 @@ impl Sweep<'_> {
         let opened = open_directory(directory, &name)
             .and_then(|subdirectory| Ok((Level::new(subdirectory.as_fd())?, subdirectory)));
         match opened {
+            Ok((found, _)) if self.swept.contains(&found.inode) => level.has_kept = true,
             Ok((level, subdirectory)) => {
                 let path = name.clone();
-                self.descent
+                self.stack
                     .down(name, subdirectory, level)
                     .map_err(|error| failure("open", path.to_bytes(), error))?;
             }
             // Somebody else removes it too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(failure("open", &self.descent.path_of(&name), error));
+                return Err(failure("open", &self.stack.path_of(&name), error));
             }
         }
         Ok(true)
@@ -180,8 +205,7 @@ impl Sweep<'_> {
     /// Reads on in the directory, removes what is no directory, and notes what is one. Returns
     /// whether its end was reached and nothing was noted.
     fn read_on(&mut self) -> Result<bool, Failure> {
-        let inode = self.descent.inode();
-        let (directory, level) = self.descent.here();
+        let (directory, level) = self.stack.here();
         let mut failed = None;
         let mut entries = RawDir::new(directory, &mut self.buffer);
         while let Some(entry) = entries.next() {
@@ -205,7 +229,7 @@ impl Sweep<'_> {
                     level.pending.push(name.to_owned());
                     self.pending += 1;
                 }
-            } else if (self.keep)(inode, name) {
+            } else if (self.keep)(level.inode, name) {
                 level.has_kept = true;
             } else {
                 match unlink(directory, name, AtFlags::empty()) {
@@ -221,9 +245,7 @@ impl Sweep<'_> {
             }
         }
         match failed {
-            Some((action, name, error)) => {
-                Err(failure(action, &self.descent.path_of(&name), error))
-            }
+            Some((action, name, error)) => Err(failure(action, &self.stack.path_of(&name), error)),
             None => Ok(level.pending.is_empty()),
         }
     }
@@ -231,7 +253,7 @@ impl Sweep<'_> {
     /// Leaves a directory that was read to its end. Returns, at the top, whether anything had to
     /// stay.
     fn go_up(&mut self) -> Result<Option<bool>, Failure> {
-        let (directory, level) = self.descent.here();
+        let (directory, level) = self.stack.here();
         if level.has_kept {
             // File systems may skip entries when others are removed while they are read.
             if level.has_removed {
@@ -242,17 +264,17 @@ impl Sweep<'_> {
             }
             rustix::fs::futimens(directory, &level.times)
                 .map_err(|error| failure("set the time of", b"", error))?;
+            self.swept.insert(level.inode);
         }
         let is_top_kept = level.has_kept;
-        let left = match self.descent.up() {
+        let left = match self.stack.up() {
             Ok(Some(left)) => left,
             Ok(None) => return Ok(Some(is_top_kept)),
-            Err(error) => return Err(failure("open", &self.descent.path_of(c".."), error)),
+            Err(error) => return Err(failure("open", &self.stack.path_of(c".."), error)),
         };
         let (name, below) = left;
-        let inode = self.descent.inode();
-        let (directory, level) = self.descent.here();
-        if below.has_kept || (self.keep)(inode, &name) {
+        let (directory, level) = self.stack.here();
+        if below.has_kept || (self.keep)(level.inode, &name) {
             level.has_kept = true;
             return Ok(None);
         }
@@ -264,7 +286,7 @@ impl Sweep<'_> {
                 self.pending += 1;
             }
             Err(error) => {
-                return Err(failure("remove", &self.descent.path_of(&name), error));
+                return Err(failure("remove", &self.stack.path_of(&name), error));
             }
         }
         Ok(None)

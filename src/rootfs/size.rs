@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, Stat};
 
-use super::descent::OPEN_DIRECTORY;
+use super::dir_stack::OPEN_DIRECTORY;
 use super::error::RootfsError;
-use super::survey::survey;
+use super::walk_lossy::walk_lossy;
 use crate::host::fs::FsError;
 use crate::host::space::Need;
 use crate::progress::Task;
@@ -54,7 +54,7 @@ fn each_once(path: &Path, task: &dyn Task, mut show: impl FnMut(&Stat)) -> io::R
     let top = rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())?;
     show(&rustix::fs::fstat(&top)?);
     let mut linked = HashSet::new();
-    survey(top, |_, _, stat| {
+    walk_lossy(top, |_, _, stat| {
         task.advance(1);
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if is_directory || stat.st_nlink < 2 || linked.insert((stat.st_dev, stat.st_ino)) {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::descent::{Descent, OPEN_DIRECTORY};
+use super::dir_stack::{DirStack, OPEN_DIRECTORY};
 use super::error::Failure;
 use crate::stream::Run;
 
@@ -53,12 +53,12 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
         .map_err(|error| at_top(error.into()))?
         .st_dev;
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
-    let names = names_in(top.as_fd(), &mut buffer).map_err(at_top)?;
-    let mut descent = Descent::new(top, names).map_err(at_top)?;
+    let names = Names::read(top.as_fd(), &mut buffer).map_err(at_top)?;
+    let mut stack = DirStack::new(top, names).map_err(at_top)?;
     loop {
-        let (_, names) = descent.here();
+        let (_, names) = stack.here();
         let Some(name) = names.pop() else {
-            match descent
+            match stack
                 .up()
                 .map_err(|error| Failure::at("read", b"..")(error))?
             {
@@ -67,8 +67,8 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
             }
             continue;
         };
-        let path = descent.path_of(&name);
-        let (parent, _) = descent.here();
+        let path = stack.path_of(&name);
+        let (parent, _) = stack.here();
         let stat = match rustix::fs::statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             // Whatever runs in the tree may remove things meanwhile.
@@ -91,29 +91,57 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
         let directory = open_to_read(&found, OPEN_DIRECTORY).map_err(Failure::at("open", &path))?;
         visitor.enter(&found, directory.as_fd())?;
         let names = if stat.st_dev == device {
-            names_in(directory.as_fd(), &mut buffer).map_err(Failure::at("read", &path))?
+            Names::read(directory.as_fd(), &mut buffer).map_err(Failure::at("read", &path))?
         } else {
-            Vec::new()
+            Names::NONE
         };
-        descent
+        stack
             .down(name, directory, names)
             .map_err(Failure::at("open", &path))?;
     }
 }
 
-/// The names in a directory, the last one first.
-fn names_in(directory: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Vec<CString>> {
-    let mut names = Vec::new();
-    let mut entries = RawDir::new(directory, buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name != c"." && name != c".." {
-            names.push(name.to_owned());
+/// Names in a directory that are still to be dealt with, in one piece: there may be a million.
+struct Names {
+    /// One after the other, each with a zero at its end.
+    text: Vec<u8>,
+    /// Where each begins, the first of them last.
+    starts: Vec<usize>,
+}
+
+impl Names {
+    const NONE: Names = Names {
+        text: Vec::new(),
+        starts: Vec::new(),
+    };
+
+    fn read(directory: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Names> {
+        let Names {
+            mut text,
+            mut starts,
+        } = Names::NONE;
+        let mut entries = RawDir::new(directory, buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                starts.push(text.len());
+                text.extend_from_slice(name.to_bytes_with_nul());
+            }
         }
+        starts.sort_unstable_by(|&a, &b| name_at(&text, b).cmp(name_at(&text, a)));
+        Ok(Names { text, starts })
     }
-    names.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(names)
+
+    fn pop(&mut self) -> Option<CString> {
+        let start = self.starts.pop()?;
+        Some(name_at(&self.text, start).to_owned())
+    }
+}
+
+/// The name in `text` that begins at `start`.
+fn name_at(text: &[u8], start: usize) -> &CStr {
+    CStr::from_bytes_until_nul(&text[start..]).unwrap_or_default()
 }
 
 /// Opens a file or directory for reading, also where its mode keeps its owner out: for the

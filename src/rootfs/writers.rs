@@ -9,11 +9,11 @@ use std::thread::Scope;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 
-use super::ahead::StagedContent;
-use super::crew::{Crew, Job, Queue};
 use super::entry::{Entry, EntryPath};
 use super::error::{Failure, Stop};
-use super::tar::{ArchiveError, Members, Slice, SparseMap, Timestamp};
+use super::prefetch::StagedContent;
+use super::tar::{Members, Slice, SparseMap, TarError, Timestamp};
+use super::worker_pool::{Job, Queue, WorkerPool};
 use super::xattrs::{Xattrs, bytes_of_xattrs, set_xattrs};
 use crate::host::fs::{TO_THE_END, begin_write_back};
 
@@ -109,7 +109,7 @@ fn creation_mask(directory: &OwnedFd) -> io::Result<u32> {
 
 /// The side that hands files over.
 pub(super) struct Writers<'q> {
-    crew: Crew<'q, NewFile>,
+    workers: WorkerPool<'q, NewFile>,
     batch_bytes: usize,
     batch_chunks: usize,
 }
@@ -124,7 +124,7 @@ impl<'q> Writers<'q> {
         'q: 'scope,
     {
         Writers {
-            crew: Crew::start(scope, queue),
+            workers: WorkerPool::start(scope, queue),
             batch_bytes: 0,
             batch_chunks: 0,
         }
@@ -136,7 +136,7 @@ impl<'q> Writers<'q> {
     /// That of any file handed over before.
     pub(super) fn push(&mut self, file: NewFile) -> Result<(), Failure> {
         self.batch_bytes += file.path.as_bytes().len() + file.content.bytes();
-        let last = self.crew.last();
+        let last = self.workers.last();
         let mut last = last.and_then(|last| last.content.slices().last());
         for slice in file.content.slices() {
             self.batch_bytes += slice.bytes().len();
@@ -145,11 +145,11 @@ impl<'q> Writers<'q> {
             }
             last = Some(slice);
         }
-        self.crew.push(file)?;
+        self.workers.push(file)?;
         if self.batch_bytes >= BATCH_BYTES || self.batch_chunks >= BATCH_CHUNKS {
-            self.crew.hand_over()?;
+            self.workers.hand_over()?;
         }
-        if self.crew.last().is_none() {
+        if self.workers.last().is_none() {
             self.batch_bytes = 0;
             self.batch_chunks = 0;
         }
@@ -163,7 +163,7 @@ impl<'q> Writers<'q> {
     pub(super) fn drain(&mut self) -> Result<(), Failure> {
         self.batch_bytes = 0;
         self.batch_chunks = 0;
-        self.crew.drain()
+        self.workers.drain()
     }
 }
 
@@ -220,7 +220,7 @@ pub(super) fn write_content(
         while left > 0 {
             let limit = usize::try_from(left).unwrap_or(usize::MAX);
             // The map was checked against the size of the content.
-            let slice = members.content(limit)?.ok_or(ArchiveError::BadSparseMap)?;
+            let slice = members.content(limit)?.ok_or(TarError::BadSparseMap)?;
             left -= slice.bytes().len() as u64;
             write_all(file, &mut [IoSlice::new(slice.bytes())], path)?;
         }

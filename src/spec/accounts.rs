@@ -5,8 +5,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::guest::{FileType, GuestView, resolve_guest_path};
-use super::path::{GuestPath, HostPath, Place};
-use super::user::{AccountFiles, Change, UserPlan, UserWish, plan_user};
+use super::path::{BeneathPath, GuestPath, HostPath};
+use super::user::{AccountFiles, Change, UserPlan, UserSpec, plan_user};
 use super::volume::{Access, Bind, BindPlan, Volume};
 use super::{Accounts, ContainerFacts, HostFacts, Preparation, RunRequest, SpecError};
 use crate::oci::ProcessConfig;
@@ -29,15 +29,15 @@ pub(super) fn plan_accounts(
 ) -> Result<UserPlan, SpecError> {
     let image_user = match image.user.trim() {
         "" => None,
-        text => Some(UserWish::parse(text).map_err(SpecError::ImageUser)?),
+        text => Some(UserSpec::parse(text).map_err(SpecError::ImageUser)?),
     };
-    let wish = request.user.as_ref().or(image_user.as_ref());
+    let requested = request.user.as_ref().or(image_user.as_ref());
     let files = ["/etc/passwd", "/etc/group"].map(|path| {
         AccountFile::look_up(path, request.accounts, &container.root, &binds.binds, view)
     });
     let [passwd, group] = &files;
     let plan = plan_user(
-        wish,
+        requested,
         request.accounts,
         AccountFiles {
             passwd: &passwd.text,
@@ -57,7 +57,7 @@ struct AccountFile {
     path: &'static str,
     text: String,
     /// Where it is in the root tree, if it is a file there.
-    place: Option<Place>,
+    place: Option<BeneathPath>,
     is_bound: bool,
 }
 
@@ -69,7 +69,7 @@ impl AccountFile {
         binds: &[Bind],
         view: &dyn GuestView,
     ) -> AccountFile {
-        let read = |place: &Place, limit| {
+        let read = |place: &BeneathPath, limit| {
             let bytes = view.read(place, limit).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
@@ -84,7 +84,7 @@ impl AccountFile {
             .map(|found| found.host);
         let text = match &host {
             _ if accounts == Accounts::Host && !is_bound => {
-                let place = Place::of(HostPath::root().beneath(Path::new(path)));
+                let place = BeneathPath::of(HostPath::root().beneath(Path::new(path)));
                 read(&place, HOST_FILE_LIMIT)
             }
             Some(place) => read(place, CONTAINER_FILE_LIMIT),

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::env::Environment;
+use super::env::GuestEnv;
 use super::executable::{elf_architecture, elf_interpreter, runs_on, script_interpreter};
 use super::guest::{
     Execution, FileType, GuestView, LookupError, MAX_STEPS, Resolved, resolve_guest_path,
@@ -59,7 +59,7 @@ pub fn parse_entrypoint(text: &OsStr) -> Vec<OsString> {
 
 /// A command that cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
+pub enum ExecutableError {
     /// No command, and no shell to fall back to.
     #[error("no command given, and no shell found in the container (looked in '{path}')")]
     NoShell {
@@ -121,14 +121,14 @@ pub enum CommandError {
     Lookup(#[from] LookupError),
 }
 
-impl CommandError {
+impl ExecutableError {
     /// Whether the command is not there, rather than not executable.
     pub fn is_not_found(&self) -> bool {
         matches!(
             self,
-            CommandError::NoShell { .. }
-                | CommandError::NotInPath { .. }
-                | CommandError::NotThere { .. }
+            ExecutableError::NoShell { .. }
+                | ExecutableError::NotInPath { .. }
+                | ExecutableError::NotThere { .. }
         )
     }
 }
@@ -159,7 +159,7 @@ pub(super) struct Lookup<'a> {
     pub(super) view: &'a dyn GuestView,
     pub(super) root: &'a HostPath,
     pub(super) binds: &'a [Bind],
-    pub(super) environment: &'a Environment,
+    pub(super) environment: &'a GuestEnv,
     pub(super) cwd: &'a GuestPath,
     /// The host's architecture, as `uname -m` has it.
     pub(super) machine: &'a str,
@@ -184,7 +184,7 @@ const SHELLS: [&str; 5] = ["bash", "sh", "ash", "dash", "busybox"];
 
 impl Lookup<'_> {
     /// The shell that the container has.
-    pub(super) fn shell(&self) -> Result<Argv, CommandError> {
+    pub(super) fn shell(&self) -> Result<Argv, ExecutableError> {
         let path = self.search_path();
         let mut steps_left = SEARCH_STEPS;
         SHELLS
@@ -199,18 +199,18 @@ impl Lookup<'_> {
                 let applet = (*shell == "busybox").then_some("sh");
                 Argv::new(std::iter::once(*shell).chain(applet).map(OsString::from))
             })
-            .ok_or(CommandError::NoShell {
+            .ok_or(ExecutableError::NoShell {
                 path: path.to_string_lossy().into_owned(),
             })
     }
 
     /// Checks that the guest can execute `argv`; returns the host's emulator where it takes one.
-    pub(super) fn check(&self, argv: &Argv) -> Result<Option<HostPath>, CommandError> {
+    pub(super) fn check(&self, argv: &Argv) -> Result<Option<HostPath>, ExecutableError> {
         let command = argv.program();
         let found = if command.as_bytes().contains(&b'/') {
             let found = self.resolve(&self.cwd.join(Path::new(command)))?;
             if found.file_type.is_none() {
-                return Err(CommandError::NotThere {
+                return Err(ExecutableError::NotThere {
                     command: command.to_string_lossy().into_owned(),
                     path: self.cwd.join(Path::new(command)),
                 });
@@ -218,7 +218,7 @@ impl Lookup<'_> {
             found
         } else {
             self.search(command, &mut SEARCH_STEPS.clone())?
-                .ok_or_else(|| CommandError::NotInPath {
+                .ok_or_else(|| ExecutableError::NotInPath {
                     command: command.to_string_lossy().into_owned(),
                     path: self.search_path().to_string_lossy().into_owned(),
                 })?
@@ -244,7 +244,7 @@ impl Lookup<'_> {
         &self,
         command: &OsStr,
         steps_left: &mut usize,
-    ) -> Result<Option<Resolved>, CommandError> {
+    ) -> Result<Option<Resolved>, ExecutableError> {
         // An engine would take a leading dash for an option of its own; no program has such a name.
         if command.is_empty() || command.as_bytes().starts_with(b"-") {
             return Ok(None);
@@ -276,17 +276,21 @@ impl Lookup<'_> {
     }
 
     /// As the kernel would start it: scripts by way of their interpreters, a few levels deep.
-    fn check_file(&self, found: &Resolved, levels: u8) -> Result<Option<HostPath>, CommandError> {
+    fn check_file(
+        &self,
+        found: &Resolved,
+        levels: u8,
+    ) -> Result<Option<HostPath>, ExecutableError> {
         match found.file_type {
             Some(FileType::File) => {}
             Some(FileType::Hidden) if self.is_native => return Ok(None),
-            Some(FileType::Hidden) => return Err(CommandError::Hidden(found.guest.clone())),
-            _ => return Err(CommandError::NotAFile(found.guest.clone())),
+            Some(FileType::Hidden) => return Err(ExecutableError::Hidden(found.guest.clone())),
+            _ => return Err(ExecutableError::NotAFile(found.guest.clone())),
         }
         match self.view.execution(found.host.as_path()) {
             _ if self.is_executable(found) => {}
-            Execution::NoExec => return Err(CommandError::NoExec(found.guest.clone())),
-            _ => return Err(CommandError::NotExecutable(found.guest.clone())),
+            Execution::NoExec => return Err(ExecutableError::NoExec(found.guest.clone())),
+            _ => return Err(ExecutableError::NotExecutable(found.guest.clone())),
         }
         // What may be executed but not read is left to the kernel.
         let head = self.view.read(&found.host, HEAD_BYTES).unwrap_or_default();
@@ -301,7 +305,7 @@ impl Lookup<'_> {
             Some(architecture) if !runs_on(architecture, self.machine) => self
                 .emulator(architecture)
                 .map(Some)
-                .ok_or_else(|| CommandError::OtherMachine {
+                .ok_or_else(|| ExecutableError::OtherMachine {
                     path: found.guest.clone(),
                     architecture,
                     machine: self.machine.to_string(),
@@ -315,11 +319,11 @@ impl Lookup<'_> {
         }
     }
 
-    fn interpreter(&self, of: &Resolved, path: &OsStr) -> Result<Resolved, CommandError> {
+    fn interpreter(&self, of: &Resolved, path: &OsStr) -> Result<Resolved, ExecutableError> {
         let found = self.resolve(&self.cwd.join(Path::new(path)))?;
         match found.file_type {
             Some(_) => Ok(found),
-            None => Err(CommandError::NoInterpreter {
+            None => Err(ExecutableError::NoInterpreter {
                 command: of.guest.clone(),
                 interpreter: path.to_string_lossy().into_owned(),
             }),
@@ -420,7 +424,7 @@ mod tests {
             .program("/host/bin/qemu-aarch64-static", b"")
     }
 
-    fn check(command: &str) -> Result<Option<HostPath>, CommandError> {
+    fn check(command: &str) -> Result<Option<HostPath>, ExecutableError> {
         check_in(command, "/bin:/sbin", false)
     }
 
@@ -428,9 +432,9 @@ mod tests {
         command: &str,
         path: &str,
         is_native: bool,
-    ) -> Result<Option<HostPath>, CommandError> {
+    ) -> Result<Option<HostPath>, ExecutableError> {
         let view = guest();
-        let environment: Environment = [("PATH", path)]
+        let environment: GuestEnv = [("PATH", path)]
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)))
             .collect();
@@ -554,7 +558,7 @@ mod tests {
     #[test]
     fn the_shell_that_is_there_is_used() {
         let view = guest();
-        let environment: Environment = [(OsString::from("PATH"), OsString::from("/home/bob:/bin"))]
+        let environment: GuestEnv = [(OsString::from("PATH"), OsString::from("/home/bob:/bin"))]
             .into_iter()
             .collect();
         let shell = Lookup {

@@ -41,9 +41,9 @@ impl SearchPaths {
 
 /// Names and values in the order in which they were first set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment(Vec<(OsString, OsString)>);
+pub struct GuestEnv(Vec<(OsString, OsString)>);
 
-impl Environment {
+impl GuestEnv {
     /// Sets a variable, in its old place where it has one.
     pub fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
         let (name, value) = (name.as_ref(), value.as_ref().to_os_string());
@@ -69,9 +69,9 @@ impl Environment {
     }
 }
 
-impl FromIterator<(OsString, OsString)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(pairs: I) -> Environment {
-        let mut environment = Environment::default();
+impl FromIterator<(OsString, OsString)> for GuestEnv {
+    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(pairs: I) -> GuestEnv {
+        let mut environment = GuestEnv::default();
         for (name, value) in pairs {
             environment.set(name, value);
         }
@@ -81,7 +81,7 @@ impl FromIterator<(OsString, OsString)> for Environment {
 
 /// The value of `-e`, or a line of an `--env-file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EnvWish {
+pub enum EnvOption {
     /// `K=V`.
     Set(OsString, OsString),
     /// `K`: as the host has it, if it does.
@@ -93,22 +93,22 @@ pub enum EnvWish {
 #[error("invalid environment variable '{0}': it has no name")]
 pub struct EnvError(pub String);
 
-impl EnvWish {
+impl EnvOption {
     /// Reads `K=V` or `K`. Blanks and further `=` belong to the value; blanks around the name do
     /// not belong to it, since no shell would know such a variable.
     ///
     /// # Errors
     /// The name is empty, or a NUL is in the text.
-    pub fn parse(text: &OsStr) -> Result<EnvWish, EnvError> {
-        let wish = match split_once(text, b'=') {
-            Some((name, value)) => EnvWish::Set(trimmed(&name), value),
-            None => EnvWish::FromHost(trimmed(text)),
+    pub fn parse(text: &OsStr) -> Result<EnvOption, EnvError> {
+        let requested = match split_once(text, b'=') {
+            Some((name, value)) => EnvOption::Set(trimmed(&name), value),
+            None => EnvOption::FromHost(trimmed(text)),
         };
-        let (EnvWish::Set(name, _) | EnvWish::FromHost(name)) = &wish;
+        let (EnvOption::Set(name, _) | EnvOption::FromHost(name)) = &requested;
         if name.is_empty() || text.as_bytes().contains(&0) {
             return Err(EnvError(text.to_string_lossy().into_owned()));
         }
-        Ok(wish)
+        Ok(requested)
     }
 
     /// Reads an `--env-file`: one variable a line, `#` begins a comment line. Quotes have no
@@ -116,19 +116,19 @@ impl EnvWish {
     ///
     /// # Errors
     /// The first line that is no variable.
-    pub fn parse_file(text: &[u8]) -> Result<Vec<EnvWish>, EnvError> {
+    pub fn parse_file(text: &[u8]) -> Result<Vec<EnvOption>, EnvError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         text.split(|&byte| byte == b'\n')
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start())
             .filter(|line| !line.is_empty() && !line.starts_with(b"#"))
-            .map(|line| EnvWish::parse(OsStr::from_bytes(line)))
+            .map(|line| EnvOption::parse(OsStr::from_bytes(line)))
             .collect()
     }
 
-    fn apply(&self, environment: &mut Environment, host: &Environment) {
+    fn apply(&self, environment: &mut GuestEnv, host: &GuestEnv) {
         match self {
-            EnvWish::Set(name, value) => environment.set(name, value),
-            EnvWish::FromHost(name) => {
+            EnvOption::Set(name, value) => environment.set(name, value),
+            EnvOption::FromHost(name) => {
                 if let Some(value) = host.get(name) {
                     environment.set(name, value);
                 }
@@ -143,7 +143,7 @@ fn trimmed(name: &OsStr) -> OsString {
 
 /// Where the variables come from.
 pub(super) struct Sources<'a> {
-    pub(super) host: &'a Environment,
+    pub(super) host: &'a GuestEnv,
     pub(super) pass_host: bool,
     /// The `PATH` of who runs.
     pub(super) path: &'a str,
@@ -151,12 +151,12 @@ pub(super) struct Sources<'a> {
     pub(super) home: &'a str,
     /// Describe the user and the container.
     pub(super) described: &'a [(&'static str, String)],
-    pub(super) wishes: &'a [EnvWish],
+    pub(super) requested: &'a [EnvOption],
 }
 
 /// Puts the environment together.
-pub(super) fn plan_environment(sources: &Sources<'_>) -> Environment {
-    let mut environment: Environment = sources
+pub(super) fn plan_environment(sources: &Sources<'_>) -> GuestEnv {
+    let mut environment: GuestEnv = sources
         .host
         .iter()
         .filter(|(name, _)| passes(name, sources.pass_host))
@@ -166,15 +166,15 @@ pub(super) fn plan_environment(sources: &Sources<'_>) -> Environment {
     environment.set("HOME", sources.home);
     for text in sources.image {
         // An image may hold anything; what is no variable is left out.
-        if let Ok(wish @ EnvWish::Set(..)) = EnvWish::parse(OsStr::new(text)) {
-            wish.apply(&mut environment, sources.host);
+        if let Ok(requested @ EnvOption::Set(..)) = EnvOption::parse(OsStr::new(text)) {
+            requested.apply(&mut environment, sources.host);
         }
     }
     for (name, value) in sources.described {
         environment.set(name, value);
     }
-    for wish in sources.wishes {
-        wish.apply(&mut environment, sources.host);
+    for requested in sources.requested {
+        requested.apply(&mut environment, sources.host);
     }
     environment
 }
@@ -200,7 +200,7 @@ fn passes(name: &OsStr, all: bool) -> bool {
 mod tests {
     use super::*;
 
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
+    fn environment(pairs: &[(&str, &str)]) -> GuestEnv {
         pairs
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)))
@@ -209,33 +209,33 @@ mod tests {
 
     #[test]
     fn variables_are_read() {
-        for (text, wish) in [
-            ("A=b", EnvWish::Set("A".into(), "b".into())),
-            ("A=", EnvWish::Set("A".into(), "".into())),
-            ("A= b = c ", EnvWish::Set("A".into(), " b = c ".into())),
-            ("A", EnvWish::FromHost("A".into())),
-            (" A = b", EnvWish::Set("A".into(), " b".into())),
-            (" A ", EnvWish::FromHost("A".into())),
+        for (text, requested) in [
+            ("A=b", EnvOption::Set("A".into(), "b".into())),
+            ("A=", EnvOption::Set("A".into(), "".into())),
+            ("A= b = c ", EnvOption::Set("A".into(), " b = c ".into())),
+            ("A", EnvOption::FromHost("A".into())),
+            (" A = b", EnvOption::Set("A".into(), " b".into())),
+            (" A ", EnvOption::FromHost("A".into())),
         ] {
-            assert_eq!(EnvWish::parse(OsStr::new(text)), Ok(wish), "{text}");
+            assert_eq!(EnvOption::parse(OsStr::new(text)), Ok(requested), "{text}");
         }
         for text in ["", "=", "=b", " ", " =b"] {
-            assert!(EnvWish::parse(OsStr::new(text)).is_err(), "{text}");
+            assert!(EnvOption::parse(OsStr::new(text)).is_err(), "{text}");
         }
     }
 
     #[test]
     fn files_hold_one_variable_a_line() {
         assert_eq!(
-            EnvWish::parse_file(b"\xef\xbb\xbf# c\n\nA=\"b\"\r\n  B=1 \nC\n"),
+            EnvOption::parse_file(b"\xef\xbb\xbf# c\n\nA=\"b\"\r\n  B=1 \nC\n"),
             Ok(vec![
-                EnvWish::Set("A".into(), "\"b\"".into()),
-                EnvWish::Set("B".into(), "1 ".into()),
-                EnvWish::FromHost("C".into()),
+                EnvOption::Set("A".into(), "\"b\"".into()),
+                EnvOption::Set("B".into(), "1 ".into()),
+                EnvOption::FromHost("C".into()),
             ])
         );
         assert_eq!(
-            EnvWish::parse_file(b"A=1\n=2\n"),
+            EnvOption::parse_file(b"A=1\n=2\n"),
             Err(EnvError("=2".to_string()))
         );
     }
@@ -243,9 +243,9 @@ mod tests {
     #[test]
     fn later_sources_win() {
         let host = environment(&[("TERM", "xterm"), ("H", "host"), ("PATH", "/host")]);
-        let wishes: Vec<EnvWish> = ["B=wish", "H", "NONE", "USER=me"]
+        let requested: Vec<EnvOption> = ["B=requested", "H", "NONE", "USER=me"]
             .iter()
-            .map(|text| EnvWish::parse(OsStr::new(text)).unwrap())
+            .map(|text| EnvOption::parse(OsStr::new(text)).unwrap())
             .collect();
         let image = ["A=image", "B=image", "HOME=/image", "USER=image", "junk"];
         let planned = plan_environment(&Sources {
@@ -255,7 +255,7 @@ mod tests {
             image: &image.map(str::to_string),
             home: "/root",
             described: &[("USER", "root".to_string()), ("SHLVL", "0".to_string())],
-            wishes: &wishes,
+            requested: &requested,
         });
         assert_eq!(
             planned,
@@ -264,7 +264,7 @@ mod tests {
                 ("PATH", DEFAULT_PATH),
                 ("HOME", "/image"),
                 ("A", "image"),
-                ("B", "wish"),
+                ("B", "requested"),
                 ("USER", "me"),
                 ("SHLVL", "0"),
                 ("H", "host"),
@@ -289,7 +289,7 @@ mod tests {
             image: &[],
             home: "/root",
             described: &[],
-            wishes: &[],
+            requested: &[],
         });
         assert_eq!(
             planned,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use super::path::{GuestPath, HostPath, Place};
+use super::path::{BeneathPath, GuestPath, HostPath};
 use super::volume::Bind;
 
 /// What a path names, the last component not followed.
@@ -50,7 +50,7 @@ pub trait GuestView {
     fn execution(&self, path: &Path) -> Execution;
 
     /// The first bytes of the file at `place`, at most `limit` of them.
-    fn read(&self, place: &Place, limit: usize) -> Option<Vec<u8>>;
+    fn read(&self, place: &BeneathPath, limit: usize) -> Option<Vec<u8>>;
 }
 
 /// As many links as the kernel follows in one look-up.
@@ -80,7 +80,7 @@ pub struct Resolved {
     /// The same place without symbolic links.
     pub guest: GuestPath,
     /// Where that is on the host.
-    pub host: Place,
+    pub host: BeneathPath,
     /// What is there; `None` when nothing is. Never a symbolic link.
     pub file_type: Option<FileType>,
 }
@@ -161,16 +161,16 @@ pub(super) fn resolve_within(
 }
 
 /// Where `guest`, which has no links in it, is on the host.
-pub fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> Place {
+pub fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> BeneathPath {
     let covering = binds
         .iter()
         .filter(|bind| guest.as_path().starts_with(bind.target.as_path()))
         .max_by_key(|bind| bind.target.depth());
     match covering {
-        None => Place::beneath(root, guest.as_path()),
+        None => BeneathPath::beneath(root, guest.as_path()),
         Some(bind) => {
             let below = guest.as_path().strip_prefix(bind.target.as_path());
-            Place::beneath(&bind.source, below.unwrap_or(Path::new("")))
+            BeneathPath::beneath(&bind.source, below.unwrap_or(Path::new("")))
         }
     }
 }
@@ -293,7 +293,7 @@ pub(super) mod tests {
             }
         }
 
-        fn read(&self, place: &Place, limit: usize) -> Option<Vec<u8>> {
+        fn read(&self, place: &BeneathPath, limit: usize) -> Option<Vec<u8>> {
             match self.0.get(place.as_path())? {
                 Node::File(content, _) => Some(content.iter().copied().take(limit).collect()),
                 _ => None,

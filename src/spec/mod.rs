@@ -22,18 +22,18 @@ mod volume;
 use std::ffi::OsString;
 use std::fmt;
 
-pub use command::{Argv, CommandError, parse_entrypoint};
-pub use env::{DEFAULT_PATH, EnvError, EnvWish, Environment, SearchPaths};
+pub use command::{Argv, ExecutableError, parse_entrypoint};
+pub use env::{DEFAULT_PATH, EnvError, EnvOption, GuestEnv, SearchPaths};
 pub use guest::{
     Execution, FileType, GuestView, LookupError, Resolved, locate, resolve_guest_path,
 };
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
-pub use path::{GuestPath, HostPath, NotAbsolute, Place};
+pub use path::{BeneathPath, GuestPath, HostPath, NotAbsolute};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
 pub use tmpfs::{Tmpfs, TmpfsError, TmpfsSize};
-pub use user::{Accounts, Identity, UserError, UserWish};
+pub use user::{Accounts, Identity, UserError, UserSpec};
 pub use volume::{
     Access, Bind, DRI_DIRECTORIES, NAME_FILES, SHARED_MEMORY, SYSTEM_DIRECTORIES, Volume,
     VolumeError,
@@ -52,11 +52,11 @@ pub struct RunRequest {
     /// `-w`.
     pub workdir: Option<OsString>,
     /// `-u`.
-    pub user: Option<UserWish>,
+    pub user: Option<UserSpec>,
     /// `--hostauth`, `--containerauth`.
     pub accounts: Accounts,
     /// `--env-file` and then `-e`, in the order given.
-    pub env: Vec<EnvWish>,
+    pub env: Vec<EnvOption>,
     /// The configuration keys `root_path` and `user_path`.
     pub search_paths: SearchPaths,
     /// `--hostenv`.
@@ -114,7 +114,7 @@ pub struct HostFacts {
     /// The machine.
     pub machine: Machine,
     /// The caller's environment.
-    pub environment: Environment,
+    pub environment: GuestEnv,
 }
 
 /// What planning knows of the container.
@@ -162,7 +162,7 @@ pub struct RunSpec {
     /// The command, known to be executable.
     pub argv: Argv,
     /// The whole environment.
-    pub env: Environment,
+    pub env: GuestEnv,
     /// The current directory, known to be there once preparations are done.
     pub cwd: GuestPath,
     /// Whom to show.
@@ -211,7 +211,7 @@ impl RunSpec {
             root_access: Access::ReadWrite,
             directory: path("/c"),
             argv: Argv::of("sh".into(), vec!["-c".into(), "".into()]),
-            env: Environment::default(),
+            env: GuestEnv::default(),
             cwd: GuestPath::root().join("w"),
             identity: Identity::Caller,
             binds: Vec::new(),
@@ -233,16 +233,16 @@ impl RunSpec {
 pub enum Preparation {
     /// A directory for a bind to lie on. PRoot gets along without it, and namespaces make their
     /// own.
-    MountDirectory(Place),
+    MountDirectory(BeneathPath),
     /// An empty file for a bind to lie on, likewise.
-    MountFile(Place),
+    MountFile(BeneathPath),
     /// The image's working directory.
-    WorkingDirectory(Place),
+    WorkingDirectory(BeneathPath),
     /// Lines at the end of a file of the container. They only give names to ids, so a container
     /// that cannot be written runs without them.
     Append {
         /// The file.
-        path: Place,
+        path: BeneathPath,
         /// Whole lines.
         text: String,
     },
@@ -297,7 +297,7 @@ pub enum SpecError {
     ImageNul,
     /// About the command.
     #[error(transparent)]
-    Command(#[from] CommandError),
+    Command(#[from] ExecutableError),
     /// The root tree is not there.
     #[error("the root directory '{0}' of the container does not exist")]
     NoRoot(HostPath),

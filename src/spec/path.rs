@@ -64,24 +64,24 @@ impl fmt::Display for HostPath {
 /// may turn any part of it into a symbolic link at any time. So it is looked up as it is meant,
 /// without links.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct BeneathPath {
     /// What the user named: a root tree, or the source of a bind.
     pub base: HostPath,
     path: HostPath,
 }
 
-impl Place {
+impl BeneathPath {
     /// What the user named itself.
-    pub(super) fn of(base: HostPath) -> Place {
-        Place {
+    pub(super) fn of(base: HostPath) -> BeneathPath {
+        BeneathPath {
             path: base.clone(),
             base,
         }
     }
 
     /// What `guest`, a path inside, names when `base` is shown at `/`.
-    pub fn beneath(base: &HostPath, guest: &Path) -> Place {
-        Place {
+    pub fn beneath(base: &HostPath, guest: &Path) -> BeneathPath {
+        BeneathPath {
             base: base.clone(),
             path: base.beneath(guest),
         }
@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for BeneathPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.fmt(f)
     }

@@ -7,9 +7,9 @@ use super::apt::plan_apt;
 use super::command::{Lookup, compose};
 use super::env::{Sources, plan_environment};
 use super::guest::{FileType, GuestView, Resolved, resolve_guest_path};
-use super::path::{GuestPath, HostPath, Place};
+use super::path::{BeneathPath, GuestPath, HostPath};
 use super::user::UserPlan;
-use super::volume::{BindPlan, Wishes, plan_binds};
+use super::volume::{BindPlan, BindRequest, plan_binds};
 use super::{
     ContainerFacts, ExecMode, HostFacts, Preparation, RunRequest, RunSpec, SpecError, Warning,
 };
@@ -43,7 +43,7 @@ pub fn plan_run(
 
     let home = host.caller.account.home.as_str();
     let mut binds = plan_binds(
-        &Wishes {
+        &BindRequest {
             system_directories: !request.no_system_directories,
             other_name: request.host_name.is_some(),
             dri: request.dri,
@@ -72,7 +72,7 @@ pub fn plan_run(
             &user.home
         },
         described: &describe(&user, host, container),
-        wishes: &request.env,
+        requested: &request.env,
     });
     let is_native = container.mode == ExecMode::R1 && !request.needs_tracer();
     let cwd = plan_cwd(request, image, &user, root, &mut binds, view, is_native)?;
@@ -182,7 +182,7 @@ fn plan_cwd(
         Some(FileType::Hidden) => is_native,
         _ => false,
     };
-    let is_made = |host: &Place, binds: &BindPlan| {
+    let is_made = |host: &BeneathPath, binds: &BindPlan| {
         binds.preparations.iter().any(|made| {
             matches!(made, Preparation::MountDirectory(path) | Preparation::MountFile(path)
                 if path.as_path().starts_with(host.as_path()))
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::host::facts::{Account, Caller, Machine};
     use crate::oci::ImageConfig;
-    use crate::spec::{Environment, ExecMode, Identity, PortMapping, UserWish, Volume};
+    use crate::spec::{ExecMode, GuestEnv, Identity, PortMapping, UserSpec, Volume};
 
     fn path(path: &str) -> HostPath {
         HostPath::new(path).unwrap()
@@ -271,7 +271,7 @@ mod tests {
                 architecture: "x86_64".to_string(),
                 kernel: "6.1.0".to_string(),
             },
-            environment: Environment::default(),
+            environment: GuestEnv::default(),
         }
     }
 
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(spec.identity, Identity::Caller);
         assert!(
             spec.preparations
-                .contains(&Preparation::WorkingDirectory(Place::beneath(
+                .contains(&Preparation::WorkingDirectory(BeneathPath::beneath(
                     &path("/c/ROOT"),
                     Path::new("/w")
                 )))
@@ -448,7 +448,7 @@ mod tests {
                 view = view.directory("/c/ROOT/etc/apt/apt.conf.d");
             }
             let request = RunRequest {
-                user: Some(UserWish::parse(user).unwrap()),
+                user: Some(UserSpec::parse(user).unwrap()),
                 ..RunRequest::default()
             };
             let container = ContainerFacts {
@@ -467,7 +467,7 @@ mod tests {
     #[test]
     fn other_users_get_generated_files_bound() {
         let request = RunRequest {
-            user: Some(UserWish::parse("new").unwrap()),
+            user: Some(UserSpec::parse("new").unwrap()),
             ..RunRequest::default()
         };
         let spec = plan(&request, ProcessConfig::default()).unwrap();
@@ -491,7 +491,7 @@ mod tests {
         ] {
             let request = RunRequest {
                 volumes: vec![Volume::parse(OsStr::new(volume)).unwrap()],
-                user: Some(UserWish::parse("root").unwrap()),
+                user: Some(UserSpec::parse("root").unwrap()),
                 ..RunRequest::default()
             };
             let spec = plan(&request, ProcessConfig::default()).unwrap();

@@ -26,7 +26,7 @@ pub enum Accounts {
 
 /// The value of `-u`, or the image's `User`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserWish {
+pub struct UserSpec {
     user: NameOrId,
     group: Option<NameOrId>,
 }
@@ -65,12 +65,12 @@ pub enum UserError {
     UnknownGroup(String),
 }
 
-impl UserWish {
+impl UserSpec {
     /// Reads `NAME`, `UID`, `UID:GID`, and Docker's forms with group names.
     ///
     /// # Errors
     /// A half is empty or could break a line of passwd.
-    pub fn parse(text: &str) -> Result<UserWish, UserError> {
+    pub fn parse(text: &str) -> Result<UserSpec, UserError> {
         let malformed = || UserError::Malformed(text.to_string());
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
@@ -93,14 +93,14 @@ impl UserWish {
                 .then(|| NameOrId::Name(text.to_string()))
                 .ok_or_else(malformed)
         };
-        Ok(UserWish {
+        Ok(UserSpec {
             user: half(user)?,
             group: group.map(half).transpose()?,
         })
     }
 
-    fn root() -> UserWish {
-        UserWish {
+    fn root() -> UserSpec {
+        UserSpec {
             user: NameOrId::Name("root".to_string()),
             group: None,
         }
@@ -140,25 +140,25 @@ pub(super) struct AccountFiles<'a> {
 
 /// Decides on the user; `files` are the host's for [`Accounts::Host`], else those the guest sees.
 pub(super) fn plan_user(
-    wish: Option<&UserWish>,
+    requested: Option<&UserSpec>,
     accounts: Accounts,
     files: AccountFiles<'_>,
     caller: &Caller,
 ) -> Result<UserPlan, UserError> {
-    let root = UserWish::root();
-    let wish = wish.unwrap_or(&root);
-    let known = find_account(files.passwd, &wish.user).or_else(|| {
-        let own = accounts == Accounts::Host && wish.user.names(&caller.account);
+    let root = UserSpec::root();
+    let requested = requested.unwrap_or(&root);
+    let known = find_account(files.passwd, &requested.user).or_else(|| {
+        let own = accounts == Accounts::Host && requested.user.names(&caller.account);
         own.then(|| caller.account.clone())
     });
-    let asked_gid = match &wish.group {
+    let asked_gid = match &requested.group {
         None => None,
         Some(NameOrId::Id(gid)) => Some(*gid),
         Some(NameOrId::Name(name)) => Some(
             find_group(files.group, name).ok_or_else(|| UserError::UnknownGroup(name.clone()))?,
         ),
     };
-    let account = match (&wish.user, known) {
+    let account = match (&requested.user, known) {
         (NameOrId::Name(_), Some(account)) if account.uid == 0 => Account {
             gid: asked_gid.unwrap_or(account.gid),
             ..account
@@ -374,13 +374,13 @@ mod tests {
         passwd: &str,
         group: &str,
     ) -> Result<UserPlan, UserError> {
-        let wish = user.map(|user| UserWish::parse(user).unwrap());
+        let requested = user.map(|user| UserSpec::parse(user).unwrap());
         let files = AccountFiles {
             passwd,
             group,
             bound: false,
         };
-        plan_user(wish.as_ref(), accounts, files, &caller())
+        plan_user(requested.as_ref(), accounts, files, &caller())
     }
 
     fn plan(user: Option<&str>) -> UserPlan {
@@ -398,7 +398,7 @@ mod tests {
             "1:staff",
             "svc$",
         ] {
-            assert!(UserWish::parse(text).is_ok(), "{text}");
+            assert!(UserSpec::parse(text).is_ok(), "{text}");
         }
         for text in [
             "",
@@ -413,7 +413,7 @@ mod tests {
             "4294967295",
             "99999999999",
         ] {
-            assert!(UserWish::parse(text).is_err(), "{text}");
+            assert!(UserSpec::parse(text).is_err(), "{text}");
         }
     }
 
@@ -549,8 +549,8 @@ mod tests {
             group: "",
             bound: true,
         };
-        let wish = UserWish::parse("new").unwrap();
-        let plan = plan_user(Some(&wish), Accounts::Completed, files, &caller()).unwrap();
+        let requested = UserSpec::parse("new").unwrap();
+        let plan = plan_user(Some(&requested), Accounts::Completed, files, &caller()).unwrap();
         assert_eq!((plan.passwd, plan.group), (Change::None, Change::None));
     }
 }

@@ -231,7 +231,7 @@ fn split_options(text: &[u8]) -> (&[u8], Access) {
 
 /// What the user wants bound.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wishes<'a> {
+pub(super) struct BindRequest<'a> {
     pub(super) system_directories: bool,
     /// Whether the host's name is not the container's.
     pub(super) other_name: bool,
@@ -252,36 +252,36 @@ pub(super) struct BindPlan {
 
 /// Decides on the binds. Of two for one target the user's counts, and the later one.
 pub(super) fn plan_binds(
-    wishes: &Wishes<'_>,
+    requested: &BindRequest<'_>,
     root: &HostPath,
     view: &dyn GuestView,
 ) -> Result<BindPlan, VolumeError> {
-    check_sources(wishes.devices, wishes.volumes, view)?;
+    check_sources(requested.devices, requested.volumes, view)?;
     let exists = |volume: &Volume| exists(volume, view);
     let mut wanted: Vec<Volume> = Vec::new();
-    let system: &[&str] = if wishes.system_directories {
+    let system: &[&str] = if requested.system_directories {
         &SYSTEM_DIRECTORIES
     } else {
         &[]
     };
-    let names: &[&str] = match (wishes.system_directories, wishes.other_name) {
+    let names: &[&str] = match (requested.system_directories, requested.other_name) {
         (false, _) => &[],
         (true, true) => &NAME_FILES[..1],
         (true, false) => &NAME_FILES,
     };
     let names = names
         .iter()
-        .filter(|path| is_left_open(path, wishes.volumes, root, view));
-    let dri: &[&str] = if wishes.dri { &DRI_DIRECTORIES } else { &[] };
-    for path in system.iter().chain(names).chain(dri).chain(&wishes.home) {
+        .filter(|path| is_left_open(path, requested.volumes, root, view));
+    let dri: &[&str] = if requested.dri { &DRI_DIRECTORIES } else { &[] };
+    for path in system.iter().chain(names).chain(dri).chain(&requested.home) {
         wanted.extend(Volume::same_path(path).ok().filter(&exists));
     }
-    wanted.extend(wishes.devices.iter().cloned());
-    let volumes = wishes.volumes.iter().filter(|volume| exists(volume));
+    wanted.extend(requested.devices.iter().cloned());
+    let volumes = requested.volumes.iter().filter(|volume| exists(volume));
     wanted.extend(volumes.cloned());
 
     let mut plan = BindPlan::default();
-    for name in wishes.leave_out {
+    for name in requested.leave_out {
         let before = wanted.len();
         wanted.retain(|volume| !volume.is_named_by(name));
         if wanted.len() == before {
@@ -377,7 +377,7 @@ impl BindPlan {
 #[cfg(test)]
 mod tests {
     use super::super::guest::tests::MemoryView;
-    use super::super::path::Place;
+    use super::super::path::BeneathPath;
     use super::*;
 
     fn volume(text: &str) -> Volume {
@@ -454,8 +454,8 @@ mod tests {
             .link("/r/etc/resolv.conf", "../run/resolv.conf")
     }
 
-    fn plan(wishes: &Wishes<'_>) -> BindPlan {
-        plan_binds(wishes, &HostPath::new("/r").unwrap(), &host()).unwrap()
+    fn plan(requested: &BindRequest<'_>) -> BindPlan {
+        plan_binds(requested, &HostPath::new("/r").unwrap(), &host()).unwrap()
     }
 
     fn shown(plan: &BindPlan) -> Vec<String> {
@@ -467,10 +467,10 @@ mod tests {
 
     #[test]
     fn defaults_are_bound_where_the_host_has_them() {
-        let plan = plan(&Wishes {
+        let plan = plan(&BindRequest {
             system_directories: true,
             dri: true,
-            ..Wishes::default()
+            ..BindRequest::default()
         });
         assert_eq!(
             shown(&plan),
@@ -482,7 +482,7 @@ mod tests {
         );
         assert_eq!(
             plan.preparations,
-            [Preparation::MountFile(Place::beneath(
+            [Preparation::MountFile(BeneathPath::beneath(
                 &HostPath::new("/r").unwrap(),
                 Path::new("/run/resolv.conf")
             ))]
@@ -498,9 +498,9 @@ mod tests {
                 .file("/data/file", "")
                 .directory("/r/etc")
         };
-        let defaults = Wishes {
+        let defaults = BindRequest {
             system_directories: true,
-            ..Wishes::default()
+            ..BindRequest::default()
         };
         let (hosts, both) = (
             "/etc/hosts:/etc/hosts",
@@ -508,9 +508,9 @@ mod tests {
         );
         let leave_out = ["/etc/hostname".to_string()];
         let (file, directory) = ([volume("/data/file:/etc/hosts")], [volume("/data:/etc")]);
-        for (view, wishes, expected) in [
+        for (view, requested, expected) in [
             (host(), defaults.clone(), both),
-            (host(), Wishes::default(), &[]),
+            (host(), BindRequest::default(), &[]),
             (host().file("/r/etc/hosts", ""), defaults.clone(), both),
             (
                 host().file("/r/etc/hosts", "x"),
@@ -519,7 +519,7 @@ mod tests {
             ),
             (
                 host(),
-                Wishes {
+                BindRequest {
                     other_name: true,
                     ..defaults.clone()
                 },
@@ -527,7 +527,7 @@ mod tests {
             ),
             (
                 host(),
-                Wishes {
+                BindRequest {
                     leave_out: &leave_out,
                     ..defaults.clone()
                 },
@@ -535,7 +535,7 @@ mod tests {
             ),
             (
                 host(),
-                Wishes {
+                BindRequest {
                     volumes: &directory,
                     ..defaults.clone()
                 },
@@ -543,29 +543,29 @@ mod tests {
             ),
             (
                 host(),
-                Wishes {
+                BindRequest {
                     volumes: &file,
                     ..defaults.clone()
                 },
                 &[both[1], "/data/file:/etc/hosts"],
             ),
         ] {
-            let plan = plan_binds(&wishes, &HostPath::new("/r").unwrap(), &view).unwrap();
-            assert_eq!(shown(&plan), expected, "{wishes:?}");
+            let plan = plan_binds(&requested, &HostPath::new("/r").unwrap(), &view).unwrap();
+            assert_eq!(shown(&plan), expected, "{requested:?}");
             assert_eq!(plan.warnings, []);
         }
     }
 
     #[test]
     fn nested_binds_come_after_what_they_lie_in() {
-        let plan = plan(&Wishes {
+        let plan = plan(&BindRequest {
             volumes: &[
                 volume("/data/file:/w/new/f"),
                 volume("/data/deep:/w"),
                 volume("/data:/x"),
                 volume("/data/deep:/x"),
             ],
-            ..Wishes::default()
+            ..BindRequest::default()
         });
         assert_eq!(
             shown(&plan),
@@ -573,22 +573,22 @@ mod tests {
         );
         // Where they come to lie counts, not what was written.
         let view = host().link("/r/w", "a/b/c");
-        let wishes = Wishes {
+        let requested = BindRequest {
             volumes: &[
                 volume("/data/file:/w/f"),
                 volume("/data/deep:/w"),
                 volume("/data:/a/b"),
             ],
-            ..Wishes::default()
+            ..BindRequest::default()
         };
-        let resolved = plan_binds(&wishes, &HostPath::new("/r").unwrap(), &view).unwrap();
+        let resolved = plan_binds(&requested, &HostPath::new("/r").unwrap(), &view).unwrap();
         assert_eq!(
             shown(&resolved),
             ["/data:/a/b", "/data/deep:/a/b/c", "/data/file:/a/b/c/f"]
         );
         assert!(
             plan.preparations
-                .contains(&Preparation::MountFile(Place::beneath(
+                .contains(&Preparation::MountFile(BeneathPath::beneath(
                     &HostPath::new("/data/deep").unwrap(),
                     Path::new("/new/f")
                 )))
@@ -602,11 +602,11 @@ mod tests {
             "/data:/x".to_string(),
             "/none".to_string(),
         ];
-        let plan = plan(&Wishes {
+        let plan = plan(&BindRequest {
             system_directories: true,
             volumes: &[volume("/data:/x"), volume("/data:/y")],
             leave_out: &leave_out,
-            ..Wishes::default()
+            ..BindRequest::default()
         });
         assert_eq!(
             shown(&plan),
@@ -629,11 +629,15 @@ mod tests {
             ("/dev/shm", true),
         ] {
             let volumes = [volume(text)];
-            let wishes = Wishes {
+            let requested = BindRequest {
                 volumes: &volumes,
-                ..Wishes::default()
+                ..BindRequest::default()
             };
-            assert_eq!(plan_binds(&wishes, &root, &host()).is_ok(), fine, "{text}");
+            assert_eq!(
+                plan_binds(&requested, &root, &host()).is_ok(),
+                fine,
+                "{text}"
+            );
         }
     }
 }

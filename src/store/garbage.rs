@@ -77,7 +77,7 @@ impl Store {
             Ok(linked) => self.remove_unlinked_files(&linked, pulls.is_some(), &mut collector),
             Err(error) => collector.garbage.failures.push(error.into()),
         }
-        self.sweep_intakes(age, &mut collector.garbage);
+        self.sweep_import_staging(age, &mut collector.garbage);
         for entry in entries(&self.layout.blob_staging()) {
             if self.blobs().is_mark_in_use(&entry.file_name()) {
                 continue;

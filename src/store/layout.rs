@@ -110,9 +110,9 @@ impl Layout {
         self.beside_containers("trees")
     }
 
-    /// What containers were when they were made (see `imprints`).
-    pub(super) fn imprints(&self) -> PathBuf {
-        self.beside_containers("imprints")
+    /// What containers were when they were made (see `fingerprints`).
+    pub(super) fn fingerprints(&self) -> PathBuf {
+        self.beside_containers("fingerprints")
     }
 
     fn beside_containers(&self, what: &str) -> PathBuf {

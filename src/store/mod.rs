@@ -6,14 +6,14 @@
 //! ├── layers/<digest>               blobs: layers and configurations (see `blobs`)
 //! │   ├── .lock                     held while images and blobs are published or removed
 //! │   ├── .pulling                  shared by pulls, so that `garbage` leaves their blobs alone
-//! │   └── .staging/                 blobs on their way, resumed by the next pull; those of archives (see `intake`);
+//! │   └── .staging/                 blobs on their way, resumed by the next pull; those of archives (see `import_staging`);
 //! │                                 and which blobs are known to be damaged
 //! ├── containers/<id>/              a container (see `containers`)
 //! │   └── <name> -> <id>            its names
 //! ├── .containers.staging/          containers on their way in or out (in `containers`, where that
 //! │                                 is a mount, or what is beside it cannot be written)
 //! ├── .containers.trees/            trees of images, to clone containers from (see `image_trees`)
-//! ├── .containers.imprints/         what containers were, to copy others from (see `imprints`)
+//! ├── .containers.fingerprints/         what containers were, to copy others from (see `fingerprints`)
 //! ├── bin/                          the engine's executables
 //! ├── lib/, doc/                    udocker.py's own
 //! ```
@@ -27,12 +27,12 @@ mod container_names;
 mod container_staging;
 mod containers;
 mod error;
+mod fingerprints;
 mod garbage;
 mod image_content;
 mod image_trees;
 mod images;
-mod imprints;
-mod intake;
+mod import_staging;
 mod layout;
 mod lock;
 mod new_images;
@@ -49,7 +49,7 @@ pub use garbage::{Age, Garbage};
 pub use image_content::{ImageContent, LayerFile};
 pub use image_trees::{ImageTree, KeptTrees};
 pub use images::{Form, Image};
-pub use intake::Intake;
+pub use import_staging::ImportStaging;
 pub use layout::Layout;
 pub use lock::Lock;
 pub use new_images::{NewBlob, NewImage};

@@ -30,7 +30,7 @@ pub struct NewBlob {
     pub digest: Digest,
     /// How many bytes that has.
     pub size: u64,
-    /// Where it is in an intake. It is moved from there.
+    /// Where it is in the staging directory of an import. It is moved from there.
     pub source: PathBuf,
 }
 

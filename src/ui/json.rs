@@ -46,7 +46,7 @@ impl<'a> JsonDocument<'a> {
     /// # Errors
     /// It is no JSON, or nested too deeply.
     pub fn parse(bytes: &'a [u8]) -> Result<JsonDocument<'a>, serde_json::Error> {
-        let Sound = serde_json::from_slice(bytes)?;
+        let ValidJson = serde_json::from_slice(bytes)?;
         serde_json::from_slice(bytes).map(JsonDocument)
     }
 }
@@ -74,53 +74,53 @@ impl Serialize for JsonDocument<'_> {
 }
 
 /// Any value, read as thoroughly as a [`Value`] is, of which nothing is kept.
-struct Sound;
+struct ValidJson;
 
-impl<'de> Deserialize<'de> for Sound {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Sound, D::Error> {
-        deserializer.deserialize_any(Sound)
+impl<'de> Deserialize<'de> for ValidJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ValidJson, D::Error> {
+        deserializer.deserialize_any(ValidJson)
     }
 }
 
-impl<'de> Visitor<'de> for Sound {
-    type Value = Sound;
+impl<'de> Visitor<'de> for ValidJson {
+    type Value = ValidJson;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any valid JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_unit<E>(self) -> Result<ValidJson, E> {
+        Ok(ValidJson)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_bool<E>(self, _: bool) -> Result<ValidJson, E> {
+        Ok(ValidJson)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_i64<E>(self, _: i64) -> Result<ValidJson, E> {
+        Ok(ValidJson)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_u64<E>(self, _: u64) -> Result<ValidJson, E> {
+        Ok(ValidJson)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_f64<E>(self, _: f64) -> Result<ValidJson, E> {
+        Ok(ValidJson)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_str<E>(self, _: &str) -> Result<ValidJson, E> {
+        Ok(ValidJson)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Sound, A::Error> {
-        while let Some(Sound) = list.next_element()? {}
-        Ok(Sound)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ValidJson, A::Error> {
+        while let Some(ValidJson) = list.next_element()? {}
+        Ok(ValidJson)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sound, A::Error> {
-        while let Some((Sound, Sound)) = map.next_entry()? {}
-        Ok(Sound)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ValidJson, A::Error> {
+        while let Some((ValidJson, ValidJson)) = map.next_entry()? {}
+        Ok(ValidJson)
     }
 }
 

@@ -53,7 +53,7 @@ impl Progress for TerminalProgress<'_> {
     fn watch(&self, label: &str, unit: Unit) -> Box<dyn Task> {
         match &self.bars {
             None => Box::new(Silent),
-            Some(bars) => Box::new(Late {
+            Some(bars) => Box::new(DelayedBar {
                 bars: bars.clone(),
                 label: label.to_string(),
                 unit,
@@ -77,7 +77,7 @@ const SHOWN_AFTER: Duration = Duration::from_millis(500);
 
 /// A bar that appears when the work has taken its time. It has no thread that would draw it without
 /// an advance: user namespaces can be entered only by programs with a single one.
-struct Late {
+struct DelayedBar {
     bars: MultiProgress,
     label: String,
     unit: Unit,
@@ -86,7 +86,7 @@ struct Late {
     bar: OnceLock<Bar>,
 }
 
-impl Late {
+impl DelayedBar {
     fn bar(&self) -> Bar {
         let template = match self.unit {
             Unit::Bytes => "{msg:32!} {spinner} {bytes:>10} {bytes_per_sec:>12}",
@@ -100,7 +100,7 @@ impl Late {
     }
 }
 
-impl Task for Late {
+impl Task for DelayedBar {
     fn advance(&self, count: u64) {
         let counted = self.counted.fetch_add(count, Ordering::Relaxed) + count;
         if self.bar.get().is_some() || self.begun.elapsed() >= SHOWN_AFTER {

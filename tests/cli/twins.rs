@@ -95,8 +95,8 @@ fn the_second_container_is_a_copy_of_what_the_first_was() {
     }
 }
 
-fn imprints(sandbox: &Sandbox) -> Vec<PathBuf> {
-    let listing = fs::read_dir(sandbox.store().join(".containers.imprints"));
+fn fingerprints(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let listing = fs::read_dir(sandbox.store().join(".containers.fingerprints"));
     listing
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -209,23 +209,23 @@ fn what_has_lost_anything_of_its_image_is_not_copied() {
 }
 
 #[test]
-fn a_damaged_imprint_is_as_good_as_none() {
+fn a_damaged_fingerprint_is_as_good_as_none() {
     let Some(sandbox) = sandbox() else {
         return;
     };
-    let [path] = &imprints(&sandbox)[..] else {
-        panic!("one imprint");
+    let [path] = &fingerprints(&sandbox)[..] else {
+        panic!("one fingerprint");
     };
-    let imprint = fs::read_to_string(path).unwrap();
-    for spoilt in ["", "{}", NOTHING, &imprint[..imprint.len() / 2]] {
+    let fingerprint = fs::read_to_string(path).unwrap();
+    for spoilt in ["", "{}", NOTHING, &fingerprint[..fingerprint.len() / 2]] {
         fs::write(path, spoilt).unwrap();
         assert_unpacks(&sandbox);
     }
-    fs::write(path, imprint).unwrap();
+    fs::write(path, fingerprint).unwrap();
     copy(&sandbox, "b");
 }
 
-/// The imprint of a tree without a root.
+/// The fingerprint of a tree without a root.
 const NOTHING: &str = r#"{"files":{},"directories":{}}"#;
 
 #[test]
@@ -237,8 +237,8 @@ fn only_what_was_unpacked_here_is_copied() {
         .udocker(["clone", "--name=copy", "a"])
         .run()
         .succeeds();
-    assert_eq!(imprints(&sandbox).len(), 1);
+    assert_eq!(fingerprints(&sandbox).len(), 1);
     sandbox.udocker(["rm", "a"]).run().succeeds();
-    assert_eq!(imprints(&sandbox).len(), 0);
+    assert_eq!(fingerprints(&sandbox).len(), 0);
     assert_unpacks(&sandbox);
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use url::form_urlencoded;
 
-use udocker::oci::{Credential, Secret, Version};
+use udocker::oci::{Credential, Secret, TagOrDigest};
 use udocker::registry::{Client, LoginCheck, RegistryError};
 
 use super::client::{anonymous, descriptor, fetch, options, registry, with_credential, with_login};
@@ -362,7 +362,7 @@ fn what_a_server_repeats_of_a_login_is_hidden() {
                 }
             });
             let client = with_credential(options(), credential.clone());
-            let (url, version) = (registry(&server.url()), Version::Tag("1".to_string()));
+            let (url, version) = (registry(&server.url()), TagOrDigest::Tag("1".to_string()));
             for repository in ["basic/a", "grant/a", "deny/a"] {
                 // No answer with a success is a token server's refusal.
                 if repository == "deny/a" && number >= 6 {

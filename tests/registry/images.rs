@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use udocker::oci::{Digest, Platform, Version};
+use udocker::oci::{Digest, Platform, TagOrDigest};
 use udocker::registry::{RegistryError, ResolvedImage};
 
 use super::client::{anonymous, registry, with_login};
@@ -76,7 +76,7 @@ fn os_arch(architecture: &str) -> Value {
 
 fn resolve(server: &FakeRegistry, platform: &str) -> Result<ResolvedImage, RegistryError> {
     let platform: Platform = platform.parse().unwrap();
-    let version = Version::Tag("1".to_string());
+    let version = TagOrDigest::Tag("1".to_string());
     anonymous().resolve_image(
         &registry(&server.url()),
         &["tool".to_string()],
@@ -202,7 +202,7 @@ fn the_next_name_is_tried_where_one_is_absent() {
         anonymous().resolve_image(
             &registry(&server.url()),
             &names,
-            &Version::Tag("1".to_string()),
+            &TagOrDigest::Tag("1".to_string()),
             &"linux/amd64".parse().unwrap(),
         )
     };
@@ -261,7 +261,7 @@ fn a_registry_before_another_one_says_in_odd_ways_that_a_name_is_absent() {
         });
         let url = registry(&server.url());
         let names = ["tool".to_string(), "library/tool".to_string()];
-        let version = Version::Tag("1".to_string());
+        let version = TagOrDigest::Tag("1".to_string());
         let find = || with_login("marie", "secret").find_manifest(&url, &names, &version);
         let found = find();
         let asked = |path: &str| {
@@ -294,11 +294,12 @@ fn a_manifest_that_is_not_the_one_named_is_refused() {
             _ => Reply::new(200, "{}"),
         }
     });
-    let fetch =
-        |version: Version| anonymous().fetch_manifest(&registry(&server.url()), "tool", &version);
+    let fetch = |version: TagOrDigest| {
+        anonymous().fetch_manifest(&registry(&server.url()), "tool", &version)
+    };
     for version in [
-        Version::Tag("lied".to_string()),
-        Version::Digest(other.clone()),
+        TagOrDigest::Tag("lied".to_string()),
+        TagOrDigest::Digest(other.clone()),
     ] {
         match fetch(version).unwrap_err() {
             RegistryError::ManifestDigest {
@@ -309,7 +310,10 @@ fn a_manifest_that_is_not_the_one_named_is_refused() {
             error => panic!("{error}"),
         }
     }
-    assert_eq!(fetch(Version::Tag("x".to_string())).unwrap().digest, real);
+    assert_eq!(
+        fetch(TagOrDigest::Tag("x".to_string())).unwrap().digest,
+        real
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use udocker::oci::{ConfigSource, Credential, Digest, Secret, Version};
+use udocker::oci::{ConfigSource, Credential, Digest, Secret, TagOrDigest};
 use udocker::progress::Silent;
 use udocker::registry::{
     Client, ClientOptions, LoginCheck, NoCredentials, RegistryError, TrustedCertificates,
@@ -22,7 +22,7 @@ fn pull(client: &Client, server: &RegistryServer) -> Result<Vec<u8>, RegistryErr
     let image = client.resolve_image(
         &url,
         &["lab/tool".to_string()],
-        &Version::Tag("1".to_string()),
+        &TagOrDigest::Tag("1".to_string()),
         &"linux/amd64".parse().unwrap(),
     )?;
     let mut bytes = Vec::new();
@@ -56,9 +56,9 @@ fn an_image_is_pulled_and_listed() {
     assert_eq!(Vec::from_iter(repositories), ["lab/tool", "other"]);
     assert_eq!(client.check_auth(&url).unwrap(), LoginCheck::NotAsked);
     for (repository, version) in [
-        ("lab/tool", Version::Tag("none".to_string())),
-        ("none", Version::Tag("1".to_string())),
-        ("lab/tool", Version::Digest(Digest::of(b"none"))),
+        ("lab/tool", TagOrDigest::Tag("none".to_string())),
+        ("none", TagOrDigest::Tag("1".to_string())),
+        ("lab/tool", TagOrDigest::Digest(Digest::of(b"none"))),
     ] {
         let error = client
             .fetch_manifest(&url, repository, &version)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use udocker::oci::Version;
+use udocker::oci::TagOrDigest;
 use udocker::registry::{
     Client, ClientOptions, NoCredentials, Proxies, RegistryError, RetryPolicy,
 };
@@ -17,8 +17,8 @@ use crate::support::wait::wait_until;
 
 const BLOB: &[u8] = b"some bytes";
 
-fn tag(text: &str) -> Version {
-    Version::Tag(text.to_string())
+fn tag(text: &str) -> TagOrDigest {
+    TagOrDigest::Tag(text.to_string())
 }
 
 fn manifest_error(client: &Client, url: &str) -> RegistryError {

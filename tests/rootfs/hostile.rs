@@ -317,6 +317,52 @@ fn going_up_from_far_below_takes_no_longer_than_going_down() {
 }
 
 #[test]
+fn mazes_of_links_are_refused() {
+    let detour = "x/../".repeat(800);
+    let mut layer = LayerBuilder::new().directory("x").directory("end");
+    for link in 0..4 {
+        layer = layer.symlink(format!("{link}"), format!("{detour}{}", link + 1));
+    }
+    layer = layer.symlink("4", "end");
+    attack("short way", |_| vec![layer.clone().file("3/file", "")])
+        .1
+        .unwrap();
+    let (_, result) = attack("maze", |_| vec![layer.clone().file("0/file", "")]);
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "layer 'L0' cannot be unpacked: cannot open the directory '0': Too many levels of symbolic \
+         links (os error 40)"
+    );
+}
+
+#[test]
+fn whiteouts_over_and_over_go_through_a_directory_once() {
+    // Each time anew it would take minutes.
+    const TIMES: usize = 10_000;
+    let lower = LayerBuilder::new()
+        .file("d/old", "")
+        .file("d/e/old", "")
+        .file("d/gone/old", "");
+    let mut upper = LayerBuilder::new();
+    for number in 0..TIMES {
+        upper = upper.file(format!("d/e/{number}"), "");
+    }
+    for _ in 0..TIMES {
+        upper = upper
+            .opaque("d")
+            .whiteout("d")
+            .opaque("d/e")
+            .whiteout("d/e");
+    }
+    let upper = upper.file("d/after", "");
+    let (unpacked, result) = attack("whiteouts", |_| vec![lower.clone(), upper.clone()]);
+    result.unwrap();
+    let names = |path: &str| fs::read_dir(unpacked.root.join(path)).unwrap().count();
+    assert_eq!((names("d"), names("d/e")), (2, TIMES));
+    assert!(!unpacked.root.join("d/e/old").exists());
+}
+
+#[test]
 fn directories_swapped_for_links_meanwhile_lead_nowhere() {
     for apply in [IN_TURN, AHEAD] {
         swap_meanwhile(apply);

@@ -13,8 +13,8 @@ use udocker::engine::{self, EngineOptions, HostView};
 use udocker::host::facts::{Caller, Machine};
 use udocker::oci::ImageConfig;
 use udocker::spec::{
-    self, Access, Accounts, ContainerFacts, EnvWish, Environment, ExecMode, GuestPath, HostFacts,
-    HostPath, Processes, RunRequest, Tmpfs, UserWish, Volume,
+    self, Access, Accounts, ContainerFacts, EnvOption, ExecMode, GuestEnv, GuestPath, HostFacts,
+    HostPath, Processes, RunRequest, Tmpfs, UserSpec, Volume,
 };
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -151,7 +151,7 @@ fn finish(status: u8) -> ExitCode {
 
 fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8, String)> {
     let path = |path: &Path| HostPath::new(path).unwrap();
-    let environment: Environment = std::env::vars_os()
+    let environment: GuestEnv = std::env::vars_os()
         .filter(|(name, _)| !name.to_string_lossy().starts_with("SANDBOX"))
         .collect();
     let host = HostFacts {
@@ -192,7 +192,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
                 let works = engine::namespace::probe().is_ok();
                 container.mode = if works { ExecMode::R1 } else { ExecMode::P1 };
             }
-            "user" => request.user = Some(UserWish::parse(value).unwrap()),
+            "user" => request.user = Some(UserSpec::parse(value).unwrap()),
             "volume" => request
                 .volumes
                 .push(Volume::parse(value.as_ref()).map_err(|e| (125, e.to_string()))?),
@@ -219,7 +219,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
                 }
             }
             "no-system-directories" => request.no_system_directories = true,
-            "env" => request.env.push(EnvWish::parse(value.as_ref()).unwrap()),
+            "env" => request.env.push(EnvOption::parse(value.as_ref()).unwrap()),
             "workdir" => request.workdir = Some(value.into()),
             "image-workdir" => container.image.process.working_dir = value.to_string(),
             "kernel" => request.kernel = Some(value.to_string()),

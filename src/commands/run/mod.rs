@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub use docker::DockerArgs;
-pub use options::{Pull, WishArgs};
+pub use options::{Pull, SpecArgs};
 
 use mode::Modes;
 
@@ -74,7 +74,7 @@ pub struct Args {
     #[arg(long)]
     nobanner: bool,
     #[command(flatten)]
-    wishes: WishArgs,
+    wishes: SpecArgs,
     #[command(flatten)]
     docker: DockerArgs,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use crate::commands::CommandError;
 use crate::commands::options::{given, given_of, parse_bool};
 use crate::host::fs::read_named;
 use crate::spec::{
-    Accounts, EnvWish, RunRequest, SearchPaths, UserWish, Volume, VolumeError, parse_entrypoint,
+    Accounts, EnvOption, RunRequest, SearchPaths, UserSpec, Volume, VolumeError, parse_entrypoint,
 };
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
@@ -30,7 +30,7 @@ pub enum Pull {
 
 /// How to run the container.
 #[derive(Debug, clap::Args)]
-pub struct WishArgs {
+pub struct SpecArgs {
     /// Working directory inside; it has to be there
     #[arg(short = 'w', long, value_name = "DIR")]
     workdir: Option<OsString>,
@@ -93,7 +93,7 @@ pub struct WishArgs {
     devices: Vec<OsString>,
 }
 
-impl WishArgs {
+impl SpecArgs {
     /// Reads the options.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl WishArgs {
             entrypoint: self.entrypoint.as_deref().map(parse_entrypoint),
             workdir: given(&self.workdir).map(OsStr::to_os_string),
             user: given(&self.user)
-                .map(UserWish::parse)
+                .map(UserSpec::parse)
                 .transpose()
                 .map_err(CommandError::failed)?,
             accounts: match (self.containerauth, self.hostauth) {
@@ -143,17 +143,17 @@ impl WishArgs {
         })
     }
 
-    fn env_wishes(&self) -> Result<Vec<EnvWish>, CommandError> {
+    fn env_wishes(&self) -> Result<Vec<EnvOption>, CommandError> {
         let mut wishes = Vec::new();
         for file in given_of(&self.env_file).map(Path::new) {
             let bytes = read_named(file, ENV_FILE_MAX_BYTES).map_err(CommandError::failed)?;
-            let from_file = EnvWish::parse_file(&bytes).map_err(|error| {
+            let from_file = EnvOption::parse_file(&bytes).map_err(|error| {
                 CommandError::failed(error).while_doing(format_args!("'{}'", file.display()))
             })?;
             wishes.extend(from_file);
         }
         for text in given_of(&self.env) {
-            wishes.push(EnvWish::parse(text).map_err(CommandError::failed)?);
+            wishes.push(EnvOption::parse(text).map_err(CommandError::failed)?);
         }
         Ok(wishes)
     }

@@ -88,7 +88,7 @@ pub(super) fn environment<'a>(spec: &'a RunSpec, prefix: &str) -> Vec<(OsString,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Environment, ExecMode, GuestPath, HostPath};
+    use crate::spec::{ExecMode, GuestEnv, GuestPath, HostPath};
 
     fn spec() -> RunSpec {
         RunSpec::plain(ExecMode::S1)
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn variables_are_handed_over() {
-        let mut env = Environment::default();
+        let mut env = GuestEnv::default();
         env.set("A", "b");
         env.set("HOME", "/root");
         let spec = RunSpec { env, ..spec() };

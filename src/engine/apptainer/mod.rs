@@ -87,16 +87,13 @@ impl Start {
             .map(|(name, value)| (name.as_os_str(), *value))
             .chain([own])
             .collect();
-        let ended = Foreground {
+        let foreground = Foreground {
             program: &path,
             arguments: &self.arguments,
             environment: &environment,
             signals: SignalTarget::Program,
-        }
-        .run();
-        match ended {
-            Ok(ended) => Ok(ended.into()),
-            Err(source) => Err(EngineError::Start { path, source }),
-        }
+        };
+        let outcome = foreground.run();
+        outcome.map_err(|source| EngineError::Start { path, source })
     }
 }

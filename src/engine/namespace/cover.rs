@@ -16,7 +16,7 @@ use crate::spec::{GuestPath, Tmpfs};
 /// Makes `target` below `root` if it is missing, in the guest's own mount namespace. In the root
 /// tree and in directories of the host it has been made before, if that was possible at all, see
 /// [`super::points`]; left over are file systems in memory, and directories that cannot be written.
-pub(super) fn make_place(
+pub(super) fn ensure_mount_point(
     root: &Path,
     target: &GuestPath,
     is_directory: &dyn Fn() -> bool,

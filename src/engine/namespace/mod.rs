@@ -14,8 +14,8 @@ mod cover;
 mod emulation;
 mod error;
 mod ids;
+mod mount_points;
 mod mounts;
-mod points;
 mod ranges;
 mod refusal;
 mod steps;
@@ -31,13 +31,13 @@ pub use refusal::RefusalNote;
 
 use self::emulation::Filter;
 use self::ids::{IdMap, SingleId};
-use self::points::MountPoints;
+use self::mount_points::MountPoints;
 use self::ranges::Ranges;
 use self::steps::{Part, Steps};
 use rustix::thread::UnshareFlags;
 
 use super::{EngineError, RunOutcome};
-use crate::host::process::{self, Enter, Entry, Supervised};
+use crate::host::process::{self, PreExec, PreExecPlan, Supervised};
 use crate::spec::{ExecMode, ID_RANGES_FILE, Identity, Processes, RunSpec};
 
 /// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond.
@@ -51,7 +51,7 @@ pub fn probe() -> Result<(), EngineError> {
         program: OsStr::new(""),
         arguments: &[],
         environment: &[],
-        entry: Entry::Program(Box::new(move || inside.take(Part::All))),
+        entry: PreExecPlan::Program(Box::new(move || inside.take(Part::All))),
         afterwards: &|| (),
     }
     .run();
@@ -70,7 +70,7 @@ pub fn probe() -> Result<(), EngineError> {
 /// There are none, or they cannot.
 pub fn probe_ranges() -> io::Result<()> {
     let ranges = Ranges::granted().ok_or(io::ErrorKind::NotFound)?;
-    process::attempt(move || ranges.enter(UnshareFlags::empty()))
+    process::probe_in_fork(move || ranges.enter(UnshareFlags::empty()))
 }
 
 /// Makes this process root of the id ranges that are granted to the caller, and returns whether
@@ -156,23 +156,22 @@ fn supervise(spec: &RunSpec, steps: &Arc<Steps>) -> io::Result<RunOutcome> {
     let points = MountPoints::make(spec);
     let arguments: Vec<OsString> = spec.argv.iter().skip(1).map(OsString::from).collect();
     let environment: Vec<(&OsStr, &OsStr)> = spec.env.iter().collect();
-    let take = |part: Part| -> Enter {
+    let take = |part: Part| -> PreExec {
         let steps = Arc::clone(steps);
         Box::new(move || steps.take(part))
     };
-    let ended = Supervised {
+    let supervised = Supervised {
         program: spec.argv.program(),
         arguments: &arguments,
         environment: &environment,
         entry: match spec.processes {
-            Processes::Hosts => Entry::Program(take(Part::All)),
-            Processes::Reaped | Processes::Own => Entry::Init {
+            Processes::Hosts => PreExecPlan::Program(take(Part::All)),
+            Processes::Reaped | Processes::Own => PreExecPlan::Init {
                 supervisor: take(Part::Outside),
                 init: take(Part::Inside),
             },
         },
         afterwards: &|| points.remove(),
-    }
-    .run()?;
-    Ok(ended.into())
+    };
+    supervised.run()
 }

@@ -77,14 +77,14 @@ impl Mount {
         match &self.content {
             Content::Host(source) => {
                 let source = source.as_path();
-                cover::make_place(&self.root, &self.target, &|| source.is_dir())?;
+                cover::ensure_mount_point(&self.root, &self.target, &|| source.is_dir())?;
                 match self.is_default {
                     true => bind(source, place),
                     false => bind_without(&self.root, source, place),
                 }
             }
             Content::Memory(tmpfs) => {
-                cover::make_place(&self.root, &self.target, &|| true)?;
+                cover::ensure_mount_point(&self.root, &self.target, &|| true)?;
                 mount_memory(place, tmpfs)
             }
             Content::Processes => {

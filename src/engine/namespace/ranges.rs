@@ -12,7 +12,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::host::facts::Caller;
 use crate::host::fs::read_lossy;
-use crate::host::process::{self, leave_namespaces_with_help};
+use crate::host::process::{self, unshare_with_id_mapper};
 
 /// Ids that can be mapped beside the caller's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Ranges {
     /// The system refuses; a tool fails.
     pub(super) fn enter(&self, flags: UnshareFlags) -> io::Result<()> {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-        leave_namespaces_with_help(flags | UnshareFlags::NEWUSER, |target| {
+        unshare_with_id_mapper(flags | UnshareFlags::NEWUSER, |target| {
             let maps = [self.users.map(uid), self.groups.map(gid)];
             let calls = self.tools.iter().zip(maps).map(|(tool, map)| {
                 let numbers = map.iter().map(u32::to_string);

@@ -18,7 +18,7 @@ use super::ids::{IdMap, SingleId};
 use super::mounts::{self, Mount};
 use super::ranges::Ranges;
 use crate::engine::EngineError;
-use crate::host::process::leave_namespaces;
+use crate::host::process::unshare;
 use crate::spec::{Access, ExecMode, GuestPath, HostName, HostPath, Identity, Processes, RunSpec};
 
 /// One of them.
@@ -226,7 +226,7 @@ fn encode(number: i32, error: &io::Error) -> io::Error {
 impl Step {
     fn take(&self) -> io::Result<()> {
         match self {
-            Step::Namespaces(flags) | Step::FurtherNamespaces(flags) => leave_namespaces(*flags),
+            Step::Namespaces(flags) | Step::FurtherNamespaces(flags) => unshare(*flags),
             Step::NamespacesWithRanges(flags, ranges) => ranges.enter(*flags),
             Step::Id(id) => id.write(),
             Step::HostName(name) => Ok(sethostname(name.as_str().as_bytes())?),

@@ -152,6 +152,6 @@ impl<'a> Start<'a> {
             signals: self.signals,
         }
         .run()?;
-        Ok(ended.into())
+        Ok(ended)
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 
 use rustix::process::Pid;
 
-use super::Ended;
+use super::RunOutcome;
 
 /// A fork of this process that leads a life of its own, and reports how that ended.
 pub(super) struct Forked {
@@ -24,7 +24,7 @@ impl Gate {
 }
 
 impl Forked {
-    pub(super) fn start(life: impl FnOnce(Gate) -> io::Result<Ended>) -> io::Result<Forked> {
+    pub(super) fn start(life: impl FnOnce(Gate) -> io::Result<RunOutcome>) -> io::Result<Forked> {
         let (report, to_report) = io::pipe()?;
         let (to_pass, gate) = io::pipe()?;
         let Some(pid) = fork()? else {
@@ -42,24 +42,24 @@ impl Forked {
     }
 
     /// `None` when it did not live to report.
-    pub(super) fn read_report(mut self) -> Option<io::Result<Ended>> {
+    pub(super) fn read_report(mut self) -> Option<io::Result<RunOutcome>> {
         let mut message = [0; 5];
         self.report.read_exact(&mut message).ok()?;
         let [what, number @ ..] = message;
         let number = i32::from_ne_bytes(number);
         Some(match what {
-            0 => Ok(Ended::Exited(number.to_le_bytes()[0])),
-            1 => Ok(Ended::Signaled(number)),
+            0 => Ok(RunOutcome::Exited(number.to_le_bytes()[0])),
+            1 => Ok(RunOutcome::Signaled(number)),
             _ => Err(io::Error::from_raw_os_error(number)),
         })
     }
 }
 
 /// Five bytes: what happened, and a number in the byte order of the machine.
-fn report(mut to: PipeWriter, result: &io::Result<Ended>) {
+fn report(mut to: PipeWriter, result: &io::Result<RunOutcome>) {
     let (what, number) = match result {
-        Ok(Ended::Exited(status)) => (0, i32::from(*status)),
-        Ok(Ended::Signaled(signal)) => (1, *signal),
+        Ok(RunOutcome::Exited(status)) => (0, i32::from(*status)),
+        Ok(RunOutcome::Signaled(signal)) => (1, *signal),
         Err(error) => (2, error.raw_os_error().unwrap_or(libc::EIO)),
     };
     let mut message = [what; 5];

@@ -22,9 +22,9 @@ use rustix::process::{Pid, Resource, Signal, WaitOptions, getpid, getppid, getrl
 use rustix::thread::CpuSet;
 
 pub use core_files::forbid_core_files;
-pub use namespaces::{leave_namespaces, leave_namespaces_with_help};
-pub use signals::learn_of_children;
-pub use supervised::{Enter, Entry, Supervised, attempt};
+pub use namespaces::{unshare, unshare_with_id_mapper};
+pub use signals::ensure_sigchld_not_ignored;
+pub use supervised::{PreExec, PreExecPlan, Supervised, probe_in_fork};
 
 use children::children_of;
 use core_files::allow_core_files;
@@ -33,18 +33,28 @@ use signals::{send, to_pass_on, watch_real_time_signals, watch_signals};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunOutcome {
     /// By itself, with this status.
     Exited(u8),
-    /// By this signal.
+    /// By this signal. PRoot exits with 128+N instead when signal N ends its guest.
     Signaled(i32),
 }
 
-impl From<ExitStatus> for Ended {
-    fn from(status: ExitStatus) -> Ended {
+impl RunOutcome {
+    /// What a shell calls the status: 128+N after signal N.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            RunOutcome::Exited(status) => status,
+            RunOutcome::Signaled(signal) => (128 + signal).to_le_bytes()[0],
+        }
+    }
+}
+
+impl From<ExitStatus> for RunOutcome {
+    fn from(status: ExitStatus) -> RunOutcome {
         match (status.code(), status.signal()) {
-            (Some(code), _) => Ended::Exited(code.to_le_bytes()[0]),
-            (None, signal) => Ended::Signaled(signal.unwrap_or_default()),
+            (Some(code), _) => RunOutcome::Exited(code.to_le_bytes()[0]),
+            (None, signal) => RunOutcome::Signaled(signal.unwrap_or_default()),
         }
     }
 }
@@ -82,7 +92,7 @@ impl Foreground<'_> {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn run(&self) -> io::Result<Ended> {
+    pub fn run(&self) -> io::Result<RunOutcome> {
         // Before the start, so that nothing is missed in between.
         let mut signals = watch_signals()?;
         let mut child = self.spawn()?;
@@ -108,7 +118,7 @@ impl Foreground<'_> {
         let parent = getpid();
         let prepare = move || {
             allow_core_files()?;
-            die_with(parent, Signal::KILL)
+            set_parent_death_signal(parent, Signal::KILL)
         };
         #[allow(
             unsafe_code,
@@ -133,7 +143,7 @@ impl Foreground<'_> {
 }
 
 /// Makes the kernel send `signal` to this process when its parent dies.
-fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
+fn set_parent_death_signal(parent: Pid, signal: Signal) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(signal))?;
     // The parent may have died before that was in force.
     if getppid() != Some(parent) {
@@ -147,8 +157,8 @@ fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
 ///
 /// # Errors
 /// It fails, or no process can be started. Only [`io::Error::raw_os_error`] arrives.
-pub fn apart(action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let fork = Forked::start(|_gate| action().map(|()| Ended::Exited(0)))?;
+pub fn run_in_fork(action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let fork = Forked::start(|_gate| action().map(|()| RunOutcome::Exited(0)))?;
     let pid = fork.pid;
     let report = fork.read_report();
     waitpid(Some(pid), WaitOptions::empty())?;
@@ -242,7 +252,7 @@ pub fn stay_on_cpus(cpus: impl Iterator<Item = usize>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn run(script: &str) -> Ended {
+    fn run(script: &str) -> RunOutcome {
         Foreground {
             program: Path::new("/bin/sh"),
             arguments: &["-c".into(), script.into()],
@@ -255,11 +265,11 @@ mod tests {
 
     #[test]
     fn the_end_of_a_program_is_told() {
-        assert_eq!(run("exit 7"), Ended::Exited(7));
-        assert_eq!(run("kill -9 $$"), Ended::Signaled(9));
+        assert_eq!(run("exit 7"), RunOutcome::Exited(7));
+        assert_eq!(run("kill -9 $$"), RunOutcome::Signaled(9));
         assert_eq!(
             run("test \"$A\" = b && test -z \"$HOME\""),
-            Ended::Exited(0)
+            RunOutcome::Exited(0)
         );
     }
 
@@ -284,9 +294,9 @@ mod tests {
     fn what_is_done_apart_changes_nothing_here() {
         let name = || std::fs::read_to_string("/proc/thread-self/comm").unwrap();
         let before = name();
-        apart(|| Ok(rustix::thread::set_name(c"apart")?)).unwrap();
+        run_in_fork(|| Ok(rustix::thread::set_name(c"apart")?)).unwrap();
         assert_eq!(name(), before);
-        let failed = apart(|| Err(io::Error::from_raw_os_error(libc::EBUSY)));
+        let failed = run_in_fork(|| Err(io::Error::from_raw_os_error(libc::EBUSY)));
         assert_eq!(failed.unwrap_err().raw_os_error(), Some(libc::EBUSY));
     }
 

@@ -5,14 +5,14 @@ use std::io;
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 use rustix::thread::UnshareFlags;
 
-use super::Ended;
+use super::RunOutcome;
 use super::forked::Forked;
 
 /// Leaves the namespaces that `flags` names for new ones.
 ///
 /// # Errors
 /// The system refuses.
-pub fn leave_namespaces(flags: UnshareFlags) -> io::Result<()> {
+pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
     let flags = flags - UnshareFlags::FILES;
     #[allow(unsafe_code, reason = "rustix has no safe variant for harmless flags")]
     // SAFETY: the only flag that could be unsafe is taken out.
@@ -24,7 +24,7 @@ pub fn leave_namespaces(flags: UnshareFlags) -> io::Result<()> {
 ///
 /// # Errors
 /// The system refuses; what `help` returned, as far as [`io::Error::raw_os_error`] tells.
-pub fn leave_namespaces_with_help(
+pub fn unshare_with_id_mapper(
     flags: UnshareFlags,
     help: impl FnOnce(Pid) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -32,11 +32,11 @@ pub fn leave_namespaces_with_help(
     let helper = Forked::start(|gate| {
         gate.pass()?;
         help(target)?;
-        Ok(Ended::Exited(0))
+        Ok(RunOutcome::Exited(0))
     })?;
     let pid = helper.pid;
     // If this fails, the gate stays shut, and the helper ends.
-    let helped = leave_namespaces(flags)
+    let helped = unshare(flags)
         .and_then(|()| helper.let_go())
         .and_then(|helper| helper.read_report().unwrap_or_else(|| Err(broken())));
     waitpid(Some(pid), WaitOptions::empty())?;

@@ -74,7 +74,7 @@ pub(super) fn send(signal: i32, to: Pid) {
 
 /// Lets this process learn how its children end, even where who started it ignores that: then the
 /// kernel would forget it.
-pub fn learn_of_children() {
+pub fn ensure_sigchld_not_ignored() {
     if is_ignored(Signal::CHILD.as_raw()) {
         // Any handler will do. What is executed does not inherit it.
         let _ = signal_hook::flag::register(Signal::CHILD.as_raw(), Arc::default());

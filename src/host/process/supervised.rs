@@ -36,24 +36,24 @@ use super::core_files::allow_core_files;
 use super::forked::{Forked, Gate};
 use super::signals::{send, to_pass_on, watch_real_time_signals, watch_signals};
 use super::terminal::Terminal;
-use super::{Ended, die_with};
+use super::{RunOutcome, set_parent_death_signal};
 
 /// What the program's process does before the program is executed.
 ///
 /// It runs in a process with one thread, so there is nothing it may not do. Of its error only
 /// [`io::Error::raw_os_error`] arrives, which may be any number.
-pub type Enter = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
+pub type PreExec = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
 
 /// Who does what before the program is executed.
-pub enum Entry {
+pub enum PreExecPlan {
     /// The program's own process does everything.
-    Program(Enter),
+    Program(PreExec),
     /// The supervisor enters a process namespace, whose first process does the rest.
     Init {
         /// What the supervisor does.
-        supervisor: Enter,
+        supervisor: PreExec,
         /// What the first process does.
-        init: Enter,
+        init: PreExec,
     },
 }
 
@@ -66,13 +66,13 @@ pub struct Supervised<'a> {
     /// Its whole environment.
     pub environment: &'a [(&'a OsStr, &'a OsStr)],
     /// What is done first, and by whom.
-    pub entry: Entry,
+    pub entry: PreExecPlan,
     /// What is done once nobody is left, even if this process has been killed meanwhile.
     pub afterwards: &'a dyn Fn(),
 }
 
 /// How a program ends that is ended with this process.
-const ABANDONED_END: Ended = Ended::Signaled(Signal::KILL.as_raw());
+const ABANDONED_END: RunOutcome = RunOutcome::Signaled(Signal::KILL.as_raw());
 
 /// What `ps` calls the supervisor.
 const SUPERVISOR: &CStr = c"supervisor";
@@ -87,8 +87,8 @@ impl<'a> Supervised<'a> {
     /// Files, signals and terminals are treated as in [`super::Foreground::run`].
     ///
     /// # Errors
-    /// The program cannot be started; what [`Enter`] returned.
-    pub fn run(self) -> io::Result<Ended> {
+    /// The program cannot be started; what [`PreExec`] returned.
+    pub fn run(self) -> io::Result<RunOutcome> {
         let caller = getpid();
         let terminal = Terminal::held();
         let supervisor = Forked::start(|gate| self.supervise(caller, gate))?;
@@ -111,23 +111,23 @@ impl<'a> Supervised<'a> {
     }
 
     /// The supervisor's life.
-    fn supervise(self, caller: Pid, gate: Gate) -> io::Result<Ended> {
+    fn supervise(self, caller: Pid, gate: Gate) -> io::Result<RunOutcome> {
         set_child_subreaper(Some(getpid()))?;
         // Without it, it is as good a supervisor.
         let _ = set_name(SUPERVISOR);
         let afterwards = self.afterwards;
         let program = self.program();
         let result = match self.entry {
-            Entry::Program(enter) => {
+            PreExecPlan::Program(enter) => {
                 let mut signals = watch_signals()?;
                 gate.pass()?;
-                die_with(caller, ABANDONED)?;
+                set_parent_death_signal(caller, ABANDONED)?;
                 program
                     .start(enter)
                     .and_then(|program| await_end(program, &mut signals, caller))
                     .map(|ended| ended.unwrap_or(ABANDONED_END))
             }
-            Entry::Init {
+            PreExecPlan::Init {
                 mut supervisor,
                 init,
             } => supervisor().and_then(|()| {
@@ -135,7 +135,7 @@ impl<'a> Supervised<'a> {
                 let init = Forked::start(|gate| program.start_as_init(init, gate))?;
                 let mut signals = watch_signals()?;
                 gate.pass()?;
-                die_with(caller, ABANDONED)?;
+                set_parent_death_signal(caller, ABANDONED)?;
                 let init = init.let_go()?;
                 match await_end(init.pid, &mut signals, caller)? {
                     Some(ended) => init.read_report().unwrap_or(Ok(ended)),
@@ -163,7 +163,7 @@ fn await_end(
     child: Pid,
     signals: &mut SignalsInfo<WithOrigin>,
     caller: Pid,
-) -> io::Result<Option<Ended>> {
+) -> io::Result<Option<RunOutcome>> {
     // Only now, so that the program is in the caller's group.
     let _ = setpgid(None, None);
     watch_real_time_signals(signals);
@@ -188,7 +188,7 @@ struct Program<'a> {
 
 impl Program<'_> {
     /// The life of a process namespace's first process, which ends all others with its own.
-    fn start_as_init(self, mut enter: Enter, gate: Gate) -> io::Result<Ended> {
+    fn start_as_init(self, mut enter: PreExec, gate: Gate) -> io::Result<RunOutcome> {
         // The parent is in another namespace, so it cannot be seen that it has died before that:
         // then the gate stays shut.
         set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -207,7 +207,7 @@ impl Program<'_> {
         }
     }
 
-    fn start(self, mut enter: Enter) -> io::Result<Pid> {
+    fn start(self, mut enter: PreExec) -> io::Result<Pid> {
         let mut command = Command::new(self.program);
         command
             .args(self.arguments)
@@ -224,7 +224,7 @@ impl Program<'_> {
             command.pre_exec(move || {
                 enter()?;
                 allow_core_files()?;
-                die_with(parent, Signal::KILL)
+                set_parent_death_signal(parent, Signal::KILL)
             });
         }
         Ok(Pid::from_child(&command.spawn()?))
@@ -238,14 +238,14 @@ const DONE: i32 = 0;
 ///
 /// # Errors
 /// It fails, or no process can be started. Only [`io::Error::raw_os_error`] arrives.
-pub fn attempt(
+pub fn probe_in_fork(
     mut action: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<()> {
     let ended = Supervised {
         program: OsStr::new(""),
         arguments: &[],
         environment: &[],
-        entry: Entry::Program(Box::new(move || {
+        entry: PreExecPlan::Program(Box::new(move || {
             action()?;
             Err(io::Error::from_raw_os_error(DONE))
         })),
@@ -266,7 +266,7 @@ fn pass_on(signals: &mut SignalsInfo<WithOrigin>, to: Pid) {
 }
 
 /// Takes leave of all children that have ended, and returns how `program` did if it is one.
-fn reap(program: Pid) -> Option<Ended> {
+fn reap(program: Pid) -> Option<RunOutcome> {
     let mut found = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid == program {
@@ -296,10 +296,10 @@ fn end_children() {
     }
 }
 
-fn ended(status: WaitStatus) -> Ended {
+fn ended(status: WaitStatus) -> RunOutcome {
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Ended::Exited(code.to_le_bytes()[0]),
-        (None, signal) => Ended::Signaled(signal.unwrap_or_default()),
+        (Some(code), _) => RunOutcome::Exited(code.to_le_bytes()[0]),
+        (None, signal) => RunOutcome::Signaled(signal.unwrap_or_default()),
     }
 }
 
@@ -309,7 +309,11 @@ mod tests {
 
     use super::*;
 
-    fn supervised(script: &str, entry: Entry, afterwards: &dyn Fn()) -> io::Result<Ended> {
+    fn supervised(
+        script: &str,
+        entry: PreExecPlan,
+        afterwards: &dyn Fn(),
+    ) -> io::Result<RunOutcome> {
         Supervised {
             program: OsStr::new("sh"),
             arguments: &["-c".into(), script.into()],
@@ -320,22 +324,22 @@ mod tests {
         .run()
     }
 
-    fn nothing() -> Entry {
-        Entry::Program(Box::new(|| Ok(())))
+    fn nothing() -> PreExecPlan {
+        PreExecPlan::Program(Box::new(|| Ok(())))
     }
 
     #[test]
     fn ends_and_errors_are_reported() {
         for (script, end) in [
-            ("exit 7", Ended::Exited(7)),
-            ("kill -9 $$", Ended::Signaled(9)),
-            ("(sleep 60 &) ; exit 3", Ended::Exited(3)),
+            ("exit 7", RunOutcome::Exited(7)),
+            ("kill -9 $$", RunOutcome::Signaled(9)),
+            ("(sleep 60 &) ; exit 3", RunOutcome::Exited(3)),
         ] {
             let result = supervised(script, nothing(), &|| ());
             assert_eq!(result.unwrap(), end, "{script}");
         }
-        let refuse: Enter = Box::new(|| Err(io::Error::from_raw_os_error(0x0012_3456)));
-        let error = supervised("exit 0", Entry::Program(refuse), &|| ()).unwrap_err();
+        let refuse: PreExec = Box::new(|| Err(io::Error::from_raw_os_error(0x0012_3456)));
+        let error = supervised("exit 0", PreExecPlan::Program(refuse), &|| ()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(0x0012_3456));
     }
 
@@ -350,7 +354,7 @@ mod tests {
         let result = supervised(&script, nothing(), &|| {
             fs::write(&after, "").unwrap();
         });
-        assert_eq!(result.unwrap(), Ended::Exited(4));
+        assert_eq!(result.unwrap(), RunOutcome::Exited(4));
         assert!(after.exists());
         std::thread::sleep(std::time::Duration::from_millis(500));
         assert!(!late.exists());

@@ -1,6 +1,6 @@
 //! One 512-byte header block.
 
-use super::ArchiveError;
+use super::TarError;
 use super::sparse::Segment;
 
 /// Bytes in a block.
@@ -39,12 +39,12 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads a block; a block of zeros is none.
-    pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>, ArchiveError> {
+    pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>, TarError> {
         if block.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
         if !has_right_checksum(block) {
-            return Err(ArchiveError::BadChecksum);
+            return Err(TarError::BadChecksum);
         }
         let mut path = text(&block[..100]).to_vec();
         // GNU headers keep other things where ustar has the prefix.
@@ -94,7 +94,7 @@ impl Header {
 /// follow, and the size of the file.
 pub(super) fn gnu_sparse_fields(
     block: &[u8; BLOCK],
-) -> Result<(Vec<Segment>, bool, u64), ArchiveError> {
+) -> Result<(Vec<Segment>, bool, u64), TarError> {
     Ok((
         gnu_segments(&block[386..482])?,
         block[482] != 0,
@@ -103,13 +103,11 @@ pub(super) fn gnu_sparse_fields(
 }
 
 /// The fields of a block that continues an old GNU sparse header.
-pub(super) fn gnu_sparse_extension(
-    block: &[u8; BLOCK],
-) -> Result<(Vec<Segment>, bool), ArchiveError> {
+pub(super) fn gnu_sparse_extension(block: &[u8; BLOCK]) -> Result<(Vec<Segment>, bool), TarError> {
     Ok((gnu_segments(&block[..504])?, block[504] != 0))
 }
 
-fn gnu_segments(fields: &[u8]) -> Result<Vec<Segment>, ArchiveError> {
+fn gnu_segments(fields: &[u8]) -> Result<Vec<Segment>, TarError> {
     fields
         .chunks_exact(24)
         .take_while(|pair| pair[0] != 0)
@@ -144,13 +142,13 @@ fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-fn unsigned(field: &[u8], name: &'static str) -> Result<u64, ArchiveError> {
-    u64::try_from(number(field, name)?).map_err(|_| ArchiveError::BadNumber { field: name })
+fn unsigned(field: &[u8], name: &'static str) -> Result<u64, TarError> {
+    u64::try_from(number(field, name)?).map_err(|_| TarError::BadNumber { field: name })
 }
 
 /// A number in octal, or in base 256 (two's complement) where the first bit is set.
-fn number(field: &[u8], name: &'static str) -> Result<i64, ArchiveError> {
-    let bad = || ArchiveError::BadNumber { field: name };
+fn number(field: &[u8], name: &'static str) -> Result<i64, TarError> {
+    let bad = || TarError::BadNumber { field: name };
     if field[0] & 0x80 != 0 {
         let is_negative = field[0] & 0x40 != 0;
         let first = i64::from(field[0] & 0x3f) - if is_negative { 0x40 } else { 0 };
@@ -200,7 +198,7 @@ mod tests {
         assert!(matches!(Header::parse(&[0; BLOCK]), Ok(None)));
         assert!(matches!(
             Header::parse(&[b'x'; BLOCK]),
-            Err(ArchiveError::BadChecksum)
+            Err(TarError::BadChecksum)
         ));
     }
 }

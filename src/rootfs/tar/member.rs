@@ -1,6 +1,6 @@
 //! Members of an archive: headers put together with all that extends them.
 
-use super::ArchiveError;
+use super::TarError;
 use super::header::{BLOCK, Flag, Header, gnu_sparse_extension, gnu_sparse_fields};
 use super::pax::{Records, decimal};
 use super::source::{Slice, Source};
@@ -75,7 +75,7 @@ impl<'s, 'p> Members<'s, 'p> {
 
     /// Goes on to the next member, skipping what was not read of the last one. An archive may
     /// end without its two blocks of zeros, as `tar` accepts it.
-    pub(in crate::rootfs) fn next(&mut self) -> Result<Option<Member>, ArchiveError> {
+    pub(in crate::rootfs) fn next(&mut self) -> Result<Option<Member>, TarError> {
         let mut extensions = Extensions::default();
         loop {
             self.skip_content()?;
@@ -83,12 +83,12 @@ impl<'s, 'p> Members<'s, 'p> {
                 return if extensions.is_empty() {
                     Ok(None)
                 } else {
-                    Err(ArchiveError::Truncated)
+                    Err(TarError::Truncated)
                 };
             };
             let Some(header) = Header::parse(&block)? else {
                 return match self.source.block()? {
-                    Some(second) if second != [0; BLOCK] => Err(ArchiveError::LoneZeroBlock),
+                    Some(second) if second != [0; BLOCK] => Err(TarError::LoneZeroBlock),
                     _ => Ok(None),
                 };
             };
@@ -107,15 +107,12 @@ impl<'s, 'p> Members<'s, 'p> {
     }
 
     /// Returns the next bytes of the member's content, at most `limit`, or none at its end.
-    pub(in crate::rootfs) fn content(
-        &mut self,
-        limit: usize,
-    ) -> Result<Option<Slice>, ArchiveError> {
+    pub(in crate::rootfs) fn content(&mut self, limit: usize) -> Result<Option<Slice>, TarError> {
         if self.remaining == 0 {
             return Ok(None);
         }
         let limit = limit.min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
-        let slice = self.source.take(limit)?.ok_or(ArchiveError::Truncated)?;
+        let slice = self.source.take(limit)?.ok_or(TarError::Truncated)?;
         self.remaining -= slice.bytes().len() as u64;
         Ok(Some(slice))
     }
@@ -125,7 +122,7 @@ impl<'s, 'p> Members<'s, 'p> {
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
     }
 
-    fn skip_content(&mut self) -> Result<(), ArchiveError> {
+    fn skip_content(&mut self) -> Result<(), TarError> {
         while self.content(usize::MAX)?.is_some() {}
         // The padding of the last member may be missing.
         while self.padding > 0 {
@@ -138,9 +135,9 @@ impl<'s, 'p> Members<'s, 'p> {
         Ok(())
     }
 
-    fn read_extension(&mut self) -> Result<Vec<u8>, ArchiveError> {
+    fn read_extension(&mut self) -> Result<Vec<u8>, TarError> {
         if self.remaining > MAX_EXTENSION_BYTES {
-            return Err(ArchiveError::ExtensionTooLarge {
+            return Err(TarError::ExtensionTooLarge {
                 bytes: self.remaining,
                 limit: MAX_EXTENSION_BYTES,
             });
@@ -152,7 +149,7 @@ impl<'s, 'p> Members<'s, 'p> {
         Ok(bytes)
     }
 
-    fn read_name(&mut self) -> Result<Vec<u8>, ArchiveError> {
+    fn read_name(&mut self) -> Result<Vec<u8>, TarError> {
         let mut name = self.read_extension()?;
         if let Some(end) = name.iter().position(|&byte| byte == 0) {
             name.truncate(end);
@@ -165,7 +162,7 @@ impl<'s, 'p> Members<'s, 'p> {
         header: Header,
         block: &[u8; BLOCK],
         extensions: Extensions,
-    ) -> Result<Member, ArchiveError> {
+    ) -> Result<Member, TarError> {
         let records = extensions.pax.unwrap_or_default();
         let is_file = matches!(header.flag, Flag::File | Flag::OldFile | Flag::GnuSparse);
         // Directories carry no data, whatever their records say.
@@ -219,12 +216,12 @@ impl<'s, 'p> Members<'s, 'p> {
     }
 
     /// The map of an old GNU sparse file, which goes on in blocks behind the header.
-    fn read_gnu_map(&mut self, block: &[u8; BLOCK]) -> Result<SparseMap, ArchiveError> {
+    fn read_gnu_map(&mut self, block: &[u8; BLOCK]) -> Result<SparseMap, TarError> {
         let (first, mut has_more, size) = gnu_sparse_fields(block)?;
         let mut list = SegmentList::default();
         list.extend(first)?;
         while has_more {
-            let block = self.source.block()?.ok_or(ArchiveError::Truncated)?;
+            let block = self.source.block()?.ok_or(TarError::Truncated)?;
             let (segments, goes_on) = gnu_sparse_extension(&block)?;
             list.extend(segments)?;
             has_more = goes_on;
@@ -233,7 +230,7 @@ impl<'s, 'p> Members<'s, 'p> {
     }
 
     /// The map of a sparse file in one of the three PAX formats, if it is one.
-    fn read_pax_map(&mut self, records: &Records) -> Result<Option<SparseMap>, ArchiveError> {
+    fn read_pax_map(&mut self, records: &Records) -> Result<Option<SparseMap>, TarError> {
         let size = match records.number("GNU.sparse.realsize")? {
             Some(size) => Some(size),
             None => records.number("GNU.sparse.size")?,
@@ -249,7 +246,7 @@ impl<'s, 'p> Members<'s, 'p> {
 
     /// PAX format 1.0: the content begins with decimal numbers, one per line, filled up to a
     /// whole block: how many segments there are, then offset and length of each.
-    fn read_map_in_content(&mut self) -> Result<Vec<Segment>, ArchiveError> {
+    fn read_map_in_content(&mut self) -> Result<Vec<Segment>, TarError> {
         let mut text = Vec::new();
         let mut at = 0;
         let count = self.map_number(&mut text, &mut at)?;
@@ -262,18 +259,18 @@ impl<'s, 'p> Members<'s, 'p> {
         Ok(list.into_inner())
     }
 
-    fn map_number(&mut self, text: &mut Vec<u8>, at: &mut usize) -> Result<u64, ArchiveError> {
+    fn map_number(&mut self, text: &mut Vec<u8>, at: &mut usize) -> Result<u64, TarError> {
         /// No number that fits has more digits.
         const MAX_DIGITS: usize = 20;
         loop {
             let rest = &text[*at..];
             if let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-                let number = decimal(&rest[..end]).ok_or(ArchiveError::BadSparseMap)?;
+                let number = decimal(&rest[..end]).ok_or(TarError::BadSparseMap)?;
                 *at += end + 1;
                 return Ok(number);
             }
             if rest.len() > MAX_DIGITS {
-                return Err(ArchiveError::BadSparseMap);
+                return Err(TarError::BadSparseMap);
             }
             text.drain(..*at);
             *at = 0;
@@ -281,7 +278,7 @@ impl<'s, 'p> Members<'s, 'p> {
             while text.len() < wanted {
                 let slice = self
                     .content(wanted - text.len())?
-                    .ok_or(ArchiveError::BadSparseMap)?;
+                    .ok_or(TarError::BadSparseMap)?;
                 text.extend_from_slice(slice.bytes());
             }
         }

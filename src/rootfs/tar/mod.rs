@@ -23,7 +23,7 @@ use crate::oci::DiffId;
 
 /// Why a layer cannot be read as a tar archive.
 #[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
+pub enum TarError {
     /// The layer cannot be read or decompressed.
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),

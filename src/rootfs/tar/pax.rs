@@ -1,6 +1,6 @@
 //! PAX extended headers: records of the form `LENGTH KEY=VALUE\n`.
 
-use super::ArchiveError;
+use super::TarError;
 use super::member::Timestamp;
 
 /// The records of a header, in their order. Each would take many times as much memory on its own.
@@ -20,7 +20,7 @@ struct Place {
 
 impl Records {
     /// Takes the content of a header, if all of it are records.
-    pub(super) fn parse(text: Vec<u8>) -> Result<Records, ArchiveError> {
+    pub(super) fn parse(text: Vec<u8>) -> Result<Records, TarError> {
         let mut places = Vec::new();
         let mut at = 0;
         // Some writers pad with zeros.
@@ -30,10 +30,10 @@ impl Records {
             let length = decimal(&rest[..blank])
                 .and_then(|length| usize::try_from(length).ok())
                 .filter(|&length| length > blank + 1 && length <= rest.len())
-                .ok_or(ArchiveError::BadPax)?;
+                .ok_or(TarError::BadPax)?;
             let record = rest[blank + 1..length]
                 .strip_suffix(b"\n")
-                .ok_or(ArchiveError::BadPax)?;
+                .ok_or(TarError::BadPax)?;
             let start = at + blank + 1;
             places.push(Place {
                 start: start as u32,
@@ -55,16 +55,16 @@ impl Records {
     }
 
     /// The whole number that holds for `key`.
-    pub(super) fn number(&self, key: &'static str) -> Result<Option<u64>, ArchiveError> {
+    pub(super) fn number(&self, key: &'static str) -> Result<Option<u64>, TarError> {
         self.get(key)
-            .map(|value| decimal(value).ok_or(ArchiveError::BadNumber { field: key }))
+            .map(|value| decimal(value).ok_or(TarError::BadNumber { field: key }))
             .transpose()
     }
 
     /// The time that holds for `key`, in seconds with an optional fraction.
-    pub(super) fn time(&self, key: &'static str) -> Result<Option<Timestamp>, ArchiveError> {
+    pub(super) fn time(&self, key: &'static str) -> Result<Option<Timestamp>, TarError> {
         self.get(key)
-            .map(|value| time(value).ok_or(ArchiveError::BadNumber { field: key }))
+            .map(|value| time(value).ok_or(TarError::BadNumber { field: key }))
             .transpose()
     }
 
@@ -79,11 +79,11 @@ impl Records {
     }
 }
 
-fn position(bytes: &[u8], wanted: u8) -> Result<usize, ArchiveError> {
+fn position(bytes: &[u8], wanted: u8) -> Result<usize, TarError> {
     bytes
         .iter()
         .position(|&byte| byte == wanted)
-        .ok_or(ArchiveError::BadPax)
+        .ok_or(TarError::BadPax)
 }
 
 /// A whole number that fits what file offsets can be.
@@ -152,7 +152,7 @@ mod tests {
             b"99999999999999999999 a=b\n",
         ] {
             assert!(
-                matches!(Records::parse(bytes.to_vec()), Err(ArchiveError::BadPax)),
+                matches!(Records::parse(bytes.to_vec()), Err(TarError::BadPax)),
                 "{}",
                 bytes.escape_ascii()
             );

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use super::ArchiveError;
+use super::TarError;
 use super::header::BLOCK;
 use crate::oci::DiffId;
 
@@ -60,7 +60,7 @@ pub(in crate::rootfs) enum Piece {
     Data(Arc<Chunk>),
     /// It ended and was what it should be, with the digest if one was made; or it could not be
     /// read or was not.
-    End(Result<Option<DiffId>, ArchiveError>),
+    End(Result<Option<DiffId>, TarError>),
 }
 
 /// The bytes of one layer after the other.
@@ -102,13 +102,13 @@ impl<'a> Source<'a> {
     }
 
     /// Reads what is left of the layer; what the sender found out about it comes with its end.
-    pub(in crate::rootfs) fn drain(&mut self) -> Result<(), ArchiveError> {
+    pub(in crate::rootfs) fn drain(&mut self) -> Result<(), TarError> {
         while self.take(usize::MAX)?.is_some() {}
         Ok(())
     }
 
     /// Returns the next bytes, between one and `limit` of them, or none at the end of the layer.
-    pub(in crate::rootfs) fn take(&mut self, limit: usize) -> Result<Option<Slice>, ArchiveError> {
+    pub(in crate::rootfs) fn take(&mut self, limit: usize) -> Result<Option<Slice>, TarError> {
         loop {
             if let Some(chunk) = &self.chunk {
                 let start = self.at;
@@ -135,13 +135,13 @@ impl<'a> Source<'a> {
                     self.diff_id = result?;
                 }
                 // The sender never leaves a layer without an end, unless it panicked.
-                Ok(Piece::Begin(_)) | Err(_) => return Err(ArchiveError::Truncated),
+                Ok(Piece::Begin(_)) | Err(_) => return Err(TarError::Truncated),
             }
         }
     }
 
     /// Returns the next block, or none if the layer ends here.
-    pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
+    pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
@@ -152,7 +152,7 @@ impl<'a> Source<'a> {
                     filled += bytes.len();
                 }
                 None if filled == 0 => return Ok(None),
-                None => return Err(ArchiveError::Truncated),
+                None => return Err(TarError::Truncated),
             }
         }
         Ok(Some(block))

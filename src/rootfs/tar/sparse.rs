@@ -1,6 +1,6 @@
 //! Where the data of a sparse file belongs.
 
-use super::ArchiveError;
+use super::TarError;
 use super::pax::{Records, decimal};
 
 /// Fragments that are read of one sparse file: more than any file in an image has, and few
@@ -27,23 +27,23 @@ impl SparseMap {
         segments: Vec<Segment>,
         size: u64,
         stored: u64,
-    ) -> Result<SparseMap, ArchiveError> {
+    ) -> Result<SparseMap, TarError> {
         let mut end = 0_u64;
         let mut total = 0_u64;
         for segment in &segments {
             if segment.offset < end {
-                return Err(ArchiveError::BadSparseMap);
+                return Err(TarError::BadSparseMap);
             }
             end = segment
                 .offset
                 .checked_add(segment.length)
                 .filter(|&end| end <= size)
-                .ok_or(ArchiveError::BadSparseMap)?;
+                .ok_or(TarError::BadSparseMap)?;
             // Cannot overflow: runs do not overlap, so their total is at most `end`.
             total += segment.length;
         }
         if total != stored || i64::try_from(size).is_err() {
-            return Err(ArchiveError::BadSparseMap);
+            return Err(TarError::BadSparseMap);
         }
         Ok(SparseMap { segments, size })
     }
@@ -54,15 +54,15 @@ impl SparseMap {
 pub(super) struct SegmentList(Vec<Segment>);
 
 impl SegmentList {
-    pub(super) fn push(&mut self, segment: Segment) -> Result<(), ArchiveError> {
+    pub(super) fn push(&mut self, segment: Segment) -> Result<(), TarError> {
         if self.0.len() >= MAX_SEGMENTS {
-            return Err(ArchiveError::BadSparseMap);
+            return Err(TarError::BadSparseMap);
         }
         self.0.push(segment);
         Ok(())
     }
 
-    pub(super) fn extend(&mut self, segments: Vec<Segment>) -> Result<(), ArchiveError> {
+    pub(super) fn extend(&mut self, segments: Vec<Segment>) -> Result<(), TarError> {
         segments
             .into_iter()
             .try_for_each(|segment| self.push(segment))
@@ -74,11 +74,11 @@ impl SegmentList {
 }
 
 /// The map of PAX formats 0.0 (one record per number) and 0.1 (all numbers in one record).
-pub(super) fn segments_in_records(records: &Records) -> Result<Vec<Segment>, ArchiveError> {
+pub(super) fn segments_in_records(records: &Records) -> Result<Vec<Segment>, TarError> {
     let mut numbers = Vec::new();
     if let Some(map) = records.get("GNU.sparse.map") {
         for number in map.split(|&byte| byte == b',') {
-            numbers.push(decimal(number).ok_or(ArchiveError::BadSparseMap)?);
+            numbers.push(decimal(number).ok_or(TarError::BadSparseMap)?);
         }
     } else {
         for (key, value) in records.pairs() {
@@ -88,13 +88,13 @@ pub(super) fn segments_in_records(records: &Records) -> Result<Vec<Segment>, Arc
                 _ => continue,
             };
             if is_offset != numbers.len().is_multiple_of(2) {
-                return Err(ArchiveError::BadSparseMap);
+                return Err(TarError::BadSparseMap);
             }
-            numbers.push(decimal(value).ok_or(ArchiveError::BadSparseMap)?);
+            numbers.push(decimal(value).ok_or(TarError::BadSparseMap)?);
         }
     }
     if !numbers.len().is_multiple_of(2) {
-        return Err(ArchiveError::BadSparseMap);
+        return Err(TarError::BadSparseMap);
     }
     let mut list = SegmentList::default();
     for pair in numbers.chunks_exact(2) {

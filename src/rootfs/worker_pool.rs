@@ -1,7 +1,7 @@
 //! Jobs done by several threads.
 //!
 //! Making a file costs mostly time in the kernel, so a few threads share it. Whoever needs what
-//! they make to be there waits with [`Crew::drain`].
+//! they make to be there waits with [`WorkerPool::drain`].
 
 use std::collections::VecDeque;
 use std::mem;
@@ -97,19 +97,19 @@ impl<J: Job> Queue<J> {
 }
 
 /// The side that hands jobs over. Dropping it ends the threads.
-pub(super) struct Crew<'q, J> {
+pub(super) struct WorkerPool<'q, J> {
     queue: &'q Queue<J>,
     batch: Vec<J>,
     /// Whether nothing was handed over since the last drain.
     is_idle: bool,
 }
 
-impl<'q, J: Job> Crew<'q, J> {
+impl<'q, J: Job> WorkerPool<'q, J> {
     /// Starts as many threads as the machine has use for.
     pub(super) fn start<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
         queue: &'q Queue<J>,
-    ) -> Crew<'q, J>
+    ) -> WorkerPool<'q, J>
     where
         'q: 'scope,
     {
@@ -117,7 +117,7 @@ impl<'q, J: Job> Crew<'q, J> {
         for _ in 0..count.min(MAX_THREADS) {
             scope.spawn(|| queue.run());
         }
-        Crew {
+        WorkerPool {
             queue,
             batch: Vec::new(),
             is_idle: true,
@@ -129,7 +129,7 @@ impl<'q, J: Job> Crew<'q, J> {
         self.batch.last()
     }
 
-    /// Has a job done, at some time before the next [`Crew::drain`] returns.
+    /// Has a job done, at some time before the next [`WorkerPool::drain`] returns.
     ///
     /// # Errors
     /// That of any job handed over before.
@@ -180,7 +180,7 @@ impl<'q, J: Job> Crew<'q, J> {
     }
 }
 
-impl<J> Drop for Crew<'_, J> {
+impl<J> Drop for WorkerPool<'_, J> {
     fn drop(&mut self) {
         self.queue.state().is_closed = true;
         self.queue.work.notify_all();

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::descent::open_top;
+use super::dir_stack::open_top;
 use super::error::{Failure, RootfsError};
 use super::walk::{Found, Visitor, walk};
 use super::xattrs::xattrs_of;
@@ -32,18 +32,18 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// What the files of a tree were when it was made.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imprint {
+pub struct TreeFingerprint {
     /// All but directories.
-    files: BTreeMap<PathKey, FileImprint>,
-    directories: BTreeMap<PathKey, DirectoryImprint>,
+    files: BTreeMap<PathKey, FileFingerprint>,
+    directories: BTreeMap<PathKey, DirectoryFingerprint>,
 }
 
 /// What a file was: inode, time of change, and size.
-type FileImprint = (u64, i64, i64);
+type FileFingerprint = (u64, i64, i64);
 
 /// What a directory was.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct DirectoryImprint {
+struct DirectoryFingerprint {
     inode: u64,
     changed: i64,
     mode: u32,
@@ -68,13 +68,13 @@ impl PathKey {
     }
 }
 
-impl Imprint {
-    /// Takes the imprint of a tree that has just been made, and that nobody changes meanwhile.
+impl TreeFingerprint {
+    /// Takes the fingerprint of a tree that has just been made, and that nobody changes meanwhile.
     /// None where times would not tell, or of a tree too large.
     ///
     /// # Errors
     /// Something cannot be read.
-    pub fn take(root: &Path) -> Result<Option<Imprint>, RootfsError> {
+    pub fn take(root: &Path) -> Result<Option<TreeFingerprint>, RootfsError> {
         let top = open_top(root)?;
         let at_top = |error| FsError::at("examine", root)(io::Error::from(error));
         let stat = rustix::fs::fstat(&top).map_err(at_top)?;
@@ -85,8 +85,8 @@ impl Imprint {
             Err(Stop::TooLarge) => return Ok(None),
             Err(Stop::Failure(failure)) => return Err(failure.below(root)),
         }
-        let imprint = taker.imprint;
-        Ok(imprint.is_settled().then_some(imprint))
+        let fingerprint = taker.fingerprint;
+        Ok(fingerprint.is_settled().then_some(fingerprint))
     }
 
     /// Whether every change from now on will show: none may come at the very time that is
@@ -131,13 +131,13 @@ fn changed_at(stat: &Stat) -> i64 {
     stat.st_ctime.saturating_mul(NANOSECONDS) + nanoseconds
 }
 
-fn file_imprint(stat: &Stat) -> FileImprint {
+fn file_fingerprint(stat: &Stat) -> FileFingerprint {
     (stat.st_ino, changed_at(stat), stat.st_size)
 }
 
 /// Whether both are the same file, not changed in between.
 pub(super) fn is_unchanged(before: &Stat, after: &Stat) -> bool {
-    before.st_dev == after.st_dev && file_imprint(before) == file_imprint(after)
+    before.st_dev == after.st_dev && file_fingerprint(before) == file_fingerprint(after)
 }
 
 /// What is said of a file that is no longer what it was.
@@ -151,7 +151,7 @@ fn is_directory(stat: &Stat) -> bool {
 
 #[derive(Default)]
 struct Taker {
-    imprint: Imprint,
+    fingerprint: TreeFingerprint,
 }
 
 enum Stop {
@@ -167,7 +167,7 @@ impl From<Failure> for Stop {
 
 impl Taker {
     fn directory(&mut self, path: &[u8], stat: &Stat, directory: BorrowedFd<'_>) {
-        let was = DirectoryImprint {
+        let was = DirectoryFingerprint {
             inode: stat.st_ino,
             changed: changed_at(stat),
             mode: stat.st_mode,
@@ -177,11 +177,11 @@ impl Taker {
             ),
             has_xattrs: !xattrs_of(directory).is_empty(),
         };
-        self.imprint.directories.insert(PathKey::of(path), was);
+        self.fingerprint.directories.insert(PathKey::of(path), was);
     }
 
     fn limit(&self) -> Result<(), Stop> {
-        if self.imprint.files.len() + self.imprint.directories.len() > MAX_ENTRIES {
+        if self.fingerprint.files.len() + self.fingerprint.directories.len() > MAX_ENTRIES {
             Err(Stop::TooLarge)
         } else {
             Ok(())
@@ -198,8 +198,8 @@ impl Visitor for Taker {
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Stop> {
-        let was = file_imprint(&found.stat);
-        self.imprint.files.insert(PathKey::of(found.path), was);
+        let was = file_fingerprint(&found.stat);
+        self.fingerprint.files.insert(PathKey::of(found.path), was);
         self.limit()
     }
 
@@ -208,17 +208,17 @@ impl Visitor for Taker {
     }
 }
 
-/// A tree compared with its imprint while somebody goes through it.
+/// A tree compared with its fingerprint while somebody goes through it.
 pub(super) struct Check<'i> {
-    imprint: &'i Imprint,
+    fingerprint: &'i TreeFingerprint,
     files: usize,
     directories: usize,
 }
 
 impl<'i> Check<'i> {
-    pub(super) fn of(imprint: &'i Imprint) -> Check<'i> {
+    pub(super) fn of(fingerprint: &'i TreeFingerprint) -> Check<'i> {
         Check {
-            imprint,
+            fingerprint,
             files: 0,
             directories: 0,
         }
@@ -229,17 +229,17 @@ impl<'i> Check<'i> {
         let stat = &found.stat;
         if is_directory(stat) {
             let path = PathKey::of(found.path);
-            let is_known = self.imprint.directories.contains_key(&path);
+            let is_known = self.fingerprint.directories.contains_key(&path);
             // Nobody asked for this container; so a mode is not lifted, not even for a moment.
             if is_known && stat.st_mode & OPEN_TO_OWNER != OPEN_TO_OWNER {
                 return Err(Failure::at("open", found.path)(has_changed()));
             }
             return Ok(is_known);
         }
-        let Some(&was) = self.imprint.files.get(&PathKey::of(found.path)) else {
+        let Some(&was) = self.fingerprint.files.get(&PathKey::of(found.path)) else {
             return Ok(false);
         };
-        if was != file_imprint(stat) {
+        if was != file_fingerprint(stat) {
             return Err(Failure::at("copy", found.path)(has_changed()));
         }
         self.files += 1;
@@ -254,7 +254,7 @@ impl<'i> Check<'i> {
         directory: BorrowedFd<'_>,
     ) -> Result<Stat, Failure> {
         let changed = || Failure::at("copy", path)(has_changed());
-        let was = self.imprint.directories.get(&PathKey::of(path));
+        let was = self.fingerprint.directories.get(&PathKey::of(path));
         let was = was.ok_or_else(changed)?;
         // What extended attributes were is not remembered.
         let has_xattrs = || was.has_xattrs || !xattrs_of(directory).is_empty();
@@ -281,7 +281,11 @@ impl<'i> Check<'i> {
 
     /// Whether all that was there has been seen.
     pub(super) fn is_complete(&self) -> bool {
-        (self.files, self.directories) == (self.imprint.files.len(), self.imprint.directories.len())
+        (self.files, self.directories)
+            == (
+                self.fingerprint.files.len(),
+                self.fingerprint.directories.len(),
+            )
     }
 }
 
@@ -313,25 +317,28 @@ mod tests {
 
     use super::*;
     use crate::progress::{Progress, Silent, Task, Unit};
-    use crate::rootfs::copy_imprinted;
+    use crate::rootfs::copy_unmodified;
 
-    fn tree(directory: &Path) -> (PathBuf, Imprint) {
+    fn tree(directory: &Path) -> (PathBuf, TreeFingerprint) {
         let root = directory.join("ROOT");
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::write(root.join("a/file"), "content").unwrap();
         fs::hard_link(root.join("a/file"), root.join("a/b/other")).unwrap();
-        let imprint = Imprint::take(&root).unwrap().unwrap();
-        (root, imprint)
+        let fingerprint = TreeFingerprint::take(&root).unwrap().unwrap();
+        (root, fingerprint)
     }
 
     #[test]
-    fn an_imprint_survives_being_written() {
+    fn an_fingerprint_survives_being_written() {
         let directory = tempfile::tempdir().unwrap();
-        let (root, imprint) = tree(directory.path());
-        assert_eq!((imprint.files.len(), imprint.directories.len()), (2, 3));
-        let written = serde_json::to_vec(&imprint).unwrap();
-        let read: Imprint = serde_json::from_slice(&written).unwrap();
-        assert_eq!(read, imprint);
+        let (root, fingerprint) = tree(directory.path());
+        assert_eq!(
+            (fingerprint.files.len(), fingerprint.directories.len()),
+            (2, 3)
+        );
+        let written = serde_json::to_vec(&fingerprint).unwrap();
+        let read: TreeFingerprint = serde_json::from_slice(&written).unwrap();
+        assert_eq!(read, fingerprint);
         assert!(read.fits(&root));
         let mut other = read;
         for (_, _, size) in other.files.values_mut() {
@@ -354,11 +361,11 @@ mod tests {
     #[test]
     fn a_file_that_changes_while_it_is_copied_spoils_the_copy() {
         let directory = tempfile::tempdir().unwrap();
-        let (root, imprint) = tree(directory.path());
+        let (root, fingerprint) = tree(directory.path());
         let copy = |to: &str, task: &dyn Task| {
             let target = directory.path().join(to);
             fs::create_dir(&target).unwrap();
-            copy_imprinted(&root, &target, &imprint, task).map(|()| target)
+            copy_unmodified(&root, &target, &fingerprint, task).map(|()| target)
         };
         let task = Silent.watch("", Unit::Bytes);
         let copied = copy("one", &*task).unwrap();
@@ -373,9 +380,9 @@ mod tests {
 
     #[test]
     fn whole_seconds_tell_too_little() {
-        let of = |changed| Imprint {
+        let of = |changed| TreeFingerprint {
             files: BTreeMap::from([(PathKey(1), (1, changed, 0))]),
-            ..Imprint::default()
+            ..TreeFingerprint::default()
         };
         assert!(of(1_700_000_000_000_000_001).is_settled());
         assert!(!of(1_700_000_000_000_000_000).is_settled());

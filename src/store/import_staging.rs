@@ -16,7 +16,7 @@ use crate::host::unique::unique_name;
 
 /// Takes files in, until it is dropped.
 #[derive(Debug)]
-pub struct Intake {
+pub struct ImportStaging {
     slot: Slot,
     files: u64,
 }
@@ -26,19 +26,19 @@ impl Store {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn intake(&self) -> Result<Intake, StoreError> {
+    pub fn import_staging(&self) -> Result<ImportStaging, StoreError> {
         self.ensure()?;
         // What cannot be removed is told by who collects garbage.
-        self.sweep_intakes(Age::DAY, &mut Garbage::default());
+        self.sweep_import_staging(Age::DAY, &mut Garbage::default());
         let staging = self.layout.blob_staging();
         let slot = Slot::take(&staging, &unique_name())?;
         host_fs::create_dir_all(slot.path())?;
-        Ok(Intake { slot, files: 0 })
+        Ok(ImportStaging { slot, files: 0 })
     }
 
     /// Removes what killed processes took in; where another host may still be at work on it, only
     /// from `age` on.
-    pub(super) fn sweep_intakes(&self, age: Age, garbage: &mut Garbage) {
+    pub(super) fn sweep_import_staging(&self, age: Age, garbage: &mut Garbage) {
         for leftover in staging::abandoned(&self.layout.blob_staging(), age) {
             let listing = fs::read_dir(leftover.path()).into_iter().flatten();
             let sizes = listing.map(|entry| entry?.metadata().map(|meta| meta.len()));
@@ -58,7 +58,7 @@ impl Store {
     }
 }
 
-impl Intake {
+impl ImportStaging {
     /// Makes a new empty file, to be written and read, and returns where it is.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Intake {
     }
 }
 
-impl Drop for Intake {
+impl Drop for ImportStaging {
     fn drop(&mut self) {
         // What cannot be removed now is swept away later.
         let _ = fs::remove_dir_all(self.slot.path());
@@ -108,13 +108,13 @@ mod tests {
     fn what_is_not_published_goes_with_the_holder_or_after_a_kill() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(Layout::below(directory.path()));
-        let mut intake = store.intake().unwrap();
-        let (path, _) = intake.file().unwrap();
-        // Somebody else's intake stays while he is at work.
-        let mut other = store.intake().unwrap();
+        let mut import_staging = store.import_staging().unwrap();
+        let (path, _) = import_staging.file().unwrap();
+        // Another process's staging directory stays while that is at work.
+        let mut other = store.import_staging().unwrap();
         let (left, _) = other.file().unwrap();
         assert!(path.exists() && left.exists());
-        drop(intake);
+        drop(import_staging);
         assert!(!path.exists() && left.exists());
 
         // Killed: the lock is gone, the files are not.
@@ -123,7 +123,7 @@ mod tests {
         let killed = left.parent().unwrap().with_file_name("killed");
         fs::create_dir(&killed).unwrap();
         fs::write(killed.with_extension("lock"), host_name()).unwrap();
-        store.intake().unwrap();
+        store.import_staging().unwrap();
         assert!(!killed.exists() && left.exists());
     }
 }

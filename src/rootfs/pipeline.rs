@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! source → decompress ──┬─→ Source (parser, writers)
-//!          (feed)       └─→ hash
+//!          (pipeline)   └─→ hash
 //! ```
 //! Both sides share the same chunks. There is a fixed number of them, so that a slow disk slows
 //! the download down instead of filling the memory.
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 
 use super::Layer;
-use super::tar::{ArchiveError, Chunk, Piece};
+use super::tar::{Chunk, Piece, TarError};
 use crate::oci::{Algorithm, DiffId, Digest, Hasher};
 use crate::progress::{Counted, Task};
 use crate::stream::decompress;
@@ -21,24 +21,24 @@ use crate::stream::decompress;
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// What layers are read for.
-pub(super) struct Purpose {
+pub(super) struct ReadAhead {
     /// What layers are hashed with whose diff_id is not known, if they are.
     unknown: Option<Algorithm>,
     /// With the chunks' size, this bounds what is under way.
     max_chunks: usize,
 }
 
-impl Purpose {
+impl ReadAhead {
     /// To be written to disk, which takes its pauses: 8 MiB are read ahead.
-    pub(super) const UNPACK: Purpose = Purpose {
+    pub(super) const UNPACK: ReadAhead = ReadAhead {
         unknown: None,
         max_chunks: 32,
     };
 
     /// To be looked at, or written before its turn, which several layers may be at once: 2 MiB are
     /// read ahead of each.
-    pub(super) fn beside_others(unknown: Option<Algorithm>) -> Purpose {
-        Purpose {
+    pub(super) fn beside_others(unknown: Option<Algorithm>) -> ReadAhead {
+        ReadAhead {
             unknown,
             max_chunks: 8,
         }
@@ -50,7 +50,7 @@ impl Purpose {
 pub(super) fn start<'scope, 'a, I>(
     scope: &'scope Scope<'scope, '_>,
     layers: I,
-    purpose: Purpose,
+    purpose: ReadAhead,
 ) -> Receiver<Piece>
 where
     I: IntoIterator<Item = (Layer<'a>, Box<dyn Task>)> + Send + 'scope,
@@ -59,9 +59,9 @@ where
     let (work, hashing) = channel();
     scope.spawn(move || hash(&hashing));
     scope.spawn(move || {
-        let mut feed = Feed::new(pieces, work, purpose);
+        let mut pipeline = Pipeline::new(pieces, work, purpose);
         for (layer, task) in layers {
-            if !feed.layer(layer, &*task) {
+            if !pipeline.layer(layer, &*task) {
                 return;
             }
         }
@@ -96,20 +96,20 @@ fn hash(work: &Receiver<HashWork>) {
     }
 }
 
-struct Feed {
+struct Pipeline {
     pieces: Sender<Piece>,
     hashing: Sender<HashWork>,
     /// Buffers that came back, and how many more may be made.
     returned: Receiver<Vec<u8>>,
     home: Sender<Vec<u8>>,
     unmade: usize,
-    purpose: Purpose,
+    purpose: ReadAhead,
 }
 
-impl Feed {
-    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>, purpose: Purpose) -> Feed {
+impl Pipeline {
+    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>, purpose: ReadAhead) -> Pipeline {
         let (home, returned) = channel();
-        Feed {
+        Pipeline {
             pieces,
             hashing,
             returned,
@@ -134,8 +134,8 @@ impl Feed {
         &mut self,
         source: impl Read + Send,
         expected: Option<DiffId>,
-    ) -> Result<Option<DiffId>, ArchiveError> {
-        let (_, mut reader) = decompress(source).map_err(ArchiveError::Read)?;
+    ) -> Result<Option<DiffId>, TarError> {
+        let (_, mut reader) = decompress(source).map_err(TarError::Read)?;
         // The receivers end only when the work as a whole is given up, which the next piece
         // that is sent will tell.
         let algorithm = match &expected {
@@ -147,7 +147,7 @@ impl Feed {
         }
         loop {
             let mut bytes = self.buffer();
-            let count = fill(&mut reader, &mut bytes).map_err(ArchiveError::Read)?;
+            let count = fill(&mut reader, &mut bytes).map_err(TarError::Read)?;
             if count == 0 {
                 // Any number of layers have to do with the buffers that there are.
                 let _ = self.home.send(bytes);
@@ -168,12 +168,12 @@ impl Feed {
         let (answer, digest) = channel();
         let _ = self.hashing.send(HashWork::End(answer));
         let Ok(digest) = digest.recv() else {
-            return Err(ArchiveError::Read(io::Error::other("hashing stopped")));
+            return Err(TarError::Read(io::Error::other("hashing stopped")));
         };
         let actual = DiffId(digest);
         match expected {
             Some(expected) if expected != actual => {
-                Err(ArchiveError::WrongContent { expected, actual })
+                Err(TarError::WrongContent { expected, actual })
             }
             _ => Ok(Some(actual)),
         }

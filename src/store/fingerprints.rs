@@ -1,11 +1,11 @@
 //! What containers of an image were when they were made, so that others can be copied from them.
 //!
 //! ```text
-//! <chain id>@<boot id>.<container id>     the imprint, see `rootfs`
+//! <chain id>@<boot id>.<container id>     the fingerprint, see `rootfs`
 //! ```
 //! One counts in the boot in which it was written: after a crash a file may have lost its content
 //! together with the time of its last change. So it need not be synced. What is half written, or
-//! of a container that is gone, is no imprint that fits.
+//! of a container that is gone, is no fingerprint that fits.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -20,11 +20,11 @@ use crate::oci::ChainId;
 
 impl Store {
     /// Remembers that the container `id` has the tree of the image whose layers make `chain`:
-    /// `write` writes its imprint.
+    /// `write` writes its fingerprint.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn write_imprint(
+    pub fn write_fingerprint(
         &self,
         chain: &ChainId,
         id: &ContainerId,
@@ -33,7 +33,7 @@ impl Store {
         let Some(tree) = tree_name(chain) else {
             return Ok(());
         };
-        let directory = self.layout.imprints();
+        let directory = self.layout.fingerprints();
         host_fs::create_dir_all(&directory)?;
         let path = directory.join(format!("{tree}.{id}"));
         let written = File::create(&path)
@@ -46,13 +46,13 @@ impl Store {
     }
 
     /// The containers that were made with the tree of the image whose layers make `chain`, the
-    /// youngest first, each with its imprint.
-    pub fn imprints(
+    /// youngest first, each with its fingerprint.
+    pub fn fingerprints(
         &self,
         chain: &ChainId,
     ) -> impl Iterator<Item = (ContainerId, BufReader<File>)> + use<> {
         let wanted = tree_name(chain);
-        let listing = fs::read_dir(self.layout.imprints());
+        let listing = fs::read_dir(self.layout.fingerprints());
         let entries = listing.into_iter().flatten().flatten();
         let mut found: Vec<_> = entries
             .filter_map(|entry| {
@@ -75,8 +75,8 @@ impl Store {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn sweep_imprints(&self) -> Result<(), StoreError> {
-        let Ok(entries) = fs::read_dir(self.layout.imprints()) else {
+    pub fn sweep_fingerprints(&self) -> Result<(), StoreError> {
+        let Ok(entries) = fs::read_dir(self.layout.fingerprints()) else {
             return Ok(());
         };
         let boot = boot_id();
@@ -127,15 +127,15 @@ mod tests {
             let staged = store.stage_container().unwrap();
             let write = |file: &mut dyn Write| file.write_all(text.as_bytes());
             store
-                .write_imprint(&chain(tree), staged.id(), write)
+                .write_fingerprint(&chain(tree), staged.id(), write)
                 .unwrap();
             std::thread::sleep(std::time::Duration::from_millis(20));
             // Another process sweeps before it is published.
-            store.sweep_imprints().unwrap();
+            store.sweep_fingerprints().unwrap();
             store.publish_container(staged).unwrap().id
         });
         let found = || -> Vec<_> {
-            let all = store.imprints(&chain("a"));
+            let all = store.fingerprints(&chain("a"));
             all.map(|(id, file)| (id, io::read_to_string(file).unwrap()))
                 .collect()
         };
@@ -145,20 +145,20 @@ mod tests {
             (first.clone(), "first".to_string()),
         ];
         assert_eq!(found(), expected);
-        assert_eq!(store.imprints(&chain("c")).count(), 0);
+        assert_eq!(store.fingerprints(&chain("c")).count(), 0);
 
         // What is of no use goes: that of a container that is gone, and of another boot.
         fs::remove_dir_all(store.layout.container(&second)).unwrap();
         let path = |boot: &str| {
             let name = format!("{}@{boot}.{first}", chain("a").0);
-            store.layout.imprints().join(name)
+            store.layout.fingerprints().join(name)
         };
         fs::write(path("0b9c"), "").unwrap();
-        fs::write(store.layout.imprints().join("something"), "").unwrap();
-        store.sweep_imprints().unwrap();
+        fs::write(store.layout.fingerprints().join("something"), "").unwrap();
+        store.sweep_fingerprints().unwrap();
         assert_eq!(found(), [(first.clone(), "first".to_string())]);
         assert!(path(&boot_id().unwrap()).exists());
-        let left = fs::read_dir(store.layout.imprints()).unwrap().count();
+        let left = fs::read_dir(store.layout.fingerprints()).unwrap().count();
         assert_eq!(left, 2);
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, RawDir, Stat};
 
-use super::descent::{Descent, OPEN_DIRECTORY};
+use super::dir_stack::{DirStack, OPEN_DIRECTORY};
 
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
@@ -17,15 +17,15 @@ const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 ///
 /// # Errors
 /// The way back up is gone.
-pub(super) fn survey(
+pub(super) fn walk_lossy(
     top: OwnedFd,
     mut see: impl FnMut(BorrowedFd<'_>, &CStr, &Stat),
 ) -> io::Result<()> {
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
     // For each directory on the way: its subdirectories, once it has been read.
-    let mut descent = Descent::new(top, None::<Vec<CString>>)?;
+    let mut stack = DirStack::new(top, None::<Vec<CString>>)?;
     loop {
-        let (directory, pending) = descent.here();
+        let (directory, pending) = stack.here();
         let pending = pending.get_or_insert_with(|| {
             let mut subdirectories = Vec::new();
             let mut entries = RawDir::new(directory, &mut buffer);
@@ -49,11 +49,11 @@ pub(super) fn survey(
             Some(name) => {
                 let opened = rustix::fs::openat(directory, &name, OPEN_DIRECTORY, Mode::empty());
                 if let Ok(subdirectory) = opened {
-                    descent.down(name, subdirectory, None)?;
+                    stack.down(name, subdirectory, None)?;
                 }
             }
             None => {
-                if descent.up()?.is_none() {
+                if stack.up()?.is_none() {
                     return Ok(());
                 }
             }

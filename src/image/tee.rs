@@ -15,7 +15,7 @@ const HEAD_BYTES: u64 = 4;
 ///
 /// The bytes are hashed beside that only if they are compressed: those that are not, whoever reads
 /// them through as a layer hashes anyway.
-pub(super) struct Keeping<R> {
+pub(super) struct TeeReader<R> {
     source: Chain<Cursor<Vec<u8>>, R>,
     file: File,
     hasher: Option<BackgroundHasher>,
@@ -24,16 +24,16 @@ pub(super) struct Keeping<R> {
     failure: Option<io::Error>,
 }
 
-impl<R: Read> Keeping<R> {
+impl<R: Read> TeeReader<R> {
     /// Keeps what `source` has in `file`.
     ///
     /// # Errors
     /// Those of reading the first bytes.
-    pub(super) fn new(mut source: R, file: File) -> io::Result<Keeping<R>> {
+    pub(super) fn new(mut source: R, file: File) -> io::Result<TeeReader<R>> {
         let mut head = Vec::new();
         source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
         let is_compressed = Compression::sniff(&head) != Compression::None;
-        Ok(Keeping {
+        Ok(TeeReader {
             source: Cursor::new(head).chain(source),
             file,
             hasher: is_compressed.then(|| BackgroundHasher::new(Algorithm::Sha256)),
@@ -69,7 +69,7 @@ impl<R: Read> Keeping<R> {
     }
 }
 
-impl<R: Read> Read for Keeping<R> {
+impl<R: Read> Read for TeeReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
         if count > 0
@@ -89,9 +89,9 @@ mod tests {
     use crate::stream::decompress;
 
     /// Hands out one byte at a time, as a pipe may.
-    struct Drops(Cursor<Vec<u8>>);
+    struct OneByteReader(Cursor<Vec<u8>>);
 
-    impl Read for Drops {
+    impl Read for OneByteReader {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let length = buffer.len().min(1);
             self.0.read(&mut buffer[..length])
@@ -112,7 +112,8 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("kept");
             let file = File::create(&path).unwrap();
-            let mut keeping = Keeping::new(Drops(Cursor::new(bytes.clone())), file).unwrap();
+            let mut keeping =
+                TeeReader::new(OneByteReader(Cursor::new(bytes.clone())), file).unwrap();
             let (_, mut reader) = decompress(&mut keeping).unwrap();
             reader.read_exact(&mut [0; 0]).unwrap();
             drop(reader);
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_is_to_blame_itself() {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut keeping = Keeping::new(&b"plain text"[..], full).unwrap();
+        let mut keeping = TeeReader::new(&b"plain text"[..], full).unwrap();
         assert!(keeping.read(&mut [0; 8]).is_err());
         let failure = keeping.failure().unwrap();
         assert_eq!(failure.raw_os_error(), Some(libc::ENOSPC));

@@ -7,30 +7,30 @@ use std::path::PathBuf;
 use crate::host::file_system::FileSystem;
 use crate::oci::ChainId;
 use crate::progress::{Progress, Unit};
-use crate::rootfs::{Imprint, RootfsError, copy_imprinted};
+use crate::rootfs::{RootfsError, TreeFingerprint, copy_unmodified};
 use crate::store::{StagedContainer, Store};
 
 /// How many containers are looked at: where the youngest have changed, older ones have as well.
 const MAX_TRIES: usize = 3;
 
 /// A container that still has every file of its image.
-pub(super) struct Twin {
+pub(super) struct CopySource {
     root: PathBuf,
-    imprint: Imprint,
+    fingerprint: TreeFingerprint,
 }
 
-impl Twin {
+impl CopySource {
     /// Finds one of the image whose layers make `chain`.
-    pub(super) fn find(store: &Store, chain: &ChainId) -> Option<Twin> {
+    pub(super) fn find(store: &Store, chain: &ChainId) -> Option<CopySource> {
         store
-            .imprints(chain)
+            .fingerprints(chain)
             .take(MAX_TRIES)
-            .filter_map(|(id, imprint)| {
-                let imprint = serde_json::from_reader(imprint).ok()?;
+            .filter_map(|(id, fingerprint)| {
+                let fingerprint = serde_json::from_reader(fingerprint).ok()?;
                 let root = store.layout().container(&id).join("ROOT");
-                Some(Twin { root, imprint })
+                Some(CopySource { root, fingerprint })
             })
-            .find(|twin| twin.imprint.fits(&twin.root))
+            .find(|source| source.fingerprint.fits(&source.root))
     }
 
     /// Copies what it has of its image.
@@ -43,7 +43,7 @@ impl Twin {
         progress: &dyn Progress,
     ) -> Result<(), RootfsError> {
         let task = progress.watch("copying a container of the image", Unit::Bytes);
-        copy_imprinted(&self.root, &staged.root(), &self.imprint, &*task)
+        copy_unmodified(&self.root, &staged.root(), &self.fingerprint, &*task)
     }
 }
 
@@ -54,8 +54,8 @@ pub(super) fn remember(store: &Store, staged: &StagedContainer, chain: &ChainId)
     if !FileSystem::of(directory).is_ok_and(FileSystem::dates_every_change) {
         return;
     }
-    if let Ok(Some(imprint)) = Imprint::take(&staged.root()) {
-        let write = |file: &mut dyn Write| Ok(serde_json::to_writer(file, &imprint)?);
-        let _ = store.write_imprint(chain, staged.id(), write);
+    if let Ok(Some(fingerprint)) = TreeFingerprint::take(&staged.root()) {
+        let write = |file: &mut dyn Write| Ok(serde_json::to_writer(file, &fingerprint)?);
+        let _ = store.write_fingerprint(chain, staged.id(), write);
     }
 }

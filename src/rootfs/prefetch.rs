@@ -19,12 +19,12 @@ use rustix::io::Errno;
 
 use super::Layer;
 use super::apply::next_entry;
-use super::descent::OPEN_DIRECTORY;
+use super::dir_stack::OPEN_DIRECTORY;
 use super::entry::{Entry, EntryKind, EntryPath};
 use super::error::{Failure, Stop};
-use super::feed::{self, Purpose};
+use super::pipeline::{self, ReadAhead};
 use super::plan::{Plan, plan};
-use super::tar::{ArchiveError, Members, Source};
+use super::tar::{Members, Source, TarError};
 use super::writers::{FileStyle, create_file, write_content};
 use super::xattrs::{Xattrs, bytes_of_xattrs};
 use crate::progress::Task;
@@ -80,7 +80,7 @@ impl Stage {
     ) -> (StagedLayer, Job<'a>) {
         self.backlog.wait_for_room();
         let directory = self.make_directory(&number.to_string());
-        let log = Arc::new(Log::new(Arc::clone(&self.backlog)));
+        let log = Arc::new(EntryQueue::new(Arc::clone(&self.backlog)));
         let staged = StagedLayer {
             name: layer.name.clone(),
             log: Arc::clone(&log),
@@ -90,7 +90,7 @@ impl Stage {
             task,
             directory: directory.map(Arc::new).map_err(io::Error::from),
             style: self.style,
-            log: LogWriter(log),
+            log: EntryQueueWriter(log),
         };
         (staged, job)
     }
@@ -155,7 +155,7 @@ impl StagedEntry {
 pub(super) struct StagedLayer {
     /// What messages call it.
     pub(super) name: String,
-    log: Arc<Log>,
+    log: Arc<EntryQueue>,
 }
 
 impl StagedLayer {
@@ -222,14 +222,14 @@ impl Backlog {
 }
 
 /// Entries on their way from the one who reads a layer to the one who applies it.
-struct Log {
-    state: Mutex<LogState>,
+struct EntryQueue {
+    state: Mutex<QueueState>,
     changed: Condvar,
     backlog: Arc<Backlog>,
 }
 
 #[derive(Default)]
-struct LogState {
+struct QueueState {
     waiting: VecDeque<Result<StagedEntry, Stop>>,
     /// What those take in memory.
     bytes: usize,
@@ -238,30 +238,30 @@ struct LogState {
     has_ended: bool,
 }
 
-impl Log {
-    fn new(backlog: Arc<Backlog>) -> Log {
+impl EntryQueue {
+    fn new(backlog: Arc<Backlog>) -> EntryQueue {
         backlog.add(LAYER_BYTES);
-        Log {
+        EntryQueue {
             state: Mutex::default(),
             changed: Condvar::new(),
             backlog,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, LogState> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, LogState>) -> MutexGuard<'a, LogState> {
+    fn wait<'a>(&self, state: MutexGuard<'a, QueueState>) -> MutexGuard<'a, QueueState> {
         let waited = self.changed.wait(state);
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The side that reads. A layer that it leaves without an end is a truncated one.
-struct LogWriter(Arc<Log>);
+struct EntryQueueWriter(Arc<EntryQueue>);
 
-impl LogWriter {
+impl EntryQueueWriter {
     /// Hands an entry over, as soon as there is room for it.
     fn push(&self, staged: StagedEntry) {
         let bytes = staged.bytes();
@@ -294,10 +294,10 @@ impl LogWriter {
     }
 }
 
-impl Drop for LogWriter {
+impl Drop for EntryQueueWriter {
     fn drop(&mut self) {
         if !self.0.state().has_ended {
-            self.end(Err(ArchiveError::Truncated.into()));
+            self.end(Err(TarError::Truncated.into()));
         }
     }
 }
@@ -305,7 +305,7 @@ impl Drop for LogWriter {
 /// Bytes that end when nobody wants them any more.
 struct Wanted<R> {
     source: R,
-    log: Arc<Log>,
+    log: Arc<EntryQueue>,
 }
 
 impl<R: Read> Read for Wanted<R> {
@@ -323,7 +323,7 @@ pub(super) struct Job<'a> {
     task: Box<dyn Task>,
     directory: io::Result<Arc<OwnedFd>>,
     style: FileStyle,
-    log: LogWriter,
+    log: EntryQueueWriter,
 }
 
 /// Works on one layer after the other.
@@ -356,23 +356,23 @@ fn stage(
     task: Box<dyn Task>,
     directory: &Arc<OwnedFd>,
     style: FileStyle,
-    log: &LogWriter,
+    log: &EntryQueueWriter,
 ) -> Result<(), Stop> {
     let source = Wanted {
         source: layer.source,
         log: Arc::clone(&log.0),
     };
-    let (compression, source) = sniffed(source).map_err(ArchiveError::Read)?;
+    let (compression, source) = sniffed(source).map_err(TarError::Read)?;
     if compression == Compression::Zstd {
         // Its decoder may take half of the memory that a command may take at all.
         log.wait_for_turn();
     }
     let layer = Layer { source, ..layer };
     std::thread::scope(|scope| {
-        let pieces = feed::start(
+        let pieces = pipeline::start(
             scope,
             std::iter::once((layer, task)),
-            Purpose::beside_others(None),
+            ReadAhead::beside_others(None),
         );
         let mut source = Source::new(&pieces);
         source.next_layer();

@@ -14,21 +14,21 @@ use crate::oci::{DiffId, Digest, ImageConfig};
 
 /// What a pull has so far; shared by the one who pulls and those who read.
 #[derive(Debug, Default)]
-pub struct Arrivals {
+pub struct Downloads {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    content: Option<ArrivingContent>,
-    blobs: HashMap<Digest, Arrival>,
+    content: Option<PendingContent>,
+    blobs: HashMap<Digest, Download>,
     has_ended: bool,
 }
 
 /// What the image will consist of, known before its layers are there.
 #[derive(Clone, Debug)]
-pub struct ArrivingContent {
+pub struct PendingContent {
     /// The configuration document.
     pub config_bytes: Vec<u8>,
     /// The layers, base first, with the digests of their uncompressed bytes where those are known.
@@ -37,7 +37,7 @@ pub struct ArrivingContent {
 
 /// How much of a blob is there.
 #[derive(Clone, Debug)]
-struct Arrival {
+struct Download {
     /// The file it is in now.
     path: PathBuf,
     bytes: u64,
@@ -46,7 +46,7 @@ struct Arrival {
     restarts: u32,
 }
 
-impl Arrivals {
+impl Downloads {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,7 +64,7 @@ impl Arrivals {
         let diff_ids = config.diff_ids_of(layers.len());
         let layers = layers.iter().cloned().zip(diff_ids).collect();
         self.change(|state| {
-            state.content = Some(ArrivingContent {
+            state.content = Some(PendingContent {
                 config_bytes,
                 layers,
             });
@@ -74,7 +74,7 @@ impl Arrivals {
     /// A blob has so many bytes in this file.
     pub(super) fn has_bytes(&self, digest: &Digest, path: &Path, bytes: u64) {
         self.change(|state| {
-            let arrival = state.blobs.entry(digest.clone()).or_insert(Arrival {
+            let arrival = state.blobs.entry(digest.clone()).or_insert(Download {
                 path: path.to_path_buf(),
                 bytes,
                 is_whole: false,
@@ -97,7 +97,7 @@ impl Arrivals {
     /// A blob is whole and has its name.
     pub(super) fn is_whole(&self, digest: &Digest, path: &Path) {
         self.change(|state| {
-            let arrival = state.blobs.entry(digest.clone()).or_insert(Arrival {
+            let arrival = state.blobs.entry(digest.clone()).or_insert(Download {
                 path: path.to_path_buf(),
                 bytes: 0,
                 is_whole: true,
@@ -115,7 +115,7 @@ impl Arrivals {
 
     /// Waits until the image's content is known; `None` if that is never, because the pull failed
     /// or the image is of an old form.
-    pub fn wait_for_content(&self) -> Option<ArrivingContent> {
+    pub fn wait_for_content(&self) -> Option<PendingContent> {
         let state = self.lock();
         let state = self
             .changed
@@ -128,7 +128,7 @@ impl Arrivals {
     ///
     /// # Errors
     /// The pull ended without it, or it cannot be opened.
-    pub fn open(&self, digest: &Digest) -> io::Result<ArrivingBlob<'_>> {
+    pub fn open(&self, digest: &Digest) -> io::Result<BlobReader<'_>> {
         let mut arrival = self.wait_for(digest, |_| true)?;
         let file = match File::open(&arrival.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !arrival.is_whole => {
@@ -138,8 +138,8 @@ impl Arrivals {
             }
             opened => opened?,
         };
-        Ok(ArrivingBlob {
-            arrivals: self,
+        Ok(BlobReader {
+            downloads: self,
             digest: digest.clone(),
             file,
             offset: 0,
@@ -150,8 +150,8 @@ impl Arrivals {
     fn wait_for(
         &self,
         digest: &Digest,
-        is_enough: impl Fn(&Arrival) -> bool,
-    ) -> io::Result<Arrival> {
+        is_enough: impl Fn(&Download) -> bool,
+    ) -> io::Result<Download> {
         let mut state = self.lock();
         loop {
             match state.blobs.get(digest) {
@@ -171,18 +171,18 @@ impl Arrivals {
 
 /// Reads a blob, waiting where it has not arrived yet.
 #[derive(Debug)]
-pub struct ArrivingBlob<'a> {
-    arrivals: &'a Arrivals,
+pub struct BlobReader<'a> {
+    downloads: &'a Downloads,
     digest: Digest,
     file: File,
     offset: u64,
     restarts: u32,
 }
 
-impl Read for ArrivingBlob<'_> {
+impl Read for BlobReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (offset, restarts) = (self.offset, self.restarts);
-        let arrival = self.arrivals.wait_for(&self.digest, |arrival| {
+        let arrival = self.downloads.wait_for(&self.digest, |arrival| {
             arrival.bytes > offset || arrival.restarts != restarts
         })?;
         if arrival.restarts != restarts {
@@ -210,20 +210,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         let digest = Digest::of(b"hello world");
-        let arrivals = Arrivals::default();
+        let downloads = Downloads::default();
         let mut file = File::create(&path).unwrap();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 let mut text = String::new();
-                arrivals.open(&digest)?.read_to_string(&mut text)?;
+                downloads.open(&digest)?.read_to_string(&mut text)?;
                 io::Result::Ok(text)
             });
             for (part, total) in [("hello ", 6), ("world", 11)] {
                 file.write_all(part.as_bytes()).unwrap();
-                arrivals.has_bytes(&digest, &path, total);
+                downloads.has_bytes(&digest, &path, total);
             }
-            arrivals.is_whole(&digest, &path);
-            arrivals.end();
+            downloads.is_whole(&digest, &path);
+            downloads.end();
             assert_eq!(reader.join().unwrap().unwrap(), "hello world");
         });
     }
@@ -235,15 +235,15 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         let digest = Digest::of(b"abcdef");
         for fail in [
-            (|arrivals: &Arrivals, _: &Digest| arrivals.end()) as fn(&Arrivals, &Digest),
-            |arrivals, digest| arrivals.has_restarted(digest),
+            (|downloads: &Downloads, _: &Digest| downloads.end()) as fn(&Downloads, &Digest),
+            |downloads, digest| downloads.has_restarted(digest),
         ] {
-            let arrivals = Arrivals::default();
-            arrivals.has_bytes(&digest, &path, 3);
-            let mut blob = arrivals.open(&digest).unwrap();
+            let downloads = Downloads::default();
+            downloads.has_bytes(&digest, &path, 3);
+            let mut blob = downloads.open(&digest).unwrap();
             let mut buffer = [0; 8];
             assert_eq!(blob.read(&mut buffer).unwrap(), 3);
-            fail(&arrivals, &digest);
+            fail(&downloads, &digest);
             assert!(blob.read(&mut buffer).is_err());
         }
     }
@@ -254,25 +254,25 @@ mod tests {
         let path = directory.path().join("blob");
         std::fs::write(&path, "abc").unwrap();
         let digest = Digest::of(b"abc");
-        let arrivals = Arrivals::default();
-        arrivals.has_bytes(&digest, &directory.path().join("moved"), 3);
+        let downloads = Downloads::default();
+        downloads.has_bytes(&digest, &directory.path().join("moved"), 3);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 let mut text = String::new();
-                arrivals.open(&digest)?.read_to_string(&mut text)?;
+                downloads.open(&digest)?.read_to_string(&mut text)?;
                 io::Result::Ok(text)
             });
             std::thread::sleep(std::time::Duration::from_millis(50));
-            arrivals.is_whole(&digest, &path);
+            downloads.is_whole(&digest, &path);
             assert_eq!(reader.join().unwrap().unwrap(), "abc");
         });
     }
 
     #[test]
     fn nobody_waits_for_what_never_comes() {
-        let arrivals = Arrivals::default();
-        arrivals.end();
-        assert!(arrivals.wait_for_content().is_none());
-        assert!(arrivals.open(&Digest::of(b"x")).is_err());
+        let downloads = Downloads::default();
+        downloads.end();
+        assert!(downloads.wait_for_content().is_none());
+        assert!(downloads.open(&Digest::of(b"x")).is_err());
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn open_top(path: &Path) -> Result<OwnedFd, FsError> {
 
 /// The way from the top of a tree down to one of its directories; `T` is what the caller keeps
 /// for each directory on it.
-pub(super) struct Descent<T> {
+pub(super) struct DirStack<T> {
     levels: Vec<Level<T>>,
 }
 
@@ -44,11 +44,11 @@ struct Level<T> {
     state: T,
 }
 
-impl<T> Descent<T> {
+impl<T> DirStack<T> {
     /// Starts at `top`.
-    pub(super) fn new(top: OwnedFd, state: T) -> io::Result<Descent<T>> {
+    pub(super) fn new(top: OwnedFd, state: T) -> io::Result<DirStack<T>> {
         let id = id_of(&rustix::fs::fstat(&top)?);
-        Ok(Descent {
+        Ok(DirStack {
             levels: vec![Level {
                 name: CString::default(),
                 fd: Some(top),

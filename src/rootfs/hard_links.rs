@@ -1,0 +1,146 @@
+//! The files of a tree that have several names, by the first of these.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::mem;
+use std::rc::Rc;
+
+use rustix::fs::Stat;
+
+/// Bytes in the paths that are known; those of names in one directory count it once. What comes
+/// beyond is taken for a file of its own each time, so that a hostile tree cannot fill memory.
+const MAX_PATH_BYTES: usize = 16 << 20;
+
+/// First names of files that have more.
+#[derive(Default)]
+pub(super) struct HardLinks {
+    by_id: HashMap<(u64, u64), First>,
+    /// The directory of the name that came last, which mostly is that of the next one too.
+    directory: Rc<[u8]>,
+    path_bytes: usize,
+}
+
+struct First {
+    directory: Rc<[u8]>,
+    name: Box<[u8]>,
+    /// Names still to come.
+    left: usize,
+}
+
+impl HardLinks {
+    /// The path that [`HardLinks::add`] was given for another name of this file.
+    pub(super) fn first(&mut self, stat: &Stat) -> Option<Vec<u8>> {
+        if !has_more(stat) {
+            return None;
+        }
+        let Entry::Occupied(mut known) = self.by_id.entry(id_of(stat)) else {
+            return None;
+        };
+        let first = known.get_mut();
+        let path = [&first.directory, &first.name[..]].concat();
+        first.left = first.left.saturating_sub(1);
+        if first.left == 0 {
+            let first = known.remove();
+            self.forget(first.directory, first.name.len());
+        }
+        Some(path)
+    }
+
+    /// Remembers the first name of a file, if it has more.
+    pub(super) fn add(&mut self, stat: &Stat, path: &[u8]) {
+        if !has_more(stat) {
+            return;
+        }
+        let slash = path.iter().rposition(|&byte| byte == b'/');
+        let (directory, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
+        let is_other = *directory != *self.directory;
+        let bytes = name.len() + if is_other { directory.len() } else { 0 };
+        if self.path_bytes + bytes > MAX_PATH_BYTES {
+            return;
+        }
+        if is_other {
+            let before = mem::replace(&mut self.directory, directory.into());
+            self.forget(before, 0);
+        }
+        self.path_bytes += bytes;
+        let first = First {
+            directory: Rc::clone(&self.directory),
+            name: name.into(),
+            left: usize::try_from(stat.st_nlink).unwrap_or(usize::MAX) - 1,
+        };
+        if let Some(before) = self.by_id.insert(id_of(stat), first) {
+            self.forget(before.directory, before.name.len());
+        }
+    }
+
+    /// Counts the bytes of a name no more, nor those of its directory if it was the last one there.
+    fn forget(&mut self, directory: Rc<[u8]>, name_bytes: usize) {
+        self.path_bytes -= name_bytes;
+        if Rc::strong_count(&directory) == 1 {
+            self.path_bytes -= directory.len();
+        }
+    }
+}
+
+fn has_more(stat: &Stat) -> bool {
+    stat.st_nlink > 1
+}
+
+fn id_of(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(inode: u64, names: u32) -> Stat {
+        let mut stat = rustix::fs::stat("/").unwrap();
+        stat.st_ino = inode;
+        stat.st_nlink = names.into();
+        stat
+    }
+
+    #[test]
+    fn a_file_is_known_until_all_of_its_names_have_come() {
+        let mut links = HardLinks::default();
+        let (single, triple) = (file(1, 1), file(2, 3));
+        links.add(&single, b"a");
+        assert_eq!(links.first(&single), None);
+        assert_eq!(links.first(&triple), None);
+        links.add(&triple, b"a/b");
+        for _ in 0..2 {
+            assert_eq!(links.first(&triple).as_deref(), Some(&b"a/b"[..]));
+        }
+        assert_eq!(links.first(&triple), None);
+        assert!(links.by_id.is_empty());
+    }
+
+    #[test]
+    fn paths_take_no_more_room_than_they_may() {
+        let mut links = HardLinks::default();
+        let directory = "d/".repeat(4 << 10);
+        let known = |links: &mut HardLinks, inode| links.first(&file(inode, 9)).is_some();
+        // In one directory its path counts once.
+        for inode in 0..100_000 {
+            links.add(&file(inode, 9), format!("{directory}{inode}").as_bytes());
+        }
+        assert!(known(&mut links, 99_999));
+        for inode in 100_000..110_000 {
+            links.add(&file(inode, 9), format!("{directory}{inode}/f").as_bytes());
+        }
+        assert!(links.path_bytes <= MAX_PATH_BYTES);
+        assert!(known(&mut links, 100_000) && !known(&mut links, 109_999));
+    }
+
+    #[test]
+    fn room_is_given_back_when_all_names_have_come() {
+        let mut links = HardLinks::default();
+        for inode in 0..3 * MAX_PATH_BYTES as u64 / 4000 {
+            let stat = file(inode, 2);
+            let path = [&inode.to_string(), "/", &"d".repeat(4000), "/file"].concat();
+            links.add(&stat, path.as_bytes());
+            assert_eq!(links.first(&stat).as_deref(), Some(path.as_bytes()));
+        }
+    }
+}
