@@ -6,4 +6,4 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 export UDOCKER_TEST_PROCESSES=${1:-50} UDOCKER_TEST_SECONDS=${2:-120} UDOCKER_TEST_KILLS=${3:-100}
-cargo test --test faults -- --nocapture crowd:: kills::
+cargo test --test faults -- --nocapture concurrency:: kills::

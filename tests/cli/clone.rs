@@ -8,23 +8,23 @@ use std::path::Path;
 use udocker::oci::{Algorithm, Digest};
 use udocker::stream::HashingReader;
 
-use crate::archives::{root_of, store_state};
-use crate::export::{copy_both_ways, zoo};
+use crate::support::archives::{root_of, store_state};
+use crate::support::entry_kinds::{copy_both_ways, with_every_kind};
 use crate::support::requirement::cannot;
+use crate::support::tree;
 use crate::support::xattrs;
-use crate::tree;
 
 #[test]
 fn a_clone_is_the_same_and_independent() {
-    let sandbox = zoo();
-    let source = root_of(&sandbox, "zoo");
+    let sandbox = with_every_kind();
+    let source = root_of(&sandbox, "kinds");
     let beside = |root: &Path, name: &str| root.with_file_name(name);
     // What a run notes is about the source's own tree.
     for name in ["osenv.json", "mountpoints", "mountpoint"] {
         fs::write(beside(&source, name), "{}").unwrap();
     }
     let made = sandbox
-        .udocker(["clone", "--name=copy", "zoo"])
+        .udocker(["clone", "--name=copy", "kinds"])
         .run()
         .succeeds();
     assert_eq!(made.text().len(), 36, "{made:#?}");
@@ -48,7 +48,7 @@ fn a_clone_is_the_same_and_independent() {
         fs::read_to_string(source.join("etc/file")).unwrap(),
         "content"
     );
-    sandbox.udocker(["rm", "zoo"]).run().succeeds();
+    sandbox.udocker(["rm", "kinds"]).run().succeeds();
     assert_eq!(
         fs::read_to_string(copy.join("etc/soft")).unwrap(),
         "changed"
@@ -57,13 +57,13 @@ fn a_clone_is_the_same_and_independent() {
 
 #[test]
 fn copies_have_the_attributes_of_the_original() {
-    let sandbox = zoo();
-    let root = root_of(&sandbox, "zoo");
+    let sandbox = with_every_kind();
+    let root = root_of(&sandbox, "kinds");
     if !xattrs::set(&root, "user.note", "the root's") {
         return cannot("the file system has no extended attributes");
     }
     copy_both_ways(&sandbox);
-    for name in ["zoo", "clone", "imported"] {
+    for name in ["kinds", "clone", "imported"] {
         let root = root_of(&sandbox, name);
         for (path, value) in [
             (".", "the root's"),
@@ -83,8 +83,8 @@ fn copies_have_the_attributes_of_the_original() {
 fn a_file_of_very_many_pieces_is_copied_to_its_end() {
     const PIECES: u64 = 65_600;
     const PIECE: u64 = 4096;
-    let sandbox = zoo();
-    let path = root_of(&sandbox, "zoo").join("pieces");
+    let sandbox = with_every_kind();
+    let path = root_of(&sandbox, "kinds").join("pieces");
     let file = File::create(&path).unwrap();
     for number in 0..PIECES {
         let piece = [number as u8 | 1; PIECE as usize];
@@ -92,17 +92,17 @@ fn a_file_of_very_many_pieces_is_copied_to_its_end() {
     }
     let expected = digest_of(File::open(&path).unwrap());
     sandbox
-        .udocker(["clone", "--name=clone", "zoo"])
+        .udocker(["clone", "--name=clone", "kinds"])
         .run()
         .succeeds();
     let clone = root_of(&sandbox, "clone").join("pieces");
     assert_eq!(digest_of(File::open(&clone).unwrap()), expected);
     fs::remove_file(clone).unwrap();
     sandbox
-        .udocker(["export", "-o", "zoo.tar", "zoo"])
+        .udocker(["export", "-o", "kinds.tar", "kinds"])
         .run()
         .succeeds();
-    let mut archive = tar::Archive::new(File::open(sandbox.path("zoo.tar")).unwrap());
+    let mut archive = tar::Archive::new(File::open(sandbox.path("kinds.tar")).unwrap());
     let is_it = |entry: &tar::Entry<'_, File>| entry.path().unwrap().ends_with("pieces");
     let mut entries = archive.entries().unwrap().map(Result::unwrap);
     assert_eq!(digest_of(entries.find(is_it).unwrap()), expected);
@@ -115,15 +115,18 @@ fn digest_of(source: impl Read) -> Digest {
 
 #[test]
 fn a_clone_that_fails_leaves_no_trace() {
-    let sandbox = zoo();
+    let sandbox = with_every_kind();
     let before = store_state(&sandbox);
     for (args, part) in [
         (
             &["clone", "missing"][..],
             "there is no container 'missing' here",
         ),
-        (&["clone", "--name=zoo", "zoo"], "the name 'zoo' is taken"),
-        (&["clone", "--name=a.b", "zoo"], "names may not have"),
+        (
+            &["clone", "--name=kinds", "kinds"],
+            "the name 'kinds' is taken",
+        ),
+        (&["clone", "--name=a.b", "kinds"], "names may not have"),
     ] {
         sandbox
             .udocker(args)
@@ -133,11 +136,11 @@ fn a_clone_that_fails_leaves_no_trace() {
         assert_eq!(store_state(&sandbox), before, "{part}");
     }
     // udocker.py's Fakechroot modes write the container's own path into its files.
-    let directory = root_of(&sandbox, "zoo").parent().unwrap().to_path_buf();
+    let directory = root_of(&sandbox, "kinds").parent().unwrap().to_path_buf();
     fs::write(directory.join("execmode"), "F3").unwrap();
     let before = store_state(&sandbox);
     sandbox
-        .udocker(["clone", "zoo"])
+        .udocker(["clone", "kinds"])
         .run()
         .exits_with(1)
         .errs_in_one_line(&["set up for mode F3"]);

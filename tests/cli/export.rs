@@ -5,69 +5,16 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
-use crate::archives::{root_of, tool};
-use crate::support::layer_builder::{LayerBuilder, MTIME, TarEntry};
+use crate::support::archives::{root_of, tool};
+use crate::support::entry_kinds::{copy_both_ways, with_every_kind};
+use crate::support::layer_builder::MTIME;
 use crate::support::sandbox::Sandbox;
-use crate::tree;
-
-/// A layer that has all that a tree can have.
-pub fn zoo_layer() -> Vec<u8> {
-    let long = "d/".repeat(70) + "file";
-    LayerBuilder::new()
-        .directory("etc")
-        .file("etc/file", "content")
-        .hard_link("etc/hard", "etc/file")
-        .symlink("etc/soft", "../etc/file")
-        .symlink("etc/far", "x".repeat(150))
-        .file("etc/odd \u{e9}\nname", "odd")
-        .file(&long, "deep")
-        .hard_link("linked", &long)
-        .file("empty", "")
-        .entry(TarEntry::new(b'0', "set").content("x").mode(0o4755))
-        .entry(TarEntry::new(b'0', "old").content("x").mtime(-86_400))
-        .entry(TarEntry::new(b'5', "sticky").mode(0o1777))
-        .entry(TarEntry::new(b'6', "pipe"))
-        .hard_link("etc/pipe", "pipe")
-        .hard_link("etc/softer", "etc/soft")
-        .entry(TarEntry::new(b'0', "noted").pax("SCHILY.xattr.user.note", "a file's"))
-        .entry(TarEntry::new(b'5', "marked").pax("SCHILY.xattr.user.note", "a directory's"))
-        .file("marked/noted", "")
-        .entry(
-            TarEntry::new(b'0', "sparse")
-                .pax("GNU.sparse.size", "10000000")
-                .pax("GNU.sparse.map", "4096,4,9000000,4")
-                .content("headtail"),
-        )
-        .finish()
-}
-
-/// A sandbox with a container `zoo` of that layer.
-pub fn zoo() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox
-        .udocker(["import", "--tocontainer", "--name=zoo", "-"])
-        .stdin(zoo_layer())
-        .run()
-        .succeeds();
-    sandbox
-}
-
-/// Sockets mean nothing without their process.
-/// Makes `clone` and `imported` of the container `zoo`.
-pub fn copy_both_ways(sandbox: &Sandbox) {
-    for args in [
-        &["clone", "--name=clone", "zoo"][..],
-        &["export", "-o", "zoo.tar", "zoo"],
-        &["import", "--tocontainer", "--name=imported", "zoo.tar"],
-    ] {
-        sandbox.udocker(args).run().succeeds();
-    }
-}
+use crate::support::tree;
 
 #[test]
 fn sockets_are_left_out_under_all_their_names() {
-    let sandbox = zoo();
-    let root = root_of(&sandbox, "zoo");
+    let sandbox = with_every_kind();
+    let root = root_of(&sandbox, "kinds");
     // By a short name, since others have no room in an address.
     let opened = fs::File::open(&root).unwrap();
     let short = format!("/proc/self/fd/{}/etc/socket", opened.as_raw_fd());
@@ -79,7 +26,7 @@ fn sockets_are_left_out_under_all_their_names() {
     }
     assert_same(&sandbox, "imported", "clone");
     let count = |name| tree::read(&root_of(&sandbox, name)).len();
-    assert_eq!(count("clone"), count("zoo"));
+    assert_eq!(count("clone"), count("kinds"));
 }
 
 fn assert_same(sandbox: &Sandbox, one: &str, other: &str) {
@@ -92,12 +39,12 @@ fn assert_same(sandbox: &Sandbox, one: &str, other: &str) {
 
 #[test]
 fn an_exported_tree_is_imported_as_it_was() {
-    let sandbox = zoo();
+    let sandbox = with_every_kind();
     // A file that its owner made unreadable is his all the same.
-    let locked = root_of(&sandbox, "zoo").join("etc/file");
+    let locked = root_of(&sandbox, "kinds").join("etc/file");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o200)).unwrap();
     let ran = sandbox
-        .udocker(["export", "-o", "zoo.tar", "zoo"])
+        .udocker(["export", "-o", "kinds.tar", "kinds"])
         .run()
         .succeeds()
         .prints("");
@@ -105,30 +52,30 @@ fn an_exported_tree_is_imported_as_it_was() {
     let mode = fs::metadata(&locked).unwrap().mode();
     assert_eq!(mode & 0o777, 0o200);
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o644)).unwrap();
-    let exported = fs::metadata(sandbox.path("zoo.tar")).unwrap().len();
+    let exported = fs::metadata(sandbox.path("kinds.tar")).unwrap().len();
     assert!(exported < 1_000_000, "{exported}");
 
     sandbox
-        .udocker(["export", "-o", "zoo.tar", "zoo"])
+        .udocker(["export", "-o", "kinds.tar", "kinds"])
         .run()
         .succeeds();
     sandbox
-        .udocker(["import", "--tocontainer", "--name=copy", "zoo.tar"])
+        .udocker(["import", "--tocontainer", "--name=copy", "kinds.tar"])
         .run()
         .succeeds();
-    assert_same(&sandbox, "zoo", "copy");
+    assert_same(&sandbox, "kinds", "copy");
 }
 
 #[test]
 fn tar_unpacks_what_is_exported_and_finds_no_owner_in_it() {
-    let sandbox = zoo();
-    for args in [&["export", "zoo"][..], &["export", "-", "zoo"]] {
+    let sandbox = with_every_kind();
+    for args in [&["export", "kinds"][..], &["export", "-", "kinds"]] {
         sandbox
             .udocker(args)
-            .through(&["/bin/sh", "-c", "exec \"$@\" > zoo.tar", "sh"])
+            .through(&["/bin/sh", "-c", "exec \"$@\" > kinds.tar", "sh"])
             .run()
             .succeeds();
-        let file = sandbox.path("zoo.tar").display().to_string();
+        let file = sandbox.path("kinds.tar").display().to_string();
         let listing = tool("tar", &["--numeric-owner", "-tvf", &file]);
         assert!(
             listing.lines().all(|line| line.contains(" 0/0 ")),
@@ -147,7 +94,7 @@ fn tar_unpacks_what_is_exported_and_finds_no_owner_in_it() {
                 &file,
             ],
         );
-        let mut expected = tree::read(&root_of(&sandbox, "zoo"));
+        let mut expected = tree::read(&root_of(&sandbox, "kinds"));
         let mut found = tree::read(&target);
         // The top's own time is that of the unpacking.
         expected.remove(std::path::Path::new(""));
@@ -161,9 +108,9 @@ fn tar_unpacks_what_is_exported_and_finds_no_owner_in_it() {
 
 #[test]
 fn a_clone_is_exported_and_imported_with_its_metadata() {
-    let sandbox = zoo();
+    let sandbox = with_every_kind();
     sandbox
-        .udocker(["export", "--clone", "-o", "clone.tar", "zoo"])
+        .udocker(["export", "--clone", "-o", "clone.tar", "kinds"])
         .run()
         .succeeds();
     let made = sandbox
@@ -171,16 +118,16 @@ fn a_clone_is_exported_and_imported_with_its_metadata() {
         .run()
         .succeeds();
     assert_eq!(made.text().len(), 36, "{made:#?}");
-    assert_same(&sandbox, "zoo", "copy");
+    assert_same(&sandbox, "kinds", "copy");
     let config = |name: &str| sandbox.udocker(["inspect", name]).run().succeeds().stdout;
-    assert_eq!(config("zoo"), config("copy"));
+    assert_eq!(config("kinds"), config("copy"));
     let ps = sandbox.udocker(["ps"]).run().succeeds();
     assert_eq!(ps.stdout.matches("IMPORTED:unknown").count(), 2, "{ps:#?}");
 }
 
 #[test]
 fn an_export_replaces_a_file_once_it_is_whole() {
-    let sandbox = zoo();
+    let sandbox = with_every_kind();
     sandbox.write("out.tar", "before");
     sandbox
         .udocker(["export", "-o", "out.tar", "missing"])
@@ -191,12 +138,12 @@ fn an_export_replaces_a_file_once_it_is_whole() {
         "before"
     );
     sandbox
-        .udocker(["export", "-o", "out.tar", "zoo"])
+        .udocker(["export", "-o", "out.tar", "kinds"])
         .run()
         .succeeds();
     assert!(fs::metadata(sandbox.path("out.tar")).unwrap().len() > 1024);
     sandbox
-        .udocker(["export", "-o", "nowhere/out.tar", "zoo"])
+        .udocker(["export", "-o", "nowhere/out.tar", "kinds"])
         .run()
         .exits_with(1)
         .errs_in_one_line(&["nowhere/out.tar"]);
@@ -204,9 +151,9 @@ fn an_export_replaces_a_file_once_it_is_whole() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error_to_be_told() {
-    let sandbox = zoo();
+    let sandbox = with_every_kind();
     let ran = sandbox
-        .udocker(["export", "zoo"])
+        .udocker(["export", "kinds"])
         .through(&[
             "/bin/sh",
             "-c",

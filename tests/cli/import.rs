@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
-use crate::archives::{file_in_container, file_in_image, layer, store_state};
+use crate::support::archives::{file_in_container, file_in_image, layer, store_state};
 use crate::support::sandbox::Sandbox;
 
 fn tree() -> Vec<u8> {

@@ -6,7 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use udocker::oci::Digest;
 
-use crate::archives::{DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers};
+use crate::support::archives::{
+    DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers,
+};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;

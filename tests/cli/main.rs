@@ -1,5 +1,5 @@
-//! Commands as a shell sees them: images and containers into archives and out of them, their
-//! copies and names. Other programs read what ours writes, and write what ours reads.
+//! Each command as a shell sees it, in a file or directory of the command's name: status, standard
+//! output and standard error of the executable, and what it leaves in the repository.
 
 #![allow(
     missing_docs,
@@ -10,20 +10,22 @@
 
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../e2e/tree.rs"]
-mod tree;
 
-mod archives;
-mod both_ways;
+mod arguments;
 mod clone;
-mod exchange;
+mod commands;
+mod create;
+mod doctor;
+mod executable;
 mod export;
-mod hostile;
-mod image_trees;
 mod import;
 mod load;
-mod memory;
-mod names;
-mod places;
+mod login;
+mod manifest;
+mod pull;
+mod run;
 mod save;
-mod twins;
+mod search;
+mod setup;
+mod showconf;
+mod tag;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::archives::{file_in_image, layer, legacy_archive, tool, two_layers};
+use crate::support::archives::{file_in_image, layer, legacy_archive, tool, two_layers};
 use crate::support::image::{ImageBuilder, Packing};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;

@@ -1,5 +1,5 @@
-//! The main job on real input: images of a real distribution from real registries, created and run
-//! by the executable itself. `scripts/test.sh` makes the image and installs the servers.
+//! Real work in a real distribution: its package manager, compilers, Python and git, run by the
+//! executable in containers of a distribution image. `scripts/test.sh` makes the image.
 
 #![allow(
     missing_docs,
@@ -11,14 +11,5 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bad_input;
-mod commands;
-mod create;
-mod interrupts;
 mod packages;
-mod prepared;
-mod pull;
-mod run;
-mod tree;
-mod users;
 mod work;

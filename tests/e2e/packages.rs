@@ -1,6 +1,6 @@
 //! Packages with foreign owners are installed in each mode, and their scripts switch users.
 
-use crate::prepared::Distro;
+use crate::support::prepared::Distro;
 use crate::support::requirement::has_id_ranges;
 
 const SCRIPTS: [(&str, &str); 2] = [

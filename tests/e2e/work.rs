@@ -1,6 +1,6 @@
 //! Real work in the distribution's container.
 
-use crate::prepared::Distro;
+use crate::support::prepared::Distro;
 use crate::support::requirement::skip;
 use crate::support::sandbox::Sandbox;
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::extent;
 use crate::served::{Random, Served};
 use crate::support::sandbox::Sandbox;
+use crate::test_limits;
 
 /// The first words of all lines but the header.
 pub fn listed(text: &str) -> Vec<String> {
@@ -106,8 +106,8 @@ fn kills_at_any_moment_leave_a_sound_repository() {
         let mut killed = 0;
         // Most tries end one, since the moment lies within the time that the command takes; where
         // hardly any does, this tests nothing.
-        for round in 1..=4 * extent::kills() {
-            if killed == extent::kills() {
+        for round in 1..=4 * test_limits::kills() {
+            if killed == test_limits::kills() {
                 break;
             }
             if command == "pull" {
@@ -125,7 +125,7 @@ fn kills_at_any_moment_leave_a_sound_repository() {
             }
         }
         println!("{command}: {killed} killed");
-        assert_eq!(killed, extent::kills(), "of '{command}'");
+        assert_eq!(killed, test_limits::kills(), "of '{command}'");
         assert_sound(&sandbox);
         assert_can_be_emptied(&sandbox);
     }

@@ -10,14 +10,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod concurrency;
 mod core_files;
-mod crowd;
-mod damage;
+mod damaged_blobs;
 mod disk;
-mod extent;
-mod hosts;
+mod flaky_registry;
+mod hostile_archives;
 mod io_errors;
 mod kills;
 mod manifests;
-mod registry;
+mod memory;
+mod odd_file_systems;
+mod old_kernels;
 mod served;
+mod test_limits;
+mod two_hosts;

@@ -8,13 +8,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod chance;
 mod damaged;
+mod entry_kinds;
 mod hostile;
 mod limits;
+mod prefetch;
 mod removal;
 mod rules;
 mod tree;
 mod umoci;
 mod unpack;
-mod zoo;

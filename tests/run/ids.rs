@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use udocker::host::facts::uid;
 
-use crate::sandbox::{Sandbox, wrap};
+use crate::guest_run::{GuestRun, wrap};
 use crate::support::requirement::has_id_ranges;
 
 const RANGES: &str = "id-ranges=yes";
@@ -15,7 +15,7 @@ fn owners_are_kept_and_users_switched_to() {
     if !has_id_ranges() {
         return;
     }
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     let script = "cd /tmp; touch f; mkdir d; chown 33:5 f d && chmod 700 d
         stat -c %u:%g f; id -u; chown 70000:0 f 2>/dev/null || echo beyond
         su app -c 'id -u; id -g; touch /tmp/d/own; touch /x' 2>/dev/null
@@ -40,7 +40,7 @@ fn what_the_caller_may_not_see_root_inside_may_use() {
     if !has_id_ranges() {
         return;
     }
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     let script = "mkdir -p /tmp/bob/src; cp /bin/busybox /tmp/bob/true;
         chown -R 33:33 /tmp/bob; chmod 700 /tmp/bob /tmp/bob/true; mv /tmp/bob/true /tmp/true
         cp /bin/busybox /tmp/bob/true";
@@ -69,7 +69,7 @@ fn a_process_namespace_has_them_too() {
     if !has_id_ranges() {
         return;
     }
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     let script = "touch /tmp/f; chown 33:5 /tmp/f; stat -c %u:%g /tmp/f; echo $$; rm /tmp/f";
     let shown = sandbox.output(&[RANGES, "processes=own"], script);
     assert_eq!(shown, "33:5\n2\n");
@@ -83,7 +83,7 @@ fn ranges_that_cannot_be_mapped_are_done_without() {
     if !has_id_ranges() {
         return;
     }
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     let inner = sandbox.command(&[RANGES], &["sh", "-c", "chown 33 /tmp && id -u; exit 7"]);
     // The tools are not root any more, nor is anything granted to the user that is root there.
     let output = wrap(
@@ -93,6 +93,6 @@ fn ranges_that_cannot_be_mapped_are_done_without() {
     .output()
     .unwrap();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
-    assert_eq!(crate::sandbox::stdout(&output), "0\n");
+    assert_eq!(crate::guest_run::stdout(&output), "0\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -7,11 +7,11 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 use udocker::host::facts::Machine;
 
-use crate::sandbox::{Sandbox, stdout};
+use crate::guest_run::{GuestRun, stdout};
 
 #[test]
 fn a_sealed_root_can_be_written_where_something_is_mounted() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         fs::create_dir(sandbox.host("data")).unwrap();
         fs::write(sandbox.root().join("etc/file"), "old\n").unwrap();
         let data = format!("volume={}:/new/data", sandbox.host("data").display());
@@ -30,7 +30,7 @@ fn a_sealed_root_can_be_written_where_something_is_mounted() {
 
 #[test]
 fn directories_in_memory_begin_empty_and_hold_what_is_mounted_in_them() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         fs::write(sandbox.host("single"), "alone\n").unwrap();
         fs::write(sandbox.root().join("tmp/hidden"), "").unwrap();
         let single = format!("volume={}:/tmp/deep/s", sandbox.host("single").display());
@@ -48,7 +48,7 @@ fn directories_in_memory_begin_empty_and_hold_what_is_mounted_in_them() {
 
 #[test]
 fn devices_are_passed() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         for options in [
             &["device=/dev/null:/dev/other"][..],
             &["device=/dev/null:/dev/other", "no-system-directories=yes"],
@@ -65,7 +65,7 @@ fn devices_are_passed() {
 
 #[test]
 fn memory_is_limited_in_namespaces() {
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     let script = "dd if=/dev/zero of=/t/x bs=1k count=200 2>/dev/null && echo all
         stat -c %a /t; stat -f -c %T /t; echo 'exit 3' >/t/s; chmod +x /t/s; /t/s 2>/dev/null; echo $?";
     assert_eq!(
@@ -81,10 +81,10 @@ fn memory_is_limited_in_namespaces() {
 fn a_host_name_of_its_own_is_shown_in_namespaces() {
     let own = rustix::system::uname();
     let own = format!("{}\n", own.nodename().to_string_lossy());
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         assert_eq!(sandbox.output(&[], "hostname"), own);
     }
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     let shown = sandbox.output(&["hostname=box"], "hostname; cat /proc/sys/kernel/hostname");
     assert_eq!(shown, "box\nbox\n");
     // Whom the tracer has to run, gets the host's.
@@ -97,7 +97,7 @@ fn a_host_name_of_its_own_is_shown_in_namespaces() {
 /// have known a password.
 #[test]
 fn the_memory_of_others_cannot_be_read() {
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     for options in [&[][..], &["id-ranges=yes"], &["user=1000"]] {
         let script = "for process in /proc/[0-9]*; do
                 case $process in /proc/$$) continue;; esac
@@ -115,7 +115,7 @@ fn the_memory_of_others_cannot_be_read() {
 
 #[test]
 fn only_its_own_processes_are_there_in_a_process_namespace() {
-    let sandbox = Sandbox::new("R1");
+    let sandbox = GuestRun::new("R1");
     for option in ["processes=own", "processes=reaped"] {
         let shown = sandbox.output(&[option], "echo $$; set -- /proc/[0-9]*; echo $#");
         // The init, and the shell.
@@ -133,7 +133,7 @@ fn only_its_own_processes_are_there_in_a_process_namespace() {
 
 #[test]
 fn an_init_reaps_passes_signals_on_and_tells_the_status() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let option = "processes=reaped";
         for (script, status) in [
             ("exit 7", 7),

@@ -9,12 +9,12 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{Sandbox, stdout, wrap};
+use crate::guest_run::{GuestRun, stdout, wrap};
 use crate::support::requirement::has_tools;
 use crate::support::wait::wait_until;
 
 /// Starts a guest that says when it is ready, and waits for that.
-fn start(sandbox: &Sandbox, script: &str) -> Child {
+fn start(sandbox: &GuestRun, script: &str) -> Child {
     let script = format!("{script}; touch /tmp/ready; while :; do sleep 0.05; done");
     let child = sandbox
         .command(&[], &["sh", "-c", &script])
@@ -28,7 +28,7 @@ fn start(sandbox: &Sandbox, script: &str) -> Child {
 }
 
 /// Whether any process has the sandbox as its root or its arguments, or is in it.
-fn is_anybody_left(sandbox: &Sandbox) -> bool {
+fn is_anybody_left(sandbox: &GuestRun) -> bool {
     let root = sandbox.root().display().to_string();
     let identity = |path: &Path| {
         let data = fs::metadata(path).ok()?;
@@ -51,7 +51,7 @@ fn signal(child: &Child, signal: Signal) {
 
 #[test]
 fn termination_ends_everything_inside() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         for (sent, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
             let mut child = start(&sandbox, "sleep 300 & (sleep 300 &)");
             signal(&child, sent);
@@ -63,7 +63,7 @@ fn termination_ends_everything_inside() {
 
 #[test]
 fn signals_reach_the_guests_handlers() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         // HUP, QUIT, USR1, USR2, ALRM, XCPU, XFSZ, VTALRM, PROF, PWR, real-time ones, and TERM.
         const SIGNALS: &str = "1 3 10 12 14 24 25 26 27 30 34 37 64 15";
         let script = format!("for n in {SIGNALS}; do trap \"touch /tmp/$n\" $n; done");
@@ -86,7 +86,7 @@ fn a_closed_terminal_ends_everything_inside() {
     if !has_tools(&["script"]) {
         return;
     }
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         for words in [
             &["sleep", "300"][..],
             &["sh", "-c", "sleep 300; :"],
@@ -118,7 +118,7 @@ fn a_timer_of_the_caller_ends_the_guest() {
     if !has_tools(&["perl"]) {
         return;
     }
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let inner = sandbox.command(
             &[],
             &[
@@ -135,7 +135,7 @@ fn a_timer_of_the_caller_ends_the_guest() {
 
 #[test]
 fn a_signal_to_the_whole_group_ends_everything_inside() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let script = "sleep 300 & (sleep 300 &) ; touch /tmp/ready; wait";
         let mut child = sandbox
             .command(&[], &["sh", "-c", script])
@@ -153,7 +153,7 @@ fn a_signal_to_the_whole_group_ends_everything_inside() {
 
 #[test]
 fn ignored_signals_stay_ignored() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let inner = sandbox.command(&[], &["sh", "-c", "touch /tmp/ready; sleep 0.5; exit 3"]);
         // As `nohup` does.
         let mut outer = Command::new("/bin/sh");
@@ -171,7 +171,7 @@ fn ignored_signals_stay_ignored() {
 
 #[test]
 fn a_killed_parent_leaves_nobody() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let mut child = start(&sandbox, "sleep 300 & (sleep 300 &)");
         assert!(is_anybody_left(&sandbox));
         child.kill().unwrap();
@@ -182,7 +182,7 @@ fn a_killed_parent_leaves_nobody() {
 
 #[test]
 fn standard_input_may_be_anything() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let count = || sandbox.command(&[], &["wc", "-c"]);
 
         let file = sandbox.host("input");
@@ -214,7 +214,7 @@ fn standard_input_may_be_anything() {
 
 #[test]
 fn further_descriptors_are_inherited() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let file = sandbox.host("seven");
         fs::write(&file, "seventh").unwrap();
         let list = "cat <&7; ls /proc/self/fd | wc -l";
@@ -238,7 +238,7 @@ fn further_descriptors_are_inherited() {
 
 #[test]
 fn four_megabytes_pass_a_pipeline() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let mut child = sandbox
             .command(&[], &["sh", "-c", "cat | cat >&2"])
             .stdin(Stdio::piped())

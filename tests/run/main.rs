@@ -10,12 +10,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod guest_run;
+mod guest_view;
 mod ids;
 mod isolation;
 mod lifetime;
 mod namespace;
 mod nested;
 mod refusals;
-mod sandbox;
-mod sight;
 mod status;

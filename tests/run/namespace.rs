@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::sandbox::{Sandbox, stdout};
+use crate::guest_run::{GuestRun, stdout};
 use crate::support::wait::wait_until;
 
 const MODE: &str = "R1";
@@ -15,7 +15,7 @@ const MODE: &str = "R1";
 #[test]
 fn what_contains_the_container_is_mounted_without_its_mounts() {
     for mode in ["R1", "R2"] {
-        let sandbox = Sandbox::new(mode);
+        let sandbox = GuestRun::new(mode);
         let around = sandbox.host("");
         let link = sandbox.host("link");
         symlink(&around, &link).unwrap();
@@ -37,7 +37,7 @@ fn what_contains_the_container_is_mounted_without_its_mounts() {
 
 #[test]
 fn read_only_volumes_are_read_only() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("data/deep")).unwrap();
     fs::write(sandbox.host("data/file"), "old\n").unwrap();
     fs::write(sandbox.host("single"), "old\n").unwrap();
@@ -69,7 +69,7 @@ fn read_only_volumes_are_read_only() {
 
 #[test]
 fn mount_points_leave_no_trace() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("data")).unwrap();
     fs::write(sandbox.host("file"), "content\n").unwrap();
     let tree = || {
@@ -106,7 +106,7 @@ fn mount_points_leave_no_trace() {
 
 #[test]
 fn mounts_in_a_shared_directory_of_the_host_outlast_other_containers() {
-    let [one, two] = [MODE; 2].map(Sandbox::new);
+    let [one, two] = [MODE; 2].map(GuestRun::new);
     let data = one.host("data");
     fs::create_dir(&data).unwrap();
     fs::write(one.host("file"), "content\n").unwrap();
@@ -115,7 +115,7 @@ fn mounts_in_a_shared_directory_of_the_host_outlast_other_containers() {
     let directory = format!("volume={}:/w/more", one.root().join("bin").display());
     let options = [data.as_str(), &file, &directory];
     let wait = "touch /tmp/ready; while test -e /tmp/ready; do sleep 0.05; done";
-    let start = |sandbox: &Sandbox, script: &str| {
+    let start = |sandbox: &GuestRun, script: &str| {
         let run = sandbox
             .command(&options, &["sh", "-c", &format!("{wait}; {script}")])
             .stdout(Stdio::piped())
@@ -139,7 +139,7 @@ fn mounts_in_a_shared_directory_of_the_host_outlast_other_containers() {
 
 #[test]
 fn a_note_removes_nothing_outside_the_tree() {
-    let [one, two] = [MODE; 2].map(Sandbox::new);
+    let [one, two] = [MODE; 2].map(GuestRun::new);
     let outside = one.root().join("tmp/empty");
     fs::create_dir(&outside).unwrap();
     symlink(&outside, two.root().join("link")).unwrap();
@@ -162,7 +162,7 @@ fn a_note_removes_nothing_outside_the_tree() {
 
 #[test]
 fn a_link_that_the_guest_put_above_a_mount_point_saves_what_it_leads_to() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("outside/in")).unwrap();
     fs::write(sandbox.host("outside/file"), "").unwrap();
     let directory = format!("volume={}:/data/in", sandbox.root().join("bin").display());
@@ -179,7 +179,7 @@ fn a_link_that_the_guest_put_above_a_mount_point_saves_what_it_leads_to() {
 
 #[test]
 fn a_mount_point_that_another_run_writes_to_is_its_own_from_then_on() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::write(sandbox.host("file"), "content\n").unwrap();
     let bind = |target: &str| format!("volume={}:{target}", sandbox.host("file").display());
     let script = "touch /tmp/ready; while test -e /tmp/ready; do sleep 0.1; done; cat /a";
@@ -215,7 +215,7 @@ fn a_mount_point_that_another_run_writes_to_is_its_own_from_then_on() {
 
 #[test]
 fn emulated_root_may_do_what_a_user_cannot() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     let script = "cd /tmp; touch f
         chown 33:33 f && chown root:root f && chown -h 0:5 f && echo chown
         mknod null c 1 3 && echo device
@@ -236,7 +236,7 @@ fn emulated_root_may_do_what_a_user_cannot() {
 
 #[test]
 fn the_host_is_out_of_reach() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::write(sandbox.host("secret"), "secret\n").unwrap();
     let secret = sandbox.host("secret");
     let script = format!(
@@ -261,7 +261,7 @@ fn the_host_is_out_of_reach() {
 
 #[test]
 fn a_walk_through_everything_finds_what_was_bound_alone() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     for place in ["data/needle-bound", "needle-beside"] {
         fs::write(sandbox.host(place), "").unwrap();
@@ -299,7 +299,7 @@ fn a_walk_through_everything_finds_what_was_bound_alone() {
 
 #[test]
 fn many_can_start_at_once() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/new", sandbox.host("data").display());
     let runs: Vec<_> = (0..200)
@@ -316,7 +316,7 @@ fn many_can_start_at_once() {
 
 #[test]
 fn a_namespace_of_the_guests_own_opens_nothing() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/data:ro", sandbox.host("data").display());
     let script = "busybox unshare --user --map-root-user --mount sh -c '
@@ -329,7 +329,7 @@ fn a_namespace_of_the_guests_own_opens_nothing() {
 
 #[test]
 fn a_killed_parent_leaves_no_mount() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/new/data", sandbox.host("data").display());
     let script = "touch /new/data/ready; sleep 300";

@@ -4,10 +4,10 @@ use std::fs;
 
 use udocker::host::facts::Machine;
 
-use crate::sandbox::Sandbox;
+use crate::guest_run::GuestRun;
 
-fn in_each_nested_mode() -> impl Iterator<Item = Sandbox> {
-    ["R2", "R3"].into_iter().map(Sandbox::new)
+fn in_each_nested_mode() -> impl Iterator<Item = GuestRun> {
+    ["R2", "R3"].into_iter().map(GuestRun::new)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use crate::sandbox::{Sandbox, stdout, wrap};
+use crate::guest_run::{GuestRun, stdout, wrap};
 use crate::support::refusal::Refusal;
 
 const MODE: &str = "R1";
@@ -24,7 +24,7 @@ pub(crate) fn refuse(name: &str) {
 }
 
 /// Runs in a user namespace in which `prepare` has been done.
-fn nested(sandbox: &Sandbox, prepare: &str, options: &[&str], script: &str) -> Output {
+fn nested(sandbox: &GuestRun, prepare: &str, options: &[&str], script: &str) -> Output {
     let inner = sandbox.command(options, &["sh", "-c", script]);
     let mut outer = Command::new("unshare");
     outer
@@ -38,7 +38,7 @@ fn nested(sandbox: &Sandbox, prepare: &str, options: &[&str], script: &str) -> O
 
 #[test]
 fn the_cause_is_named_and_auto_says_nothing() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     let policy = "a security policy forbids them";
     for (prepare, option, cause) in [
         (
@@ -76,7 +76,7 @@ fn the_cause_is_named_and_auto_says_nothing() {
 
 #[test]
 fn namespaces_nest() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     for options in [&["auto=yes"][..], &[]] {
         let output = nested(&sandbox, "", options, "echo $container_execmode; exit 7");
         assert_eq!(output.status.code(), Some(7), "{output:?}");
@@ -86,7 +86,7 @@ fn namespaces_nest() {
 
 #[test]
 fn an_init_needs_no_proc_of_its_own() {
-    let sandbox = Sandbox::new(MODE);
+    let sandbox = GuestRun::new(MODE);
     // As containers hide parts of theirs, which keeps the kernel from giving out another one.
     let hide = "mount --bind /dev/null /proc/version";
     let script = "(sleep 0.1 & exec sleep 0.2) & test -e /proc/self/exe && exit 7";
@@ -103,8 +103,8 @@ fn an_init_needs_no_proc_of_its_own() {
 
 #[test]
 fn inside_of_proot_the_cause_is_named_and_auto_says_nothing() {
-    let outer = Sandbox::new("P1");
-    let inner = Sandbox::new(MODE);
+    let outer = GuestRun::new("P1");
+    let inner = GuestRun::new(MODE);
     // One word, since those of the inner run are among the options of the outer one.
     let script = inner.root().join("bin/script");
     fs::write(&script, "#!/bin/sh\necho $container_execmode; exit 7\n").unwrap();

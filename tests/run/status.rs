@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::sandbox::{Sandbox, wrap};
+use crate::guest_run::{GuestRun, wrap};
 
 #[test]
 fn the_status_is_that_of_the_main_process() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         for (script, status) in [
             ("exit 0", 0),
             ("exit 7", 7),
@@ -26,7 +26,7 @@ fn the_status_is_that_of_the_main_process() {
 
 #[test]
 fn background_children_neither_hold_up_nor_survive() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let start = std::time::Instant::now();
         for _ in 0..10 {
             let script = "sleep 300 & (sleep 300 & sleep 300) & exit 5";
@@ -38,7 +38,7 @@ fn background_children_neither_hold_up_nor_survive() {
 
 #[test]
 fn commands_that_cannot_run_have_their_own_statuses() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         let root = sandbox.root();
         fs::write(root.join("bin/plain"), "echo\n").unwrap();
         fs::write(root.join("bin/lost"), "#!/bin/perl\n").unwrap();
@@ -91,7 +91,7 @@ fn commands_that_cannot_run_have_their_own_statuses() {
 /// What PRoot does for the programs inside counts as its own.
 #[test]
 fn a_tracer_that_has_used_up_its_time_is_told() {
-    for sandbox in Sandbox::in_each_mode().filter(|sandbox| sandbox.mode() != "R1") {
+    for sandbox in GuestRun::in_each_mode().filter(|sandbox| sandbox.mode() != "R1") {
         let script = "while :; do stat / /bin /etc >/dev/null; done";
         let inner = sandbox.command(&[], &["sh", "-c", script]);
         let mut outer = Command::new("/bin/sh");
@@ -108,7 +108,7 @@ fn a_tracer_that_has_used_up_its_time_is_told() {
 
 #[test]
 fn impossible_wishes_have_status_125() {
-    for sandbox in Sandbox::in_each_mode() {
+    for sandbox in GuestRun::in_each_mode() {
         for (option, message) in [
             ("volume=/no/such:/x", "host path '/no/such' does not exist"),
             ("volume=relative:/x", "host path must be absolute"),

@@ -99,9 +99,43 @@ impl Sandbox {
         found.sort();
         found
     }
+
+    /// Asserts that the repository lists no image.
+    #[track_caller]
+    pub fn assert_no_images(&self) {
+        let listing = self.udocker(["images"]).run().succeeds();
+        listing.prints("REPOSITORY");
+    }
+
+    /// Asserts that there is no container and no beginning of one.
+    #[track_caller]
+    pub fn assert_no_containers(&self) {
+        let store = self.store();
+        let mut left = self.leftovers();
+        left.retain(|path| {
+            path.starts_with(store.join("containers"))
+                || path.starts_with(store.join(".containers.staging"))
+        });
+        assert_eq!(left, Vec::<PathBuf>::new());
+    }
+
+    /// Asserts that the store holds nothing at all.
+    #[track_caller]
+    pub fn assert_empty(&self) {
+        assert_eq!(self.leftovers(), Vec::<PathBuf>::new());
+    }
+
+    /// The unpacked trees that are kept for images, to make containers from.
+    pub fn image_trees(&self) -> Vec<PathBuf> {
+        let listing = fs::read_dir(self.store().join(".containers.trees"));
+        let entries = listing.into_iter().flatten();
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    }
 }
 
-/// Locks, and the folders in which things are made.
+/// Locks, and the directories in which things are made.
 fn is_bookkeeping(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     [".lock", ".pulling", ".staging"].contains(&&*name)

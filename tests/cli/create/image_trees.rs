@@ -1,0 +1,185 @@
+//! Containers that are cloned from the tree of their image.
+//!
+//! Whether files share blocks depends on the file system, so trees are asked for here in any case;
+//! `scripts/show-filesystems.sh` shows the rest on btrfs and xfs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::archives::{file_in_container, root_of};
+use crate::support::entry_kinds::layer_of_every_kind;
+use crate::support::image::ImageBuilder;
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::registry_server::RegistryServer;
+use crate::support::requirement::has_tools;
+use crate::support::sandbox::{Invocation, Sandbox};
+use crate::support::tree::{self, Node};
+
+pub const IMAGE: &str = "lab/kinds:1";
+
+/// The program with trees switched on.
+fn udocker(sandbox: &Sandbox, args: &[&str]) -> Invocation {
+    sandbox.udocker(args).env("UDOCKER_IMAGE_TREES", "always")
+}
+
+/// Loads the image of two layers into the sandbox, the upper one of which has the root directory, too.
+pub fn with_image(sandbox: Sandbox) -> Sandbox {
+    let upper = LayerBuilder::new()
+        .entry(TarEntry::new(b'5', "./").mode(0o751).mtime(86_400))
+        .file("upper", "of the upper layer")
+        .directory("one")
+        .file("one/name", "one")
+        .directory("other")
+        .file("other/name", "other");
+    let image = ImageBuilder::new()
+        .layer(layer_of_every_kind())
+        .layer(upper.finish());
+    let layout = image.write_layout(&sandbox.path("layout"), "latest");
+    let load = ["load", "-i", layout.to_str().unwrap(), "lab/kinds"];
+    sandbox.udocker(load).run().succeeds();
+    sandbox
+        .udocker(["tag", "lab/kinds:latest", IMAGE])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["rmi", "lab/kinds:latest"])
+        .run()
+        .succeeds();
+    sandbox
+}
+
+/// Makes the layers unreadable for whoever checks them, and leaves them where they are.
+pub fn spoil_layers(sandbox: &Sandbox) {
+    for link in fs::read_dir(sandbox.store().join("repos/lab/kinds/1")).unwrap() {
+        let path = link.unwrap().path();
+        let content = fs::read(&path).unwrap();
+        if !content.starts_with(b"{") && path.is_symlink() {
+            fs::write(&path, "spoilt").unwrap();
+        }
+    }
+}
+
+#[track_caller]
+pub fn assert_same(unpacked: &BTreeMap<PathBuf, Node>, root: &Path) {
+    let differences = tree::differences(unpacked, &tree::read(root));
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn the_second_container_is_a_clone_of_what_the_first_was() {
+    let sandbox = with_image(Sandbox::new());
+    // Switched off, or where files cannot share blocks, there is none.
+    let plain = sandbox
+        .udocker(["create", IMAGE])
+        .env("UDOCKER_IMAGE_TREES", "false");
+    plain.run().succeeds();
+    assert_eq!(sandbox.image_trees().len(), 0);
+
+    udocker(&sandbox, &["create", "--name=a", IMAGE])
+        .run()
+        .succeeds();
+    let first = root_of(&sandbox, "a");
+    let unpacked = tree::read(&first);
+    assert_eq!(sandbox.image_trees().len(), 1);
+    fs::write(first.join("etc/file"), "changed").unwrap();
+    fs::remove_file(first.join("upper")).unwrap();
+    fs::write(first.join("new"), "").unwrap();
+
+    spoil_layers(&sandbox);
+    let second = udocker(&sandbox, &["create", "--name=b", IMAGE])
+        .run()
+        .succeeds();
+    assert_eq!(second.stderr, "");
+    assert_same(&unpacked, &root_of(&sandbox, "b"));
+    fs::write(root_of(&sandbox, "b").join("etc/file"), "changed").unwrap();
+    udocker(&sandbox, &["create", "--name=c", IMAGE])
+        .run()
+        .succeeds();
+    assert_same(&unpacked, &root_of(&sandbox, "c"));
+    let listed = sandbox.udocker(["ps"]).run().succeeds();
+    assert_eq!(listed.text().matches(IMAGE).count(), 4, "{listed:#?}");
+
+    // Whoever wants none gets what the layers are now.
+    sandbox
+        .udocker(["create", IMAGE])
+        .env("UDOCKER_IMAGE_TREES", "false")
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&["layer"]);
+    // A limit counts what is unpacked.
+    udocker(&sandbox, &["create", IMAGE])
+        .env("UDOCKER_MAX_UNPACKED_MB", "1")
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&["layer"]);
+}
+
+#[test]
+fn a_tree_goes_with_the_last_image_that_has_its_layers() {
+    let sandbox = with_image(Sandbox::new());
+    udocker(&sandbox, &["create", IMAGE]).run().succeeds();
+    udocker(&sandbox, &["tag", IMAGE, "lab/kinds:2"])
+        .run()
+        .succeeds();
+    udocker(&sandbox, &["rmi", IMAGE]).run().succeeds();
+    assert_eq!(sandbox.image_trees().len(), 1);
+    udocker(&sandbox, &["gc"]).run().succeeds();
+    assert_eq!(sandbox.image_trees().len(), 1);
+    udocker(&sandbox, &["rmi", "lab/kinds:2"]).run().succeeds();
+    assert_eq!(sandbox.image_trees().len(), 0);
+}
+
+#[test]
+fn gc_removes_the_trees_where_none_are_wanted() {
+    let sandbox = with_image(Sandbox::new());
+    udocker(&sandbox, &["create", IMAGE]).run().succeeds();
+    sandbox.udocker(["gc"]).run().succeeds();
+    assert_eq!(sandbox.image_trees().len(), 1);
+    let gc = sandbox.udocker(["gc"]).env("UDOCKER_IMAGE_TREES", "false");
+    gc.run().succeeds();
+    assert_eq!(sandbox.image_trees().len(), 0);
+}
+
+#[test]
+fn where_the_tree_is_damaged_the_layers_serve() {
+    let sandbox = with_image(Sandbox::new());
+    udocker(&sandbox, &["create", "--name=a", IMAGE])
+        .run()
+        .succeeds();
+    let [tree] = &sandbox.image_trees()[..] else {
+        panic!("one tree");
+    };
+    fs::rename(tree.join("ROOT"), tree.join("elsewhere")).unwrap();
+    udocker(&sandbox, &["create", "--name=b", IMAGE])
+        .run()
+        .succeeds();
+    for path in ["upper", "etc/file"] {
+        let [a, b] = ["a", "b"].map(|name| file_in_container(&sandbox, name, path));
+        assert_eq!(a, b);
+    }
+    // It has made room for a whole one.
+    assert!(tree.join("ROOT/upper").is_file());
+    let staging = sandbox.store().join(".containers.staging");
+    assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_unpacked_while_it_arrives_leaves_a_tree_as_well() {
+    if !has_tools(&["docker-registry", "skopeo"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let registry = RegistryServer::plain();
+    let layout = sandbox.path("layout");
+    ImageBuilder::busybox().write_layout(&layout, "latest");
+    let image = registry.push_layout(&layout, "latest", "lab/busybox:1");
+    udocker(&sandbox, &["run", "--name=a", &image, "true"])
+        .run()
+        .succeeds();
+    assert_eq!(sandbox.image_trees().len(), 1);
+    udocker(&sandbox, &["run", "--rm", &image, "true"])
+        .run()
+        .succeeds();
+    assert_eq!(sandbox.image_trees().len(), 1);
+}

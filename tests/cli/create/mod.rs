@@ -1,0 +1,79 @@
+//! `create` on the distribution image, against umoci.
+
+mod bad_images;
+mod container_copies;
+mod image_trees;
+
+use std::path::PathBuf;
+
+use crate::support::prepared::{Distro, distro_devices, umoci_tree};
+use crate::support::tree::{self, Kind};
+
+/// The modes that `create` may not keep, since the tree has to stay usable for its owner.
+fn usable(kind: &Kind, mode: u32) -> u32 {
+    match kind {
+        Kind::Directory => mode | 0o700,
+        Kind::File { .. } => mode | 0o600,
+        _ => mode,
+    }
+}
+
+#[test]
+fn the_tree_equals_what_umoci_unpacks() {
+    let (Some(umoci), Some(distro)) = (umoci_tree(), Distro::shared()) else {
+        return;
+    };
+    // A container that no other test writes to.
+    let workplace = distro.workplace();
+    let id = workplace
+        .udocker(["create", &distro.image()])
+        .run()
+        .succeeds();
+    let root = PathBuf::from(
+        workplace
+            .udocker(["inspect", "-p", id.text()])
+            .run()
+            .succeeds()
+            .text(),
+    );
+
+    let mut expected = tree::read(&umoci.path);
+    for device in distro_devices() {
+        // umoci puts an empty file where a node cannot be made; we leave it out.
+        expected.remove(&device);
+    }
+    for node in expected.values_mut() {
+        node.mode = usable(&node.kind, node.mode);
+        // Its own note of an owner that it cannot give.
+        node.xattrs.remove("user.rootlesscontainers");
+    }
+    let found = tree::read(&root);
+    workplace.udocker(["rm", id.text()]).run().succeeds();
+    let differences = tree::differences(&expected, &found);
+    assert!(
+        differences.is_empty(),
+        "{} of {} paths differ:\n{}",
+        differences.len(),
+        expected.len(),
+        differences[..differences.len().min(40)].join("\n")
+    );
+    assert!(!root.exists(), "rm left '{}'", root.display());
+}
+
+#[test]
+fn create_prints_the_id_and_nothing_else() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let workplace = distro.workplace();
+    let made = workplace
+        .udocker(["create", &distro.image()])
+        .run()
+        .succeeds();
+    let id = made.text().to_string();
+    assert!(
+        uuid::Uuid::parse_str(&id).is_ok() && id == id.to_lowercase(),
+        "{made:#?}"
+    );
+    workplace.udocker(["rm", &id]).run().succeeds();
+}

@@ -1,0 +1,291 @@
+//! `doctor` on this host, and on hosts that allow less.
+
+use serde_json::Value;
+
+use crate::support::container;
+use crate::support::sandbox::{Ran, Sandbox};
+
+/// The checks of `doctor --json`, by their names.
+fn checks(ran: &Ran) -> Vec<Value> {
+    let all: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:#?}"));
+    all["checks"].as_array().unwrap().clone()
+}
+
+#[track_caller]
+fn check(ran: &Ran, name: &str) -> Value {
+    let mut checks = checks(ran).into_iter();
+    let found = checks.find(|check| check["check"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {ran:#?}"))
+}
+
+/// The execution modes of `doctor --json`.
+fn modes(ran: &Ran) -> Value {
+    serde_json::from_str::<Value>(&ran.stdout).unwrap()["modes"].take()
+}
+
+#[test]
+fn containers_can_run_here_and_nothing_is_left_behind() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.udocker(["doctor"]).run().succeeds();
+    assert_eq!(ran.stderr, "");
+    assert!(
+        ran.stdout.contains("\nptrace           ok      "),
+        "{ran:#?}"
+    );
+    assert!(
+        ran.stdout
+            .contains("\nContainers can run here in execution modes "),
+        "{ran:#?}"
+    );
+    let json = sandbox.udocker(["doctor", "--json"]).run().succeeds();
+    assert_eq!(check(&json, "ptrace")["result"], "ok");
+    assert_eq!(
+        check(&json, "repository")["found"],
+        sandbox.store().join("containers").display().to_string()
+    );
+    assert_eq!(sandbox.leftovers(), Vec::<std::path::PathBuf>::new());
+    // The engine is there, since it was tried; nothing else is.
+    let names = std::fs::read_dir(sandbox.store()).unwrap();
+    let names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["bin"]);
+}
+
+#[test]
+fn a_host_without_user_namespaces_is_told_by_the_name_of_the_setting() {
+    let sandbox = Sandbox::new();
+    let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
+    let Some(ran) = doctor.run_confined("echo 0 > /proc/sys/user/max_user_namespaces") else {
+        return;
+    };
+    let ran = ran.succeeds();
+    let namespaces = check(&ran, "user namespaces");
+    assert_eq!(namespaces["result"], "limited");
+    assert_eq!(
+        namespaces["found"],
+        "the setting `user.max_user_namespaces` is 0"
+    );
+    assert_eq!(namespaces["who"], "an administrator");
+    assert_eq!(
+        namespaces["remedy"],
+        "sysctl -w user.max_user_namespaces=10000"
+    );
+    assert_eq!(modes(&ran), serde_json::json!(["P1", "P2"]));
+}
+
+#[test]
+fn folders_without_execution_are_told() {
+    let sandbox = Sandbox::new();
+    let tmp = sandbox.path("tmp");
+    let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
+    let script = format!("mount -t tmpfs -o noexec tmpfs '{}'", tmp.display());
+    let Some(ran) = doctor.run_confined(&script) else {
+        return;
+    };
+    let ran = ran.succeeds();
+    let found = check(&ran, "temporary files");
+    assert_eq!(
+        (&found["result"], &found["who"]),
+        (&"limited".into(), &"you".into())
+    );
+    let start = format!("{}: nothing can be executed there", tmp.display());
+    assert!(
+        found["found"].as_str().unwrap().starts_with(&start),
+        "{found}"
+    );
+    assert_eq!(check(&ran, "engine folder")["result"], "ok");
+}
+
+#[test]
+fn a_repository_without_execution_runs_nothing() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let remount = format!(
+        "mount --bind '{0}' '{0}' && mount -o remount,noexec,bind '{0}'",
+        sandbox.store().display()
+    );
+    let udocker = |words: &[&str]| {
+        let words = [&["--allow-root"], words].concat();
+        sandbox.udocker(words).run_confined(&remount)
+    };
+    let Some(doctor) = udocker(&["doctor", "--json"]) else {
+        return;
+    };
+    let found = check(&doctor, "repository");
+    assert_eq!(found["result"], "no", "{found}");
+    let found = found["found"].as_str().unwrap();
+    assert!(found.contains(": nothing can be executed there"), "{found}");
+    assert_eq!(modes(&doctor), serde_json::json!([]));
+    assert_eq!(doctor.code(), 1);
+    let ran = udocker(&["run", "--nobanner", "one", "sh"]).unwrap();
+    let ran = ran.exits_with(126);
+    ran.errs_in_one_line(&["command '/bin/busybox' cannot be executed", "noexec"]);
+}
+
+#[test]
+fn a_repository_that_can_only_be_read_is_told() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.store();
+    std::fs::create_dir_all(store.join("containers")).unwrap();
+    let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
+    let script = format!(
+        "mount --bind '{0}' '{0}' && mount -o remount,ro,bind '{0}'",
+        store.display()
+    );
+    let Some(ran) = doctor.run_confined(&script) else {
+        return;
+    };
+    let ran = ran.succeeds();
+    let (bin, containers) = (store.join("bin"), store.join("containers"));
+    for (name, result, found) in [
+        (
+            "repository",
+            "limited",
+            format!(
+                "{}: Read-only file system (os error 30)",
+                containers.display()
+            ),
+        ),
+        (
+            "engine folder",
+            "limited",
+            format!(
+                "{}: nothing can be written there (read-only filesystem or storage medium)",
+                bin.display()
+            ),
+        ),
+        ("locks", "ok", "files can be locked".to_string()),
+    ] {
+        let row = check(&ran, name);
+        assert_eq!(
+            (&row["result"], &row["found"]),
+            (&result.into(), &found.into())
+        );
+    }
+}
+
+#[test]
+fn a_small_and_full_disk_is_told() {
+    let sandbox = Sandbox::new();
+    let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
+    let script = format!(
+        "mount -t tmpfs -o size=1m,nr_inodes=20 tmpfs '{}'",
+        sandbox.home().display()
+    );
+    let Some(ran) = doctor.run_confined(&script) else {
+        return;
+    };
+    let ran = ran.succeeds();
+    for (name, part) in [
+        ("space", " MB free"),
+        ("inodes", " free"),
+        ("file system", "tmpfs; clones are copies"),
+    ] {
+        let found = check(&ran, name);
+        assert!(found["found"].as_str().unwrap().contains(part), "{found}");
+        let expected = if name == "file system" {
+            "ok"
+        } else {
+            "limited"
+        };
+        assert_eq!(found["result"], expected, "{found}");
+    }
+}
+
+#[test]
+fn where_no_mode_works_the_status_says_so() {
+    let sandbox = Sandbox::new();
+    let doctor = sandbox
+        .udocker(["--allow-root", "doctor", "--json"])
+        .env("UDOCKER_USE_PROOT_EXECUTABLE", "/bin/false");
+    let Some(ran) = doctor.run_confined("echo 0 > /proc/sys/user/max_user_namespaces") else {
+        return;
+    };
+    let ran = ran.exits_with(1);
+    assert_eq!(ran.stderr, "Error: no container can run on this host\n");
+    assert_eq!(check(&ran, "ptrace")["result"], "no");
+    assert_eq!(modes(&ran), serde_json::json!([]));
+}
+
+#[test]
+fn a_policy_that_forbids_tracing_is_told() {
+    let sandbox = Sandbox::new();
+    let doctor = |calls: &[i64]| {
+        let invocation = sandbox.udocker(["doctor", "--json"]);
+        invocation.without_calls(calls, libc::EPERM).run()
+    };
+    let ran = doctor(&[libc::SYS_ptrace]).succeeds();
+    let ptrace = check(&ran, "ptrace");
+    assert_eq!(
+        (&ptrace["result"], &ptrace["who"]),
+        (&"no".into(), &"an administrator".into())
+    );
+    assert!(
+        ptrace["found"]
+            .as_str()
+            .unwrap()
+            .contains("Operation not permitted"),
+        "{ptrace}"
+    );
+    assert_eq!(modes(&ran), serde_json::json!(["R1"]));
+    // Without namespaces, nothing is left.
+    let ran = doctor(&[libc::SYS_ptrace, libc::SYS_unshare]).exits_with(1);
+    assert_eq!(ran.stderr, "Error: no container can run on this host\n");
+    let namespaces = check(&ran, "user namespaces");
+    let found = namespaces["found"].as_str().unwrap();
+    assert!(found.contains("security policy"), "{namespaces}");
+    // Filters, where there is ptrace.
+    let ran = doctor(&[libc::SYS_seccomp]).succeeds();
+    assert_eq!(check(&ran, "seccomp")["result"], "limited");
+}
+
+#[test]
+fn the_registry_is_asked_with_net_alone() {
+    let sandbox = Sandbox::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let doctor = |arguments: &[&str]| {
+        let invocation = sandbox.udocker([&["doctor", "--json"], arguments].concat());
+        invocation
+            .env("UDOCKER_REGISTRY", &address)
+            .run()
+            .succeeds()
+    };
+    let silent = doctor(&[]);
+    assert!(
+        checks(&silent)
+            .iter()
+            .all(|check| check["check"] != "registry")
+    );
+    let registry = check(&doctor(&["--net"]), "registry");
+    assert_eq!(registry["result"], "no");
+    assert!(
+        registry["found"].as_str().unwrap().contains(&address),
+        "{registry}"
+    );
+}
+
+#[test]
+fn certificates_and_proxies_are_told() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox
+        .udocker(["doctor", "--json"])
+        .env("SSL_CERT_FILE", "/nowhere.pem")
+        .env("https_proxy", "http://me:secret@proxy:3128")
+        .run()
+        .succeeds();
+    let certificates = check(&ran, "certificates");
+    assert_eq!(certificates["result"], "no");
+    assert!(
+        certificates["found"]
+            .as_str()
+            .unwrap()
+            .contains("/nowhere.pem"),
+        "{ran:#?}"
+    );
+    assert_eq!(
+        check(&ran, "proxies")["found"],
+        "https http://\u{2026}@proxy:3128"
+    );
+    assert!(!ran.stdout.contains("secret"));
+}

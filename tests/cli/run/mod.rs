@@ -1,0 +1,254 @@
+//! `run`: streams, statuses, environment, volumes and working directory.
+
+mod apptainer;
+mod attributes;
+mod auto_mode;
+mod docker_options;
+mod id_ranges;
+mod inherited;
+mod killed;
+mod limits;
+mod options;
+mod signals;
+mod users;
+
+use std::os::unix::fs::MetadataExt;
+
+use crate::support::prepared::Distro;
+use crate::support::sandbox::Sandbox;
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let cases = [
+        ("true", 0),
+        ("exit 7", 7),
+        ("exit 255", 255),
+        ("kill -TERM $$", 128 + 15),
+        ("kill -KILL $$", 128 + 9),
+        ("kill -SEGV $$", 128 + 11),
+        // A process left behind must not change it, nor keep udocker waiting.
+        ("(sleep 1; exit 7) & exit 3", 3),
+        ("sleep 300 & exit 4", 4),
+    ];
+    for (script, expected) in cases {
+        let ran = distro.sh(script).run();
+        assert_eq!(ran.code(), expected, "{script}: {ran:#?}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_start_says_why_before_anything_starts() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let cases: [(&[&str], &[&str], i32, &str); 6] = [
+        (&[], &["no-such-command"], 127, "no-such-command"),
+        (&[], &["/no/such/file"], 127, "/no/such/file"),
+        (&[], &["/etc/passwd"], 126, "/etc/passwd"),
+        (&[], &["/etc"], 126, "/etc"),
+        (
+            &["-w", "/no/such/directory"],
+            &["true"],
+            125,
+            "/no/such/directory",
+        ),
+        (
+            &["-v", "/no/such/volume"],
+            &["true"],
+            125,
+            "/no/such/volume",
+        ),
+    ];
+    for (options, command, status, part) in cases {
+        distro
+            .run(options, command)
+            .run()
+            .exits_with(status)
+            .errs_in_one_line(&[part]);
+    }
+}
+
+#[test]
+fn a_script_comes_in_by_standard_input() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let script = "read -r line <<< 'from bash'\necho \"$line\"\nexit 5\n";
+    distro
+        .run(&[], &["/bin/bash"])
+        .stdin(script)
+        .run()
+        .exits_with(5)
+        .prints("from bash");
+}
+
+#[test]
+fn a_pipeline_runs() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    distro
+        .sh("seq 1 1000 | grep 7 | sort -rn | head -n 1")
+        .run()
+        .succeeds()
+        .prints("997");
+}
+
+#[test]
+fn streams_pass_untouched() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let input: Vec<u8> = (0..4_000_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let expected = udocker::oci::Digest::of(&input);
+    let ran = distro
+        .sh("sha256sum | cut -c 1-64; echo to stderr >&2")
+        .stdin(input)
+        .run()
+        .succeeds();
+    assert_eq!(
+        (ran.text(), ran.stderr.as_str()),
+        (expected.hex(), "to stderr\n")
+    );
+}
+
+#[test]
+fn empty_arguments_and_blanks_stay() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let args = [
+        "/usr/bin/printf",
+        "[%s]",
+        "",
+        " a  b ",
+        "$HOME",
+        "--rm",
+        "ü",
+    ];
+    distro
+        .run(&[], &args)
+        .run()
+        .succeeds()
+        .prints("[][ a  b ][$HOME][--rm][ü]");
+}
+
+#[test]
+fn the_environment_is_the_images_and_the_options() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    distro
+        .sh("echo $LANG $PATH")
+        .run()
+        .succeeds()
+        .prints("C.UTF-8 /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    distro
+        .run(
+            &["-e", "A=with blank", "--env=B", "-e", "LANG=C"],
+            &["/bin/sh", "-c", "echo \"$A|$B|$LANG|$SECRET\""],
+        )
+        .env("B", "from the host")
+        .env("SECRET", "stays outside")
+        .run()
+        .succeeds()
+        .prints("with blank|from the host|C|");
+}
+
+#[test]
+fn the_working_directory_is_the_images_or_the_users() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    distro.run(&[], &["pwd"]).run().succeeds().prints("/root");
+    distro
+        .run(&["-w", "/usr/lib"], &["pwd"])
+        .run()
+        .succeeds()
+        .prints("/usr/lib");
+    distro
+        .run(&["--workdir=/usr/lib"], &["pwd"])
+        .run()
+        .succeeds()
+        .prints("/usr/lib");
+}
+
+#[test]
+fn files_written_to_a_volume_belong_to_the_caller() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let outside = sandbox.write("volume/there", "before");
+    let volume = format!("--volume={}:/data/in", sandbox.path("volume").display());
+    let script = "cat /data/in/there; umask 022; echo made >/data/in/made; mkdir /data/in/sub; chown 0:0 /data/in/made";
+    distro
+        .run(&[&volume], &["/bin/sh", "-c", script])
+        .run()
+        .succeeds()
+        .prints("before");
+    for name in ["made", "sub"] {
+        let data = std::fs::metadata(outside.with_file_name(name)).expect("made inside");
+        let caller = (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        );
+        assert_eq!((data.uid(), data.gid()), caller, "{name}");
+    }
+    assert_eq!(
+        std::fs::read_to_string(outside.with_file_name("made")).expect("made inside"),
+        "made\n"
+    );
+}
+
+#[test]
+fn a_single_file_can_be_bound() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("file", "bound\n");
+    let volume = format!("{}:/etc/bound-file", file.display());
+    distro
+        .run(&["-v", &volume], &["cat", "/etc/bound-file"])
+        .run()
+        .succeeds()
+        .prints("bound");
+}
+
+#[test]
+fn quiet_leaves_only_what_the_container_prints() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    let ran = distro
+        .workplace()
+        .udocker(["-q", "run", "distro", "echo", "only"])
+        .run()
+        .succeeds();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("only\n", ""));
+}
+
+#[test]
+fn both_names_and_both_modes_run() {
+    let Some(distro) = Distro::shared() else {
+        return;
+    };
+    distro
+        .sh("echo by link")
+        .named_udocker_py()
+        .run()
+        .succeeds()
+        .prints("by link");
+    distro
+        .sh("echo no seccomp")
+        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "P2")
+        .run()
+        .succeeds()
+        .prints("no seccomp");
+}

@@ -1,0 +1,190 @@
+//! Options as scripts and workflow engines put them together: twice, empty, or wrong.
+
+use std::fs;
+
+use crate::support::container;
+use crate::support::image::BUSYBOX;
+use crate::support::layer_builder::{LayerBuilder, TarEntry};
+use crate::support::sandbox::{Ran, Sandbox};
+use crate::support::wait::wait_until;
+
+/// An image `lab/tool:1` with a shell.
+fn import(sandbox: &Sandbox) {
+    let shell = TarEntry::new(b'0', "bin/sh").mode(0o755);
+    let shell = shell.content(fs::read(BUSYBOX).unwrap());
+    let archive = LayerBuilder::new().entry(shell).finish();
+    sandbox.write("tree.tar", archive);
+    sandbox
+        .udocker(["import", "tree.tar", "lab/tool:1"])
+        .run()
+        .succeeds();
+}
+
+/// Runs `sh -c script` in a new container of that image.
+fn run(sandbox: &Sandbox, options: &[&str], script: &str) -> Ran {
+    let arguments = ["run", "--nobanner"].iter().chain(options);
+    sandbox
+        .udocker(arguments.chain(&["lab/tool:1", "sh", "-c", script]))
+        .run()
+}
+
+fn containers(sandbox: &Sandbox) -> usize {
+    let listed = sandbox.udocker(["ps"]).run().succeeds().stdout;
+    listed.lines().count() - 1
+}
+
+#[test]
+fn of_an_option_given_twice_the_last_counts() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let options = [
+        "-q",
+        "run",
+        "-q",
+        "--nobanner",
+        "--nobanner",
+        "--hostauth",
+        "--hostauth",
+        "-e",
+        "A=1",
+        "-w",
+        "/nowhere",
+        "-e",
+        "B=2",
+        "--workdir=/tmp",
+        "one",
+        "sh",
+        "-c",
+        "echo $PWD $A $B",
+    ];
+    sandbox.udocker(options).run().succeeds().prints("/tmp 1 2");
+}
+
+#[test]
+fn an_empty_value_is_none() {
+    let sandbox = Sandbox::new();
+    import(&sandbox);
+    let options = [
+        "--rm",
+        "--name=",
+        "--user=",
+        "--workdir=",
+        "--kernel=",
+        "--pull=",
+        "--location=",
+        "--platform=",
+        "--cpuset-cpus=",
+        "--registry=",
+        "--index=",
+        "--httpproxy=",
+        "--env=",
+        "--env-file=",
+        "--device=",
+        "",
+    ];
+    run(&sandbox, &options, "echo $0 $PWD")
+        .succeeds()
+        .prints("sh /");
+    for arguments in [
+        &["create", "--name=", "lab/tool:1"][..],
+        &["import", "--platform=", "tree.tar", "lab/other:1"],
+        &[
+            "import",
+            "--tocontainer",
+            "--name=",
+            "--platform=",
+            "tree.tar",
+        ],
+    ] {
+        sandbox.udocker(arguments).run().succeeds();
+    }
+    assert_eq!(containers(&sandbox), 2);
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    sandbox
+        .udocker(["clone", "--name=", "one"])
+        .run()
+        .succeeds();
+    let setup = sandbox.udocker(["setup", "--execmode=", "one"]).run();
+    assert!(setup.succeeds().stdout.starts_with("execmode: P1\n"));
+}
+
+#[test]
+fn what_is_to_be_removed_afterwards_is_whatever_the_outcome() {
+    let sandbox = Sandbox::new();
+    import(&sandbox);
+    run(&sandbox, &["--rm=True"], "exit 3").exits_with(3);
+    let unwritable = format!("--cidfile={}", sandbox.path("none/cid").display());
+    run(&sandbox, &["--rm", &unwritable], "exit 3").exits_with(125);
+    assert_eq!(containers(&sandbox), 0);
+    run(&sandbox, &["--rm", "--rm=0"], "exit 3").exits_with(3);
+    assert_eq!(containers(&sandbox), 1);
+}
+
+#[test]
+fn whoever_removes_a_container_early_leaves_its_status_alone() {
+    let sandbox = Sandbox::new();
+    import(&sandbox);
+    let script = "echo >/w/began; while [ ! -e /w/go ]; do :; done; exit 3";
+    let directory = sandbox.write("w/begin", "");
+    let volume = format!("-v={}:/w", directory.parent().unwrap().display());
+    let options = ["run", "--nobanner", "--rm", "--name=x", &volume];
+    let running = sandbox
+        .udocker(options.iter().chain(&["lab/tool:1", "sh", "-c", script]))
+        .spawn();
+    wait_until("it begins", || sandbox.path("w/began").exists());
+    sandbox.udocker(["rm", "x"]).run().succeeds();
+    sandbox.write("w/go", "");
+    assert_eq!(running.wait().code(), Some(3));
+}
+
+#[test]
+fn a_run_that_cannot_begin_makes_no_container() {
+    let sandbox = Sandbox::new();
+    import(&sandbox);
+    for (option, part) in [
+        ("--volume=/nowhere", "host path '/nowhere' does not exist"),
+        ("--device=/dev/nowhere", "invalid device '/dev/nowhere'"),
+        ("--device=tty", "invalid device 'tty'"),
+    ] {
+        run(&sandbox, &["--name=x", option], "echo")
+            .exits_with(125)
+            .errs_in_one_line(&[part]);
+        assert_eq!(containers(&sandbox), 0, "{option}");
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_comes_with_a_way_out() {
+    let sandbox = Sandbox::new();
+    import(&sandbox);
+    run(&sandbox, &["--name=x"], "true").succeeds();
+    let ran = run(&sandbox, &["--name=x"], "true").exits_with(1);
+    ran.errs_in_one_line(&["'x' is taken"]);
+    assert!(ran.stderr.contains("`udocker rm x`"), "{ran:#?}");
+}
+
+#[test]
+fn help_that_nobody_can_read_is_a_failure() {
+    let sandbox = Sandbox::new();
+    for arguments in [&["help"][..], &["help", "run"], &["run", "--help"], &[]] {
+        let full = ["sh", "-c", "exec \"$@\" >/dev/full", "sh"];
+        sandbox
+            .udocker(arguments)
+            .through(&full)
+            .run()
+            .exits_with(1)
+            .errs_in_one_line(&["cannot write to standard output"]);
+    }
+}
+
+#[test]
+fn the_mode_auto_is_listed_by_its_name() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let listed = sandbox
+        .udocker(["ps", "-m"])
+        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "auto")
+        .run();
+    assert!(listed.succeeds().stdout.contains(" auto "));
+}

@@ -1,0 +1,168 @@
+//! `tag` and `rename`.
+
+use crate::support::archives::{DockerArchive, file_in_image, layer, store_state};
+use crate::support::sandbox::Sandbox;
+
+fn with_image() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let archive = DockerArchive::new("lab/tool:1", &[layer("base", "from below")]);
+    sandbox
+        .udocker(["load"])
+        .stdin(archive.finish())
+        .run()
+        .succeeds();
+    sandbox
+}
+
+#[test]
+fn a_tagged_image_has_two_names_and_lives_on_under_one() {
+    let sandbox = with_image();
+    sandbox
+        .udocker(["tag", "lab/tool:1", "quay.io/lab/tool:new"])
+        .run()
+        .succeeds()
+        .prints("");
+    sandbox.udocker(["rmi", "lab/tool:1"]).run().succeeds();
+    assert_eq!(
+        file_in_image(&sandbox, "quay.io/lab/tool:new", "etc/base"),
+        "from below"
+    );
+    sandbox
+        .udocker(["verify", "quay.io/lab/tool:new"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["rmi", "quay.io/lab/tool:new"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["images"])
+        .run()
+        .succeeds()
+        .prints("REPOSITORY");
+}
+
+/// Nextflow looks for the name as its pipeline has it at the beginning of a line, and pulls where
+/// it finds none.
+#[test]
+fn an_image_is_listed_as_it_was_named_and_found_by_every_name_of_its_registry() {
+    let sandbox = with_image();
+    let is_listed = |name: &str| {
+        let images = sandbox.udocker(["images"]).run().succeeds().stdout;
+        images
+            .lines()
+            .any(|line| line.starts_with(&format!("{name} ")))
+    };
+    let archive = DockerArchive::new("docker.io/nfcore/x:1", &[layer("base", "of x")]);
+    let load = sandbox.udocker(["load"]).stdin(archive.finish());
+    load.run().succeeds().prints("docker.io/nfcore/x:1");
+    assert!(is_listed("docker.io/nfcore/x:1"));
+    for name in ["nfcore/x:1", "index.docker.io/nfcore/x:1"] {
+        let run = ["run", "--pull=never", "--rm", name, "/missing"];
+        let ran = sandbox.udocker(run).run();
+        assert!(!ran.stderr.contains("no image"), "{ran:#?}");
+        assert_eq!(file_in_image(&sandbox, name, "etc/base"), "of x");
+    }
+
+    let tag = ["tag", "lab/tool:1", "docker.io/lab/tool:1"];
+    sandbox.udocker(tag).run().succeeds();
+    let protect = ["protect", "lab/tool:1"];
+    sandbox.udocker(protect).run().succeeds();
+    let rmi = ["rmi", "docker.io/lab/tool:1"];
+    sandbox.udocker(rmi).run().succeeds();
+    assert!(is_listed("lab/tool:1") && !is_listed("docker.io/lab/tool:1"));
+}
+
+#[test]
+fn a_tag_that_is_refused_leaves_no_trace() {
+    let sandbox = with_image();
+    sandbox
+        .udocker(["tag", "lab/tool:1", "lab/taken:1"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["tag", "lab/tool:1", "lab/guarded:1"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["protect", "lab/guarded:1"])
+        .run()
+        .succeeds();
+    let before = store_state(&sandbox);
+    let digest = format!("lab/x@sha256:{}", "0".repeat(64));
+    for (source, target, part) in [
+        (
+            "lab/missing",
+            "lab/new",
+            "there is no image 'lab/missing' here",
+        ),
+        (
+            "lab/tool:1",
+            "lab/taken:1",
+            "there is an image 'lab/taken:1' already",
+        ),
+        ("lab/guarded:1", "lab/new", "'lab/guarded:1' is protected"),
+        ("lab/tool:1", "../x", "image reference '../x'"),
+        ("lab/tool:1", "/x", "invalid repository name"),
+        ("lab/tool:1", "a\nb", "control character"),
+        ("lab/tool:1", &"a/".repeat(200), "invalid repository name"),
+        (
+            "lab/tool:1",
+            &format!("x:{}", "t".repeat(200)),
+            "invalid tag",
+        ),
+        ("lab/tool:1", &digest, "holds a digest"),
+        ("lab/taken:1", "lab/tool/1:PROTECT", "beside the others"),
+    ] {
+        sandbox
+            .udocker(["tag", source, target])
+            .run()
+            .exits_with(1)
+            .errs_in_one_line(&[part]);
+        assert_eq!(store_state(&sandbox), before, "{part}");
+    }
+    sandbox.udocker(["tag", "lab/tool:1"]).run().exits_with(2);
+}
+
+#[test]
+fn a_container_is_renamed_or_keeps_its_name() {
+    let sandbox = with_image();
+    let id = sandbox
+        .udocker(["create", "--name=old", "lab/tool:1"])
+        .run()
+        .succeeds();
+    sandbox
+        .udocker(["create", "--name=other", "lab/tool:1"])
+        .run()
+        .succeeds();
+    let before = store_state(&sandbox);
+    for (args, code, part) in [
+        (
+            &["missing", "new"][..],
+            1,
+            "no container has the name 'missing'",
+        ),
+        (&["old", "other"], 1, "the name 'other' is taken"),
+        (&["old", "../new"], 1, "names may not have"),
+        (&["old", "a\u{7}"], 1, "names may not have"),
+        (&["old", &"n".repeat(300)], 1, "longer than"),
+        // An id is no name, and cannot be taken away.
+        (&[id.text(), "new"], 1, "looks like a container id"),
+        (&["old"], 2, "NEW"),
+    ] {
+        sandbox
+            .udocker(["rename"].iter().chain(args))
+            .run()
+            .exits_with(code)
+            .errs_in_one_line(&[part]);
+        assert_eq!(store_state(&sandbox), before, "{part}");
+    }
+    sandbox
+        .udocker(["rename", "old", "new"])
+        .run()
+        .succeeds()
+        .prints("");
+    let path = sandbox.udocker(["inspect", "-p", "new"]).run().succeeds();
+    assert!(path.text().contains(id.text()));
+    sandbox.udocker(["inspect", "old"]).run().exits_with(1);
+}
