@@ -198,6 +198,30 @@ fn every_module_has_a_level() {
     );
 }
 
+/// A newcomer finds a command's tests by its name: those of `src/commands/pull.rs` are in
+/// `tests/cli/pull.rs` or `tests/cli/pull/`.
+#[test]
+fn every_command_has_tests_under_its_name() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dispatch = fs::read_to_string(package.join("src/commands/mod.rs")).expect("its source");
+    let commands: BTreeSet<&str> = dispatch
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Command::"))
+        .filter_map(|line| line.split_once("=> ")?.1.split_once("::run("))
+        .map(|(module, _)| module)
+        .collect();
+    assert!(commands.len() > 20, "found {commands:?}");
+    let tests = package.join("tests/cli");
+    let has_tests = |command: &&str| {
+        let file = tests.join(command).with_extension("rs");
+        let text = fs::read_to_string(file)
+            .or_else(|_| fs::read_to_string(tests.join(command).join("mod.rs")));
+        text.is_ok_and(|text| text.contains("#[test]"))
+    };
+    let untested: Vec<_> = commands.into_iter().filter(|c| !has_tests(c)).collect();
+    assert!(untested.is_empty(), "no tests in tests/cli/: {untested:?}");
+}
+
 #[test]
 fn each_effect_has_one_owner() {
     // What, where it may stand (a prefix of the path below src/), and the reason.

@@ -43,7 +43,7 @@ fn containers_can_run_here_and_nothing_is_left_behind() {
         check(&json, "repository")["found"],
         sandbox.store().join("containers").display().to_string()
     );
-    assert_eq!(sandbox.leftovers(), Vec::<std::path::PathBuf>::new());
+    sandbox.assert_empty();
     // The engine is there, since it was tried; nothing else is.
     let names = std::fs::read_dir(sandbox.store()).unwrap();
     let names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();

@@ -1,69 +1,22 @@
-//! Machines on which it cannot work: a full disk, a repository without write permission, root.
+//! The executable itself: how it is linked, who may run it, and its help.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::support::prepared::{BUSYBOX, storage, with_container};
-use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn a_full_disk_is_named_and_leaves_nothing_behind() {
-    let Some(storage) = storage() else { return };
-    let registry = RegistryServer::over(&storage.path, Auth::None, false);
-    let sandbox = Sandbox::new();
-    let small = sandbox.path("small");
-    fs::create_dir(&small).expect("a writable sandbox");
-    let script = format!(
-        "mount -t tmpfs -o size=400k tmpfs '{0}' && {{ \"$0\" \"$@\"; s=$?; find '{0}' -type f -size +8k; exit $s; }}",
-        small.display()
+fn the_executable_needs_no_library() {
+    let ldd = Command::new("ldd")
+        .arg(env!("CARGO_BIN_EXE_udocker"))
+        .output()
+        .expect("ldd is part of the C library");
+    let said = [ldd.stdout, ldd.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.contains("statically linked") || said.contains("not a dynamic executable"),
+        "{said}"
     );
-    let repo = format!("--repo={}/repo", small.display());
-    let image = registry.reference(BUSYBOX);
-    let ran = sandbox
-        .udocker(["--allow-root", &repo, "pull", &image])
-        .confined(&["sh", "-c", &script])
-        .run();
-    if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
-        return cannot(&format!("no user namespaces here: {}", ran.stderr));
-    }
-    ran.exits_with(1)
-        .errs_in_one_line(&["MB are needed", "MB are free"]);
-}
-
-#[test]
-fn a_repository_that_cannot_be_written_is_named() {
-    let Some(storage) = storage() else { return };
-    let registry = RegistryServer::over(&storage.path, Auth::None, false);
-    let Some((sandbox, present)) = with_container() else {
-        return;
-    };
-    if rustix::process::geteuid().is_root() {
-        return cannot("root can write everywhere");
-    }
-    let set_modes = |mode: u32| {
-        for directory in ["", "repos", "layers", "containers"] {
-            let path = sandbox.store().join(directory);
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own directory");
-        }
-    };
-    set_modes(0o555);
-    let image = registry.reference(BUSYBOX);
-    let cases: [&[&str]; 2] = [&["pull", &image], &["create", &present]];
-    for args in cases {
-        let ran = sandbox.udocker(args).run().exits_with(1);
-        ran.errs_in_one_line(&[".udocker"]);
-    }
-    // Commands that need not write work.
-    sandbox.udocker(["ps"]).run().succeeds();
-    sandbox.udocker(["images"]).run().succeeds();
-    sandbox
-        .udocker(["run", "--nobanner", "box", "echo", "works"])
-        .run()
-        .succeeds()
-        .prints("works");
-    set_modes(0o755);
 }
 
 #[test]
@@ -86,4 +39,38 @@ fn root_is_refused_unless_it_insists() {
     run(&["--allow-root", "images"]).succeeds();
     run(&["--version"]).succeeds();
     run(&["help"]).succeeds();
+}
+
+#[test]
+fn help_is_there_for_every_command() {
+    let sandbox = Sandbox::new();
+    let output = |args: &[&str]| {
+        let ran = sandbox.udocker(args).run().succeeds();
+        ran.text().to_string()
+    };
+    let all = output(&["help"]);
+    assert_eq!(output(&[]), all);
+    assert_eq!(output(&["--help"]), all);
+    let commands = "pull images create ps run inspect verify rm rmi name rmname protect unprotect \
+        mkrepo install version search manifest setup login logout showconf";
+    for command in commands.split_whitespace() {
+        assert!(all.contains(&format!("\n  {command} ")), "{command}: {all}");
+        let help = output(&["help", command]);
+        assert!(help.contains("Usage: udocker"), "{help}");
+        assert_eq!(output(&[command, "--help"]), help);
+    }
+}
+
+#[test]
+fn help_that_nobody_can_read_is_a_failure() {
+    let sandbox = Sandbox::new();
+    for arguments in [&["help"][..], &["help", "run"], &["run", "--help"], &[]] {
+        let full = ["sh", "-c", "exec \"$@\" >/dev/full", "sh"];
+        sandbox
+            .udocker(arguments)
+            .through(&full)
+            .run()
+            .exits_with(1)
+            .errs_in_one_line(&["cannot write to standard output"]);
+    }
 }

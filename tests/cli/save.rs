@@ -2,21 +2,12 @@
 
 use std::fs;
 
-use crate::support::archives::{file_in_image, layer, legacy_archive, tool, two_layers};
+use crate::support::archives::{
+    file_in_image, layer, legacy_archive, tool, two_layers, with_image,
+};
 use crate::support::image::{ImageBuilder, Packing};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
-
-/// A sandbox whose store has the image `name`.
-fn with_image(image: &ImageBuilder, name: &str) -> Sandbox {
-    let sandbox = Sandbox::new();
-    image.write_layout(&sandbox.path("layout"), "v1");
-    sandbox
-        .udocker(["load", "-i", "layout", name])
-        .run()
-        .succeeds();
-    sandbox
-}
 
 #[test]
 fn what_is_saved_is_loaded_again() {

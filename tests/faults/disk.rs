@@ -10,7 +10,9 @@ use crate::kills::assert_sound;
 use crate::served::Served;
 use crate::support::image::ImageBuilder;
 use crate::support::layer_builder::LayerBuilder;
-use crate::support::requirement::skip;
+use crate::support::prepared::{BUSYBOX, storage, with_container};
+use crate::support::registry_server::{Auth, RegistryServer};
+use crate::support::requirement::{cannot, skip};
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// Runs the program where `script` has set up mounts of its own; the script ends by `exec "$@"`
@@ -120,7 +122,7 @@ fn a_tree_stays_where_there_is_no_room_for_its_copy() {
 }
 
 /// An image and a container `c` of it in the sandbox's repository, and archives of both.
-pub fn with_image(sandbox: &Sandbox) -> String {
+pub fn with_image_and_archives(sandbox: &Sandbox) -> String {
     let served = Served::start();
     let image = served.image("1");
     for args in [
@@ -138,7 +140,7 @@ pub fn with_image(sandbox: &Sandbox) -> String {
 #[test]
 fn whatever_does_not_fit_is_named_with_cause_and_size() {
     let sandbox = Sandbox::new();
-    let image = with_image(&sandbox);
+    let image = with_image_and_archives(&sandbox);
     // Layers of 1.2 MB and busybox; the small disk holds 1 MB, or three files.
     let size = "size=1m";
     let inodes = "size=100m,nr_inodes=8";
@@ -232,7 +234,7 @@ fn whatever_does_not_fit_is_named_with_cause_and_size() {
 #[test]
 fn what_cannot_fit_is_refused_at_once() {
     let sandbox = Sandbox::new();
-    let image = with_image(&sandbox);
+    let image = with_image_and_archives(&sandbox);
     for name in ["tree", "clone"] {
         let archive = fs::read(sandbox.path(&format!("{name}.tar"))).unwrap();
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -339,7 +341,7 @@ fn what_is_left_of_a_download_needs_no_room_again() {
 #[test]
 fn a_clone_that_does_not_fit_is_refused_at_once() {
     let sandbox = Sandbox::new();
-    let image = with_image(&sandbox);
+    let image = with_image_and_archives(&sandbox);
     // There is room for one container of 3.5 MB and 700 files, not for two.
     for (options, needed) in [
         ("size=6m", [" MB are needed, ", " MB are free"]),
@@ -369,7 +371,7 @@ fn a_clone_that_does_not_fit_is_refused_at_once() {
 #[test]
 fn containers_can_be_a_mount_of_their_own() {
     let sandbox = Sandbox::new();
-    let image = with_image(&sandbox);
+    let image = with_image_and_archives(&sandbox);
     let script = format!(
         r#"containers=$HOME/.udocker/containers
         mount -t tmpfs none "$containers" || exit 99
@@ -388,7 +390,7 @@ fn containers_can_be_a_mount_of_their_own() {
 #[test]
 fn containers_can_be_where_nothing_beside_them_can_be_written() {
     let sandbox = Sandbox::new();
-    let image = with_image(&sandbox);
+    let image = with_image_and_archives(&sandbox);
     let parent = sandbox.path("scratch");
     let containers = parent.join("mine");
     fs::create_dir_all(&containers).unwrap();
@@ -406,7 +408,7 @@ fn containers_can_be_where_nothing_beside_them_can_be_written() {
 #[test]
 fn a_container_runs_where_no_byte_can_be_written() {
     let sandbox = Sandbox::new();
-    with_image(&sandbox);
+    with_image_and_archives(&sandbox);
     let script = r#"mkdir -p small && mount -t tmpfs -o size=64k none small || exit 99
         mkdir small/tmp && cp -r "$HOME/.udocker/bin" small/bin 2>/dev/null
         cat /dev/zero >small/filler 2>/dev/null
@@ -422,7 +424,7 @@ fn a_container_runs_where_no_byte_can_be_written() {
 #[test]
 fn what_writes_to_a_read_only_repository_says_so_and_changes_nothing() {
     let sandbox = Sandbox::new();
-    let image = with_image(&sandbox);
+    let image = with_image_and_archives(&sandbox);
     sandbox.udocker(["name", "c", "second"]).run().succeeds();
     let before = sandbox.leftovers();
     let script = r#"store=$HOME/.udocker
@@ -483,4 +485,38 @@ fn a_repository_that_cannot_be_written_serves_in_silence() {
         };
         assert_eq!((ran.code(), ran.stderr.as_str()), (0, ""), "{ran:#?}");
     }
+}
+
+#[test]
+fn a_repository_that_cannot_be_written_is_named() {
+    let Some(storage) = storage() else { return };
+    let registry = RegistryServer::over(&storage.path, Auth::None, false);
+    let Some((sandbox, present)) = with_container() else {
+        return;
+    };
+    if rustix::process::geteuid().is_root() {
+        return cannot("root can write everywhere");
+    }
+    let set_modes = |mode: u32| {
+        for directory in ["", "repos", "layers", "containers"] {
+            let path = sandbox.store().join(directory);
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own directory");
+        }
+    };
+    set_modes(0o555);
+    let image = registry.reference(BUSYBOX);
+    let cases: [&[&str]; 2] = [&["pull", &image], &["create", &present]];
+    for args in cases {
+        let ran = sandbox.udocker(args).run().exits_with(1);
+        ran.errs_in_one_line(&[".udocker"]);
+    }
+    // Commands that need not write work.
+    sandbox.udocker(["ps"]).run().succeeds();
+    sandbox.udocker(["images"]).run().succeeds();
+    sandbox
+        .udocker(["run", "--nobanner", "box", "echo", "works"])
+        .run()
+        .succeeds()
+        .prints("works");
+    set_modes(0o755);
 }

@@ -1,7 +1,7 @@
 //! Disks that fail: one system call after the other answers with an input/output error. `strace`
 //! lets it, from the moment on that it is told.
 
-use crate::disk::with_image;
+use crate::disk::with_image_and_archives;
 use crate::kills::{assert_can_be_emptied, assert_sound};
 use crate::served::Served;
 use crate::support::layer_builder::LayerBuilder;
@@ -60,7 +60,7 @@ pub fn can_trace(sandbox: &Sandbox) -> bool {
 #[test]
 fn a_disk_that_fails_is_told_and_leaves_a_sound_repository() {
     let sandbox = Sandbox::new();
-    let image = with_image(&sandbox);
+    let image = with_image_and_archives(&sandbox);
     if !can_trace(&sandbox) {
         return;
     }

@@ -126,6 +126,8 @@ fn kills_at_any_moment_leave_a_sound_repository() {
         }
         println!("{command}: {killed} killed");
         assert_eq!(killed, test_limits::kills(), "of '{command}'");
+        let arguments = prepared(&sandbox, &served, command, u32::MAX);
+        sandbox.udocker(&arguments).run().succeeds();
         assert_sound(&sandbox);
         assert_can_be_emptied(&sandbox);
     }

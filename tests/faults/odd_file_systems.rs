@@ -7,18 +7,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use udocker::host::facts::host_name;
 
-use crate::support::archives::{layer, root_of, two_layers};
+use crate::support::archives::{layer, root_of, two_layers, with_image};
 use crate::support::sandbox::{Ran, Sandbox};
 
 const IMAGE: &str = "lab/a:1";
-
-fn with_image() -> Sandbox {
-    let sandbox = Sandbox::new();
-    let layout = two_layers().write_layout(&sandbox.path("layout"), "latest");
-    let load = ["load", "-i", layout.to_str().unwrap(), IMAGE];
-    sandbox.udocker(load).run().succeeds();
-    sandbox
-}
 
 /// Runs the program where `prepare` has made mounts. `None` where the system allows none.
 fn confined(sandbox: &Sandbox, prepare: &str, args: &[&str]) -> Option<Ran> {
@@ -37,7 +29,7 @@ fn leftover(staging: &Path) -> PathBuf {
 
 #[test]
 fn a_leftover_that_cannot_be_removed_stops_nobody() {
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), IMAGE);
     sandbox
         .udocker(["create", "--name=c", IMAGE])
         .run()
@@ -86,7 +78,7 @@ fn a_leftover_that_cannot_be_removed_stops_nobody() {
 /// the container that the program runs in.
 #[test]
 fn what_lies_in_the_lower_layer_of_an_overlay_is_removed_where_it_is() {
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), IMAGE);
     let create = ["create", "--name=c", IMAGE];
     let create = sandbox.udocker(create).env("UDOCKER_IMAGE_TREES", "always");
     create.run().succeeds();
@@ -133,7 +125,7 @@ fn what_lies_in_the_lower_layer_of_an_overlay_is_removed_where_it_is() {
 
 #[test]
 fn an_empty_dev_is_enough() {
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), IMAGE);
     sandbox.write("tree.tar", layer("file", "content"));
     for args in [
         &["create", IMAGE][..],
@@ -150,7 +142,7 @@ fn an_empty_dev_is_enough() {
 /// Whoever may write to a shared repository must not make others wait for ever.
 #[test]
 fn a_pipe_or_a_device_in_place_of_a_file_is_told_and_stops_nobody_else() {
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), IMAGE);
     let create = |name: &str| {
         let create = ["create", &format!("--name={name}"), IMAGE];
         let id = sandbox.udocker(create).run().succeeds();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::archives::{
-    file_in_container, file_in_image, layer, root_of, tool, two_layers,
+    file_in_container, file_in_image, layer, root_of, tool, two_layers, with_image,
 };
 use crate::support::entry_kinds::with_every_kind;
 use crate::support::image::ImageBuilder;
@@ -12,22 +12,12 @@ use crate::support::sandbox::Sandbox;
 use crate::support::tree;
 use crate::support::udocker_py::UdockerPy;
 
-fn with_image() -> Sandbox {
-    let sandbox = Sandbox::new();
-    two_layers().write_layout(&sandbox.path("layout"), "v1");
-    sandbox
-        .udocker(["load", "-i", "layout", "lab/a"])
-        .run()
-        .succeeds();
-    sandbox
-}
-
 #[test]
 fn udocker_py_works_with_images_that_ours_loaded_imported_and_tagged() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), "lab/a:v1");
     sandbox
         .udocker(["tag", "lab/a:v1", "lab/tagged:1"])
         .run()
@@ -60,7 +50,7 @@ fn udocker_py_loads_what_ours_saves() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), "lab/a:v1");
     sandbox
         .udocker(["save", "-o", "saved.tar", "lab/a:v1"])
         .run()
@@ -164,7 +154,7 @@ fn images_that_udocker_py_saved_together_are_loaded_whole() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), "lab/a:v1");
     ImageBuilder::new()
         .layer(layer("base", "from below"))
         .layer(layer("other", "of its own"))
@@ -200,7 +190,7 @@ fn names_that_udocker_py_took_are_found_as_they_are_listed_and_as_they_were_type
     let Some(python) = UdockerPy::find() else {
         return;
     };
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), "lab/a:v1");
     let names = [
         "docker.io/lab/a:v1",
         "library/x:1",
@@ -317,7 +307,7 @@ fn exported_files_have_the_names_that_udocker_py_gives_them() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), "lab/a:v1");
     sandbox
         .udocker(["create", "--name=one", "lab/a:v1"])
         .run()

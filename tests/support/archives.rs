@@ -170,3 +170,21 @@ fn collect(directory: &Path, state: &mut Vec<String>) {
         }
     }
 }
+
+/// A sandbox whose store has this image under `name`.
+#[track_caller]
+pub fn with_image(image: &ImageBuilder, name: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    load(&sandbox, image, name);
+    sandbox
+}
+
+/// Loads an image into the store under `name`.
+#[track_caller]
+pub fn load(sandbox: &Sandbox, image: &ImageBuilder, name: &str) {
+    let layout = tempfile::tempdir().expect("a temporary directory");
+    image.write_layout(layout.path(), "v1");
+    let path = layout.path().display().to_string();
+    let load = ["load", "-i", &path, name];
+    sandbox.udocker(load).run().succeeds();
+}

@@ -385,6 +385,12 @@ impl Drop for Started {
     }
 }
 
+/// The exit status as a shell shows it, 128+N for a signal.
+pub fn exit_code(status: ExitStatus) -> i32 {
+    let signal = status.signal().unwrap_or(0);
+    status.code().unwrap_or(128 + signal)
+}
+
 /// What a finished run left: status and output. Its assertions show all of it when they fail.
 #[derive(Debug)]
 pub struct Ran {
@@ -401,8 +407,7 @@ pub struct Ran {
 impl Ran {
     /// The exit status as a shell shows it, 128+N for a signal.
     pub fn code(&self) -> i32 {
-        let signal = self.status.signal().unwrap_or(0);
-        self.status.code().unwrap_or(128 + signal)
+        exit_code(self.status)
     }
 
     /// Asserts the exit status.

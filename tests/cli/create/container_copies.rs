@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use udocker::host::file_system::FileSystem;
 
-use super::image_trees::{IMAGE, assert_same, spoil_layers, with_image};
+use super::image_trees::{IMAGE, assert_same, spoil_layers, with_kinds};
 use crate::support::archives::root_of;
 use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
@@ -21,7 +21,7 @@ use crate::support::xattrs;
 fn sandbox() -> Option<Sandbox> {
     let system = FileSystem::of(&std::env::temp_dir()).unwrap();
     if system.dates_every_change() {
-        let sandbox = with_image(Sandbox::new());
+        let sandbox = with_kinds();
         assert!(create(&sandbox, "a").contains("unpacking"));
         spoil_layers(&sandbox);
         Some(sandbox)

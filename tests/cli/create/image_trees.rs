@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::archives::{file_in_container, root_of};
+use crate::support::archives::{file_in_container, root_of, with_image};
 use crate::support::entry_kinds::layer_of_every_kind;
 use crate::support::image::ImageBuilder;
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
@@ -23,8 +23,8 @@ fn udocker(sandbox: &Sandbox, args: &[&str]) -> Invocation {
     sandbox.udocker(args).env("UDOCKER_IMAGE_TREES", "always")
 }
 
-/// Loads the image of two layers into the sandbox, the upper one of which has the root directory, too.
-pub fn with_image(sandbox: Sandbox) -> Sandbox {
+/// A sandbox with an image of two layers, the upper one of which has the root directory, too.
+pub fn with_kinds() -> Sandbox {
     let upper = LayerBuilder::new()
         .entry(TarEntry::new(b'5', "./").mode(0o751).mtime(86_400))
         .file("upper", "of the upper layer")
@@ -35,18 +35,7 @@ pub fn with_image(sandbox: Sandbox) -> Sandbox {
     let image = ImageBuilder::new()
         .layer(layer_of_every_kind())
         .layer(upper.finish());
-    let layout = image.write_layout(&sandbox.path("layout"), "latest");
-    let load = ["load", "-i", layout.to_str().unwrap(), "lab/kinds"];
-    sandbox.udocker(load).run().succeeds();
-    sandbox
-        .udocker(["tag", "lab/kinds:latest", IMAGE])
-        .run()
-        .succeeds();
-    sandbox
-        .udocker(["rmi", "lab/kinds:latest"])
-        .run()
-        .succeeds();
-    sandbox
+    with_image(&image, IMAGE)
 }
 
 /// Makes the layers unreadable for whoever checks them, and leaves them where they are.
@@ -68,7 +57,7 @@ pub fn assert_same(unpacked: &BTreeMap<PathBuf, Node>, root: &Path) {
 
 #[test]
 fn the_second_container_is_a_clone_of_what_the_first_was() {
-    let sandbox = with_image(Sandbox::new());
+    let sandbox = with_kinds();
     // Switched off, or where files cannot share blocks, there is none.
     let plain = sandbox
         .udocker(["create", IMAGE])
@@ -117,7 +106,7 @@ fn the_second_container_is_a_clone_of_what_the_first_was() {
 
 #[test]
 fn a_tree_goes_with_the_last_image_that_has_its_layers() {
-    let sandbox = with_image(Sandbox::new());
+    let sandbox = with_kinds();
     udocker(&sandbox, &["create", IMAGE]).run().succeeds();
     udocker(&sandbox, &["tag", IMAGE, "lab/kinds:2"])
         .run()
@@ -131,19 +120,8 @@ fn a_tree_goes_with_the_last_image_that_has_its_layers() {
 }
 
 #[test]
-fn gc_removes_the_trees_where_none_are_wanted() {
-    let sandbox = with_image(Sandbox::new());
-    udocker(&sandbox, &["create", IMAGE]).run().succeeds();
-    sandbox.udocker(["gc"]).run().succeeds();
-    assert_eq!(sandbox.image_trees().len(), 1);
-    let gc = sandbox.udocker(["gc"]).env("UDOCKER_IMAGE_TREES", "false");
-    gc.run().succeeds();
-    assert_eq!(sandbox.image_trees().len(), 0);
-}
-
-#[test]
 fn where_the_tree_is_damaged_the_layers_serve() {
-    let sandbox = with_image(Sandbox::new());
+    let sandbox = with_kinds();
     udocker(&sandbox, &["create", "--name=a", IMAGE])
         .run()
         .succeeds();

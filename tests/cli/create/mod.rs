@@ -4,9 +4,11 @@ mod bad_images;
 mod container_copies;
 mod image_trees;
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
-use crate::support::prepared::{Distro, distro_devices, umoci_tree};
+use crate::support::archives::{two_layers, with_image};
+use crate::support::prepared::{Distro, distro_devices, umoci_tree, with_busybox};
 use crate::support::tree::{self, Kind};
 
 /// The modes that `create` may not keep, since the tree has to stay usable for its owner.
@@ -62,18 +64,35 @@ fn the_tree_equals_what_umoci_unpacks() {
 
 #[test]
 fn create_prints_the_id_and_nothing_else() {
-    let Some(distro) = Distro::shared() else {
-        return;
-    };
-    let workplace = distro.workplace();
-    let made = workplace
-        .udocker(["create", &distro.image()])
-        .run()
-        .succeeds();
-    let id = made.text().to_string();
+    let sandbox = with_image(&two_layers(), "lab/a:1");
+    let made = sandbox.udocker(["-q", "create", "lab/a:1"]).run();
+    let made = made.succeeds();
+    let id = made.text();
     assert!(
-        uuid::Uuid::parse_str(&id).is_ok() && id == id.to_lowercase(),
+        uuid::Uuid::parse_str(id).is_ok() && id == id.to_lowercase(),
         "{made:#?}"
     );
-    workplace.udocker(["rm", &id]).run().succeeds();
+    assert_eq!((made.stdout.lines().count(), made.stderr.as_str()), (1, ""));
+    let containers = sandbox.store().join("containers");
+    assert!(containers.join(id).join("ROOT/etc/top").is_file());
+}
+
+#[test]
+fn concurrent_creates_make_separate_containers() {
+    let Some((sandbox, image)) = with_busybox() else {
+        return;
+    };
+    let started = [(); 2].map(|()| sandbox.udocker(["create", &image]).spawn());
+    let ids = started.map(|mut process| {
+        let mut id = String::new();
+        let stdout = process.child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut id).expect("a line");
+        assert!(process.wait().success());
+        id.trim().to_string()
+    });
+    assert_ne!(ids[0], ids[1]);
+    for id in &ids {
+        let run = ["run", "--nobanner", id, "echo", "works"];
+        sandbox.udocker(run).run().succeeds().prints("works");
+    }
 }

@@ -38,7 +38,7 @@ fn they_are_removed() {
     };
     sandbox.udocker(["rm", "one"]).run().succeeds();
     assert!(!directory.exists());
-    assert_eq!(sandbox.leftovers(), Vec::<PathBuf>::new());
+    sandbox.assert_empty();
 }
 
 #[test]

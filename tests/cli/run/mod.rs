@@ -14,7 +14,8 @@ mod users;
 
 use std::os::unix::fs::MetadataExt;
 
-use crate::support::prepared::Distro;
+use crate::support::prepared::{BUSYBOX, Distro, storage};
+use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::sandbox::Sandbox;
 
 #[test]
@@ -251,4 +252,41 @@ fn both_names_and_both_modes_run() {
         .run()
         .succeeds()
         .prints("no seccomp");
+}
+
+#[test]
+fn run_makes_containers_of_images() {
+    let Some(storage) = storage() else { return };
+    let registry = RegistryServer::over(&storage.path, Auth::None, false);
+    let image = registry.reference(BUSYBOX);
+    let sandbox = Sandbox::new();
+    let output = |args: &[&str]| {
+        let ran = sandbox.udocker(args).run().succeeds();
+        ran.text().to_string()
+    };
+    let containers = || output(&["-q", "ps"]).lines().count();
+    let echo = |options: &[&str]| {
+        let args = [&["run", "--nobanner"], options, &[&image, "echo", "here"]].concat();
+        assert_eq!(output(&args), "here");
+    };
+    sandbox
+        .udocker(["run", "--pull=never", &image, "true"])
+        .run()
+        .exits_with(1)
+        .errs_in_one_line(&[&format!("'{image}'")]);
+    let before = containers();
+    echo(&["--rm"]);
+    assert_eq!(containers(), before);
+    echo(&[]);
+    assert_eq!(containers(), before + 1);
+    echo(&["--name=kept", "--pull=reuse"]);
+    echo(&["--name=kept", "--pull=reuse"]);
+    assert_eq!(containers(), before + 2);
+    // Jobs of an array that begin at once.
+    let words = ["run", "--name=array", "--pull=reuse", &image, "true"];
+    let jobs = [(); 6].map(|()| sandbox.udocker(words).spawn());
+    for job in jobs {
+        assert!(job.wait().success());
+    }
+    assert_eq!(containers(), before + 3);
 }

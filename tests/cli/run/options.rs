@@ -163,28 +163,3 @@ fn a_name_that_is_taken_comes_with_a_way_out() {
     ran.errs_in_one_line(&["'x' is taken"]);
     assert!(ran.stderr.contains("`udocker rm x`"), "{ran:#?}");
 }
-
-#[test]
-fn help_that_nobody_can_read_is_a_failure() {
-    let sandbox = Sandbox::new();
-    for arguments in [&["help"][..], &["help", "run"], &["run", "--help"], &[]] {
-        let full = ["sh", "-c", "exec \"$@\" >/dev/full", "sh"];
-        sandbox
-            .udocker(arguments)
-            .through(&full)
-            .run()
-            .exits_with(1)
-            .errs_in_one_line(&["cannot write to standard output"]);
-    }
-}
-
-#[test]
-fn the_mode_auto_is_listed_by_its_name() {
-    let sandbox = Sandbox::new();
-    container::busybox(&sandbox);
-    let listed = sandbox
-        .udocker(["ps", "-m"])
-        .env("UDOCKER_DEFAULT_EXECUTION_MODE", "auto")
-        .run();
-    assert!(listed.succeeds().stdout.contains(" auto "));
-}
