@@ -10,7 +10,7 @@ use udocker::progress::Silent;
 use udocker::rootfs::{ApplyOptions, RootfsError, Summary, remove_tree};
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
-use crate::tree::{assert_same, read_tree};
+use crate::support::tree::{self, assert_same};
 use crate::unpack::{Unpacked, apply_ahead, apply_to, text};
 
 /// How layers are applied.
@@ -54,14 +54,14 @@ fn attack_by(
     fs::write(outside.join("secret"), "secret").unwrap();
     fs::create_dir(outside.join("directory")).unwrap();
     fs::write(outside.join("directory/file"), "file").unwrap();
-    let before = read_tree(&outside);
+    let before = tree::read(&outside);
     let links_before = fs::metadata(outside.join("secret")).unwrap().nlink();
     let layers: Vec<_> = layers(outside.to_str().unwrap())
         .into_iter()
         .map(LayerBuilder::finish)
         .collect();
     let result = apply(&unpacked, &layers);
-    assert_same(name, &read_tree(&outside), &before);
+    assert_same(name, &tree::read(&outside), &before);
     let links = fs::metadata(outside.join("secret")).unwrap().nlink();
     assert_eq!(links, links_before, "{name}: linked from inside");
     let mut beside: Vec<_> = fs::read_dir(unpacked.scratch.path())

@@ -15,6 +15,5 @@ mod limits;
 mod prefetch;
 mod removal;
 mod rules;
-mod tree;
 mod umoci;
 mod unpack;

@@ -8,8 +8,8 @@ use std::process::Command;
 use crate::support::layer_builder::{Format, LayerBuilder, TarEntry, seal};
 use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
+use crate::support::tree::{self, Kind};
 use crate::support::xattrs;
-use crate::tree::{Kind, read_tree};
 use crate::unpack::{apply, unpack};
 
 #[test]
@@ -31,7 +31,7 @@ fn device_nodes_and_links_to_them_are_left_out_and_counted() {
     ]);
     let summary = result.unwrap();
     assert_eq!((summary.layers, summary.skipped_devices), (2, 5));
-    let tree = read_tree(&unpacked.root);
+    let tree = tree::read(&unpacked.root);
     let names: Vec<_> = tree.keys().map(String::as_str).collect();
     assert_eq!(names, [".", "./dev", "./dev/sda", "./linked"]);
 }
@@ -147,14 +147,14 @@ fn archives_of_gnu_tar_unpack_as_it_unpacks_them() {
             .unwrap();
         assert!(output.status.success(), "{options:?}");
         let unpacked = unpack(&[output.stdout]);
-        let mut expected = read_tree(&source);
+        let mut expected = tree::read(&source);
         if !options[0].contains("pax") {
             // The GNU formats have whole seconds only.
             expected.values_mut().for_each(|node| node.mtime.1 = 0);
         }
-        crate::tree::assert_same(
+        tree::assert_same(
             &format!("{options:?}"),
-            &read_tree(&unpacked.root),
+            &tree::read(&unpacked.root),
             &expected,
         );
     }
@@ -175,7 +175,7 @@ fn formats_and_types_that_few_write() {
         .entry(TarEntry::new(b'Z', "unknown").content("u"))
         .file(".wh..wh.plnk/1.2", "aufs")
         .finish()]);
-    let tree = read_tree(&unpacked.root);
+    let tree = tree::read(&unpacked.root);
     let kinds: Vec<_> = tree
         .iter()
         .map(|(name, node)| (name.as_str(), node.kind == Kind::Directory))
@@ -202,7 +202,7 @@ fn directories_that_no_entry_describes_are_made() {
             .finish(),
         LayerBuilder::new().file("plain/file", "y").finish(),
     ]);
-    let tree = read_tree(&unpacked.root);
+    let tree = tree::read(&unpacked.root);
     assert_eq!(tree["./a"].mtime, (1_500_000_000, 0));
     for implied in ["./a/b", "./a/b/c", "./plain"] {
         assert_eq!(tree[implied].mode, 0o755, "{implied}");
@@ -325,7 +325,7 @@ fn the_attributes_of_a_directory_are_those_of_its_last_entry() {
         return cannot("the file system has no extended attributes");
     }
     let expected = upper.map(|(name, value)| (format!("user.{name}"), value.to_string()));
-    let tree = read_tree(&unpacked.root);
+    let tree = tree::read(&unpacked.root);
     for directory in [".", "./d"] {
         assert_eq!(tree[directory].xattrs, expected.clone().into());
     }

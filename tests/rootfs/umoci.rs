@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use udocker::oci::Digest;
 use udocker::progress::Silent;
 
-use crate::tree::{Kind, Tree, assert_same, read_tree};
+use crate::support::tree::{self, Kind, Tree, assert_same};
 use crate::unpack::unpack;
 
 /// Fails unless our tree of these layers is the one that umoci makes.
@@ -17,8 +17,8 @@ pub(crate) fn assert_as_umoci(name: &str, layers: &[Vec<u8>]) {
     let ours = unpack(layers);
     let judge = tempfile::tempdir().unwrap();
     unpack_with_umoci(judge.path(), layers);
-    let mut expected = read_tree(&judge.path().join("bundle/rootfs"));
-    let mut found = read_tree(&ours.root);
+    let mut expected = tree::read(&judge.path().join("bundle/rootfs"));
+    let mut found = tree::read(&ours.root);
     allow_tolerances(&mut found, &mut expected);
     assert_same(name, &found, &expected);
     udocker::rootfs::remove_tree(&ours.root, &Silent).unwrap();

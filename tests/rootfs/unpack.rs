@@ -11,7 +11,7 @@ use udocker::rootfs::{ApplyOptions, Layer, RootfsError, Summary, apply_layers};
 
 use crate::support::layer_builder::LayerBuilder;
 use crate::support::sandbox::make_removable;
-use crate::tree::{Tree, read_tree};
+use crate::support::tree::{self, Tree};
 
 /// A directory with a root in it, and a place outside that has to stay as it is.
 pub(crate) struct Unpacked {
@@ -61,7 +61,7 @@ pub(crate) fn text(result: &Result<Summary, RootfsError>) -> String {
 fn dated(root: &Path) -> Tree {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let hour_ago = i64::try_from(now.as_secs()).unwrap() - 3600;
-    let mut tree = read_tree(root);
+    let mut tree = tree::read(root);
     for node in tree.values_mut() {
         if node.mtime.0 > hour_ago {
             node.mtime = (0, 0);

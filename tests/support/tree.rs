@@ -1,95 +1,137 @@
-//! Directory trees as values that can be compared.
+//! Directory trees as values that can be compared. Owners are left out: all belongs to the caller.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use udocker::oci::Digest;
 
 use super::xattrs;
 
-/// What a tree holds at one path. Owners are left out: both sides belong to the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a file is, as far as trees are compared.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Node {
-    /// What it is, with the content or the target.
     pub kind: Kind,
-    /// Permission bits; those of symbolic links mean nothing and count as 0.
     pub mode: u32,
-    /// Seconds since 1970.
-    pub mtime: i64,
-    /// How many names it has; 1 for directories.
-    pub links: u64,
+    /// Seconds and nanoseconds.
+    pub mtime: (i64, i64),
     /// Extended attributes that a user can set.
     pub xattrs: BTreeMap<String, String>,
+    /// The first of all names that the file has, to compare which are linked.
+    pub linked_with: String,
 }
 
-/// The types a tree of an unprivileged user can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "named like what they are")]
 pub enum Kind {
-    File { size: u64, content: Digest },
     Directory,
-    Link { target: PathBuf },
-    Pipe,
+    File { size: u64, digest: String },
+    Symlink { target: String },
+    Fifo,
     Other,
 }
 
-/// Reads the whole tree below `root`; keys are relative to it.
-pub fn read(root: &Path) -> BTreeMap<PathBuf, Node> {
-    let mut nodes = BTreeMap::new();
-    visit(root, root, &mut nodes);
-    nodes
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:?} {:o} {:?} {:?} as {}",
+            self.kind, self.mode, self.mtime, self.xattrs, self.linked_with
+        )
+    }
 }
 
-fn visit(root: &Path, path: &Path, nodes: &mut BTreeMap<PathBuf, Node>) {
-    let data = fs::symlink_metadata(path).expect("an entry that was just listed");
-    let kind = if data.is_dir() {
-        let _opened = Opened::new(path, &data, 0o500);
-        for entry in fs::read_dir(path).expect("a readable directory") {
-            visit(root, &entry.expect("a directory entry").path(), nodes);
-        }
+/// A tree: relative paths, in escaped form, and what they are. The root is `.`.
+pub type Tree = BTreeMap<String, Node>;
+
+/// Reads the tree at `root`.
+pub fn read(root: &Path) -> Tree {
+    let mut tree = Tree::new();
+    let mut first_names = BTreeMap::new();
+    read_into(root, ".", &mut tree, &mut first_names);
+    tree
+}
+
+fn read_into(path: &Path, name: &str, tree: &mut Tree, first_names: &mut BTreeMap<u64, String>) {
+    let stat = fs::symlink_metadata(path).unwrap();
+    let file_type = stat.file_type();
+    let _opened = Opened::new(path, &stat);
+    let kind = if file_type.is_dir() {
         Kind::Directory
-    } else if data.is_symlink() {
-        Kind::Link {
-            target: fs::read_link(path).expect("a link"),
+    } else if file_type.is_symlink() {
+        let target = fs::read_link(path).unwrap();
+        Kind::Symlink {
+            target: target.as_os_str().as_bytes().escape_ascii().to_string(),
         }
-    } else if data.is_file() {
-        let _opened = Opened::new(path, &data, 0o400);
+    } else if file_type.is_file() {
+        let digest = match stat.len() {
+            // Large sparse files are told apart by their size.
+            100_000_000.. => String::new(),
+            _ => Digest::of(&fs::read(path).unwrap()).to_string(),
+        };
         Kind::File {
-            size: data.len(),
-            content: Digest::of(&fs::read(path).expect("a readable file")),
+            size: stat.len(),
+            digest,
         }
-    } else if data.file_type().is_fifo() {
-        Kind::Pipe
+    } else if file_type.is_fifo() {
+        Kind::Fifo
     } else {
         Kind::Other
     };
-    let node = Node {
-        mode: if data.is_symlink() {
-            0
-        } else {
-            data.mode() & 0o7777
-        },
-        mtime: data.mtime(),
-        links: if data.is_dir() { 1 } else { data.nlink() },
-        xattrs: xattrs::read(path),
-        kind,
+    // Modes of symbolic links are the same everywhere.
+    let mode = if file_type.is_symlink() {
+        0o777
+    } else {
+        stat.mode() & 0o7777
     };
-    let relative = path.strip_prefix(root).expect("below the root");
-    nodes.insert(relative.to_path_buf(), node);
+    let first_name = if file_type.is_dir() {
+        name
+    } else {
+        first_names.entry(stat.ino()).or_insert(name.to_string())
+    };
+    tree.insert(
+        name.to_string(),
+        Node {
+            kind,
+            mode,
+            mtime: (stat.mtime(), stat.mtime_nsec()),
+            xattrs: xattrs::read(path),
+            linked_with: first_name.to_string(),
+        },
+    );
+    if file_type.is_dir() {
+        let mut children: Vec<_> = fs::read_dir(path)
+            .unwrap()
+            .map(|child| child.unwrap().path())
+            .collect();
+        children.sort();
+        for child in children {
+            let child_name = child.file_name().unwrap().as_bytes().escape_ascii();
+            read_into(&child, &format!("{name}/{child_name}"), tree, first_names);
+        }
+    }
 }
 
-/// A path made readable for a moment: umoci keeps files that their owner may not read.
+/// The same in whole seconds, as archives keep them.
+pub fn read_in_seconds(root: &Path) -> Tree {
+    let mut tree = read(root);
+    tree.values_mut().for_each(|node| node.mtime.1 = 0);
+    tree
+}
+
+/// A file or directory made readable for a moment: umoci, and users, keep some that their owner may
+/// not read.
 struct Opened<'a>(Option<(&'a Path, u32)>);
 
 impl<'a> Opened<'a> {
-    fn new(path: &'a Path, data: &fs::Metadata, needed: u32) -> Opened<'a> {
-        let mode = data.mode() & 0o7777;
-        if mode & needed == needed {
+    fn new(path: &'a Path, stat: &fs::Metadata) -> Opened<'a> {
+        let needed = if stat.is_dir() { 0o500 } else { 0o400 };
+        let mode = stat.mode() & 0o7777;
+        if stat.is_symlink() || mode & needed == needed {
             return Opened(None);
         }
-        fs::set_permissions(path, fs::Permissions::from_mode(mode | needed)).expect("our own file");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode | needed)).unwrap();
         Opened(Some((path, mode)))
     }
 }
@@ -102,25 +144,24 @@ impl Drop for Opened<'_> {
     }
 }
 
-/// Says where two trees differ, one line for each path; empty when they are equal.
-pub fn differences(
-    expected: &BTreeMap<PathBuf, Node>,
-    found: &BTreeMap<PathBuf, Node>,
-) -> Vec<String> {
-    let mut lines = Vec::new();
+/// Fails with every difference between two trees.
+#[track_caller]
+pub fn assert_same(name: &str, found: &Tree, expected: &Tree) {
+    let mut differences = Vec::new();
     for (path, node) in expected {
         match found.get(path) {
-            None => lines.push(format!("{}: missing; expected {node:?}", path.display())),
-            Some(other) if other != node => {
-                lines.push(format!(
-                    "{}:\n  expected {node:?}\n  found    {other:?}",
-                    path.display()
-                ));
-            }
-            Some(_) => {}
+            Some(other) if other == node => {}
+            other => differences.push(format!("{path}: {other:?}, expected {node:?}")),
         }
     }
-    let extra = found.keys().filter(|path| !expected.contains_key(*path));
-    lines.extend(extra.map(|path| format!("{}: should not be there", path.display())));
-    lines
+    for path in found.keys().filter(|path| !expected.contains_key(*path)) {
+        differences.push(format!("{path}: {:?} is too much", found[path]));
+    }
+    assert!(
+        differences.is_empty(),
+        "{name}: {} of {} paths differ:\n{}",
+        differences.len(),
+        expected.len(),
+        differences[..differences.len().min(40)].join("\n")
+    );
 }

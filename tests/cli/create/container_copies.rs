@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use udocker::host::file_system::FileSystem;
 
-use super::image_trees::{IMAGE, assert_same, spoil_layers, with_kinds};
+use super::image_trees::{IMAGE, spoil_layers, with_kinds};
 use crate::support::archives::root_of;
 use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
@@ -72,14 +72,14 @@ fn the_second_container_is_a_copy_of_what_the_first_was() {
     fs::set_permissions(&first, Permissions::from_mode(0o700)).unwrap();
 
     copy(&sandbox, "b");
-    assert_same(&unpacked, &root_of(&sandbox, "b"));
+    tree::assert_same("b", &tree::read(&root_of(&sandbox, "b")), &unpacked);
     // It serves as well as the first, which may go.
     sandbox.udocker(["rm", "a"]).run().succeeds();
     copy(&sandbox, "c");
-    assert_same(&unpacked, &root_of(&sandbox, "c"));
+    tree::assert_same("c", &tree::read(&root_of(&sandbox, "c")), &unpacked);
     fs::write(root_of(&sandbox, "c").join("etc/file"), "CONTENT").unwrap();
     copy(&sandbox, "d");
-    assert_same(&unpacked, &root_of(&sandbox, "d"));
+    tree::assert_same("d", &tree::read(&root_of(&sandbox, "d")), &unpacked);
 
     // A limit counts what is unpacked, and who wants no trees gets the layers.
     for setting in [

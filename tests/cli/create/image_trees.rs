@@ -3,9 +3,7 @@
 //! Whether files share blocks depends on the file system, so trees are asked for here in any case;
 //! `scripts/show-filesystems.sh` shows the rest on btrfs and xfs.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use crate::support::archives::{file_in_container, root_of, with_image};
 use crate::support::entry_kinds::layer_of_every_kind;
@@ -14,7 +12,7 @@ use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::registry_server::RegistryServer;
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Sandbox};
-use crate::support::tree::{self, Node};
+use crate::support::tree;
 
 pub const IMAGE: &str = "lab/kinds:1";
 
@@ -49,12 +47,6 @@ pub fn spoil_layers(sandbox: &Sandbox) {
     }
 }
 
-#[track_caller]
-pub fn assert_same(unpacked: &BTreeMap<PathBuf, Node>, root: &Path) {
-    let differences = tree::differences(unpacked, &tree::read(root));
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
-}
-
 #[test]
 fn the_second_container_is_a_clone_of_what_the_first_was() {
     let sandbox = with_kinds();
@@ -80,12 +72,12 @@ fn the_second_container_is_a_clone_of_what_the_first_was() {
         .run()
         .succeeds();
     assert_eq!(second.stderr, "");
-    assert_same(&unpacked, &root_of(&sandbox, "b"));
+    tree::assert_same("b", &tree::read(&root_of(&sandbox, "b")), &unpacked);
     fs::write(root_of(&sandbox, "b").join("etc/file"), "changed").unwrap();
     udocker(&sandbox, &["create", "--name=c", IMAGE])
         .run()
         .succeeds();
-    assert_same(&unpacked, &root_of(&sandbox, "c"));
+    tree::assert_same("c", &tree::read(&root_of(&sandbox, "c")), &unpacked);
     let listed = sandbox.udocker(["ps"]).run().succeeds();
     assert_eq!(listed.text().matches(IMAGE).count(), 4, "{listed:#?}");
 
