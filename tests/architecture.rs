@@ -286,7 +286,7 @@ fn each_effect_has_one_owner() {
 }
 
 #[test]
-fn unsafe_code_is_what_the_record_says() {
+fn unsafe_blocks_equal_the_record() {
     let record = include_str!("../docs/unsafe.md");
     let recorded: BTreeMap<String, usize> = record
         .lines()
@@ -341,7 +341,7 @@ fn files_stay_small_and_named_by_noun() {
 }
 
 #[test]
-fn the_reader_of_imports_sees_what_stands_there() {
+fn import_reader_finds_all_imports() {
     let cases: &[(&str, &[&str])] = &[
         ("use crate::store::Layout;", &["store"]),
         (

@@ -136,7 +136,7 @@ fn container(image: &ImageBuilder) -> Sandbox {
 /// `udocker run --hostauth --hostenv --bindhome --dri -v /tmp/.X11-unix`, as the README of 2016 says
 /// for Firefox.
 #[test]
-fn a_window_appears_on_the_screen_of_the_host() {
+fn x11_window_of_a_guest_appears_on_the_host_screen() {
     if !has_tools(&["Xvfb", "xauth", "xlogo", "ldd"]) {
         return;
     }
@@ -180,7 +180,7 @@ fn a_window_appears_on_the_screen_of_the_host() {
 }
 
 #[test]
-fn a_web_server_answers_on_the_port_of_the_host() {
+fn web_server_in_a_guest_answers_on_a_host_port() {
     let sandbox = container(&ImageBuilder::busybox());
     let page = sandbox.write("www/index.html", "from inside");
     let volume = format!("--volume={}:/www", page.parent().unwrap().display());

@@ -6,7 +6,7 @@ use crate::place::Place;
 use crate::support::requirement::has_tools;
 
 #[test]
-fn a_release_is_an_archive_and_a_wheel() {
+fn release_archive_and_wheel_install_and_run() {
     if !has_tools(&["python3", "tar"]) {
         return;
     }

@@ -4,7 +4,7 @@ use crate::place::Place;
 
 /// `UdockerBuilder` of Nextflow.
 #[test]
-fn nextflow() {
+fn nextflow_task_script_runs() {
     let Some(place) = Place::new() else { return };
     let task = r#"
         mkdir -p work/ab/cdef; cd work/ab/cdef; export NXF_TASK_WORKDIR="$PWD"
@@ -29,7 +29,7 @@ fn nextflow() {
 
 /// `ContainerCommandLineJob.create_udocker_runtime` of cwltool.
 #[test]
-fn cwltool() {
+fn cwltool_command_line_runs() {
     let Some(place) = Place::new() else { return };
     let ran = place
         .bash(
@@ -49,7 +49,7 @@ fn cwltool() {
 
 /// What the test-suite of cwltool does before it starts.
 #[test]
-fn cwltool_test_suite() {
+fn cwltool_test_suite_setup_runs() {
     let Some(place) = Place::new() else { return };
     let ran = place
         .bash(
@@ -67,7 +67,7 @@ fn cwltool_test_suite() {
 
 /// `cwl-utils` pipes an expression into a program of a container and reads its answer.
 #[test]
-fn cwl_utils() {
+fn cwl_utils_expression_evaluation_runs() {
     let Some(place) = Place::new() else { return };
     let script = "echo 1+1 | udocker --quiet run --interactive --rm lab/busybox:1 sh -c 'read x; \
         echo got $x; exit 7' || echo status $?";
@@ -76,7 +76,7 @@ fn cwl_utils() {
 
 /// The udocker backend of miniwdl.
 #[test]
-fn miniwdl() {
+fn miniwdl_backend_command_line_runs() {
     let Some(place) = Place::new() else { return };
     let ran = place
         .bash(
@@ -100,7 +100,7 @@ fn miniwdl() {
 
 /// The backend that Cromwell's documentation shows, with images named by digest.
 #[test]
-fn cromwell() {
+fn cromwell_backend_command_lines_run() {
     let Some(place) = Place::new() else { return };
     place
         .bash(
@@ -120,7 +120,7 @@ fn cromwell() {
 
 /// SCAR and its supervisor in a serverless function.
 #[test]
-fn scar() {
+fn scar_supervisor_script_runs() {
     let Some(place) = Place::new() else { return };
     let ran = place
         .bash(
@@ -142,7 +142,7 @@ fn scar() {
 
 /// SCAR with an image that comes with the function, saved by Docker.
 #[test]
-fn scar_with_an_image_file() {
+fn scar_supervisor_runs_an_image_file() {
     let Some(place) = Place::new() else { return };
     let ran = place
         .bash(
@@ -169,7 +169,7 @@ fn scar_with_an_image_file() {
 
 /// The custom executor for GitLab runners.
 #[test]
-fn gitlab_custom_executor() {
+fn gitlab_custom_executor_script_runs() {
     let Some(place) = Place::new() else { return };
     place
         .bash(
@@ -190,7 +190,7 @@ fn gitlab_custom_executor() {
 
 /// Job scripts of DEEP and EOSC.
 #[test]
-fn deep_job_scripts() {
+fn deep_job_scripts_run() {
     let Some(place) = Place::new() else { return };
     place
         .bash(
@@ -212,7 +212,7 @@ fn deep_job_scripts() {
 
 /// Stimela-classic, and with it CARACal.
 #[test]
-fn stimela() {
+fn stimela_command_lines_run() {
     let Some(place) = Place::new() else { return };
     place
         .bash(
@@ -231,7 +231,7 @@ fn stimela() {
 
 /// UCloud of the University of Southern Denmark, and shims that hand Docker's options on.
 #[test]
-fn short_command_lines() {
+fn short_command_lines_run() {
     let Some(place) = Place::new() else { return };
     place
         .bash(

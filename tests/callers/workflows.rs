@@ -152,7 +152,7 @@ fn cwltool_scatters_over_a_cold_store() {
 /// What cwltool hands on besides: a digest, memory to share, graphics cards, which it counts by
 /// `nvidia-smi`, and inputs that their owner may not write.
 #[test]
-fn cwltool_asks_for_a_digest_and_devices_and_keeps_inputs_safe() {
+fn cwltool_pulls_by_digest_passes_devices_and_mounts_inputs_read_only() {
     let Some(place) = Place::new() else { return };
     let digest = place
         .bash(
@@ -216,7 +216,7 @@ fn toil_scatters_over_a_cold_store() {
 }
 
 #[test]
-fn toil_sees_exit_codes_and_ends_what_takes_too_long() {
+fn toil_sees_exit_codes_and_kills_timed_out_jobs() {
     let Some(place) = Place::new() else { return };
     let Some(ran) = toil(&place, &ends_with_7(0), "") else {
         return;
@@ -228,7 +228,7 @@ fn toil_sees_exit_codes_and_ends_what_takes_too_long() {
 }
 
 #[test]
-fn cwltool_sees_exit_codes_and_ends_what_takes_too_long() {
+fn cwltool_sees_exit_codes_and_kills_timed_out_jobs() {
     let Some(place) = Place::new() else { return };
     let Some(ran) = cwltool(&place, &ends_with_7(0), "", "") else {
         return;
@@ -302,7 +302,7 @@ task count {
 
 /// It stops a task by ending udocker, and waits for it.
 #[test]
-fn miniwdl_leaves_nothing_when_it_is_ended() {
+fn terminated_miniwdl_leaves_no_process_or_container() {
     let Some(programs) = engines("miniwdl") else {
         return;
     };

@@ -7,7 +7,7 @@ use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn malformed_references_are_refused() {
+fn malformed_image_references_are_refused() {
     let sandbox = Sandbox::new();
     for text in [
         "",
@@ -59,7 +59,7 @@ fn malformed_container_names_are_refused() {
 }
 
 #[test]
-fn an_unknown_tag_or_repository_is_named() {
+fn unknown_tag_or_repository_is_named() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let sandbox = Sandbox::new();
@@ -79,7 +79,7 @@ fn an_unknown_tag_or_repository_is_named() {
 }
 
 #[test]
-fn a_platform_the_image_is_not_made_for_is_named() {
+fn missing_platform_is_named() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let sandbox = Sandbox::new();
@@ -97,7 +97,7 @@ fn a_platform_the_image_is_not_made_for_is_named() {
 }
 
 #[test]
-fn a_registry_that_is_not_there_is_named() {
+fn unreachable_registry_is_named() {
     let Some(registry) = empty_registry() else {
         return;
     };
@@ -113,7 +113,7 @@ fn a_registry_that_is_not_there_is_named() {
 }
 
 #[test]
-fn an_unknown_image_or_container_is_named() {
+fn unknown_image_or_container_is_named() {
     let sandbox = Sandbox::new();
     let cases: [&[&str]; 9] = [
         &["run", "--pull=never", "no/such:1", "true"],
@@ -136,7 +136,7 @@ fn an_unknown_image_or_container_is_named() {
 }
 
 #[test]
-fn volumes_that_cannot_be_had_are_refused() {
+fn invalid_volumes_are_refused() {
     let Some((sandbox, _)) = with_container() else {
         return;
     };
@@ -159,7 +159,7 @@ fn volumes_that_cannot_be_had_are_refused() {
 }
 
 #[test]
-fn a_damaged_container_json_is_named() {
+fn damaged_container_json_is_named() {
     let Some((sandbox, _)) = with_container() else {
         return;
     };
@@ -181,7 +181,7 @@ fn a_damaged_container_json_is_named() {
 }
 
 #[test]
-fn wrong_usage_is_status_2() {
+fn wrong_usage_exits_with_2() {
     let sandbox = Sandbox::new();
     let cases: [&[&str]; 7] = [
         &["no-such-command"],

@@ -15,7 +15,7 @@ use crate::support::tree;
 use crate::support::xattrs;
 
 #[test]
-fn a_clone_is_the_same_and_independent() {
+fn clone_equals_its_source_and_is_independent() {
     let sandbox = with_every_kind();
     let source = root_of(&sandbox, "kinds");
     let beside = |root: &Path, name: &str| root.with_file_name(name);
@@ -55,7 +55,7 @@ fn a_clone_is_the_same_and_independent() {
 }
 
 #[test]
-fn copies_have_the_attributes_of_the_original() {
+fn clone_and_export_keep_extended_attributes() {
     let sandbox = with_every_kind();
     let root = root_of(&sandbox, "kinds");
     if !xattrs::set(&root, "user.note", "the root's") {
@@ -79,7 +79,7 @@ fn copies_have_the_attributes_of_the_original() {
 
 /// More runs of data than are kept apart.
 #[test]
-fn a_file_of_very_many_pieces_is_copied_to_its_end() {
+fn clone_and_export_copy_files_with_many_holes() {
     const PIECES: u64 = 65_600;
     const PIECE: u64 = 4096;
     let sandbox = with_every_kind();
@@ -113,7 +113,7 @@ fn digest_of(source: impl Read) -> Digest {
 }
 
 #[test]
-fn a_clone_that_fails_leaves_no_trace() {
+fn failed_clone_leaves_no_trace() {
     let sandbox = with_every_kind();
     let before = store_state(&sandbox);
     for (args, part) in [

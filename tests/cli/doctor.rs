@@ -24,7 +24,7 @@ fn modes(ran: &Ran) -> Value {
 }
 
 #[test]
-fn containers_can_run_here_and_nothing_is_left_behind() {
+fn doctor_succeeds_here_and_leaves_only_the_engine() {
     let sandbox = Sandbox::new();
     let ran = sandbox.udocker(["doctor"]).run().succeeds();
     assert_eq!(ran.stderr, "");
@@ -51,7 +51,7 @@ fn containers_can_run_here_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_host_without_user_namespaces_is_told_by_the_name_of_the_setting() {
+fn doctor_names_the_setting_that_forbids_user_namespaces() {
     let sandbox = Sandbox::new();
     let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
     let Some(ran) = doctor.run_confined("echo 0 > /proc/sys/user/max_user_namespaces") else {
@@ -73,7 +73,7 @@ fn a_host_without_user_namespaces_is_told_by_the_name_of_the_setting() {
 }
 
 #[test]
-fn folders_without_execution_are_told() {
+fn doctor_reports_directories_mounted_noexec() {
     let sandbox = Sandbox::new();
     let tmp = sandbox.path("tmp");
     let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
@@ -96,7 +96,7 @@ fn folders_without_execution_are_told() {
 }
 
 #[test]
-fn a_repository_without_execution_runs_nothing() {
+fn doctor_and_run_report_a_repository_mounted_noexec() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let remount = format!(
@@ -122,7 +122,7 @@ fn a_repository_without_execution_runs_nothing() {
 }
 
 #[test]
-fn a_repository_that_can_only_be_read_is_told() {
+fn doctor_reports_a_read_only_repository() {
     let sandbox = Sandbox::new();
     let store = sandbox.store();
     std::fs::create_dir_all(store.join("containers")).unwrap();
@@ -164,7 +164,7 @@ fn a_repository_that_can_only_be_read_is_told() {
 }
 
 #[test]
-fn a_small_and_full_disk_is_told() {
+fn doctor_reports_little_space_and_few_inodes() {
     let sandbox = Sandbox::new();
     let doctor = sandbox.udocker(["--allow-root", "doctor", "--json"]);
     let script = format!(
@@ -192,7 +192,7 @@ fn a_small_and_full_disk_is_told() {
 }
 
 #[test]
-fn where_no_mode_works_the_status_says_so() {
+fn doctor_fails_where_no_mode_works() {
     let sandbox = Sandbox::new();
     let doctor = sandbox
         .udocker(["--allow-root", "doctor", "--json"])
@@ -207,7 +207,7 @@ fn where_no_mode_works_the_status_says_so() {
 }
 
 #[test]
-fn a_policy_that_forbids_tracing_is_told() {
+fn doctor_reports_a_policy_that_forbids_ptrace() {
     let sandbox = Sandbox::new();
     let doctor = |calls: &[i64]| {
         let invocation = sandbox.udocker(["doctor", "--json"]);
@@ -239,7 +239,7 @@ fn a_policy_that_forbids_tracing_is_told() {
 }
 
 #[test]
-fn the_registry_is_asked_with_net_alone() {
+fn doctor_asks_the_registry_only_with_net() {
     let sandbox = Sandbox::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", closed.local_addr().unwrap());
@@ -266,7 +266,7 @@ fn the_registry_is_asked_with_net_alone() {
 }
 
 #[test]
-fn certificates_and_proxies_are_told() {
+fn doctor_reports_certificates_and_proxies() {
     let sandbox = Sandbox::new();
     let ran = sandbox
         .udocker(["doctor", "--json"])

@@ -6,7 +6,7 @@ use crate::support::requirement::cannot;
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn the_executable_needs_no_library() {
+fn executable_is_statically_linked() {
     let ldd = Command::new("ldd")
         .arg(env!("CARGO_BIN_EXE_udocker"))
         .output()
@@ -20,7 +20,7 @@ fn the_executable_needs_no_library() {
 }
 
 #[test]
-fn root_is_refused_unless_it_insists() {
+fn root_needs_allow_root() {
     let sandbox = Sandbox::new();
     let run = |args: &[&str]| {
         sandbox
@@ -42,7 +42,7 @@ fn root_is_refused_unless_it_insists() {
 }
 
 #[test]
-fn help_is_there_for_every_command() {
+fn every_command_has_help() {
     let sandbox = Sandbox::new();
     let output = |args: &[&str]| {
         let ran = sandbox.udocker(args).run().succeeds();
@@ -62,7 +62,7 @@ fn help_is_there_for_every_command() {
 }
 
 #[test]
-fn help_that_nobody_can_read_is_a_failure() {
+fn help_fails_when_stdout_is_full() {
     let sandbox = Sandbox::new();
     for arguments in [&["help"][..], &["help", "run"], &["run", "--help"], &[]] {
         let full = ["sh", "-c", "exec \"$@\" >/dev/full", "sh"];

@@ -12,7 +12,7 @@ use crate::support::sandbox::Sandbox;
 use crate::support::tree;
 
 #[test]
-fn sockets_are_left_out_under_all_their_names() {
+fn export_and_clone_leave_out_sockets() {
     let sandbox = with_every_kind();
     let root = root_of(&sandbox, "kinds");
     // By a short name, since others have no room in an address.
@@ -41,7 +41,7 @@ fn assert_same(sandbox: &Sandbox, one: &str, other: &str) {
 }
 
 #[test]
-fn an_exported_tree_is_imported_as_it_was() {
+fn exported_tree_is_imported_unchanged() {
     let sandbox = with_every_kind();
     // A file that its owner made unreadable is his all the same.
     let locked = root_of(&sandbox, "kinds").join("etc/file");
@@ -70,7 +70,7 @@ fn an_exported_tree_is_imported_as_it_was() {
 }
 
 #[test]
-fn tar_unpacks_what_is_exported_and_finds_no_owner_in_it() {
+fn tar_unpacks_an_export_that_belongs_to_root() {
     let sandbox = with_every_kind();
     for args in [&["export", "kinds"][..], &["export", "-", "kinds"]] {
         sandbox
@@ -109,7 +109,7 @@ fn tar_unpacks_what_is_exported_and_finds_no_owner_in_it() {
 }
 
 #[test]
-fn a_clone_is_exported_and_imported_with_its_metadata() {
+fn export_clone_and_import_clone_keep_metadata() {
     let sandbox = with_every_kind();
     sandbox
         .udocker(["export", "--clone", "-o", "clone.tar", "kinds"])
@@ -128,7 +128,7 @@ fn a_clone_is_exported_and_imported_with_its_metadata() {
 }
 
 #[test]
-fn an_export_replaces_a_file_once_it_is_whole() {
+fn export_replaces_a_file_only_once_it_is_complete() {
     let sandbox = with_every_kind();
     sandbox.write("out.tar", "before");
     sandbox
@@ -152,7 +152,7 @@ fn an_export_replaces_a_file_once_it_is_whole() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error_to_be_told() {
+fn export_ends_quietly_on_a_broken_pipe() {
     let sandbox = with_every_kind();
     let ran = sandbox
         .udocker(["export", "kinds"])

@@ -18,7 +18,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_archive_becomes_an_image_compressed_or_not_from_a_file_or_standard_input() {
+fn import_makes_an_image_of_a_file_or_stdin_compressed_or_not() {
     for (name, bytes) in [
         ("plain", tree()),
         ("gzip", gzip(&tree())),
@@ -50,7 +50,7 @@ fn an_archive_becomes_an_image_compressed_or_not_from_a_file_or_standard_input()
 }
 
 #[test]
-fn a_moved_archive_is_the_layer_itself() {
+fn import_with_mv_moves_the_archive_into_the_store() {
     let sandbox = Sandbox::new();
     let file = sandbox.write("tree.tar", tree());
     let inode = fs::metadata(&file).unwrap().ino();
@@ -84,7 +84,7 @@ fn a_moved_archive_is_the_layer_itself() {
 }
 
 #[test]
-fn a_moved_archive_stays_where_it_is_when_the_import_fails() {
+fn failed_import_with_mv_keeps_the_archive() {
     let sandbox = Sandbox::new();
     sandbox
         .udocker(["import", "-", "lab/x"])
@@ -103,7 +103,7 @@ fn a_moved_archive_stays_where_it_is_when_the_import_fails() {
 }
 
 #[test]
-fn the_platform_is_noted() {
+fn import_records_the_platform() {
     let sandbox = Sandbox::new();
     sandbox
         .udocker(["import", "--platform=linux/arm64/v8", "-", "lab/x"])
@@ -120,7 +120,7 @@ fn the_platform_is_noted() {
 }
 
 #[test]
-fn a_name_for_a_container_that_is_not_made_is_ignored_aloud() {
+fn import_warns_of_a_name_without_a_container() {
     let sandbox = Sandbox::new();
     let ran = sandbox
         .udocker(["import", "--name=x", "-", "lab/x"])
@@ -132,7 +132,7 @@ fn a_name_for_a_container_that_is_not_made_is_ignored_aloud() {
 }
 
 #[test]
-fn an_archive_becomes_a_container_and_no_image() {
+fn import_tocontainer_makes_no_image() {
     let sandbox = Sandbox::new();
     let made = sandbox
         .udocker(["import", "--tocontainer", "--name=work", "-"])
@@ -157,7 +157,7 @@ fn an_archive_becomes_a_container_and_no_image() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_one_line_and_leaves_no_trace() {
+fn failed_import_leaves_no_trace() {
     let sandbox = Sandbox::new();
     sandbox
         .udocker(["import", "--tocontainer", "--name=work", "-"])

@@ -27,7 +27,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_docker_archive_is_loaded_however_it_is_packed() {
+fn load_accepts_any_compression_of_a_docker_archive() {
     let tar = archive().finish();
     let packed_inside = {
         let mut inside = archive();
@@ -65,7 +65,7 @@ fn a_docker_archive_is_loaded_however_it_is_packed() {
 }
 
 #[test]
-fn members_that_are_no_part_of_an_image_are_passed_over_whatever_their_size() {
+fn load_skips_foreign_members_of_any_size() {
     let sandbox = Sandbox::new();
     let archive = DockerArchive::new("lab/tool:1", &[layer("file", "content")]);
     let large = |flag, name| TarEntry::new(flag, name).content(vec![b'x'; 3 << 20]);
@@ -83,7 +83,7 @@ fn members_that_are_no_part_of_an_image_are_passed_over_whatever_their_size() {
 }
 
 #[test]
-fn standard_input_is_the_default_and_a_dash_means_it() {
+fn load_reads_stdin_by_default_and_for_a_dash() {
     for args in [
         &["load"][..],
         &["load", "-"],
@@ -101,7 +101,7 @@ fn standard_input_is_the_default_and_a_dash_means_it() {
 }
 
 #[test]
-fn a_new_name_replaces_the_repository_or_the_whole_name() {
+fn load_renames_the_repository_or_the_whole_name() {
     for (name, expected) in [("other", "other:1"), ("quay.io/x/y:z", "quay.io/x/y:z")] {
         let sandbox = Sandbox::new();
         sandbox
@@ -118,7 +118,7 @@ fn a_new_name_replaces_the_repository_or_the_whole_name() {
 }
 
 #[test]
-fn all_images_of_an_archive_are_loaded() {
+fn load_loads_all_images_of_an_archive() {
     let mut two = archive();
     let first = two.manifest[0].clone();
     two.manifest = json!([first, {
@@ -140,7 +140,7 @@ fn all_images_of_an_archive_are_loaded() {
 }
 
 #[test]
-fn the_legacy_form_is_loaded_with_symlinked_layers() {
+fn load_accepts_the_legacy_form_with_symlinked_layers() {
     let sandbox = Sandbox::new();
     sandbox
         .udocker(["load"])
@@ -156,7 +156,7 @@ fn the_legacy_form_is_loaded_with_symlinked_layers() {
 }
 
 #[test]
-fn an_oci_layout_is_loaded_as_directory_and_as_tar_with_its_own_digests() {
+fn load_keeps_the_digests_of_an_oci_layout() {
     let sandbox = Sandbox::new();
     let layout = two_layers().write_layout(&sandbox.path("layout"), "v1");
     let index = std::fs::read_to_string(layout.join("index.json")).unwrap();
@@ -226,7 +226,7 @@ fn name_stored_layers(layout: &Path) {
 }
 
 #[test]
-fn a_layout_that_takes_stored_layers_for_unpacked_ones_is_put_right() {
+fn load_corrects_diff_ids_that_are_layer_digests() {
     let sandbox = Sandbox::new();
     let layout = two_layers().write_layout(&sandbox.path("layout"), "v1");
     name_stored_layers(&layout);
@@ -238,7 +238,7 @@ fn a_layout_that_takes_stored_layers_for_unpacked_ones_is_put_right() {
 }
 
 #[test]
-fn a_directory_of_anything_else_is_not_copied() {
+fn load_does_not_copy_a_directory_without_images() {
     let sandbox = Sandbox::new();
     let file = std::fs::File::create(sandbox.write("home/data/file", "")).unwrap();
     // More than there is room for.
@@ -248,7 +248,7 @@ fn a_directory_of_anything_else_is_not_copied() {
 }
 
 #[test]
-fn an_image_without_a_name_is_called_the_same_each_time() {
+fn load_names_an_unnamed_image_by_its_content() {
     let mut unnamed = archive();
     unnamed.manifest[0]["RepoTags"] = json!(null);
     let sandbox = Sandbox::new();
@@ -267,7 +267,7 @@ fn an_image_without_a_name_is_called_the_same_each_time() {
 }
 
 #[test]
-fn loading_the_same_again_is_done_and_something_else_is_refused() {
+fn load_accepts_the_same_image_again_and_refuses_another() {
     let sandbox = Sandbox::new();
     for _ in 0..2 {
         sandbox
@@ -291,7 +291,7 @@ fn loading_the_same_again_is_done_and_something_else_is_refused() {
 }
 
 #[test]
-fn what_skopeo_writes_is_loaded() {
+fn load_accepts_archives_of_skopeo() {
     if !has_tools(&["skopeo"]) {
         return;
     }
@@ -319,7 +319,7 @@ fn what_skopeo_writes_is_loaded() {
 }
 
 #[test]
-fn quiet_prints_the_names_and_nothing_else() {
+fn quiet_load_prints_only_names() {
     let sandbox = Sandbox::new();
     let ran = sandbox
         .udocker(["-q", "load"])
@@ -331,7 +331,7 @@ fn quiet_prints_the_names_and_nothing_else() {
 }
 
 #[test]
-fn a_root_file_system_is_pointed_to_import() {
+fn load_hints_at_import_for_a_root_file_system() {
     let sandbox = Sandbox::new();
     let ran = sandbox
         .udocker(["load"])
@@ -345,7 +345,7 @@ fn a_root_file_system_is_pointed_to_import() {
 }
 
 #[test]
-fn what_a_killed_load_left_is_swept_away_by_the_next_one() {
+fn load_removes_leftovers_of_a_killed_load() {
     let sandbox = Sandbox::new();
     sandbox.write("image.tar", archive().finish());
     let staged = || -> Vec<std::path::PathBuf> {

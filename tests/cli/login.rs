@@ -38,7 +38,7 @@ fn login(sandbox: &Sandbox, url: &str, password: &str) -> Invocation {
 }
 
 #[test]
-fn a_login_that_the_registry_takes_is_kept_and_used() {
+fn accepted_login_is_stored_and_used() {
     for auth in [Auth::Basic, Auth::Token] {
         let Some((_open, server)) = guarded(auth) else {
             return;
@@ -68,7 +68,7 @@ fn a_login_that_the_registry_takes_is_kept_and_used() {
 }
 
 #[test]
-fn a_login_that_the_registry_rejects_is_not_kept() {
+fn rejected_login_is_not_stored() {
     for auth in [Auth::Basic, Auth::Token] {
         let Some((_open, server)) = guarded(auth) else {
             return;
@@ -82,7 +82,7 @@ fn a_login_that_the_registry_rejects_is_not_kept() {
 }
 
 #[test]
-fn a_login_that_cannot_be_checked_is_kept_with_a_warning() {
+fn unchecked_login_is_stored_with_a_warning() {
     let sandbox = Sandbox::new();
     let url = "http://127.0.0.1:1";
     let ran = login(&sandbox, url, PASSWORD).run().succeeds().prints("");
@@ -105,7 +105,7 @@ fn a_login_that_cannot_be_checked_is_kept_with_a_warning() {
 }
 
 #[test]
-fn what_is_not_given_is_asked_for_on_stderr() {
+fn login_prompts_on_stderr() {
     let sandbox = Sandbox::new();
     let registry = "--registry=http://127.0.0.1:1";
     let entry = |sandbox: &Sandbox| keystore(sandbox).unwrap()["http://127.0.0.1:1"].clone();
@@ -147,7 +147,7 @@ fn what_is_not_given_is_asked_for_on_stderr() {
 
 /// Whatever goes wrong, and however much is said about it.
 #[test]
-fn nothing_that_is_said_holds_a_login() {
+fn output_holds_no_credentials() {
     let answers: [fn(&Received) -> Reply; 7] = [
         |_| Reply::new(200, "no manifest"),
         |_| Reply::new(401, ""),
@@ -206,7 +206,7 @@ fn all_that_is_said_where(answer: fn(&Received) -> Reply) {
 
 /// A terminal of `script`'s making shows what is typed, unless the program hides it.
 #[test]
-fn a_typed_password_is_not_shown() {
+fn typed_password_is_not_echoed() {
     if !has_tools(&["script"]) {
         return;
     }

@@ -28,7 +28,7 @@ fn registry() -> Option<(RegistryServer, Value, String)> {
 }
 
 #[test]
-fn the_document_itself_is_printed_without_a_platform() {
+fn manifest_inspect_prints_the_index_without_a_platform() {
     let Some((server, index, _)) = registry() else {
         return;
     };
@@ -48,7 +48,7 @@ fn the_document_itself_is_printed_without_a_platform() {
 }
 
 #[test]
-fn the_image_for_a_platform_is_looked_up() {
+fn manifest_inspect_resolves_the_platform() {
     let Some((server, _, digest)) = registry() else {
         return;
     };
@@ -87,7 +87,7 @@ fn the_image_for_a_platform_is_looked_up() {
 }
 
 #[test]
-fn who_forgets_that_a_registry_has_no_https_is_reminded() {
+fn registry_without_https_has_a_hint() {
     let Some((server, ..)) = registry() else {
         return;
     };

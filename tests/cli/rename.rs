@@ -3,7 +3,7 @@
 use crate::support::archives::{store_state, two_layers, with_image};
 
 #[test]
-fn a_container_is_renamed_or_keeps_its_name() {
+fn rename_changes_the_name_or_leaves_no_trace() {
     let sandbox = with_image(&two_layers(), "lab/tool:1");
     let id = sandbox
         .udocker(["create", "--name=old", "lab/tool:1"])

@@ -10,7 +10,7 @@ use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn what_is_saved_is_loaded_again() {
+fn saved_images_are_loaded_again() {
     let image = ImageBuilder::new()
         .packed_layer(layer("base", "from below"), Packing::Zstd)
         .packed_layer(layer("top", "from above"), Packing::Gzip)
@@ -45,7 +45,7 @@ fn what_is_saved_is_loaded_again() {
 }
 
 #[test]
-fn skopeo_reads_what_is_saved() {
+fn skopeo_reads_saved_images() {
     if !has_tools(&["skopeo", "umoci"]) {
         return;
     }
@@ -83,7 +83,7 @@ fn skopeo_reads_what_is_saved() {
 
 /// Podman keeps what it loads below the sandbox, with the driver that needs no rights.
 #[test]
-fn podman_loads_what_is_saved() {
+fn podman_loads_saved_images() {
     if !has_tools(&["podman"]) {
         return;
     }
@@ -119,7 +119,7 @@ fn podman_loads_what_is_saved() {
 }
 
 #[test]
-fn old_images_are_saved_with_the_digests_that_loading_compares() {
+fn save_recomputes_the_digests_of_legacy_images() {
     if !has_tools(&["skopeo"]) {
         return;
     }
@@ -142,7 +142,7 @@ fn old_images_are_saved_with_the_digests_that_loading_compares() {
 }
 
 #[test]
-fn standard_output_gets_the_archive_and_nothing_else() {
+fn save_writes_only_the_archive_to_stdout() {
     let sandbox = with_image(&two_layers(), "lab/a:1");
     sandbox
         .udocker(["save", "-o", "file.tar", "lab/a:1"])
@@ -173,7 +173,7 @@ fn standard_output_gets_the_archive_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_overwritten_and_nothing_half_written_stays() {
+fn save_overwrites_nothing_and_leaves_no_partial_file() {
     let sandbox = with_image(&two_layers(), "lab/a:1");
     sandbox.write("there", "before");
     sandbox

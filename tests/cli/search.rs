@@ -45,7 +45,7 @@ fn lines(rows: &[(&str, &str, &str, &str)]) -> String {
 }
 
 #[test]
-fn every_page_of_docker_hub_is_printed() {
+fn search_prints_every_page_of_docker_hub() {
     let hub = hub_v2();
     let sandbox = Sandbox::new();
     let index = format!("--index={}", hub.url());
@@ -76,7 +76,7 @@ fn every_page_of_docker_hub_is_printed() {
 }
 
 #[test]
-fn the_old_form_and_quays_are_understood() {
+fn search_understands_version_1_and_quay() {
     let old = FakeRegistry::start(|request| match request.path() {
         "/v1/search" if parameter(request, "q") == "tool" => Reply::new(
             200,
@@ -118,7 +118,7 @@ fn the_old_form_and_quays_are_understood() {
 }
 
 #[test]
-fn a_registry_without_search_shows_its_catalogue() {
+fn search_lists_the_catalog_of_a_registry_without_search() {
     if !has_tools(&["docker-registry", "htpasswd"]) {
         return;
     }
@@ -155,7 +155,7 @@ fn a_registry_without_search_shows_its_catalogue() {
 }
 
 #[test]
-fn tags_are_listed_in_whatever_pages_they_come() {
+fn search_lists_tags_of_all_pages() {
     if !has_tools(&["docker-registry"]) {
         return;
     }
@@ -199,7 +199,7 @@ fn tags_are_listed_in_whatever_pages_they_come() {
 }
 
 #[test]
-fn a_place_without_search_is_named() {
+fn search_names_a_registry_without_search() {
     let server = FakeRegistry::start(|_| Reply::new(404, "<html>"));
     let sandbox = Sandbox::new();
     for arguments in [
@@ -236,7 +236,7 @@ fn a_place_without_search_is_named() {
 
 /// On a terminal of 6 lines, which leaves 4 for results, the second page waits for the user.
 #[test]
-fn a_terminal_is_filled_and_then_asked() {
+fn search_pages_results_on_a_terminal() {
     if !has_tools(&["script", "stty"]) {
         return;
     }

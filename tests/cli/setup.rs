@@ -12,7 +12,7 @@ fn mode_file(directory: &Path) -> Option<String> {
 }
 
 #[test]
-fn the_mode_is_set_and_shown() {
+fn setup_sets_and_shows_the_execution_mode() {
     let sandbox = Sandbox::new();
     let directory = container::empty(&sandbox);
     let shows = |mode: &str| {
@@ -53,7 +53,7 @@ fn the_mode_is_set_and_shown() {
 }
 
 #[test]
-fn what_cannot_be_set_up_stays_as_it_is() {
+fn refused_setup_changes_nothing() {
     let sandbox = Sandbox::new();
     let directory = container::empty(&sandbox);
     let setup = |option: &str, name: &str| sandbox.udocker(["setup", option, name]).run();
@@ -77,7 +77,7 @@ fn what_cannot_be_set_up_stays_as_it_is() {
 }
 
 #[test]
-fn fixperm_gives_the_owner_everything() {
+fn fixperm_gives_the_owner_access() {
     let sandbox = Sandbox::new();
     let directory = container::empty(&sandbox);
     let root = directory.join("ROOT");
@@ -126,7 +126,7 @@ fn passwd_of(directory: &Path) -> String {
 }
 
 #[test]
-fn purge_takes_back_what_the_modes_r_left() {
+fn purge_restores_files_replaced_by_modes_r() {
     let sandbox = Sandbox::new();
     let directory = container::empty(&sandbox);
     let root = directory.join("ROOT");
@@ -169,7 +169,7 @@ fn purge_takes_back_what_the_modes_r_left() {
 }
 
 #[test]
-fn files_that_the_modes_r_replaced_are_back_for_runs_exports_and_copies() {
+fn run_export_and_clone_restore_files_replaced_by_modes_r() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     fs::create_dir(directory.join("ROOT/there")).unwrap();
@@ -203,7 +203,7 @@ fn files_that_the_modes_r_replaced_are_back_for_runs_exports_and_copies() {
 }
 
 #[test]
-fn the_nvidia_driver_is_copied_from_the_host() {
+fn nvidia_option_copies_the_driver_of_the_host() {
     let sandbox = Sandbox::new();
     let directory = container::empty(&sandbox);
     let libraries = directory.join("ROOT/usr/lib/x86_64-linux-gnu");

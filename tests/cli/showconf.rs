@@ -18,7 +18,7 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 }
 
 #[test]
-fn without_home_it_is_that_of_the_account() {
+fn missing_home_variable_falls_back_to_the_account() {
     let sandbox = Sandbox::new();
     let home = udocker::host::facts::home_of_account().unwrap();
     for home_of_environment in [None, Some("")] {
@@ -34,7 +34,7 @@ fn without_home_it_is_that_of_the_account() {
 }
 
 #[test]
-fn every_source_overrides_those_before() {
+fn configuration_sources_override_in_order() {
     let sandbox = Sandbox::new();
     let top = sandbox.path("top");
     let user = sandbox.write(
@@ -85,7 +85,7 @@ fn every_source_overrides_those_before() {
 
 /// The variables that udocker.py reads for its configuration.
 #[test]
-fn every_variable_is_known() {
+fn every_environment_variable_sets_its_key() {
     let sandbox = Sandbox::new();
     for (variable, key) in [
         ("UDOCKER_DIR", "topdir"),
@@ -140,7 +140,7 @@ fn every_variable_is_known() {
 }
 
 #[test]
-fn an_unknown_key_is_warned_of_once() {
+fn unknown_key_is_warned_of_once() {
     let sandbox = Sandbox::new();
     let text = "[DEFAULT]\nhttp_porxy = x\nhttp_porxy = y\n";
     let user = sandbox.write("home/.udocker/udocker.conf", text);
@@ -160,7 +160,7 @@ fn an_unknown_key_is_warned_of_once() {
 
 /// A file of the whole system, where the test's user can have one: in a namespace of its own.
 #[test]
-fn the_file_of_the_system_counts_unless_it_is_switched_off() {
+fn system_file_is_read_unless_switched_off() {
     let sandbox = Sandbox::new();
     let script =
         "mount -t tmpfs tmpfs /etc && printf '[DEFAULT]\ntimeout = 77\n' > /etc/udocker.conf";
@@ -182,7 +182,7 @@ fn the_file_of_the_system_counts_unless_it_is_switched_off() {
 }
 
 #[test]
-fn search_paths_are_those_of_who_runs() {
+fn search_path_depends_on_root_or_user() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let text = "[DEFAULT]\nroot_path = /bin:/of-root\nuser_path = /bin:/of-user\n";
@@ -198,7 +198,7 @@ fn search_paths_are_those_of_who_runs() {
 }
 
 #[test]
-fn errors_name_file_and_line() {
+fn configuration_errors_name_file_and_line() {
     let sandbox = Sandbox::new();
     for (text, line, part) in [
         ("[DEFAULT]\nhello\n", 2, "expected `key = value`"),
@@ -227,7 +227,7 @@ fn errors_name_file_and_line() {
 }
 
 #[test]
-fn no_proxy_holds_beside_a_proxy_of_ones_own() {
+fn no_proxy_applies_to_a_configured_proxy() {
     let server = FakeRegistry::start(|_| Reply::new(200, r#"{"tags":["1"]}"#));
     let proxy = FakeRegistry::start(|_| Reply::new(418, ""));
     let sandbox = Sandbox::new();

@@ -11,7 +11,7 @@ fn with_tool() -> Sandbox {
 }
 
 #[test]
-fn a_tagged_image_has_two_names_and_lives_on_under_one() {
+fn tag_gives_an_image_a_second_independent_name() {
     let sandbox = with_tool();
     sandbox
         .udocker(["tag", "lab/tool:1", "quay.io/lab/tool:new"])
@@ -37,7 +37,7 @@ fn a_tagged_image_has_two_names_and_lives_on_under_one() {
 /// Nextflow looks for the name as its pipeline has it at the beginning of a line, and pulls where
 /// it finds none.
 #[test]
-fn an_image_is_listed_as_it_was_named_and_found_by_every_name_of_its_registry() {
+fn images_are_listed_as_named_and_found_by_equivalent_names() {
     let sandbox = with_tool();
     let is_listed = |name: &str| {
         let images = sandbox.udocker(["images"]).run().succeeds().stdout;
@@ -66,7 +66,7 @@ fn an_image_is_listed_as_it_was_named_and_found_by_every_name_of_its_registry() 
 }
 
 #[test]
-fn a_tag_that_is_refused_leaves_no_trace() {
+fn refused_tag_leaves_no_trace() {
     let sandbox = with_tool();
     sandbox
         .udocker(["tag", "lab/tool:1", "lab/taken:1"])

@@ -7,7 +7,7 @@ use crate::support::image::ImageBuilder;
 use crate::support::layer_builder::LayerBuilder;
 
 #[test]
-fn verify_names_what_is_wrong_with_each_layer() {
+fn verify_names_each_damaged_layer() {
     let layer = |name: &str| LayerBuilder::new().file(name, vec![b'x'; 5000]).finish();
     let image = ImageBuilder::new()
         .layer(layer("altered"))

@@ -9,7 +9,7 @@ const SCRIPTS: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn debs_and_rpms_with_foreign_owners_are_installed() {
+fn packages_with_foreign_owners_are_installed_in_each_mode() {
     let Some(distro) = Distro::shared() else {
         return;
     };

@@ -44,7 +44,7 @@ fn apt_installs_a_package_as_emulated_root() {
 }
 
 #[test]
-fn a_c_program_is_compiled_and_runs() {
+fn gcc_compiles_a_program_that_runs() {
     let Some(distro) = Distro::shared() else {
         return;
     };

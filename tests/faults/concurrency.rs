@@ -17,7 +17,7 @@ pub const OTHERS_WERE_FASTER: [&str; 4] = [
 ];
 
 #[test]
-fn a_crowd_downloads_every_blob_once() {
+fn concurrent_pulls_download_each_blob_once() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     // Another tag, and another repository, of the same blobs.
@@ -46,7 +46,7 @@ fn a_crowd_downloads_every_blob_once() {
 }
 
 #[test]
-fn a_crowd_gets_no_error_that_one_alone_would_not() {
+fn concurrent_commands_fail_only_with_expected_errors() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     let deadline = Instant::now() + Duration::from_secs(test_limits::seconds());

@@ -23,7 +23,7 @@ const WITH_LARGE_CORES: [&str; 4] = [
 ];
 
 #[test]
-fn a_process_that_may_know_a_password_leaves_no_core() {
+fn pull_leaves_no_core_file() {
     let (asked, is_asked) = mpsc::channel();
     let registry = FakeRegistry::start(move |_| {
         asked.send(()).unwrap();
@@ -53,7 +53,7 @@ fn a_process_that_may_know_a_password_leaves_no_core() {
 }
 
 #[test]
-fn programs_in_containers_leave_those_that_the_user_wants() {
+fn run_keeps_the_core_file_limit_for_the_guest() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     let image = served.image("1");

@@ -15,7 +15,7 @@ fn blobs(sandbox: &Sandbox) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_pull_brings_again_what_is_damaged() {
+fn pull_replaces_damaged_blobs() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     let image = served.image("1");

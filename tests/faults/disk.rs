@@ -29,7 +29,7 @@ fn with_mounts(sandbox: &Sandbox, script: &str, args: &[&str]) -> Option<Ran> {
 }
 
 #[test]
-fn a_full_disk_is_named_and_leaves_a_sound_repository() {
+fn full_disk_during_pull_or_create_leaves_a_sound_repository() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     let image = served.image("1");
@@ -92,7 +92,7 @@ fn file_of(name: &str, megabytes: usize) -> LayerBuilder {
 /// What the lower layers remove of theirs is not removed before the upper ones need the room, where
 /// these are worked on ahead.
 #[test]
-fn an_image_that_fits_layer_by_layer_is_unpacked_that_way() {
+fn create_falls_back_to_sequential_apply_when_prefetch_does_not_fit() {
     // While these are made, the others are worked on.
     let many = (0..50_000).fold(LayerBuilder::new(), |layer, number| {
         layer.file(format!("small{number}"), "")
@@ -111,7 +111,7 @@ fn an_image_that_fits_layer_by_layer_is_unpacked_that_way() {
 
 /// The container and the tree fit, one more container does not.
 #[test]
-fn a_tree_stays_where_there_is_no_room_for_its_copy() {
+fn image_tree_is_kept_when_its_copy_does_not_fit() {
     let script = r#""$@" create lab/image || exit 98
         "$@" create lab/image && exit 97
         ls "$HOME/.udocker/.containers.trees" | wc -l"#;
@@ -138,7 +138,7 @@ pub fn with_image_and_archives(sandbox: &Sandbox) -> String {
 }
 
 #[test]
-fn whatever_does_not_fit_is_named_with_cause_and_size() {
+fn full_disk_errors_name_file_cause_and_size() {
     let sandbox = Sandbox::new();
     let image = with_image_and_archives(&sandbox);
     // Layers of 1.2 MB and busybox; the small disk holds 1 MB, or three files.
@@ -232,7 +232,7 @@ fn whatever_does_not_fit_is_named_with_cause_and_size() {
 }
 
 #[test]
-fn what_cannot_fit_is_refused_at_once() {
+fn commands_refuse_at_once_what_cannot_fit() {
     let sandbox = Sandbox::new();
     let image = with_image_and_archives(&sandbox);
     for name in ["tree", "clone"] {
@@ -283,7 +283,7 @@ fn what_cannot_fit_is_refused_at_once() {
 }
 
 #[test]
-fn layers_are_not_asked_for_where_what_they_unpack_to_has_no_room() {
+fn run_fetches_no_layer_when_the_rootfs_does_not_fit() {
     for (variable, options) in [
         ("UDOCKER_CONTAINERS", "size=600k"),
         // There is room for the layers alone.
@@ -307,7 +307,7 @@ fn layers_are_not_asked_for_where_what_they_unpack_to_has_no_room() {
 }
 
 #[test]
-fn what_is_left_of_a_download_needs_no_room_again() {
+fn pull_counts_a_partial_download_as_present() {
     let served = Served::start();
     let image = served.image("1");
     let whole = Sandbox::new();
@@ -339,7 +339,7 @@ fn what_is_left_of_a_download_needs_no_room_again() {
 }
 
 #[test]
-fn a_clone_that_does_not_fit_is_refused_at_once() {
+fn clone_refuses_at_once_what_does_not_fit() {
     let sandbox = Sandbox::new();
     let image = with_image_and_archives(&sandbox);
     // There is room for one container of 3.5 MB and 700 files, not for two.
@@ -369,7 +369,7 @@ fn a_clone_that_does_not_fit_is_refused_at_once() {
 }
 
 #[test]
-fn containers_can_be_a_mount_of_their_own() {
+fn containers_directory_may_be_a_mount_point() {
     let sandbox = Sandbox::new();
     let image = with_image_and_archives(&sandbox);
     let script = format!(
@@ -388,7 +388,7 @@ fn containers_can_be_a_mount_of_their_own() {
 }
 
 #[test]
-fn containers_can_be_where_nothing_beside_them_can_be_written() {
+fn containers_directory_may_have_a_read_only_parent() {
     let sandbox = Sandbox::new();
     let image = with_image_and_archives(&sandbox);
     let parent = sandbox.path("scratch");
@@ -406,7 +406,7 @@ fn containers_can_be_where_nothing_beside_them_can_be_written() {
 }
 
 #[test]
-fn a_container_runs_where_no_byte_can_be_written() {
+fn run_works_on_a_full_disk() {
     let sandbox = Sandbox::new();
     with_image_and_archives(&sandbox);
     let script = r#"mkdir -p small && mount -t tmpfs -o size=64k none small || exit 99
@@ -422,7 +422,7 @@ fn a_container_runs_where_no_byte_can_be_written() {
 }
 
 #[test]
-fn what_writes_to_a_read_only_repository_says_so_and_changes_nothing() {
+fn writing_commands_report_a_read_only_repository() {
     let sandbox = Sandbox::new();
     let image = with_image_and_archives(&sandbox);
     sandbox.udocker(["name", "c", "second"]).run().succeeds();
@@ -461,7 +461,7 @@ fn what_writes_to_a_read_only_repository_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn a_repository_that_cannot_be_written_serves_in_silence() {
+fn reading_commands_and_run_work_in_a_read_only_repository() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     let image = served.image("1");
@@ -488,7 +488,7 @@ fn a_repository_that_cannot_be_written_serves_in_silence() {
 }
 
 #[test]
-fn a_repository_that_cannot_be_written_is_named() {
+fn pull_and_create_name_a_repository_without_write_permission() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let Some((sandbox, present)) = with_container() else {

@@ -8,7 +8,7 @@ use crate::support::fake_registry::Reply;
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn a_pull_survives_what_passes() {
+fn pull_survives_transient_registry_failures() {
     type Fault = fn(Reply) -> Reply;
     let faults: [(&str, Fault); 6] = [
         ("500", |_| Reply::new(500, "")),
@@ -38,7 +38,7 @@ fn a_pull_survives_what_passes() {
 }
 
 #[test]
-fn a_wrong_range_never_makes_a_wrong_blob() {
+fn pull_rejects_a_wrong_content_range() {
     // The first answer stops half way; the next one ignores where the rest begins.
     let served = Served::misbehaving(|_, request, good| match request.header("range") {
         None => good.cut_at(100),

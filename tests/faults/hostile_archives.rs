@@ -36,7 +36,7 @@ fn with_layer(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn docker_archives_that_lie_are_refused() {
+fn load_refuses_inconsistent_docker_archives() {
     let sandbox = Sandbox::new();
     sandbox
         .udocker(["load"])
@@ -230,7 +230,7 @@ fn docker_archives_that_lie_are_refused() {
 }
 
 #[test]
-fn legacy_archives_that_lie_are_refused() {
+fn load_refuses_inconsistent_legacy_archives() {
     let sandbox = Sandbox::new();
     // Each tag is the top of one long chain.
     let mut chain = LayerBuilder::new();
@@ -279,7 +279,7 @@ fn legacy_archives_that_lie_are_refused() {
 }
 
 #[test]
-fn layouts_that_lie_are_refused() {
+fn load_refuses_inconsistent_oci_layouts() {
     for (name, part) in [
         ("a changed layer", "is damaged: the content has the digest"),
         ("a missing layer", "lacks 'blobs/sha256/"),
@@ -318,7 +318,7 @@ fn layouts_that_lie_are_refused() {
 }
 
 #[test]
-fn clones_that_lie_are_refused() {
+fn import_clone_refuses_inconsistent_archives() {
     let good = || {
         LayerBuilder::new()
             .file("container.json", "{}")

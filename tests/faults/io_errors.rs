@@ -58,7 +58,7 @@ pub fn can_trace(sandbox: &Sandbox) -> bool {
 /// What fails may say so in one line, or be of no matter; it never ends in a panic, and what is
 /// listed afterwards works.
 #[test]
-fn a_disk_that_fails_is_told_and_leaves_a_sound_repository() {
+fn io_errors_are_reported_and_leave_a_sound_repository() {
     let sandbox = Sandbox::new();
     let image = with_image_and_archives(&sandbox);
     if !can_trace(&sandbox) {
@@ -109,7 +109,7 @@ const CALLS_OF_PULLS: [&str; 8] = [
 ];
 
 #[test]
-fn a_pull_to_a_disk_that_fails_is_told_and_the_next_one_succeeds() {
+fn pull_succeeds_after_a_pull_that_hit_io_errors() {
     let served = Served::start();
     let image = served.image("1");
     let mut told = 0;
@@ -135,7 +135,7 @@ fn a_pull_to_a_disk_that_fails_is_told_and_the_next_one_succeeds() {
 }
 
 #[test]
-fn an_archive_that_is_moved_in_is_lost_to_no_kill() {
+fn killed_import_with_mv_does_not_lose_the_archive() {
     let calls = "rename,renameat,renameat2";
     for moment in 1..50 {
         let sandbox = Sandbox::new();
@@ -158,7 +158,7 @@ fn an_archive_that_is_moved_in_is_lost_to_no_kill() {
 }
 
 #[test]
-fn a_quota_that_is_used_up_is_named_with_what_did_not_fit() {
+fn exceeded_quota_error_names_what_did_not_fit() {
     let served = Served::start();
     let image = served.image("1");
     let sandbox = Sandbox::new();

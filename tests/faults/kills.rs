@@ -87,7 +87,7 @@ fn prepared(sandbox: &Sandbox, served: &Served, command: &str, round: u32) -> Ve
 }
 
 #[test]
-fn kills_at_any_moment_leave_a_sound_repository() {
+fn killed_commands_leave_a_sound_repository() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     let image = served.image("0");

@@ -84,7 +84,7 @@ fn signed(payload: &str) -> (Vec<u8>, Digest) {
 }
 
 #[test]
-fn an_image_of_an_old_registry_is_pulled_verified_and_run() {
+fn schema_1_image_is_pulled_verified_and_run() {
     let mut odd = Odd::new();
     // What instructions without files left behind, again and again.
     let empty = odd.add(LayerBuilder::new().finish())["digest"].take();
@@ -117,7 +117,7 @@ fn an_image_of_an_old_registry_is_pulled_verified_and_run() {
 }
 
 #[test]
-fn a_layer_that_is_there_twice_is_fetched_once_and_applied_twice() {
+fn repeated_layer_is_fetched_once_and_applied_each_time() {
     let mut odd = Odd::new();
     let (one, two) = (
         layer("file", "one"),
@@ -144,7 +144,7 @@ fn a_layer_that_is_there_twice_is_fetched_once_and_applied_twice() {
 }
 
 #[test]
-fn a_layer_that_unpacks_to_something_else_makes_no_container() {
+fn layer_with_a_wrong_diff_id_makes_no_container() {
     let mut odd = Odd::new();
     let layers = [odd.add(layer("file", "one"))];
     let config = json!({"os": "linux", "architecture": "amd64",
@@ -183,7 +183,7 @@ fn a_layer_that_unpacks_to_something_else_makes_no_container() {
 
 /// What each of them says, on one line that leaves the terminal alone; and nothing is listed.
 #[test]
-fn manifests_that_mean_harm_are_refused() {
+fn pull_refuses_hostile_manifests() {
     type Make = fn(&mut Odd) -> Vec<u8>;
     let described = |odd: &mut Odd, config: Value| {
         let config = odd.add(config.to_string());
@@ -308,7 +308,7 @@ fn manifests_that_mean_harm_are_refused() {
 }
 
 #[test]
-fn a_layer_that_has_no_room_is_not_asked_for() {
+fn layer_larger_than_the_disk_is_not_fetched() {
     let mut odd = Odd::new();
     let config = odd.add("{}");
     let mut layer = odd.add(layer("file", "small"));
@@ -336,7 +336,7 @@ fn a_layer_that_has_no_room_is_not_asked_for() {
 }
 
 #[test]
-fn a_configuration_that_steers_the_terminal_is_shown_and_run_all_the_same() {
+fn config_with_control_characters_is_escaped_and_run() {
     let mut odd = Odd::new();
     let layer = layer("bin/\u{1b}[2J", "#!/bin/sh\necho ran");
     let config = json!({"os": "linux", "architecture": "amd64",

@@ -92,7 +92,7 @@ fn stays_small(invocation: Invocation) -> Ran {
 }
 
 #[test]
-fn a_large_layer_does_not_show_in_the_memory() {
+fn memory_use_is_independent_of_layer_size() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -116,7 +116,7 @@ fn a_large_layer_does_not_show_in_the_memory() {
 }
 
 #[test]
-fn what_emulated_root_did_again_and_again_does_not_show_in_the_memory() {
+fn memory_use_is_independent_of_the_attributes_log() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -129,7 +129,7 @@ fn what_emulated_root_did_again_and_again_does_not_show_in_the_memory() {
 }
 
 #[test]
-fn accounts_that_are_none_do_not_show_in_the_memory() {
+fn memory_use_is_independent_of_passwd_and_group_size() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -176,7 +176,7 @@ fn entries(entry: TarEntry) -> Vec<u8> {
 }
 
 #[test]
-fn headers_that_ask_for_memory_do_not_get_it() {
+fn oversized_tar_headers_do_not_exhaust_memory() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -225,7 +225,7 @@ fn small_objects() -> String {
 }
 
 #[test]
-fn documents_take_no_more_memory_than_what_is_used_of_them() {
+fn unused_members_of_json_documents_take_no_memory() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -271,7 +271,7 @@ fn documents_take_no_more_memory_than_what_is_used_of_them() {
 }
 
 #[test]
-fn documents_are_printed_in_little_memory() {
+fn inspect_prints_large_documents_in_bounded_memory() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -297,7 +297,7 @@ fn documents_are_printed_in_little_memory() {
 }
 
 #[test]
-fn archives_are_listed_in_little_memory() {
+fn load_lists_large_archives_in_bounded_memory() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -359,7 +359,7 @@ fn archives_are_listed_in_little_memory() {
 }
 
 #[test]
-fn answers_of_registries_are_printed_in_little_memory() {
+fn search_prints_large_answers_in_bounded_memory() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -388,7 +388,7 @@ fn answers_of_registries_are_printed_in_little_memory() {
 }
 
 #[test]
-fn manifests_are_read_in_little_memory() {
+fn pull_reads_large_manifests_in_bounded_memory() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -458,7 +458,7 @@ fn with_large_window(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn layers_with_large_windows_share_the_memory() {
+fn zstd_layers_with_large_windows_share_a_memory_budget() {
     if !has_tools(&["time"]) {
         return;
     }
@@ -499,7 +499,7 @@ fn with_large_entries(number: usize) -> Vec<u8> {
 }
 
 #[test]
-fn layers_worked_on_at_once_share_the_memory() {
+fn prefetched_layers_share_a_memory_budget() {
     if !has_tools(&["time", "docker-registry", "skopeo"]) {
         return;
     }
@@ -539,7 +539,7 @@ fn layer_of(count: usize, entry: impl Fn(usize) -> TarEntry) -> Vec<u8> {
 }
 
 #[test]
-fn what_waits_for_its_turn_takes_little_memory() {
+fn prefetched_entries_wait_in_bounded_memory() {
     const EXTENSION_BYTES: usize = 1 << 20;
     if !has_tools(&["time"]) {
         return;

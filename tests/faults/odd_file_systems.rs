@@ -28,7 +28,7 @@ fn leftover(staging: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_leftover_that_cannot_be_removed_stops_nobody() {
+fn leftovers_that_cannot_be_removed_fail_gc_only() {
     let sandbox = with_image(&two_layers(), IMAGE);
     sandbox
         .udocker(["create", "--name=c", IMAGE])
@@ -77,7 +77,7 @@ fn a_leftover_that_cannot_be_removed_stops_nobody() {
 /// Directories of a lower layer cannot be renamed there: a repository may come with the image of
 /// the container that the program runs in.
 #[test]
-fn what_lies_in_the_lower_layer_of_an_overlay_is_removed_where_it_is() {
+fn directories_in_an_overlay_lower_layer_are_removed_in_place() {
     let sandbox = with_image(&two_layers(), IMAGE);
     let create = ["create", "--name=c", IMAGE];
     let create = sandbox.udocker(create).env("UDOCKER_IMAGE_TREES", "always");
@@ -124,7 +124,7 @@ fn what_lies_in_the_lower_layer_of_an_overlay_is_removed_where_it_is() {
 }
 
 #[test]
-fn an_empty_dev_is_enough() {
+fn create_import_and_save_work_with_an_empty_dev() {
     let sandbox = with_image(&two_layers(), IMAGE);
     sandbox.write("tree.tar", layer("file", "content"));
     for args in [
@@ -141,7 +141,7 @@ fn an_empty_dev_is_enough() {
 
 /// Whoever may write to a shared repository must not make others wait for ever.
 #[test]
-fn a_pipe_or_a_device_in_place_of_a_file_is_told_and_stops_nobody_else() {
+fn fifo_or_device_in_place_of_a_file_is_an_error_not_a_hang() {
     let sandbox = with_image(&two_layers(), IMAGE);
     let create = |name: &str| {
         let create = ["create", &format!("--name={name}"), IMAGE];
@@ -171,7 +171,7 @@ fn a_pipe_or_a_device_in_place_of_a_file_is_told_and_stops_nobody_else() {
 }
 
 #[test]
-fn a_repository_named_from_where_one_is_has_its_parts_elsewhere() {
+fn relative_repository_path_works_with_parts_elsewhere() {
     let sandbox = Sandbox::new();
     let layout = two_layers().write_layout(&sandbox.path("layout"), "latest");
     let udocker = |args: &[&str]| {
@@ -186,7 +186,7 @@ fn a_repository_named_from_where_one_is_has_its_parts_elsewhere() {
 }
 
 #[test]
-fn whoever_may_write_to_a_repository_may_hold_its_locks() {
+fn lock_files_have_the_group_permissions_of_the_umask() {
     let sandbox = Sandbox::new();
     sandbox.write("tree.tar", layer("file", "content"));
     let with_umask = ["/bin/sh", "-c", "umask 002; exec \"$@\"", "sh"];

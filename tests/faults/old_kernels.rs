@@ -26,7 +26,7 @@ const NEWER_CALLS: [i64; 17] = [
 const FCHMODAT2: i64 = 452;
 
 #[test]
-fn containers_live_without_newer_system_calls() {
+fn containers_work_without_system_calls_newer_than_linux_4_4() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let udocker = |args: &[&str]| {

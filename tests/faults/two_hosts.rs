@@ -86,17 +86,17 @@ fn two_hosts(flock: u32) {
 }
 
 #[test]
-fn hosts_without_locks_do_not_take_each_others_work_for_left_behind() {
+fn hosts_without_locks_keep_each_others_unfinished_work() {
     two_hosts(libc::ENOLCK.unsigned_abs());
 }
 
 #[test]
-fn hosts_whose_locks_the_other_does_not_see_do_not_either() {
+fn hosts_with_local_locks_keep_each_others_unfinished_work() {
     two_hosts(0);
 }
 
 #[test]
-fn what_another_host_removes_meanwhile_is_brought_again_or_not_made() {
+fn blobs_removed_by_another_host_are_fetched_again_or_fail_the_command() {
     let served = Served::start();
     let sandbox = Sandbox::new();
     if !can_trace(&sandbox) {

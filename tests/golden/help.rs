@@ -11,7 +11,7 @@ fn commands() -> Vec<clap::Command> {
 }
 
 #[test]
-fn pages_are_as_written_down() {
+fn help_pages_match_their_files() {
     let sandbox = Sandbox::new();
     let is_page = |arguments: &[&str], name: &str| {
         let ran = sandbox.udocker(arguments).run().succeeds();
@@ -27,7 +27,7 @@ fn pages_are_as_written_down() {
 }
 
 #[test]
-fn every_command_has_a_line_and_examples() {
+fn every_command_has_a_summary_line_and_examples() {
     for command in commands() {
         let name = command.get_name();
         let summary = command.get_about().map(ToString::to_string).unwrap();

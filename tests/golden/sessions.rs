@@ -52,7 +52,7 @@ fn session(page: &str, commands: &[&str]) {
 }
 
 #[test]
-fn listings() {
+fn listings_match_their_session() {
     session(
         "listings",
         &[
@@ -68,7 +68,7 @@ fn listings() {
 }
 
 #[test]
-fn mistakes_in_the_command_line() {
+fn command_line_errors_match_their_session() {
     session(
         "command-line",
         &[
@@ -88,7 +88,7 @@ fn mistakes_in_the_command_line() {
 }
 
 #[test]
-fn mistakes_in_names() {
+fn name_errors_match_their_session() {
     session(
         "names",
         &[
@@ -109,7 +109,7 @@ fn mistakes_in_names() {
 }
 
 #[test]
-fn mistakes_of_run() {
+fn run_errors_match_their_session() {
     session(
         "run",
         &[

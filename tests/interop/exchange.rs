@@ -12,7 +12,7 @@ use crate::support::tree;
 use crate::support::udocker_py::UdockerPy;
 
 #[test]
-fn udocker_py_works_with_images_that_ours_loaded_imported_and_tagged() {
+fn udocker_py_uses_loaded_imported_and_tagged_images() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
@@ -45,7 +45,7 @@ fn udocker_py_works_with_images_that_ours_loaded_imported_and_tagged() {
 }
 
 #[test]
-fn udocker_py_loads_what_ours_saves() {
+fn udocker_py_loads_saved_images() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
@@ -103,7 +103,7 @@ fn udocker_py_loads_what_ours_saves() {
 }
 
 #[test]
-fn ours_works_with_what_udocker_py_imported() {
+fn images_imported_by_udocker_py_are_usable() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
@@ -149,7 +149,7 @@ fn ours_works_with_what_udocker_py_imported() {
 
 /// It writes each layer once, and lists it for the first of the images only.
 #[test]
-fn images_that_udocker_py_saved_together_are_loaded_whole() {
+fn images_saved_together_by_udocker_py_are_loaded() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
@@ -185,7 +185,7 @@ fn images_that_udocker_py_saved_together_are_loaded_whole() {
 }
 
 #[test]
-fn names_that_udocker_py_took_are_found_as_they_are_listed_and_as_they_were_typed() {
+fn names_given_by_udocker_py_are_found_as_listed_and_as_typed() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
@@ -224,7 +224,7 @@ fn names_that_udocker_py_took_are_found_as_they_are_listed_and_as_they_were_type
 }
 
 #[test]
-fn exported_and_cloned_containers_go_both_ways() {
+fn exported_and_cloned_containers_are_interchangeable() {
     let Some(python) = UdockerPy::find() else {
         return;
     };
@@ -297,7 +297,7 @@ fn exported_and_cloned_containers_go_both_ways() {
 
 /// Scripts take single files out of archives by their names.
 #[test]
-fn exported_files_have_the_names_that_udocker_py_gives_them() {
+fn exported_member_names_equal_those_of_udocker_py() {
     let Some(python) = UdockerPy::find() else {
         return;
     };

@@ -56,12 +56,12 @@ const IMAGE: &str = "lab/busybox:1";
 type Actor = fn(&Shared, &str) -> Ran;
 
 #[test]
-fn ours_goes_on_where_udocker_py_stopped() {
+fn udocker_continues_where_udocker_py_stopped() {
     goes_on(Shared::theirs, Shared::ours);
 }
 
 #[test]
-fn udocker_py_goes_on_where_ours_stopped() {
+fn udocker_py_continues_where_udocker_stopped() {
     goes_on(Shared::ours, Shared::theirs);
 }
 
@@ -129,7 +129,7 @@ fn is_blob(path: &Path) -> bool {
 
 /// udocker.py prepares files inside for its modes R, and changes links and paths for its modes F.
 #[test]
-fn modes_that_udocker_py_set_up_are_run_or_refused_with_the_way_back() {
+fn modes_set_up_by_udocker_py_are_run_or_refused_with_a_remedy() {
     let Some(shared) = Shared::new() else { return };
     shared.theirs(&shared.pull()).succeeds();
     shared

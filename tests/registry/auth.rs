@@ -38,7 +38,7 @@ fn guarded(
 }
 
 #[test]
-fn one_token_serves_many_threads_and_requests() {
+fn one_token_serves_concurrent_requests() {
     let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"token":"t1","expires_in":300}"#));
     let server = guarded(
         format!("{}/token", tokens.url()),
@@ -61,7 +61,7 @@ fn one_token_serves_many_threads_and_requests() {
 }
 
 #[test]
-fn a_missing_service_and_the_other_field_name_are_fine() {
+fn token_answers_may_lack_service_and_use_access_token() {
     let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"access_token":"t1"}"#));
     let server = guarded(format!("{}/t?x=1", tokens.url()), None, &["t1"]);
     fetch(
@@ -83,7 +83,7 @@ fn a_missing_service_and_the_other_field_name_are_fine() {
 }
 
 #[test]
-fn a_token_that_is_no_longer_taken_is_renewed() {
+fn rejected_token_is_renewed() {
     let count = AtomicUsize::new(0);
     let tokens = FakeRegistry::start(move |_| {
         let number = count.fetch_add(1, Ordering::SeqCst);
@@ -112,7 +112,7 @@ fn a_token_that_is_no_longer_taken_is_renewed() {
 }
 
 #[test]
-fn a_token_that_seems_to_be_old_already_is_used() {
+fn token_issued_in_the_past_is_used() {
     let tokens = FakeRegistry::start(|_| {
         let body = r#"{"token":"t1","expires_in":60,"issued_at":"2020-01-01T00:00:00Z"}"#;
         Reply::new(200, body).header("Date", "Fri, 01 Mar 2024 00:00:00 GMT")
@@ -132,7 +132,7 @@ fn identity_token_requests(answer: fn(&Received) -> Reply) -> Vec<Received> {
 }
 
 #[test]
-fn an_identity_token_is_posted_as_a_refresh_token() {
+fn identity_token_is_posted_as_a_refresh_token() {
     let requests = identity_token_requests(|_| Reply::new(200, r#"{"access_token":"t1"}"#));
     let [request] = requests.as_slice() else {
         panic!("{requests:?}")
@@ -149,7 +149,7 @@ fn an_identity_token_is_posted_as_a_refresh_token() {
 }
 
 #[test]
-fn an_identity_token_follows_its_server_and_goes_nowhere_else() {
+fn identity_token_is_sent_to_its_own_server_only() {
     let requests = identity_token_requests(|request| match request.path() {
         "/token" => Reply::new(308, "").header("Location", "/v2/token"),
         _ => Reply::new(200, r#"{"token":"t1"}"#),
@@ -176,7 +176,7 @@ fn an_identity_token_follows_its_server_and_goes_nowhere_else() {
 }
 
 #[test]
-fn an_identity_token_that_has_expired_is_a_wrong_login() {
+fn expired_identity_token_is_reported_as_bad_credentials() {
     let tokens = FakeRegistry::start(|_| Reply::new(400, r#"{"error":"invalid_grant"}"#));
     let server = guarded(tokens.url(), None, &["t1"]);
     let client = with_credential(options(), Credential::IdentityToken(Secret::new("old one")));
@@ -191,7 +191,7 @@ fn an_identity_token_that_has_expired_is_a_wrong_login() {
 }
 
 #[test]
-fn a_token_server_without_oauth2_is_asked_the_old_way() {
+fn token_server_without_oauth2_is_asked_by_get() {
     let requests = identity_token_requests(|request| match request.method.as_str() {
         "POST" => Reply::new(405, ""),
         _ => Reply::new(200, r#"{"token":"t1"}"#),
@@ -205,7 +205,7 @@ fn a_token_server_without_oauth2_is_asked_the_old_way() {
 }
 
 #[test]
-fn refusals_are_told_apart() {
+fn authentication_failures_are_distinguished() {
     for (token_reply, has_login, expected) in [
         (
             Reply::new(401, r#"{"details":"incorrect username or password"}"#),
@@ -311,7 +311,7 @@ const SECRETS: [&str; 8] = [
 ];
 
 #[test]
-fn what_a_server_repeats_of_a_login_is_hidden() {
+fn errors_hide_credentials_that_a_server_repeats() {
     let answers: [fn(&str) -> Reply; 8] = [
         |said| Reply::new(403, json!({"errors": [{"message": said}]}).to_string()),
         |said| Reply::new(404, json!({"errors": [{"code": said}]}).to_string()),
@@ -378,7 +378,7 @@ fn what_a_server_repeats_of_a_login_is_hidden() {
 }
 
 #[test]
-fn a_realm_that_cannot_be_used_is_refused() {
+fn unusable_realms_are_refused() {
     for (realm, reason) in [
         ("nowhere", "it is not an address"),
         ("ftp://h/token", "it is neither http nor https"),
@@ -397,7 +397,7 @@ fn a_realm_that_cannot_be_used_is_refused() {
 }
 
 #[test]
-fn a_login_is_checked_without_any_repository() {
+fn check_auth_needs_no_repository() {
     let server = FakeRegistry::start(|request| match request.header("authorization") {
         Some("Basic bWFyaWU6Y3VyaWU=") => Reply::new(200, "{}"),
         _ => Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\""),
@@ -430,7 +430,7 @@ fn with_burning_keystore() -> Client {
 }
 
 #[test]
-fn unreadable_logins_are_reported_where_one_is_needed() {
+fn unreadable_credentials_are_reported_when_needed() {
     let wants = FakeRegistry::start(|_| {
         Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\"")
     });
@@ -455,7 +455,7 @@ fn unreadable_logins_are_reported_where_one_is_needed() {
 }
 
 #[test]
-fn what_is_public_needs_no_login_that_can_be_read() {
+fn public_images_need_no_readable_credentials() {
     let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"token":"t1"}"#));
     let server = guarded(tokens.url(), None, &["t1"]);
     let client = with_burning_keystore();

@@ -19,7 +19,7 @@ fn ranges(server: &FakeRegistry) -> Vec<Option<String>> {
 }
 
 #[test]
-fn a_download_that_breaks_off_goes_on_where_it_stopped() {
+fn interrupted_download_resumes() {
     let count = AtomicUsize::new(0);
     let server = FakeRegistry::start(move |request| {
         let reply = Reply::new(200, BLOB).ranged(request);
@@ -35,7 +35,7 @@ fn a_download_that_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn bytes_that_are_there_are_not_fetched_again() {
+fn present_bytes_are_not_fetched_again() {
     let server = FakeRegistry::start(|request| Reply::new(200, BLOB).ranged(request));
     let client = anonymous();
     let bytes = fetch(&client, &server.url(), &descriptor(BLOB), &BLOB[..30]).unwrap();
@@ -46,7 +46,7 @@ fn bytes_that_are_there_are_not_fetched_again() {
 }
 
 #[test]
-fn a_server_without_ranges_is_read_from_the_beginning() {
+fn download_restarts_when_the_server_ignores_ranges() {
     let server = FakeRegistry::start(|_| Reply::new(200, BLOB));
     let bytes = fetch(&anonymous(), &server.url(), &descriptor(BLOB), &BLOB[..30]).unwrap();
     assert_eq!(bytes, BLOB);
@@ -54,7 +54,7 @@ fn a_server_without_ranges_is_read_from_the_beginning() {
 }
 
 #[test]
-fn the_wrong_range_is_not_taken_for_the_right_one() {
+fn wrong_content_range_is_refused() {
     let server = FakeRegistry::start(|request| match request.header("range") {
         Some(_) => Reply::new(206, &BLOB[3..]).header("Content-Range", "bytes 3-35/36"),
         None => Reply::new(200, BLOB),
@@ -64,7 +64,7 @@ fn the_wrong_range_is_not_taken_for_the_right_one() {
 }
 
 #[test]
-fn damaged_bytes_of_an_earlier_try_are_thrown_away() {
+fn damaged_partial_download_is_discarded() {
     for kept in [
         b"not the blob".to_vec(),
         [BLOB, b"more"].concat(),
@@ -77,7 +77,7 @@ fn damaged_bytes_of_an_earlier_try_are_thrown_away() {
 }
 
 #[test]
-fn wrong_bytes_are_fetched_once_more_and_then_refused() {
+fn wrong_bytes_are_fetched_again_once_and_then_refused() {
     for (body, fault) in [
         (
             b"0123456789abcdefghijklmnopqrstuvwxyZ".to_vec(),
@@ -114,7 +114,7 @@ fn wrong_bytes_are_fetched_once_more_and_then_refused() {
 }
 
 #[test]
-fn one_transmission_error_is_forgiven() {
+fn single_transmission_error_is_retried() {
     let count = AtomicUsize::new(0);
     let server = FakeRegistry::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
         0 => Reply::new(200, vec![0; BLOB.len()]),
@@ -127,7 +127,7 @@ fn one_transmission_error_is_forgiven() {
 }
 
 #[test]
-fn an_endless_body_is_stopped_at_the_announced_size() {
+fn endless_body_is_stopped_at_the_announced_size() {
     let server = FakeRegistry::start(|_| Reply::new(200, vec![0; 50 << 20]));
     let mut sink = Vec::new();
     let client = anonymous();
@@ -149,7 +149,7 @@ fn an_endless_body_is_stopped_at_the_announced_size() {
 }
 
 #[test]
-fn a_line_that_never_holds_ends_in_one_clear_error() {
+fn connection_that_always_breaks_ends_in_one_error() {
     let server = FakeRegistry::start(|_| Reply::new(200, BLOB).cut_at(0));
     let error = fetch(&anonymous(), &server.url(), &descriptor(BLOB), b"").unwrap_err();
     let text = error.to_string();
@@ -160,7 +160,7 @@ fn a_line_that_never_holds_ends_in_one_clear_error() {
 }
 
 #[test]
-fn what_comes_again_and_again_is_no_progress() {
+fn repeated_bytes_do_not_count_as_progress() {
     let blob = vec![0; 3 << 20];
     let (count, body) = (AtomicUsize::new(0), blob.clone());
     let server = FakeRegistry::start(move |_| {
@@ -180,7 +180,7 @@ fn what_comes_again_and_again_is_no_progress() {
 }
 
 #[test]
-fn a_full_disk_is_not_blamed_on_the_registry() {
+fn full_disk_is_not_blamed_on_the_registry() {
     let server = FakeRegistry::start(|_| Reply::new(200, BLOB));
     let error = anonymous()
         .fetch_blob(
@@ -196,7 +196,7 @@ fn a_full_disk_is_not_blamed_on_the_registry() {
 }
 
 #[test]
-fn a_foreign_layer_comes_from_its_address_without_login() {
+fn foreign_layer_is_fetched_from_its_url_without_credentials() {
     let store = FakeRegistry::start(|request| match request.path() {
         "/layer" => Reply::new(200, BLOB),
         _ => Reply::new(404, ""),
@@ -222,7 +222,7 @@ fn a_foreign_layer_comes_from_its_address_without_login() {
 }
 
 #[test]
-fn an_empty_blob_is_fetched_too() {
+fn empty_blob_is_fetched() {
     let server = FakeRegistry::start(|_| Reply::new(200, ""));
     assert_eq!(
         fetch(&anonymous(), &server.url(), &descriptor(b""), b"").unwrap(),

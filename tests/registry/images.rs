@@ -86,7 +86,7 @@ fn resolve(server: &FakeRegistry, platform: &str) -> Result<ResolvedImage, Regis
 }
 
 #[test]
-fn the_image_for_the_platform_is_chosen() {
+fn resolve_image_chooses_the_platform() {
     let mut documents = Documents::default();
     let amd64 = documents.image(os_arch("amd64"));
     let v6 = documents.image(json!({"os": "linux", "architecture": "arm", "variant": "v6"}));
@@ -124,7 +124,7 @@ fn the_image_for_the_platform_is_chosen() {
 }
 
 #[test]
-fn nested_indexes_and_silent_entries_are_looked_into() {
+fn resolve_image_looks_into_nested_indexes_and_entries_without_platform() {
     let mut documents = Documents::default();
     let amd64 = documents.image(os_arch("amd64"));
     let arm64 = documents.image(os_arch("arm64"));
@@ -143,7 +143,7 @@ fn nested_indexes_and_silent_entries_are_looked_into() {
 }
 
 #[test]
-fn artifacts_in_an_index_are_passed_over() {
+fn resolve_image_skips_artifacts() {
     let mut documents = Documents::default();
     let amd64 = documents.image(os_arch("amd64"));
     let config = json!({"mediaType": "application/vnd.oci.empty.v1+json",
@@ -169,7 +169,7 @@ fn artifacts_in_an_index_are_passed_over() {
 }
 
 #[test]
-fn what_a_message_repeats_of_a_manifest_is_short() {
+fn messages_quote_little_of_a_manifest() {
     let mut documents = Documents::default();
     let long = "x".repeat(1 << 20);
     let odd = documents.add("", &json!({"mediaType": long}));
@@ -178,7 +178,7 @@ fn what_a_message_repeats_of_a_manifest_is_short() {
 }
 
 #[test]
-fn indexes_that_nest_too_deeply_are_refused() {
+fn deeply_nested_indexes_are_refused() {
     let mut documents = Documents::default();
     let mut digest = documents.image(os_arch("amd64"));
     for _ in 0..20 {
@@ -193,7 +193,7 @@ fn indexes_that_nest_too_deeply_are_refused() {
 }
 
 #[test]
-fn the_next_name_is_tried_where_one_is_absent() {
+fn resolve_image_tries_the_next_repository_name() {
     let mut documents = Documents::default();
     let image = documents.image(os_arch("amd64"));
     let server = documents.tag("1", &image);
@@ -222,7 +222,7 @@ fn the_next_name_is_tried_where_one_is_absent() {
 /// What a name is answered with, how often that is asked for, and what comes of it where the next
 /// name is not there either.
 #[test]
-fn a_registry_before_another_one_says_in_odd_ways_that_a_name_is_absent() {
+fn proxy_registry_answers_count_as_absent_names() {
     let unknown = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error"}]}"#;
     for (status, tries, expected) in [
         (500, 1, "'URL' has no '1' of 'library/tool': "),
@@ -282,7 +282,7 @@ fn a_registry_before_another_one_says_in_odd_ways_that_a_name_is_absent() {
 }
 
 #[test]
-fn a_manifest_that_is_not_the_one_named_is_refused() {
+fn manifest_with_another_digest_is_refused() {
     let real = Digest::of(b"{}");
     let other = Digest::of(b"other");
     let server = FakeRegistry::start({
@@ -317,7 +317,7 @@ fn a_manifest_that_is_not_the_one_named_is_refused() {
 }
 
 #[test]
-fn lists_are_followed_page_by_page_but_not_elsewhere() {
+fn lists_follow_pages_of_the_same_host_only() {
     let elsewhere = FakeRegistry::start(|_| Reply::new(200, r#"{"tags":["stolen"]}"#));
     let away = format!("<{}/x>; rel=\"next\"", elsewhere.url());
     let server = FakeRegistry::start(move |request| match request.target.as_str() {
@@ -351,7 +351,7 @@ fn lists_are_followed_page_by_page_but_not_elsewhere() {
 }
 
 #[test]
-fn pages_elsewhere_are_read_without_the_login() {
+fn pages_of_another_host_are_read_without_credentials() {
     let elsewhere = FakeRegistry::start(|request| match request.target.as_str() {
         "/moved?n=1000" => {
             Reply::new(200, r#"{"tags":["a"]}"#).header("Link", "</moved?last=a>; rel=\"next\"")
@@ -387,7 +387,7 @@ fn pages_elsewhere_are_read_without_the_login() {
 }
 
 #[test]
-fn the_next_page_is_asked_of_the_registry_itself() {
+fn next_page_is_requested_from_the_registry_itself() {
     let server = FakeRegistry::start(|request| match request.target.as_str() {
         "/v2/lab/tool/tags/list?n=1000" => Reply::new(200, r#"{"tags":["a"]}"#).header(
             "Link",
@@ -401,7 +401,7 @@ fn the_next_page_is_asked_of_the_registry_itself() {
 }
 
 #[test]
-fn a_list_of_ever_more_pages_ends() {
+fn endless_list_of_pages_ends() {
     let server = FakeRegistry::start(|request| {
         let next = format!("<{}0>; rel=\"next\"", request.target);
         Reply::new(200, r#"{"tags":["a"]}"#).header("Link", next)

@@ -42,7 +42,7 @@ fn filled() -> RegistryServer {
 }
 
 #[test]
-fn an_image_is_pulled_and_listed() {
+fn docker_registry_serves_images_tags_and_catalog() {
     let server = filled();
     server.push_image("lab/tool", "2", b"another");
     server.push_image("other", "1", LAYER);
@@ -71,7 +71,7 @@ fn an_image_is_pulled_and_listed() {
 }
 
 #[test]
-fn an_interrupted_download_resumes_at_the_real_registry() {
+fn partial_download_resumes_at_docker_registry() {
     let server = RegistryServer::plain();
     let layer: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7 % 251) as u8).collect();
     server.push_blob("lab/tool", &layer);
@@ -90,7 +90,7 @@ fn an_interrupted_download_resumes_at_the_real_registry() {
 }
 
 #[test]
-fn tls_needs_an_authority_that_is_trusted() {
+fn tls_needs_a_trusted_authority_or_insecure() {
     let server = filled().sibling(Auth::None, true);
     let trusted = ClientOptions {
         trusted: TrustedCertificates {
@@ -118,7 +118,7 @@ fn tls_needs_an_authority_that_is_trusted() {
 }
 
 #[test]
-fn basic_authentication_takes_the_right_login_only() {
+fn basic_authentication_accepts_only_the_right_login() {
     let server = filled().sibling(Auth::Basic, false);
     assert_eq!(
         pull(&with_login(USERNAME, PASSWORD), &server).unwrap(),
@@ -137,7 +137,7 @@ fn basic_authentication_takes_the_right_login_only() {
 }
 
 #[test]
-fn tokens_are_fetched_once_per_repository() {
+fn tokens_are_fetched_once_per_scope() {
     let server = filled().sibling(Auth::Token, false);
     let client = with_login(USERNAME, PASSWORD);
     assert_eq!(pull(&client, &server).unwrap(), LAYER);
@@ -163,7 +163,7 @@ fn tokens_are_fetched_once_per_repository() {
 }
 
 #[test]
-fn everything_at_once() {
+fn tls_registry_with_plain_token_server_needs_insecure() {
     let server = filled().sibling(Auth::Token, true);
     let options = ClientOptions {
         trusted: TrustedCertificates {
@@ -233,7 +233,7 @@ fn moody_front(registry: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn a_login_goes_by_https_alone_to_an_insecure_registry_that_has_it() {
+fn insecure_client_sends_credentials_by_https_only_where_available() {
     let server = filled().sibling(Auth::Basic, true);
     let (address, told) = moody_front(server.host());
     let options = ClientOptions {

@@ -37,7 +37,7 @@ fn at_first(first: Vec<Reply>, then: Reply) -> FakeRegistry {
 }
 
 #[test]
-fn redirects_are_followed_and_take_no_login_to_another_host() {
+fn redirects_carry_no_credentials_to_another_host() {
     for status in [301, 302, 303, 307, 308] {
         let store = FakeRegistry::start(|_| Reply::new(200, BLOB));
         let target = format!("{}/stored?signature=1", store.url());
@@ -62,7 +62,7 @@ fn redirects_are_followed_and_take_no_login_to_another_host() {
 }
 
 #[test]
-fn a_challenge_from_another_host_gets_no_login() {
+fn challenge_from_another_host_gets_no_credentials() {
     let store = FakeRegistry::start(|_| {
         Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"give it to me\"")
     });
@@ -80,7 +80,7 @@ fn a_challenge_from_another_host_gets_no_login() {
 }
 
 #[test]
-fn what_another_host_refuses_is_not_blamed_on_the_registry() {
+fn refusal_by_another_host_is_not_blamed_on_the_registry() {
     for status in [401, 403] {
         let store = FakeRegistry::start(move |_| Reply::new(status, "<Error>Expired</Error>"));
         let target = format!("{}/stored?signature=1", store.url());
@@ -101,7 +101,7 @@ fn what_another_host_refuses_is_not_blamed_on_the_registry() {
 }
 
 #[test]
-fn redirects_in_a_circle_end() {
+fn redirect_loop_ends() {
     let server = FakeRegistry::start(|_| Reply::new(302, "").header("Location", "/again"));
     let error = manifest_error(&anonymous(), &server.url());
     assert!(
@@ -129,7 +129,7 @@ fn temporary_failures_are_retried_and_final_ones_are_not() {
 }
 
 #[test]
-fn a_request_succeeds_after_temporary_failures() {
+fn request_succeeds_after_temporary_failures() {
     let first = vec![
         Reply::new(503, ""),
         Reply::new(429, "").header("Retry-After", 1),
@@ -142,7 +142,7 @@ fn a_request_succeeds_after_temporary_failures() {
 }
 
 #[test]
-fn a_limit_that_holds_for_long_is_reported_at_once() {
+fn long_rate_limit_is_reported_at_once() {
     let server = FakeRegistry::start(|_| {
         let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#;
         Reply::new(429, body)
@@ -164,7 +164,7 @@ fn a_limit_that_holds_for_long_is_reported_at_once() {
 }
 
 #[test]
-fn nonsense_gets_one_clear_line() {
+fn nonsense_answers_get_one_line() {
     for (reply, expected) in [
         (
             Reply::new(200, "<html><body>Welcome</body></html>")
@@ -207,7 +207,7 @@ fn nonsense_gets_one_clear_line() {
 }
 
 #[test]
-fn a_server_that_speaks_no_http_or_nothing_is_reported() {
+fn server_without_http_is_reported() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
@@ -240,7 +240,7 @@ fn a_server_that_speaks_no_http_or_nothing_is_reported() {
 }
 
 #[test]
-fn silence_in_the_middle_of_a_blob_is_noticed_and_resumed() {
+fn stalled_download_times_out_and_resumes() {
     let count = AtomicUsize::new(0);
     let server = FakeRegistry::start(move |request| {
         let reply = Reply::new(200, BLOB).ranged(request);
@@ -266,7 +266,7 @@ fn silence_in_the_middle_of_a_blob_is_noticed_and_resumed() {
 }
 
 #[test]
-fn a_byte_now_and_then_is_not_enough() {
+fn trickling_download_times_out() {
     let server = FakeRegistry::start(|_| {
         Reply::new(200, vec![b' '; 10_000]).drip(Duration::from_millis(50))
     });
@@ -299,7 +299,7 @@ fn a_byte_now_and_then_is_not_enough() {
 }
 
 #[test]
-fn requests_go_through_the_proxy_unless_excepted() {
+fn requests_use_the_proxy_unless_excepted() {
     let proxy = FakeRegistry::start(|_| Reply::new(200, BLOB));
     let server = FakeRegistry::start(|_| Reply::new(200, BLOB));
     let client = |except: Option<&str>| {
@@ -344,7 +344,7 @@ fn requests_go_through_the_proxy_unless_excepted() {
 }
 
 #[test]
-fn socks_proxies_are_spoken_to() {
+fn requests_use_socks_proxies() {
     for (scheme, expected) in [("socks5h", 5), ("socks5", 5), ("socks4a", 4), ("socks4", 4)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
@@ -364,7 +364,7 @@ fn socks_proxies_are_spoken_to() {
 }
 
 #[test]
-fn an_insecure_registry_may_speak_plain_http() {
+fn insecure_registry_may_speak_plain_http() {
     let server = FakeRegistry::start(|request| match request.path() {
         path if path.starts_with("/v2/") => Reply::new(200, BLOB),
         _ => Reply::new(400, ""),
@@ -391,7 +391,7 @@ fn an_insecure_registry_may_speak_plain_http() {
 }
 
 #[test]
-fn an_insecure_registry_that_does_not_answer_is_not_asked_by_plain_http() {
+fn unreachable_insecure_registry_is_not_asked_by_plain_http() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let requests = Arc::new(Mutex::new(Vec::new()));

@@ -4,7 +4,7 @@ use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::{apply, unpack};
 
 #[test]
-fn truncated_archives_are_refused_and_missing_ends_are_not() {
+fn truncated_archives_are_refused_but_end_blocks_may_be_missing() {
     let whole = LayerBuilder::new()
         .file("first", vec![b'x'; 1000])
         .entry(TarEntry::new(b'0', "n".repeat(150)).content("pax"))
@@ -38,7 +38,7 @@ fn truncated_archives_are_refused_and_missing_ends_are_not() {
 }
 
 #[test]
-fn damage_is_named() {
+fn messages_name_the_kind_of_damage() {
     let good = || LayerBuilder::new().file("good", "x");
     let mut bad_checksum = good().file("bad", "y").finish();
     bad_checksum[1024] ^= 1;
@@ -170,7 +170,7 @@ fn damage_is_named() {
 }
 
 #[test]
-fn what_follows_the_end_is_ignored_but_hashed() {
+fn data_after_the_end_of_archive_is_hashed_and_ignored() {
     let layer = LayerBuilder::new().file("file", "x").finish();
     let unpacked = unpack(&[[layer, vec![b'?'; 10_000]].concat()]);
     assert!(unpacked.root.join("file").exists());

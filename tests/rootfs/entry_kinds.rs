@@ -10,7 +10,7 @@ fn layer() -> LayerBuilder {
 }
 
 #[test]
-fn types_modes_and_times() {
+fn types_modes_and_times_equal_umoci() {
     let mut layer = layer().directory("bin").directory("empty");
     for mode in [
         0o000, 0o111, 0o444, 0o644, 0o666, 0o755, 0o777, 0o4755, 0o2755, 0o6711, 0o1644,
@@ -45,7 +45,7 @@ fn types_modes_and_times() {
 }
 
 #[test]
-fn unreadable_directories_with_children() {
+fn children_of_unreadable_directories_equal_umoci() {
     let layer = layer()
         .entry(TarEntry::new(b'5', "closed").mode(0))
         .file("closed/file", "x")
@@ -58,7 +58,7 @@ fn unreadable_directories_with_children() {
 }
 
 #[test]
-fn whiteouts() {
+fn whiteouts_equal_umoci() {
     let lower = layer()
         .directory("a")
         .file("a/one", "1")
@@ -173,7 +173,7 @@ fn whiteouts() {
 }
 
 #[test]
-fn every_type_replaces_every_other() {
+fn every_entry_type_replaces_every_other_as_umoci_does() {
     fn add(layer: LayerBuilder, kind: &str, name: &str, version: &str) -> LayerBuilder {
         match kind {
             "file" => layer.file(name, version),
@@ -226,7 +226,7 @@ fn every_type_replaces_every_other() {
 }
 
 #[test]
-fn what_takes_the_place_of_implied_directories_in_a_new_one() {
+fn entries_replace_implied_directories_as_umoci_does() {
     let mut layer = layer().directory("new");
     for name in ["directory", "file", "symlink", "hard", "fifo", "deep/er"] {
         layer = layer.file(format!("new/{name}/below"), "x");
@@ -242,7 +242,7 @@ fn what_takes_the_place_of_implied_directories_in_a_new_one() {
 }
 
 #[test]
-fn hard_links() {
+fn hard_links_equal_umoci() {
     let lower = layer()
         .directory("d")
         .file("d/file", "f")
@@ -263,7 +263,7 @@ fn hard_links() {
 }
 
 #[test]
-fn parents_that_are_links_lead_inside_the_root() {
+fn symlinked_parents_resolve_inside_the_rootfs_as_umoci_does() {
     let lower = layer()
         .directory("usr")
         .directory("usr/lib")
@@ -287,7 +287,7 @@ fn parents_that_are_links_lead_inside_the_root() {
 }
 
 #[test]
-fn names_of_every_kind() {
+fn entry_names_of_every_kind_equal_umoci() {
     let long = "n".repeat(255);
     let path = format!("{}{long}", "directory/".repeat(20));
     let mut gnu = layer();
@@ -325,7 +325,7 @@ fn names_of_every_kind() {
 }
 
 #[test]
-fn old_formats() {
+fn old_tar_formats_equal_umoci() {
     let layer = layer()
         .entry(TarEntry::new(0, "v7").format(Format::V7).content("seven"))
         .entry(TarEntry::new(0, "v7dir/").format(Format::V7).mode(0o755))
@@ -338,7 +338,7 @@ fn old_formats() {
 }
 
 #[test]
-fn many_small_files_and_a_large_one() {
+fn many_small_files_and_large_ones_equal_umoci() {
     let mut layer = layer();
     let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
     for directory in 0..400 {
@@ -360,7 +360,7 @@ fn many_small_files_and_a_large_one() {
 }
 
 #[test]
-fn sixty_layers_some_of_them_empty() {
+fn sixty_layers_with_empty_ones_equal_umoci() {
     let mut layers = vec![layer().directory("d").finish()];
     for index in 0..59 {
         let layer = LayerBuilder::new();
@@ -378,7 +378,7 @@ fn sixty_layers_some_of_them_empty() {
 
 /// Many more than there are buffers for.
 #[test]
-fn hundreds_of_layers_are_applied_one_over_the_other() {
+fn four_hundred_layers_are_applied_in_order() {
     let layers: Vec<Vec<u8>> = (0..400)
         .map(|index| layer().file("same", format!("{index}")).finish())
         .collect();

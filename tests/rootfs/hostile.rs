@@ -74,7 +74,7 @@ fn attack_by(
 }
 
 #[test]
-fn names_that_go_up_are_refused() {
+fn entry_names_with_dot_dot_are_refused() {
     for name in [
         "../outside/secret",
         "a/../../outside/secret",
@@ -102,7 +102,7 @@ fn names_that_go_up_are_refused() {
 }
 
 #[test]
-fn entries_through_links_stay_inside() {
+fn entries_below_symlinks_stay_in_the_rootfs() {
     for (name, target) in [
         ("absolute", "OUTSIDE"),
         ("relative", "../outside"),
@@ -142,7 +142,7 @@ fn entries_through_links_stay_inside() {
 }
 
 #[test]
-fn absolute_names_are_taken_from_the_root() {
+fn absolute_entry_names_are_relative_to_the_rootfs() {
     let (unpacked, result) = attack("absolute names", |outside| {
         vec![
             LayerBuilder::new()
@@ -160,7 +160,7 @@ fn absolute_names_are_taken_from_the_root() {
 }
 
 #[test]
-fn links_are_replaced_and_not_written_through() {
+fn entries_replace_symlinks_and_do_not_write_through_them() {
     let (unpacked, result) = attack("last component", |outside| {
         vec![
             LayerBuilder::new()
@@ -184,7 +184,7 @@ fn links_are_replaced_and_not_written_through() {
 }
 
 #[test]
-fn hard_links_to_the_host_are_refused() {
+fn hard_links_to_host_files_are_refused() {
     for target in [
         "OUTSIDE/secret",
         "../outside/secret",
@@ -218,7 +218,7 @@ fn hard_link_to_a_symlink_links_the_symlink() {
 }
 
 #[test]
-fn whiteouts_of_what_is_no_name_are_refused() {
+fn whiteouts_without_a_valid_name_are_refused() {
     for (name, reason) in [
         (".wh.", "it is a whiteout that names nothing to delete"),
         (".wh..", "it is a whiteout that names nothing to delete"),
@@ -239,7 +239,7 @@ fn whiteouts_of_what_is_no_name_are_refused() {
 }
 
 #[test]
-fn root_stays_a_directory() {
+fn entries_cannot_replace_the_root_directory() {
     for flag in [0, b'0', b'1', b'2', b'3', b'6'] {
         for name in [".", "./", "/", ""] {
             let (unpacked, result) = attack("root", |outside| {
@@ -254,7 +254,7 @@ fn root_stays_a_directory() {
 }
 
 #[test]
-fn messages_show_hostile_names_on_one_line() {
+fn messages_escape_hostile_entry_names() {
     let (_, result) = attack("escapes", |_| {
         vec![LayerBuilder::new().file(b"a\n\x1b[2Jb\xff/..", "")]
     });
@@ -265,7 +265,7 @@ fn messages_show_hostile_names_on_one_line() {
 }
 
 #[test]
-fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
+fn trees_deeper_than_path_max_are_unpacked_and_removed() {
     // Deeper than PATH_MAX has room for, and than there are descriptors.
     const DEPTH: usize = 2500;
     let mut layer = LayerBuilder::new();
@@ -299,7 +299,7 @@ fn depth_beyond_all_path_limits_is_unpacked_and_removed() {
 }
 
 #[test]
-fn going_up_from_far_below_takes_no_longer_than_going_down() {
+fn resolving_dot_dot_in_deep_symlinks_is_fast() {
     let deep = "d/".repeat(15_000);
     let up_and_down = "x/../".repeat(800);
     let layer = LayerBuilder::new()
@@ -317,7 +317,7 @@ fn going_up_from_far_below_takes_no_longer_than_going_down() {
 }
 
 #[test]
-fn mazes_of_links_are_refused() {
+fn long_symlink_chains_are_refused() {
     let detour = "x/../".repeat(800);
     let mut layer = LayerBuilder::new().directory("x").directory("end");
     for link in 0..4 {
@@ -336,7 +336,7 @@ fn mazes_of_links_are_refused() {
 }
 
 #[test]
-fn whiteouts_over_and_over_go_through_a_directory_once() {
+fn repeated_whiteouts_visit_a_directory_once() {
     // Each time anew it would take minutes.
     const TIMES: usize = 10_000;
     let lower = LayerBuilder::new()
@@ -363,7 +363,7 @@ fn whiteouts_over_and_over_go_through_a_directory_once() {
 }
 
 #[test]
-fn directories_swapped_for_links_meanwhile_lead_nowhere() {
+fn directories_swapped_for_symlinks_during_apply_are_not_followed() {
     for apply in [IN_TURN, AHEAD] {
         swap_meanwhile(apply);
     }

@@ -9,7 +9,7 @@ use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::{Unpacked, apply, apply_ahead, apply_limited, apply_to, text};
 
 #[test]
-fn limits_stop_bombs_before_they_are_written() {
+fn limits_stop_a_decompression_bomb_before_it_is_written() {
     let bytes = |limit| ApplyOptions {
         max_unpacked_bytes: Some(limit),
         ..ApplyOptions::default()
@@ -61,7 +61,7 @@ fn limits_stop_bombs_before_they_are_written() {
 
 /// They take no room on the disk, only memory for their names.
 #[test]
-fn device_nodes_that_are_left_out_are_limited() {
+fn number_of_skipped_device_nodes_is_limited() {
     let devices = |count: u32| {
         let entry = |number| TarEntry::new(b'3', format!("{number}").as_str());
         let layer = (0..count).fold(LayerBuilder::new(), |layer, number| {
@@ -80,7 +80,7 @@ fn device_nodes_that_are_left_out_are_limited() {
 const FULL_DISK: &str = "UDOCKER_TEST_FULL_DISK";
 
 #[test]
-fn full_disk_is_told_with_layer_file_and_cause() {
+fn full_disk_error_names_layer_file_and_cause() {
     if let Some(disk) = std::env::var_os(FULL_DISK) {
         return unpack_onto_full_disk(disk.as_ref());
     }
@@ -100,7 +100,7 @@ fn full_disk_is_told_with_layer_file_and_cause() {
         .arg(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "limits::full_disk_is_told_with_layer_file_and_cause",
+            "limits::full_disk_error_names_layer_file_and_cause",
         ])
         .env(FULL_DISK, scratch.path())
         .output()

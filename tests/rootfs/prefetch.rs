@@ -34,7 +34,7 @@ proptest! {
 
     /// Whoever comes first, and whichever way they come.
     #[test]
-    fn what_layers_come_to_is_no_matter_of_chance(layers in vec(vec(entry(), 0..8), 1..4)) {
+    fn prefetched_apply_equals_sequential_apply(layers in vec(vec(entry(), 0..8), 1..4)) {
         let build = |entries: Vec<TarEntry>| {
             let layer = entries.into_iter().fold(LayerBuilder::new(), LayerBuilder::entry);
             layer.finish()

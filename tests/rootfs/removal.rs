@@ -11,7 +11,7 @@ use udocker::rootfs::{remove_tree, tree_size};
 use crate::support::requirement::cannot;
 
 #[test]
-fn trees_are_removed_whatever_their_modes_and_links_are_not_followed() {
+fn remove_tree_removes_any_mode_and_follows_no_link() {
     let scratch = tempfile::tempdir().unwrap();
     let outside = scratch.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -44,7 +44,7 @@ fn trees_are_removed_whatever_their_modes_and_links_are_not_followed() {
 }
 
 #[test]
-fn wide_directories_are_removed() {
+fn remove_tree_removes_wide_directories() {
     let scratch = tempfile::tempdir().unwrap();
     let tree = scratch.path().join("tree");
     for index in 0..1200 {
@@ -56,7 +56,7 @@ fn wide_directories_are_removed() {
 }
 
 #[test]
-fn what_cannot_be_removed_is_named() {
+fn remove_tree_names_what_it_cannot_remove() {
     let message = remove_tree("/proc/self/fd".as_ref(), &Silent)
         .unwrap_err()
         .to_string();
@@ -71,7 +71,7 @@ fn what_cannot_be_removed_is_named() {
 const REMOVES: &str = "UDOCKER_TEST_REMOVES";
 
 #[test]
-fn what_is_no_directory_and_cannot_be_removed_is_not_taken_for_one() {
+fn remove_tree_reports_an_undeletable_file_as_such() {
     if std::env::var_os(REMOVES).is_some() {
         let error = remove_tree("/proc/self/status".as_ref(), &Silent).unwrap_err();
         let expected = "cannot remove '/proc/self/status': Operation not permitted (os error 1)";
@@ -88,14 +88,14 @@ fn what_is_no_directory_and_cannot_be_removed_is_not_taken_for_one() {
     if !in_namespace(&["true".as_ref()]) {
         return cannot("no user namespaces to be root in");
     }
-    let name = "removal::what_is_no_directory_and_cannot_be_removed_is_not_taken_for_one";
+    let name = "removal::remove_tree_reports_an_undeletable_file_as_such";
     let program = std::env::current_exe().unwrap();
     let removes = [program.as_os_str(), "--exact".as_ref(), name.as_ref()];
     assert!(in_namespace(&removes));
 }
 
 #[test]
-fn size_counts_blocks_and_linked_files_once() {
+fn tree_size_counts_blocks_and_each_inode_once() {
     let scratch = tempfile::tempdir().unwrap();
     let tree = scratch.path().join("tree");
     fs::create_dir_all(tree.join("a/b")).unwrap();
@@ -122,7 +122,7 @@ impl Task for Counter {
 }
 
 #[test]
-fn every_file_of_a_tree_is_counted_once() {
+fn tree_size_and_remove_tree_report_each_file_once() {
     let scratch = tempfile::tempdir().unwrap();
     let tree = scratch.path().join("tree");
     fs::create_dir_all(tree.join("a/b")).unwrap();

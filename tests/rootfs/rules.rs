@@ -13,7 +13,7 @@ use crate::support::xattrs;
 use crate::unpack::{apply, unpack};
 
 #[test]
-fn device_nodes_and_links_to_them_are_left_out_and_counted() {
+fn device_nodes_and_hard_links_to_them_are_skipped_and_counted() {
     let (unpacked, result) = apply(&[
         LayerBuilder::new()
             .directory("dev")
@@ -37,7 +37,7 @@ fn device_nodes_and_links_to_them_are_left_out_and_counted() {
 }
 
 #[test]
-fn sparse_files_of_all_formats_have_their_holes() {
+fn sparse_files_of_all_formats_keep_their_holes() {
     const SIZE: u64 = 10_000_000;
     let runs: [(u64, &[u8]); 3] = [(0, b"begin"), (4_096_000, b"middle"), (9_999_997, b"end")];
     let data: Vec<u8> = runs.iter().flat_map(|(_, run)| run.to_vec()).collect();
@@ -121,7 +121,7 @@ fn sparse_files_of_all_formats_have_their_holes() {
 }
 
 #[test]
-fn archives_of_gnu_tar_unpack_as_it_unpacks_them() {
+fn archives_of_gnu_tar_unpack_to_their_source_tree() {
     let scratch = tempfile::tempdir().unwrap();
     let source = scratch.path().join("source");
     fs::create_dir_all(source.join("d".repeat(200)).join("e".repeat(200))).unwrap();
@@ -161,7 +161,7 @@ fn archives_of_gnu_tar_unpack_as_it_unpacks_them() {
 }
 
 #[test]
-fn formats_and_types_that_few_write() {
+fn rare_entry_types_are_unpacked_or_skipped() {
     let unpacked = unpack(&[LayerBuilder::new()
         .entry(TarEntry::new(b'V', "volume label"))
         .entry(TarEntry::new(b'g', "pax_global_header").content("16 comment=abcd\n"))
@@ -193,7 +193,7 @@ fn formats_and_types_that_few_write() {
 }
 
 #[test]
-fn directories_that_no_entry_describes_are_made() {
+fn implied_directories_are_created() {
     let unpacked = unpack(&[
         LayerBuilder::new()
             .directory("a")
@@ -211,7 +211,7 @@ fn directories_that_no_entry_describes_are_made() {
 }
 
 #[test]
-fn every_mode_is_set_whatever_the_umask() {
+fn every_mode_is_set_despite_the_umask() {
     const TYPES: [u8; 3] = [b'0', b'5', b'6'];
     let name = |flag: u8, mode: u32| format!("{}{mode:04o}", char::from(flag));
     let mut layer = LayerBuilder::new();
@@ -255,7 +255,7 @@ fn every_mode_is_set_whatever_the_umask() {
 }
 
 #[test]
-fn a_link_that_goes_up_again_leads_to_what_is_there() {
+fn symlink_through_a_missing_directory_and_dot_dot_resolves() {
     let unpacked = unpack(&[
         LayerBuilder::new()
             .file("file", "below")
@@ -275,7 +275,7 @@ fn a_link_that_goes_up_again_leads_to_what_is_there() {
 }
 
 #[test]
-fn user_attributes_are_kept_where_they_can_be() {
+fn user_extended_attributes_are_kept_where_supported() {
     let unpacked = unpack(&[LayerBuilder::new()
         .entry(
             TarEntry::new(b'0', "file")
@@ -306,7 +306,7 @@ fn user_attributes_are_kept_where_they_can_be() {
 }
 
 #[test]
-fn the_attributes_of_a_directory_are_those_of_its_last_entry() {
+fn directory_has_the_extended_attributes_of_its_last_entry() {
     let directory = |name: &str, attributes: &[(&str, &str)]| {
         let entry = TarEntry::new(b'5', name);
         attributes.iter().fold(entry, |entry, (name, value)| {
@@ -333,7 +333,7 @@ fn the_attributes_of_a_directory_are_those_of_its_last_entry() {
 
 /// The file may be in the way already, or still on its way.
 #[test]
-fn a_file_gives_way_to_a_directory_that_the_next_entry_implies() {
+fn implied_directory_replaces_a_file_of_the_same_layer() {
     const COUNT: u32 = 300;
     let layer = (0..COUNT).fold(LayerBuilder::new(), |layer, number| {
         layer
@@ -348,7 +348,7 @@ fn a_file_gives_way_to_a_directory_that_the_next_entry_implies() {
 }
 
 #[test]
-fn compressed_layers_are_unpacked_and_checked_in_one_pass() {
+fn compressed_layers_are_unpacked_and_verified_in_one_pass() {
     use std::io::Write;
     let plain = LayerBuilder::new().file("file", "content").finish();
     let gzip = |bytes: &[u8]| {
@@ -399,7 +399,7 @@ fn compressed_layers_are_unpacked_and_checked_in_one_pass() {
 }
 
 #[test]
-fn layers_that_fail_to_come_end_the_work_with_their_error() {
+fn apply_layers_returns_the_error_of_a_failed_layer_source() {
     use udocker::rootfs::{ApplyOptions, Layer, RootfsError, apply_layers};
     #[derive(Debug, PartialEq)]
     struct Lost(String);

@@ -7,7 +7,7 @@ use crate::guest_run::{GuestRun, stdout};
 use udocker::host::facts::{Caller, Machine, gid, uid};
 
 #[test]
-fn an_image_without_names_shows_those_of_the_host() {
+fn image_without_account_files_shows_users_of_the_host() {
     let names = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let hosts = names("/etc/hosts");
     for sandbox in GuestRun::in_each_mode() {
@@ -74,7 +74,7 @@ fn read_only_volumes_resist_every_way_to_write() {
 }
 
 #[test]
-fn the_environment_is_the_containers_own() {
+fn guest_environment_is_separate_from_the_callers() {
     for sandbox in GuestRun::in_each_mode() {
         let shown = sandbox.output(&["env=A= b  c "], "env");
         let mut names: Vec<&str> = shown
@@ -116,7 +116,7 @@ fn the_environment_is_the_containers_own() {
 }
 
 #[test]
-fn arguments_arrive_as_they_are() {
+fn arguments_arrive_unchanged() {
     for sandbox in GuestRun::in_each_mode() {
         let script = "for a; do echo \"<$a>\"; done";
         let output = sandbox.run(&[], &["sh", "-c", script, "sh", "", " a  b ", "-x"]);
@@ -125,7 +125,7 @@ fn arguments_arrive_as_they_are() {
 }
 
 #[test]
-fn users_are_shown_as_wished() {
+fn guest_runs_as_the_requested_user() {
     for sandbox in GuestRun::in_each_mode() {
         let (uid, gid) = (uid(), gid());
         let caller = format!("{uid}:{gid}");
@@ -150,7 +150,7 @@ fn users_are_shown_as_wished() {
 }
 
 #[test]
-fn accounts_that_emulated_root_makes_stay() {
+fn accounts_made_by_emulated_root_persist() {
     for sandbox in GuestRun::in_each_mode() {
         // As `useradd` does: a new file renamed over the old one.
         let script = "(cat /etc/passwd; echo bob:x:77:77::/:/bin/sh) >/etc/passwd+ && mv /etc/passwd+ /etc/passwd";
@@ -167,7 +167,7 @@ fn accounts_that_emulated_root_makes_stay() {
 }
 
 #[test]
-fn unknown_users_are_errors_where_none_may_be_made() {
+fn unknown_user_is_an_error_with_given_account_files() {
     for sandbox in GuestRun::in_each_mode() {
         for accounts in ["accounts=host", "accounts=container"] {
             let output = sandbox.run(&[accounts, "user=no-such-one"], &["true"]);
@@ -182,7 +182,7 @@ fn unknown_users_are_errors_where_none_may_be_made() {
 }
 
 #[test]
-fn the_current_directory_is_where_it_should_be() {
+fn working_directory_is_set_and_created() {
     for sandbox in GuestRun::in_each_mode() {
         symlink("/tmp", sandbox.root().join("link")).unwrap();
         for (options, cwd) in [
@@ -200,7 +200,7 @@ fn the_current_directory_is_where_it_should_be() {
 }
 
 #[test]
-fn a_kernel_release_is_shown_when_asked_for() {
+fn requested_kernel_release_is_shown() {
     for sandbox in GuestRun::in_each_mode() {
         let own = format!("{}\n", Machine::look_up().kernel);
         assert_eq!(sandbox.output(&[], "uname -r"), own);
@@ -209,7 +209,7 @@ fn a_kernel_release_is_shown_when_asked_for() {
 }
 
 #[test]
-fn cpu_sets_hold_inside() {
+fn cpu_set_applies_to_the_guest() {
     for sandbox in GuestRun::in_each_mode() {
         assert_eq!(
             sandbox.output(&["cpus=0"], "grep Cpus_allowed_list /proc/self/status"),
@@ -219,7 +219,7 @@ fn cpu_sets_hold_inside() {
 }
 
 #[test]
-fn the_engine_starts_from_wherever_it_can() {
+fn engine_falls_back_to_another_directory() {
     for sandbox in GuestRun::in_each_mode() {
         // A directory cannot be made below a file, whoever asks.
         fs::write(sandbox.host("file"), "").unwrap();
@@ -236,7 +236,7 @@ fn the_engine_starts_from_wherever_it_can() {
 }
 
 #[test]
-fn first_runs_at_once_share_one_engine() {
+fn concurrent_first_runs_share_one_engine() {
     let sandbox = GuestRun::new("P1");
     for _ in 0..10 {
         let _ = fs::remove_dir_all(sandbox.host("bin"));
@@ -254,7 +254,7 @@ fn first_runs_at_once_share_one_engine() {
 }
 
 #[test]
-fn another_proot_can_be_used() {
+fn configured_proot_executable_is_used() {
     for sandbox in ["P1", "P2"].map(GuestRun::new) {
         assert_eq!(sandbox.status(&[], "true"), Some(0));
         let ours = sandbox.host(&format!("bin/proot-{}", std::env::consts::ARCH));

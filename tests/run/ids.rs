@@ -11,7 +11,7 @@ use crate::support::requirement::has_id_ranges;
 const RANGES: &str = "id-ranges=yes";
 
 #[test]
-fn owners_are_kept_and_users_switched_to() {
+fn id_ranges_keep_owners_and_allow_switching_users() {
     if !has_id_ranges() {
         return;
     }
@@ -36,7 +36,7 @@ fn owners_are_kept_and_users_switched_to() {
 }
 
 #[test]
-fn what_the_caller_may_not_see_root_inside_may_use() {
+fn guest_root_may_use_files_hidden_from_the_caller() {
     if !has_id_ranges() {
         return;
     }
@@ -65,7 +65,7 @@ fn what_the_caller_may_not_see_root_inside_may_use() {
 }
 
 #[test]
-fn a_process_namespace_has_them_too() {
+fn id_ranges_apply_in_a_process_namespace() {
     if !has_id_ranges() {
         return;
     }
@@ -79,7 +79,7 @@ fn a_process_namespace_has_them_too() {
 }
 
 #[test]
-fn ranges_that_cannot_be_mapped_are_done_without() {
+fn unmappable_id_ranges_are_left_out() {
     if !has_id_ranges() {
         return;
     }

@@ -10,7 +10,7 @@ use udocker::host::facts::Machine;
 use crate::guest_run::{GuestRun, stdout};
 
 #[test]
-fn a_sealed_root_can_be_written_where_something_is_mounted() {
+fn read_only_rootfs_is_writable_only_at_mounts() {
     for sandbox in GuestRun::in_each_mode() {
         fs::create_dir(sandbox.host("data")).unwrap();
         fs::write(sandbox.root().join("etc/file"), "old\n").unwrap();
@@ -29,7 +29,7 @@ fn a_sealed_root_can_be_written_where_something_is_mounted() {
 }
 
 #[test]
-fn directories_in_memory_begin_empty_and_hold_what_is_mounted_in_them() {
+fn tmpfs_begins_empty_and_holds_nested_mounts() {
     for sandbox in GuestRun::in_each_mode() {
         fs::write(sandbox.host("single"), "alone\n").unwrap();
         fs::write(sandbox.root().join("tmp/hidden"), "").unwrap();
@@ -47,7 +47,7 @@ fn directories_in_memory_begin_empty_and_hold_what_is_mounted_in_them() {
 }
 
 #[test]
-fn devices_are_passed() {
+fn device_option_passes_devices() {
     for sandbox in GuestRun::in_each_mode() {
         for options in [
             &["device=/dev/null:/dev/other"][..],
@@ -64,7 +64,7 @@ fn devices_are_passed() {
 }
 
 #[test]
-fn memory_is_limited_in_namespaces() {
+fn tmpfs_options_apply_in_namespaces() {
     let sandbox = GuestRun::new("R1");
     let script = "dd if=/dev/zero of=/t/x bs=1k count=200 2>/dev/null && echo all
         stat -c %a /t; stat -f -c %T /t; echo 'exit 3' >/t/s; chmod +x /t/s; /t/s 2>/dev/null; echo $?";
@@ -78,7 +78,7 @@ fn memory_is_limited_in_namespaces() {
 }
 
 #[test]
-fn a_host_name_of_its_own_is_shown_in_namespaces() {
+fn host_name_option_applies_in_namespaces() {
     let own = rustix::system::uname();
     let own = format!("{}\n", own.nodename().to_string_lossy());
     for sandbox in GuestRun::in_each_mode() {
@@ -96,7 +96,7 @@ fn a_host_name_of_its_own_is_shown_in_namespaces() {
 /// Where the host's processes are there, those that started the container are too, and they may
 /// have known a password.
 #[test]
-fn the_memory_of_others_cannot_be_read() {
+fn guest_cannot_read_memory_of_host_processes() {
     let sandbox = GuestRun::new("R1");
     for options in [&[][..], &["id-ranges=yes"], &["user=1000"]] {
         let script = "for process in /proc/[0-9]*; do
@@ -114,7 +114,7 @@ fn the_memory_of_others_cannot_be_read() {
 }
 
 #[test]
-fn only_its_own_processes_are_there_in_a_process_namespace() {
+fn process_namespace_shows_only_guest_processes() {
     let sandbox = GuestRun::new("R1");
     for option in ["processes=own", "processes=reaped"] {
         let shown = sandbox.output(&[option], "echo $$; set -- /proc/[0-9]*; echo $#");
@@ -132,7 +132,7 @@ fn only_its_own_processes_are_there_in_a_process_namespace() {
 }
 
 #[test]
-fn an_init_reaps_passes_signals_on_and_tells_the_status() {
+fn init_reaps_forwards_signals_and_returns_the_status() {
     for sandbox in GuestRun::in_each_mode() {
         let option = "processes=reaped";
         for (script, status) in [

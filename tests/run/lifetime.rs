@@ -50,7 +50,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn termination_ends_everything_inside() {
+fn terminating_signals_end_all_guest_processes() {
     for sandbox in GuestRun::in_each_mode() {
         for (sent, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
             let mut child = start(&sandbox, "sleep 300 & (sleep 300 &)");
@@ -62,7 +62,7 @@ fn termination_ends_everything_inside() {
 }
 
 #[test]
-fn signals_reach_the_guests_handlers() {
+fn signals_reach_handlers_of_the_guest() {
     for sandbox in GuestRun::in_each_mode() {
         // HUP, QUIT, USR1, USR2, ALRM, XCPU, XFSZ, VTALRM, PROF, PWR, real-time ones, and TERM.
         const SIGNALS: &str = "1 3 10 12 14 24 25 26 27 30 34 37 64 15";
@@ -82,7 +82,7 @@ fn signals_reach_the_guests_handlers() {
 
 /// The kernel tells nobody but the first process of the session, which is this program then.
 #[test]
-fn a_closed_terminal_ends_everything_inside() {
+fn closed_terminal_ends_all_guest_processes() {
     if !has_tools(&["script"]) {
         return;
     }
@@ -114,7 +114,7 @@ fn a_closed_terminal_ends_everything_inside() {
 
 /// As with `perl -e 'alarm 1; exec @ARGV'`: the timer stays with who is executed.
 #[test]
-fn a_timer_of_the_caller_ends_the_guest() {
+fn timer_of_the_caller_signals_the_guest() {
     if !has_tools(&["perl"]) {
         return;
     }
@@ -134,7 +134,7 @@ fn a_timer_of_the_caller_ends_the_guest() {
 }
 
 #[test]
-fn a_signal_to_the_whole_group_ends_everything_inside() {
+fn signal_to_the_process_group_ends_all_guest_processes() {
     for sandbox in GuestRun::in_each_mode() {
         let script = "sleep 300 & (sleep 300 &) ; touch /tmp/ready; wait";
         let mut child = sandbox
@@ -170,7 +170,7 @@ fn ignored_signals_stay_ignored() {
 }
 
 #[test]
-fn a_killed_parent_leaves_nobody() {
+fn killed_udocker_leaves_no_guest_process() {
     for sandbox in GuestRun::in_each_mode() {
         let mut child = start(&sandbox, "sleep 300 & (sleep 300 &)");
         assert!(is_anybody_left(&sandbox));
@@ -181,7 +181,7 @@ fn a_killed_parent_leaves_nobody() {
 }
 
 #[test]
-fn standard_input_may_be_anything() {
+fn stdin_may_be_file_pipe_empty_or_closed() {
     for sandbox in GuestRun::in_each_mode() {
         let count = || sandbox.command(&[], &["wc", "-c"]);
 
@@ -213,7 +213,7 @@ fn standard_input_may_be_anything() {
 }
 
 #[test]
-fn further_descriptors_are_inherited() {
+fn open_file_descriptors_are_inherited() {
     for sandbox in GuestRun::in_each_mode() {
         let file = sandbox.host("seven");
         fs::write(&file, "seventh").unwrap();
@@ -237,7 +237,7 @@ fn further_descriptors_are_inherited() {
 }
 
 #[test]
-fn four_megabytes_pass_a_pipeline() {
+fn four_megabytes_pass_through_a_pipeline() {
     for sandbox in GuestRun::in_each_mode() {
         let mut child = sandbox
             .command(&[], &["sh", "-c", "cat | cat >&2"])

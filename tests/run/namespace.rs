@@ -13,7 +13,7 @@ use crate::support::wait::wait_until;
 const MODE: &str = "R1";
 
 #[test]
-fn what_contains_the_container_is_mounted_without_its_mounts() {
+fn volume_around_the_container_is_bound_without_submounts() {
     for mode in ["R1", "R2"] {
         let sandbox = GuestRun::new(mode);
         let around = sandbox.host("");
@@ -36,7 +36,7 @@ fn what_contains_the_container_is_mounted_without_its_mounts() {
 }
 
 #[test]
-fn read_only_volumes_are_read_only() {
+fn read_only_volumes_cannot_be_written() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("data/deep")).unwrap();
     fs::write(sandbox.host("data/file"), "old\n").unwrap();
@@ -68,7 +68,7 @@ fn read_only_volumes_are_read_only() {
 }
 
 #[test]
-fn mount_points_leave_no_trace() {
+fn mount_points_are_removed_after_the_run() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("data")).unwrap();
     fs::write(sandbox.host("file"), "content\n").unwrap();
@@ -105,7 +105,7 @@ fn mount_points_leave_no_trace() {
 }
 
 #[test]
-fn mounts_in_a_shared_directory_of_the_host_outlast_other_containers() {
+fn mount_points_in_a_shared_volume_survive_other_containers() {
     let [one, two] = [MODE; 2].map(GuestRun::new);
     let data = one.host("data");
     fs::create_dir(&data).unwrap();
@@ -138,7 +138,7 @@ fn mounts_in_a_shared_directory_of_the_host_outlast_other_containers() {
 }
 
 #[test]
-fn a_note_removes_nothing_outside_the_tree() {
+fn forged_mount_point_record_removes_nothing_outside_the_rootfs() {
     let [one, two] = [MODE; 2].map(GuestRun::new);
     let outside = one.root().join("tmp/empty");
     fs::create_dir(&outside).unwrap();
@@ -161,7 +161,7 @@ fn a_note_removes_nothing_outside_the_tree() {
 }
 
 #[test]
-fn a_link_that_the_guest_put_above_a_mount_point_saves_what_it_leads_to() {
+fn symlink_put_above_a_mount_point_is_not_followed_on_removal() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("outside/in")).unwrap();
     fs::write(sandbox.host("outside/file"), "").unwrap();
@@ -178,7 +178,7 @@ fn a_link_that_the_guest_put_above_a_mount_point_saves_what_it_leads_to() {
 }
 
 #[test]
-fn a_mount_point_that_another_run_writes_to_is_its_own_from_then_on() {
+fn mount_point_written_to_by_another_run_is_kept() {
     let sandbox = GuestRun::new(MODE);
     fs::write(sandbox.host("file"), "content\n").unwrap();
     let bind = |target: &str| format!("volume={}:{target}", sandbox.host("file").display());
@@ -214,7 +214,7 @@ fn a_mount_point_that_another_run_writes_to_is_its_own_from_then_on() {
 }
 
 #[test]
-fn emulated_root_may_do_what_a_user_cannot() {
+fn emulated_root_may_chown_and_mknod() {
     let sandbox = GuestRun::new(MODE);
     let script = "cd /tmp; touch f
         chown 33:33 f && chown root:root f && chown -h 0:5 f && echo chown
@@ -235,7 +235,7 @@ fn emulated_root_may_do_what_a_user_cannot() {
 }
 
 #[test]
-fn the_host_is_out_of_reach() {
+fn guest_cannot_reach_host_files() {
     let sandbox = GuestRun::new(MODE);
     fs::write(sandbox.host("secret"), "secret\n").unwrap();
     let secret = sandbox.host("secret");
@@ -260,7 +260,7 @@ fn the_host_is_out_of_reach() {
 }
 
 #[test]
-fn a_walk_through_everything_finds_what_was_bound_alone() {
+fn guest_finds_only_bound_host_files() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     for place in ["data/needle-bound", "needle-beside"] {
@@ -298,7 +298,7 @@ fn a_walk_through_everything_finds_what_was_bound_alone() {
 }
 
 #[test]
-fn many_can_start_at_once() {
+fn two_hundred_runs_start_concurrently() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/new", sandbox.host("data").display());
@@ -315,7 +315,7 @@ fn many_can_start_at_once() {
 }
 
 #[test]
-fn a_namespace_of_the_guests_own_opens_nothing() {
+fn nested_user_namespace_does_not_lift_read_only_volumes() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/data:ro", sandbox.host("data").display());
@@ -328,7 +328,7 @@ fn a_namespace_of_the_guests_own_opens_nothing() {
 }
 
 #[test]
-fn a_killed_parent_leaves_no_mount() {
+fn killed_udocker_leaves_no_mount() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/new/data", sandbox.host("data").display());

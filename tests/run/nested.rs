@@ -11,7 +11,7 @@ fn in_each_nested_mode() -> impl Iterator<Item = GuestRun> {
 }
 
 #[test]
-fn users_are_switched_to_and_owners_changed() {
+fn guest_can_switch_users_and_change_owners() {
     for sandbox in in_each_nested_mode() {
         let script = "cd /tmp; touch f; chown 33:5 f && chown -h 0:0 f && echo chown
             su app -c 'id -u; id -g'; chroot --help >/dev/null 2>&1; id -u
@@ -21,7 +21,7 @@ fn users_are_switched_to_and_owners_changed() {
 }
 
 #[test]
-fn the_kernel_holds_what_is_read_only() {
+fn read_only_volumes_are_read_only_mounts() {
     for sandbox in in_each_nested_mode() {
         fs::create_dir(sandbox.host("data")).unwrap();
         let data = format!("volume={}:/data:ro", sandbox.host("data").display());
@@ -34,7 +34,7 @@ fn the_kernel_holds_what_is_read_only() {
 }
 
 #[test]
-fn proot_leaves_no_trace() {
+fn proot_leaves_no_file_or_variable() {
     for sandbox in in_each_nested_mode() {
         let names = || {
             let entries = fs::read_dir(sandbox.root()).unwrap();

@@ -37,7 +37,7 @@ fn nested(sandbox: &GuestRun, prepare: &str, options: &[&str], script: &str) -> 
 }
 
 #[test]
-fn the_cause_is_named_and_auto_says_nothing() {
+fn refused_namespaces_fail_r1_with_the_cause_and_auto_uses_p1() {
     let sandbox = GuestRun::new(MODE);
     let policy = "a security policy forbids them";
     for (prepare, option, cause) in [
@@ -75,7 +75,7 @@ fn the_cause_is_named_and_auto_says_nothing() {
 }
 
 #[test]
-fn namespaces_nest() {
+fn r1_runs_inside_another_user_namespace() {
     let sandbox = GuestRun::new(MODE);
     for options in [&["auto=yes"][..], &[]] {
         let output = nested(&sandbox, "", options, "echo $container_execmode; exit 7");
@@ -85,7 +85,7 @@ fn namespaces_nest() {
 }
 
 #[test]
-fn an_init_needs_no_proc_of_its_own() {
+fn init_works_without_a_proc_of_its_own() {
     let sandbox = GuestRun::new(MODE);
     // As containers hide parts of theirs, which keeps the kernel from giving out another one.
     let hide = "mount --bind /dev/null /proc/version";
@@ -102,7 +102,7 @@ fn an_init_needs_no_proc_of_its_own() {
 }
 
 #[test]
-fn inside_of_proot_the_cause_is_named_and_auto_says_nothing() {
+fn inside_proot_r1_fails_with_the_cause_and_auto_uses_p1() {
     let outer = GuestRun::new("P1");
     let inner = GuestRun::new(MODE);
     // One word, since those of the inner run are among the options of the outer one.

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::guest_run::{GuestRun, wrap};
 
 #[test]
-fn the_status_is_that_of_the_main_process() {
+fn status_is_that_of_the_main_process() {
     for sandbox in GuestRun::in_each_mode() {
         for (script, status) in [
             ("exit 0", 0),
@@ -25,7 +25,7 @@ fn the_status_is_that_of_the_main_process() {
 }
 
 #[test]
-fn background_children_neither_hold_up_nor_survive() {
+fn background_processes_neither_delay_the_end_nor_survive() {
     for sandbox in GuestRun::in_each_mode() {
         let start = std::time::Instant::now();
         for _ in 0..10 {
@@ -37,7 +37,7 @@ fn background_children_neither_hold_up_nor_survive() {
 }
 
 #[test]
-fn commands_that_cannot_run_have_their_own_statuses() {
+fn commands_that_cannot_start_exit_with_126_or_127() {
     for sandbox in GuestRun::in_each_mode() {
         let root = sandbox.root();
         fs::write(root.join("bin/plain"), "echo\n").unwrap();
@@ -90,7 +90,7 @@ fn commands_that_cannot_run_have_their_own_statuses() {
 
 /// What PRoot does for the programs inside counts as its own.
 #[test]
-fn a_tracer_that_has_used_up_its_time_is_told() {
+fn tracer_over_its_cpu_limit_is_reported() {
     for sandbox in GuestRun::in_each_mode().filter(|sandbox| sandbox.mode() != "R1") {
         let script = "while :; do stat / /bin /etc >/dev/null; done";
         let inner = sandbox.command(&[], &["sh", "-c", script]);
@@ -107,7 +107,7 @@ fn a_tracer_that_has_used_up_its_time_is_told() {
 }
 
 #[test]
-fn impossible_wishes_have_status_125() {
+fn impossible_requests_exit_with_125() {
     for sandbox in GuestRun::in_each_mode() {
         for (option, message) in [
             ("volume=/no/such:/x", "host path '/no/such' does not exist"),

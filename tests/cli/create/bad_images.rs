@@ -9,7 +9,7 @@ use crate::support::prepared::{empty_registry, pulled};
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn a_damaged_layer_makes_no_container() {
+fn create_refuses_damaged_layers() {
     let Some(registry) = empty_registry() else {
         return;
     };
@@ -47,7 +47,7 @@ fn a_damaged_layer_makes_no_container() {
 
 /// Whether refused or carried out inside, nothing outside ROOT may change or show.
 #[test]
-fn a_layer_that_escapes_reaches_nothing_outside() {
+fn create_keeps_escaping_layers_inside_the_rootfs() {
     let Some(registry) = empty_registry() else {
         return;
     };
@@ -115,7 +115,7 @@ fn a_layer_that_escapes_reaches_nothing_outside() {
 }
 
 #[test]
-fn an_image_for_another_architecture_is_refused() {
+fn run_refuses_an_image_of_another_architecture() {
     let Some(registry) = empty_registry() else {
         return;
     };

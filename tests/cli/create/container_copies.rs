@@ -56,7 +56,7 @@ fn assert_unpacks(sandbox: &Sandbox) {
 }
 
 #[test]
-fn the_second_container_is_a_copy_of_what_the_first_was() {
+fn second_container_is_copied_from_unchanged_files_of_the_first() {
     let Some(sandbox) = sandbox() else {
         return;
     };
@@ -194,7 +194,7 @@ const CHANGES: &[(&str, Change)] = &[
 ];
 
 #[test]
-fn what_has_lost_anything_of_its_image_is_not_copied() {
+fn changed_containers_are_not_copied() {
     for (what, change) in CHANGES {
         let Some(sandbox) = sandbox() else {
             return;
@@ -209,7 +209,7 @@ fn what_has_lost_anything_of_its_image_is_not_copied() {
 }
 
 #[test]
-fn a_damaged_fingerprint_is_as_good_as_none() {
+fn damaged_fingerprints_are_ignored() {
     let Some(sandbox) = sandbox() else {
         return;
     };
@@ -229,7 +229,7 @@ fn a_damaged_fingerprint_is_as_good_as_none() {
 const NOTHING: &str = r#"{"files":{},"directories":{}}"#;
 
 #[test]
-fn only_what_was_unpacked_here_is_copied() {
+fn cloned_containers_are_not_copied() {
     let Some(sandbox) = sandbox() else {
         return;
     };

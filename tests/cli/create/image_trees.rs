@@ -48,7 +48,7 @@ pub fn spoil_layers(sandbox: &Sandbox) {
 }
 
 #[test]
-fn the_second_container_is_a_clone_of_what_the_first_was() {
+fn second_container_is_cloned_from_the_image_tree() {
     let sandbox = with_kinds();
     // Switched off, or where files cannot share blocks, there is none.
     let plain = sandbox
@@ -97,7 +97,7 @@ fn the_second_container_is_a_clone_of_what_the_first_was() {
 }
 
 #[test]
-fn a_tree_goes_with_the_last_image_that_has_its_layers() {
+fn rmi_of_the_last_image_removes_its_tree() {
     let sandbox = with_kinds();
     udocker(&sandbox, &["create", IMAGE]).run().succeeds();
     udocker(&sandbox, &["tag", IMAGE, "lab/kinds:2"])
@@ -112,7 +112,7 @@ fn a_tree_goes_with_the_last_image_that_has_its_layers() {
 }
 
 #[test]
-fn where_the_tree_is_damaged_the_layers_serve() {
+fn create_applies_layers_when_the_image_tree_is_damaged() {
     let sandbox = with_kinds();
     udocker(&sandbox, &["create", "--name=a", IMAGE])
         .run()
@@ -135,7 +135,7 @@ fn where_the_tree_is_damaged_the_layers_serve() {
 }
 
 #[test]
-fn what_is_unpacked_while_it_arrives_leaves_a_tree_as_well() {
+fn run_leaves_an_image_tree_after_unpacking_during_the_pull() {
     if !has_tools(&["docker-registry", "skopeo"]) {
         return;
     }

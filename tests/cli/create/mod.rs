@@ -21,7 +21,7 @@ fn usable(kind: &Kind, mode: u32) -> u32 {
 }
 
 #[test]
-fn the_tree_equals_what_umoci_unpacks() {
+fn created_tree_equals_umoci() {
     let (Some(umoci), Some(distro)) = (umoci_tree(), Distro::shared()) else {
         return;
     };

@@ -130,7 +130,7 @@ fn layer_of(served: &Served) -> Vec<u8> {
 }
 
 #[test]
-fn nonsense_for_a_manifest() {
+fn pull_rejects_binary_data_as_manifest() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(200, b"\0\x01\x02 nonsense".to_vec()).header("Content-Type", MANIFEST_TYPE)
     };
@@ -138,7 +138,7 @@ fn nonsense_for_a_manifest() {
 }
 
 #[test]
-fn another_json_for_a_manifest() {
+fn pull_rejects_other_json_as_manifest() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(200, r#"{"hello": ["world"]}"#).header("Content-Type", MANIFEST_TYPE)
     };
@@ -150,7 +150,7 @@ fn another_json_for_a_manifest() {
 }
 
 #[test]
-fn html_for_a_manifest() {
+fn pull_rejects_html_as_manifest() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(200, "<html><body>Welcome to the hotel</body></html>")
             .header("Content-Type", "text/html")
@@ -159,7 +159,7 @@ fn html_for_a_manifest() {
 }
 
 #[test]
-fn half_a_manifest() {
+fn pull_rejects_truncated_manifest() {
     let reply = |served: &Served, request: &Received| {
         served.reply(request).cut_at(served.manifest.len() / 2)
     };
@@ -171,7 +171,7 @@ fn half_a_manifest() {
 }
 
 #[test]
-fn an_unknown_tag_with_a_page_for_people() {
+fn pull_names_unknown_tag_despite_html_answer() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(404, "<html>Not here</html>").header("Content-Type", "text/html")
     };
@@ -183,7 +183,7 @@ fn an_unknown_tag_with_a_page_for_people() {
 }
 
 #[test]
-fn a_manifest_that_is_not_the_one_asked_for() {
+fn pull_rejects_manifest_of_another_digest() {
     let served = Served::new();
     let registry = FakeRegistry::start(move |request| served.reply(request));
     let sandbox = Sandbox::new();
@@ -194,7 +194,7 @@ fn a_manifest_that_is_not_the_one_asked_for() {
 }
 
 #[test]
-fn html_for_a_layer() {
+fn pull_rejects_html_as_layer() {
     let reply = |_: &Served, _: &Received| {
         Reply::new(200, "<html>Please log in</html>").header("Content-Type", "text/html")
     };
@@ -206,14 +206,14 @@ fn html_for_a_layer() {
 }
 
 #[test]
-fn half_a_layer() {
+fn pull_rejects_truncated_layer() {
     // Without ranges, so that the other half never comes.
     let reply = |served: &Served, _: &Received| Reply::new(200, layer_of(served)).cut_at(50_000);
     fails(Part::Layer, reply, &["broke off at "]);
 }
 
 #[test]
-fn a_layer_with_another_digest() {
+fn pull_rejects_layer_of_another_digest() {
     let reply = |served: &Served, _: &Received| {
         let mut layer = layer_of(served);
         layer[70_000] ^= 1;
@@ -223,7 +223,7 @@ fn a_layer_with_another_digest() {
 }
 
 #[test]
-fn a_layer_that_is_too_short() {
+fn pull_rejects_layer_shorter_than_announced() {
     let reply = |served: &Served, _: &Received| {
         let layer = layer_of(served);
         Reply::new(200, layer[..layer.len() - 512].to_vec())
@@ -236,26 +236,26 @@ fn a_layer_that_is_too_short() {
 }
 
 #[test]
-fn a_layer_that_is_too_long() {
+fn pull_rejects_layer_longer_than_announced() {
     let reply =
         |served: &Served, _: &Received| Reply::new(200, [layer_of(served), vec![0; 512]].concat());
     fails(Part::Layer, reply, &["is damaged: more than the "]);
 }
 
 #[test]
-fn a_layer_that_is_not_there() {
+fn pull_names_missing_layer() {
     let reply = |_: &Served, _: &Received| Reply::new(404, "");
     fails(Part::Layer, reply, &["does not have 'sha256:"]);
 }
 
 #[test]
-fn a_registry_that_wants_to_be_left_alone() {
+fn pull_reports_long_rate_limit() {
     let reply = |_: &Served, _: &Received| Reply::new(429, "").header("Retry-After", "86400");
     fails(Part::Manifest, reply, &["86400 seconds"]);
 }
 
 #[test]
-fn a_registry_that_is_busy_for_a_moment_is_asked_again() {
+fn pull_retries_after_short_rate_limit() {
     let served = Served::new();
     let busy = AtomicUsize::new(0);
     let registry = FakeRegistry::start(move |request| {

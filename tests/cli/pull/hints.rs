@@ -8,7 +8,7 @@ use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn the_commonest_failures_come_with_advice() {
+fn common_pull_failures_have_hints() {
     let digest = format!("sha256:{}", "1".repeat(64));
     let index = json!({"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
         {"digest": digest, "size": 1, "platform": {"os": "linux", "architecture": "s390x"}}]});
@@ -44,7 +44,7 @@ fn the_commonest_failures_come_with_advice() {
 }
 
 #[test]
-fn who_does_not_trust_an_authority_is_told_how_to() {
+fn untrusted_authority_has_a_hint() {
     if !has_tools(&["docker-registry"]) {
         return;
     }
@@ -55,7 +55,7 @@ fn who_does_not_trust_an_authority_is_told_how_to() {
 }
 
 #[test]
-fn an_image_is_for_the_platform_that_its_index_says() {
+fn platform_of_the_index_entry_counts() {
     if !has_tools(&["docker-registry"]) {
         return;
     }

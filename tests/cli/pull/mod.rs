@@ -29,21 +29,21 @@ fn pulls_whole(sandbox: &Sandbox, registry: &RegistryServer) {
 }
 
 #[test]
-fn over_plain_http() {
+fn pull_over_plain_http() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     pulls_whole(&Sandbox::new(), &registry);
 }
 
 #[test]
-fn over_tls_with_a_ca_of_its_own() {
+fn pull_over_tls_with_a_private_ca() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, true);
     pulls_whole(&Sandbox::new(), &registry);
 }
 
 #[test]
-fn over_tls_with_an_unknown_ca_fails_unless_insecure() {
+fn pull_over_tls_with_an_unknown_ca_needs_insecure() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, true);
     let sandbox = Sandbox::new();
@@ -60,7 +60,7 @@ fn over_tls_with_an_unknown_ca_fails_unless_insecure() {
 }
 
 #[test]
-fn with_basic_authentication() {
+fn pull_with_basic_authentication() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::Basic, false);
     let sandbox = Sandbox::new();
@@ -69,7 +69,7 @@ fn with_basic_authentication() {
 }
 
 #[test]
-fn with_token_authentication() {
+fn pull_with_token_authentication() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::Token, false);
     let sandbox = Sandbox::new();
@@ -78,7 +78,7 @@ fn with_token_authentication() {
 }
 
 #[test]
-fn without_credentials_a_guarded_image_stays_closed() {
+fn pull_without_credentials_fails() {
     let Some(storage) = storage() else { return };
     for auth in [Auth::Basic, Auth::Token] {
         let registry = RegistryServer::over(&storage.path, auth, false);
@@ -93,7 +93,7 @@ fn without_credentials_a_guarded_image_stays_closed() {
 }
 
 #[test]
-fn a_layer_that_is_there_is_not_fetched_again() {
+fn pull_does_not_fetch_present_layers() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let sandbox = Sandbox::new();
@@ -114,7 +114,7 @@ fn a_layer_that_is_there_is_not_fetched_again() {
 }
 
 #[test]
-fn two_at_once_leave_one_whole_image() {
+fn concurrent_pulls_leave_one_whole_image() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let sandbox = Sandbox::new();
@@ -143,7 +143,7 @@ fn log_in(sandbox: &Sandbox, registry: &RegistryServer) {
 }
 
 #[test]
-fn progress_is_told_in_lines_where_no_terminal_is_and_not_at_all_when_quiet() {
+fn pull_reports_progress_in_lines_without_a_terminal() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let image = registry.reference(BUSYBOX);
@@ -160,7 +160,7 @@ fn progress_is_told_in_lines_where_no_terminal_is_and_not_at_all_when_quiet() {
 }
 
 #[test]
-fn progress_is_drawn_on_a_terminal() {
+fn pull_draws_progress_on_a_terminal() {
     let Some(storage) = storage() else { return };
     if !has_tools(&["script"]) {
         return;

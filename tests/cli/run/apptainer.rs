@@ -13,7 +13,7 @@ fn run(sandbox: &Sandbox) -> Invocation {
 }
 
 #[test]
-fn apptainer_is_told_what_to_do() {
+fn apptainer_gets_command_environment_and_binds() {
     for (name, prefix) in [
         ("apptainer", "APPTAINERENV"),
         ("singularity", "SINGULARITYENV"),
@@ -44,7 +44,7 @@ fn apptainer_is_told_what_to_do() {
 }
 
 #[test]
-fn one_elsewhere_can_be_named() {
+fn configured_apptainer_executable_is_used() {
     for (name, prefix) in [
         ("apptainer-1.3", "APPTAINERENV"),
         ("singularity", "SINGULARITYENV"),
@@ -67,7 +67,7 @@ fn one_elsewhere_can_be_named() {
 }
 
 #[test]
-fn users_that_it_does_not_know_are_told_of() {
+fn options_without_effect_in_s1_are_reported() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let program = sandbox.write("programs/apptainer", "#!/bin/sh\n");
@@ -91,7 +91,7 @@ fn users_that_it_does_not_know_are_told_of() {
 }
 
 #[test]
-fn where_there_is_none_that_is_said() {
+fn missing_apptainer_is_reported() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let ran = run(&sandbox).run().exits_with(125);
@@ -100,7 +100,7 @@ fn where_there_is_none_that_is_said() {
 }
 
 #[test]
-fn what_it_cannot_bind_is_refused_before_anything_is_made() {
+fn paths_apptainer_cannot_bind_are_refused() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     let program = sandbox.write("programs/apptainer", "#!/bin/sh\n");

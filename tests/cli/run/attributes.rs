@@ -45,7 +45,7 @@ fn shell(sandbox: &Sandbox, container: &str, script: &str) -> String {
 }
 
 #[test]
-fn the_next_run_shows_what_emulated_root_has_made() {
+fn emulated_ownership_persists_to_the_next_run() {
     for mode in ["P1", "P2"] {
         let sandbox = worked_in(mode);
         assert_eq!(shell(&sandbox, "one", SHOW), SHOWN, "{mode}");
@@ -53,7 +53,7 @@ fn the_next_run_shows_what_emulated_root_has_made() {
 }
 
 #[test]
-fn what_can_only_be_read_shows_it_too() {
+fn emulated_ownership_shows_in_a_read_only_container() {
     let sandbox = worked_in("P1");
     let directory = fs::canonicalize(sandbox.store().join("containers/one")).unwrap();
     let set_mode = |mode| fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
@@ -64,7 +64,7 @@ fn what_can_only_be_read_shows_it_too() {
 }
 
 #[test]
-fn a_clone_has_it_too_and_goes_its_own_way() {
+fn clone_copies_emulated_ownership() {
     let sandbox = worked_in("P1");
     sandbox
         .udocker(["clone", "--name=two", "one"])
@@ -86,7 +86,7 @@ fn a_clone_has_it_too_and_goes_its_own_way() {
 }
 
 #[test]
-fn an_export_holds_it() {
+fn export_holds_emulated_ownership() {
     let sandbox = worked_in("P1");
     sandbox
         .udocker(["export", "-o", "one.tar", "one"])
@@ -128,7 +128,7 @@ fn an_export_holds_it() {
 }
 
 #[test]
-fn removal_leaves_nothing_of_it() {
+fn rm_removes_the_record_of_emulated_ownership() {
     let sandbox = worked_in("P1");
     sandbox.udocker(["rm", "one"]).run().succeeds();
     let left = fs::read_dir(sandbox.store().join("containers")).unwrap();

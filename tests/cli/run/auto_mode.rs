@@ -17,7 +17,7 @@ fn forbidden(program: Invocation) -> Invocation {
 }
 
 #[test]
-fn where_proot_does_not_work_the_container_could_not_be_started() {
+fn run_exits_with_125_where_proot_does_not_work() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     for mode in ["P1", "P2"] {
@@ -39,7 +39,7 @@ fn where_proot_does_not_work_the_container_could_not_be_started() {
 }
 
 #[test]
-fn the_fastest_mode_that_works_is_taken_without_a_word() {
+fn auto_takes_the_fastest_working_mode_silently() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let run = |mode: &str| {
@@ -80,7 +80,7 @@ fn the_fastest_mode_that_works_is_taken_without_a_word() {
 }
 
 #[test]
-fn inside_a_container_of_the_program_itself_it_takes_what_works_there() {
+fn auto_takes_a_working_mode_inside_a_container() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     sandbox
@@ -120,7 +120,7 @@ fn inside_a_container_of_the_program_itself_it_takes_what_works_there() {
 }
 
 #[test]
-fn setup_keeps_what_works() {
+fn setup_auto_stores_a_working_mode() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     let kept = || std::fs::read_to_string(directory.join("execmode")).unwrap();
@@ -132,7 +132,7 @@ fn setup_keeps_what_works() {
 }
 
 #[test]
-fn a_refusal_is_remembered_while_nothing_changes() {
+fn auto_remembers_a_refusal_until_the_next_boot() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     if !status.contains("Seccomp:\t0\n") || !status.contains("TracerPid:\t0\n") {
         cannot("what filters or traces the tests may be what refuses");

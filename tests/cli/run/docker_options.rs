@@ -14,7 +14,7 @@ fn run(sandbox: &Sandbox, options: &[&str], script: &str) -> Ran {
 }
 
 #[test]
-fn what_changes_nothing_is_accepted_with_one_line() {
+fn options_without_effect_are_accepted_with_one_message() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     for option in [
@@ -58,7 +58,7 @@ fn what_changes_nothing_is_accepted_with_one_line() {
 }
 
 #[test]
-fn what_is_so_anyway_is_accepted_in_silence() {
+fn options_that_always_hold_are_accepted_silently() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     for options in [
@@ -80,7 +80,7 @@ fn what_is_so_anyway_is_accepted_in_silence() {
 }
 
 #[test]
-fn what_would_be_missed_is_refused_with_the_reason() {
+fn unsupported_options_are_refused_with_the_reason() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let cidfile = sandbox.write("cid", "");
@@ -117,7 +117,7 @@ fn what_would_be_missed_is_refused_with_the_reason() {
 }
 
 #[test]
-fn mounts_show_the_host_or_nothing_yet() {
+fn mount_option_binds_directories_and_makes_tmpfs() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let file = sandbox.write("data/a,b", "content");
@@ -157,7 +157,7 @@ fn mounts_show_the_host_or_nothing_yet() {
 }
 
 #[test]
-fn a_read_only_container_can_be_written_where_something_is_mounted() {
+fn read_only_container_is_writable_at_mounts() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     let script = "touch /x 2>/dev/null || echo no; touch /tmp/x && echo yes; echo > /dev/null";
@@ -170,7 +170,7 @@ fn a_read_only_container_can_be_written_where_something_is_mounted() {
 }
 
 #[test]
-fn in_namespaces_a_container_may_have_its_own() {
+fn namespace_modes_give_host_name_processes_and_tmpfs() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let options = [
@@ -200,7 +200,7 @@ fn in_namespaces_a_container_may_have_its_own() {
 }
 
 #[test]
-fn hosts_are_added_and_the_id_is_written() {
+fn add_host_and_cidfile_take_effect() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     let options = ["--add-host=db:10.1.2.3", "--add-host", "me=host-gateway"];

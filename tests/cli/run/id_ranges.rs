@@ -31,7 +31,7 @@ fn with_foreign_files(sandbox: &Sandbox) -> Option<PathBuf> {
 }
 
 #[test]
-fn they_are_removed() {
+fn rm_removes_files_of_id_ranges() {
     let sandbox = Sandbox::new();
     let Some(directory) = with_foreign_files(&sandbox) else {
         return;
@@ -42,7 +42,7 @@ fn they_are_removed() {
 }
 
 #[test]
-fn who_sweeps_them_away_stays_who_he_is() {
+fn run_keeps_its_ids_after_sweeping_files_of_id_ranges() {
     let sandbox = Sandbox::new();
     let Some(directory) = with_foreign_files(&sandbox) else {
         return;
@@ -65,7 +65,7 @@ fn who_sweeps_them_away_stays_who_he_is() {
 }
 
 #[test]
-fn they_are_exported_and_cloned() {
+fn export_and_clone_keep_files_of_id_ranges() {
     let sandbox = Sandbox::new();
     if with_foreign_files(&sandbox).is_none() {
         return;
@@ -109,7 +109,7 @@ fn they_are_exported_and_cloned() {
 }
 
 #[test]
-fn their_files_can_be_made_the_callers() {
+fn setup_fixperm_gives_files_of_id_ranges_to_the_caller() {
     let sandbox = Sandbox::new();
     let Some(directory) = with_foreign_files(&sandbox) else {
         return;
@@ -145,7 +145,7 @@ fn their_files_can_be_made_the_callers() {
 }
 
 #[test]
-fn they_are_left_out_where_the_user_says_so() {
+fn id_ranges_can_be_switched_off() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let script = "cd /tmp; touch f; busybox chown 33 f; busybox stat -c %u f";

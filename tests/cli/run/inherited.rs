@@ -20,7 +20,7 @@ const BLOCKED: &[&str] = &["env", "--block-signal=CHLD", "--block-signal=TERM"];
 const IGNORED: &[&str] = &["env", "--ignore-signal=CHLD"];
 
 #[test]
-fn signals_that_the_caller_blocks_or_ignores_arrive() {
+fn signals_blocked_or_ignored_by_the_caller_arrive() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     for (mode, options) in [("P1", &[][..]), ("R1", &[]), ("R1", &["--init"])] {
@@ -42,7 +42,7 @@ fn signals_that_the_caller_blocks_or_ignores_arrive() {
 }
 
 #[test]
-fn id_ranges_are_there_whatever_the_caller_ignores() {
+fn id_ranges_work_with_sigchld_ignored() {
     if !has_id_ranges() {
         return;
     }
@@ -58,7 +58,7 @@ fn id_ranges_are_there_whatever_the_caller_ignores() {
 /// A terminal of `script`'s making, with a caller that has no job control: it cannot take the
 /// terminal back by itself.
 #[test]
-fn the_terminal_is_the_callers_again_after_a_shell_inside() {
+fn terminal_returns_to_the_caller_after_a_guest_shell() {
     if !has_tools(&["script"]) {
         return;
     }

@@ -29,7 +29,7 @@ fn is_inhabited(root: &Path) -> bool {
 }
 
 #[test]
-fn nobody_is_left_when_all_of_the_name_are_killed() {
+fn killing_all_udocker_processes_ends_the_guest() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     let data = sandbox.write("data/file", "");

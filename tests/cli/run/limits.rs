@@ -10,7 +10,7 @@ use crate::support::container;
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn paths_and_mazes_of_links_end_soon() {
+fn long_paths_and_symlink_chains_are_refused_quickly() {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     let root = directory.join("ROOT");

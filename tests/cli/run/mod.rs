@@ -19,7 +19,7 @@ use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::sandbox::Sandbox;
 
 #[test]
-fn the_exit_status_is_the_commands() {
+fn run_exits_with_the_status_of_the_command() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -41,7 +41,7 @@ fn the_exit_status_is_the_commands() {
 }
 
 #[test]
-fn a_command_that_cannot_start_says_why_before_anything_starts() {
+fn run_names_why_a_command_cannot_start() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -73,7 +73,7 @@ fn a_command_that_cannot_start_says_why_before_anything_starts() {
 }
 
 #[test]
-fn a_script_comes_in_by_standard_input() {
+fn run_passes_stdin_to_a_shell() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -87,7 +87,7 @@ fn a_script_comes_in_by_standard_input() {
 }
 
 #[test]
-fn a_pipeline_runs() {
+fn run_executes_a_pipeline() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -99,7 +99,7 @@ fn a_pipeline_runs() {
 }
 
 #[test]
-fn streams_pass_untouched() {
+fn run_passes_streams_unchanged() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -119,7 +119,7 @@ fn streams_pass_untouched() {
 }
 
 #[test]
-fn empty_arguments_and_blanks_stay() {
+fn run_keeps_empty_arguments_and_blanks() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -140,7 +140,7 @@ fn empty_arguments_and_blanks_stay() {
 }
 
 #[test]
-fn the_environment_is_the_images_and_the_options() {
+fn run_merges_environment_of_image_and_options() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -162,7 +162,7 @@ fn the_environment_is_the_images_and_the_options() {
 }
 
 #[test]
-fn the_working_directory_is_the_images_or_the_users() {
+fn run_starts_in_the_working_directory_of_image_or_option() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -208,7 +208,7 @@ fn files_written_to_a_volume_belong_to_the_caller() {
 }
 
 #[test]
-fn a_single_file_can_be_bound() {
+fn run_binds_a_single_file() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -223,7 +223,7 @@ fn a_single_file_can_be_bound() {
 }
 
 #[test]
-fn quiet_leaves_only_what_the_container_prints() {
+fn quiet_run_prints_only_guest_output() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -236,7 +236,7 @@ fn quiet_leaves_only_what_the_container_prints() {
 }
 
 #[test]
-fn both_names_and_both_modes_run() {
+fn run_works_as_udocker_py_and_in_mode_p2() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -255,7 +255,7 @@ fn both_names_and_both_modes_run() {
 }
 
 #[test]
-fn run_makes_containers_of_images() {
+fn run_creates_or_reuses_containers() {
     let Some(storage) = storage() else { return };
     let registry = RegistryServer::over(&storage.path, Auth::None, false);
     let image = registry.reference(BUSYBOX);

@@ -34,7 +34,7 @@ fn containers(sandbox: &Sandbox) -> usize {
 }
 
 #[test]
-fn of_an_option_given_twice_the_last_counts() {
+fn last_of_repeated_options_counts() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let options = [
@@ -61,7 +61,7 @@ fn of_an_option_given_twice_the_last_counts() {
 }
 
 #[test]
-fn an_empty_value_is_none() {
+fn empty_option_values_count_as_absent() {
     let sandbox = Sandbox::new();
     import(&sandbox);
     let options = [
@@ -110,7 +110,7 @@ fn an_empty_value_is_none() {
 }
 
 #[test]
-fn what_is_to_be_removed_afterwards_is_whatever_the_outcome() {
+fn run_rm_removes_the_container_whatever_the_status() {
     let sandbox = Sandbox::new();
     import(&sandbox);
     run(&sandbox, &["--rm=True"], "exit 3").exits_with(3);
@@ -122,7 +122,7 @@ fn what_is_to_be_removed_afterwards_is_whatever_the_outcome() {
 }
 
 #[test]
-fn whoever_removes_a_container_early_leaves_its_status_alone() {
+fn rm_of_a_running_container_keeps_its_status() {
     let sandbox = Sandbox::new();
     import(&sandbox);
     let script = "echo >/w/began; while [ ! -e /w/go ]; do :; done; exit 3";
@@ -139,7 +139,7 @@ fn whoever_removes_a_container_early_leaves_its_status_alone() {
 }
 
 #[test]
-fn a_run_that_cannot_begin_makes_no_container() {
+fn refused_run_makes_no_container() {
     let sandbox = Sandbox::new();
     import(&sandbox);
     for (option, part) in [
@@ -155,7 +155,7 @@ fn a_run_that_cannot_begin_makes_no_container() {
 }
 
 #[test]
-fn a_name_that_is_taken_comes_with_a_way_out() {
+fn taken_name_has_a_hint() {
     let sandbox = Sandbox::new();
     import(&sandbox);
     run(&sandbox, &["--name=x"], "true").succeeds();

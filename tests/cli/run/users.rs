@@ -3,7 +3,7 @@
 use crate::support::prepared::Distro;
 
 #[test]
-fn id_answers_what_the_user_option_says() {
+fn id_shows_the_user_of_the_option() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -33,7 +33,7 @@ fn id_answers_what_the_user_option_says() {
 }
 
 #[test]
-fn an_unknown_name_is_an_error_with_given_account_files() {
+fn unknown_user_is_an_error_with_given_account_files() {
     let Some(distro) = Distro::shared() else {
         return;
     };
@@ -47,7 +47,7 @@ fn an_unknown_name_is_an_error_with_given_account_files() {
 }
 
 #[test]
-fn the_home_of_the_user_is_the_one_in_passwd() {
+fn home_is_that_of_the_user_in_passwd() {
     let Some(distro) = Distro::shared() else {
         return;
     };
