@@ -1,20 +1,23 @@
 #!/bin/bash
-# The gates, without installing anything: check.sh [--quick]. A gate whose tool is missing is
-# skipped aloud, and fails where CI is set. --quick leaves out the end-to-end tests and the
-# documentation.
+# The gates, without installing anything: check.sh [--quick]. What is skipped is said and counted;
+# where CI is set it fails, but for what permitted-skips.txt lists. --quick leaves out the
+# end-to-end tests and the documentation.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 quick=false; [[ ${1-} != --quick ]] || quick=true
 export RUSTDOCFLAGS="-D warnings ${RUSTDOCFLAGS-}"
 
+# test.sh has begun to count already.
+[[ -n ${UDOCKER_TEST_SKIPS-} ]] || . scripts/count-skips.sh
+trap 'echo; echo "$(wc -l <"$UDOCKER_TEST_SKIPS") skipped"; sort "$UDOCKER_TEST_SKIPS" | uniq -c' EXIT
+
 # gate TOOL COMMAND…: runs the command where the tool is there.
 gate() {
 	local tool=$1; shift
 	printf '\n==> %s\n' "$*"
 	if command -v "$tool" >/dev/null; then "$@"; return; fi
-	echo "SKIPPED: $tool is not installed; scripts/test.sh installs it"
-	[[ -z ${CI-} ]] || exit 1
+	scripts/skip.sh "$tool is not installed; scripts/test.sh installs it"
 }
 
 # Root's tests run as another user.
@@ -33,7 +36,7 @@ gate cargo scripts/list-crates.sh --check
 if gate cargo-deny timeout 120 cargo deny --locked fetch db >/dev/null 2>&1; then
 	gate cargo-deny cargo deny --locked check advisories
 else
-	echo "SKIPPED: advisories, whose database cannot be fetched from here"
+	scripts/skip.sh "the database of advisories cannot be fetched"
 fi
 if ! $quick; then
 	gate cargo cargo doc --locked --no-deps --document-private-items

@@ -7,10 +7,12 @@ set -euo pipefail
 
 [[ $# == 1 ]] || { echo "usage: $0 UDOCKER" >&2; exit 2; }
 [[ $(id -u) == 0 ]] || { echo "$0: mounting needs root" >&2; exit 1; }
+scripts=$(dirname "$(readlink -f "$0")")
 work=$(mktemp -d)
 chmod 755 "$work"
 trap 'kill $(jobs -p) 2>/dev/null || true; umount --quiet "$work"/*.mount || true; rm -rf --one-file-system "$work"' EXIT
 install -m 755 "$1" "$work/udocker"
+skip() { "$scripts/skip.sh" "$1"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
 # as UID COMMAND…: runs it as another user, with $home for a home.
@@ -44,10 +46,10 @@ with_container() {
 }
 
 settings=()
-(mounted ext2 -q 2>/dev/null) || { echo "SKIPPED: this system lets nobody mount a loop device"; exit; }
+(mounted ext2 -q 2>/dev/null) || { skip "this system mounts no loop devices"; exit; }
 for type in btrfs xfs; do
-	command -v "mkfs.$type" >/dev/null || { echo "SKIPPED: mkfs.$type is not installed"; [[ -z ${CI-} ]] || exit 1; continue; }
-	(mounted "$type" 2>/dev/null) || { echo "SKIPPED: this kernel has no $type"; continue; }
+	command -v "mkfs.$type" >/dev/null || { skip "mkfs.$type is not installed"; continue; }
+	(mounted "$type" 2>/dev/null) || { skip "this kernel lacks the file system: $type"; continue; }
 	home=$work/$type.mount/home
 	with_container
 	before=$(used "$home")

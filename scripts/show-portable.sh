@@ -21,7 +21,7 @@ archive=$(scripts/debian-mirror.sh) || fail "apt knows no archive to make roots 
 mirror=${archive#* }
 # shellcheck source=/dev/null
 if [[ $(. /etc/os-release && echo "$ID") != debian ]]; then
-	echo "SKIPPED: the roots of Debian 12 and sid; this machine's archive is another distribution's"
+	scripts/skip.sh "this machine has no archive of Debian: no roots of Debian 12 and sid"
 	exit
 fi
 for suite in bookworm sid; do

@@ -29,13 +29,15 @@ scripts/install-tools.sh
 tools=${CARGO_TARGET_DIR:-$PWD/target}/tools/bin
 export PATH=$tools:$PATH
 
+. scripts/count-skips.sh # check.sh prints them
+
 say "PRoot, from its pinned source and our patches"
 vendor-proot/build.sh
 
 export UDOCKER_TEST_IMAGES=${CARGO_TARGET_DIR:-$PWD/target}/test-images
 say "Test images, in the background (log in $UDOCKER_TEST_IMAGES/log)"
 mkdir -p "$UDOCKER_TEST_IMAGES"
-sudo=(); [[ $(id -u) == 0 ]] || sudo=(sudo)
+sudo=(); [[ $(id -u) == 0 ]] || sudo=(sudo "--preserve-env=CI,UDOCKER_TEST_SKIPS")
 "${sudo[@]}" scripts/make-test-image.sh "$UDOCKER_TEST_IMAGES" >"$UDOCKER_TEST_IMAGES/log" 2>&1 &
 images=$!
 trap 'kill "$images" 2>/dev/null || true' EXIT

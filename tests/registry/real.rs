@@ -117,6 +117,20 @@ fn tls_needs_a_trusted_authority_or_insecure() {
     assert_eq!(pull(&client, &server).unwrap(), LAYER);
 }
 
+#[track_caller]
+fn assert_rejects_wrong_and_missing_login(server: &RegistryServer) {
+    let error = pull(&with_login(USERNAME, "radium"), server).unwrap_err();
+    assert!(
+        matches!(error, RegistryError::BadCredentials { .. }),
+        "{error}"
+    );
+    let error = pull(&anonymous(), server).unwrap_err();
+    assert!(
+        matches!(error, RegistryError::LoginRequired { .. }),
+        "{error}"
+    );
+}
+
 #[test]
 fn basic_authentication_accepts_only_the_right_login() {
     let server = filled().sibling(Auth::Basic, false);
@@ -124,16 +138,7 @@ fn basic_authentication_accepts_only_the_right_login() {
         pull(&with_login(USERNAME, PASSWORD), &server).unwrap(),
         LAYER
     );
-    let error = pull(&with_login(USERNAME, "radium"), &server).unwrap_err();
-    assert!(
-        matches!(error, RegistryError::BadCredentials { .. }),
-        "{error}"
-    );
-    let error = pull(&anonymous(), &server).unwrap_err();
-    assert!(
-        matches!(error, RegistryError::LoginRequired { .. }),
-        "{error}"
-    );
+    assert_rejects_wrong_and_missing_login(&server);
 }
 
 #[test]
@@ -150,16 +155,7 @@ fn tokens_are_fetched_once_per_scope() {
     let tags = client.tags(&url, "lab/tool").unwrap();
     assert_eq!(Vec::from_iter(tags), ["1"]);
     assert_eq!(tokens.requests().len(), 3);
-    let error = pull(&with_login(USERNAME, "radium"), &server).unwrap_err();
-    assert!(
-        matches!(error, RegistryError::BadCredentials { .. }),
-        "{error}"
-    );
-    let error = pull(&anonymous(), &server).unwrap_err();
-    assert!(
-        matches!(error, RegistryError::LoginRequired { .. }),
-        "{error}"
-    );
+    assert_rejects_wrong_and_missing_login(&server);
 }
 
 #[test]

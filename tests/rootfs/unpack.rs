@@ -34,7 +34,9 @@ impl Unpacked {
 
 /// Applies layers, checking their digests, to a new root: each in its turn, and also with all of
 /// them worked on ahead of it, which has to come to the same.
-pub(crate) fn apply(layers: &[Vec<u8>]) -> (Unpacked, Result<Summary, RootfsError>) {
+pub(crate) fn apply_both_ways_and_compare(
+    layers: &[Vec<u8>],
+) -> (Unpacked, Result<Summary, RootfsError>) {
     let unpacked = Unpacked::empty();
     let result = apply_to(&unpacked.root, layers);
     let ahead = Unpacked::empty();
@@ -93,7 +95,7 @@ pub(crate) fn apply_ahead(
 
 /// Applies layers that are good.
 pub(crate) fn unpack(layers: &[Vec<u8>]) -> Unpacked {
-    let (unpacked, result) = apply(layers);
+    let (unpacked, result) = apply_both_ways_and_compare(layers);
     result.unwrap();
     unpacked
 }

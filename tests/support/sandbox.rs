@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::refusal::Refusal;
-use super::requirement::cannot;
+use super::requirement::skip;
 
 /// A directory that holds everything a test touches: a home, a store in it, temporary files.
 ///
@@ -247,7 +247,11 @@ impl Invocation {
         let script = format!("{{ {prepare}; }} && exec \"$0\" \"$@\"");
         let ran = self.confined(&["sh", "-c", &script]).run();
         if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
-            cannot(&format!("no user namespaces here: {}", ran.stderr));
+            let lacks = match prepare.contains("-t overlay") && ran.stderr.contains("mount:") {
+                true => "this kernel lets users mount no overlay",
+                false => "no user namespaces here",
+            };
+            skip(&format!("{lacks}: {}", ran.stderr.trim_end()));
             return None;
         }
         Some(ran)

@@ -11,7 +11,7 @@ use udocker::host::file_system::FileSystem;
 
 use super::image_trees::{IMAGE, spoil_layers, with_kinds};
 use crate::support::archives::root_of;
-use crate::support::requirement::cannot;
+use crate::support::requirement::skip;
 use crate::support::sandbox::Sandbox;
 use crate::support::tree;
 use crate::support::xattrs;
@@ -26,7 +26,9 @@ fn sandbox() -> Option<Sandbox> {
         spoil_layers(&sandbox);
         Some(sandbox)
     } else {
-        cannot(&format!("{system} does not date every change to a file"));
+        skip(&format!(
+            "the file system does not date every change to a file: {system}"
+        ));
         None
     }
 }
