@@ -1,5 +1,5 @@
-//! Holds the source to the rules that `src/lib.rs` states: who may import whom, and who owns which
-//! effect on the world.
+//! Checks the source against the rules in `src/lib.rs`: which module may import which, and which
+//! module owns which effect.
 
 #![allow(missing_docs, reason = "a test binary")]
 
@@ -116,7 +116,7 @@ fn bare_code(text: &str) -> String {
                     }
                 }
             }
-            // A quote as a character literal would open a text that is none.
+            // A quote in a character literal does not begin a string.
             '\'' if characters.peek() == Some(&'"') => {
                 characters.next();
             }
@@ -126,7 +126,7 @@ fn bare_code(text: &str) -> String {
     bare
 }
 
-/// The levels, read from the table in `src/lib.rs` so that there is one truth.
+/// The levels of the modules, from the table in `src/lib.rs`.
 fn levels() -> BTreeMap<String, u32> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))
         .expect("src/lib.rs");
@@ -144,9 +144,8 @@ fn levels() -> BTreeMap<String, u32> {
 
 /// Whether a module may import another one.
 ///
-/// Down is always right. Beside each other, level 0 and level 3 may import freely (vocabulary
-/// and the parts of the user interface), on level 1 only `engine → spec`, on level 2 only
-/// `container → image`.
+/// A lower level may always be imported. On the same level, modules of level 0 and of level 3 may
+/// import each other; on level 1 only `engine → spec`, on level 2 only `container → image`.
 fn is_allowed(levels: &BTreeMap<String, u32>, from: &str, to: &str) -> bool {
     let (Some(upper), Some(lower)) = (levels.get(from), levels.get(to)) else {
         return false;
@@ -224,7 +223,7 @@ fn every_command_has_tests_under_its_name() {
 
 #[test]
 fn each_effect_has_one_owner() {
-    // What, where it may stand (a prefix of the path below src/), and the reason.
+    // The effects, the paths below src/ that may have them, and the reason.
     let rules: &[(&[&str], &[&str], &str)] = &[
         (
             &[
@@ -310,7 +309,7 @@ fn unsafe_blocks_equal_the_record() {
     assert_eq!(found, recorded, "found in src/, recorded in docs/unsafe.md");
 }
 
-/// Whether `needle` stands in `line` other than as the end of a longer name: `print!` is not in
+/// Whether `line` contains `needle` other than as the end of a longer name, as `print!` in
 /// `eprint!`.
 fn contains_word(line: &str, needle: &str) -> bool {
     line.match_indices(needle).any(|(position, _)| {

@@ -1,4 +1,4 @@
-//! What people at a desk do: a window on their own screen, and a web server to look at.
+//! Desktop use: an X11 window on the host's screen, and a web server.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -14,11 +14,11 @@ use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 use crate::support::wait::wait_until;
 
-/// Colours of the window: red and blue, in this order, without the byte that is not shown.
+/// Colours of the window: red and blue, without the unused byte.
 const INK: [u8; 3] = [0xcc, 0x11, 0x22];
 const PAPER: [u8; 3] = [0x11, 0x22, 0xcc];
 
-/// An X server without a screen, which keeps the picture in a file.
+/// An X server without a screen, which keeps its picture in a file.
 struct Display {
     server: Child,
     number: String,
@@ -27,7 +27,7 @@ struct Display {
 }
 
 impl Display {
-    /// Starts one that wants a cookie, and can be reached by its socket in the file system alone.
+    /// Starts a server that requires a cookie and listens on a socket in the file system only.
     fn start(sandbox: &Sandbox) -> Display {
         let cookie = sandbox.path("cookie");
         let directory = sandbox.path("screen");
@@ -91,7 +91,7 @@ impl Drop for Display {
     }
 }
 
-/// Notes a cookie for the display in `file`, the same each time.
+/// Writes the cookie for the display to `file`.
 fn xauth(file: &Path, display: &str) {
     let status = Command::new("xauth")
         .arg("-qf")
@@ -133,8 +133,8 @@ fn container(image: &ImageBuilder) -> Sandbox {
     sandbox
 }
 
-/// `udocker run --hostauth --hostenv --bindhome --dri -v /tmp/.X11-unix`, as the README of 2016 says
-/// for Firefox.
+/// `udocker run --hostauth --hostenv --bindhome --dri -v /tmp/.X11-unix`, as the README of 2016
+/// says for Firefox.
 #[test]
 fn x11_window_of_a_guest_appears_on_the_host_screen() {
     if !has_tools(&["Xvfb", "xauth", "xlogo", "ldd"]) {
@@ -166,7 +166,7 @@ fn x11_window_of_a_guest_appears_on_the_host_screen() {
         .env("XAUTHORITY", &display.cookie)
         .spawn();
     wait_until("the window appears", || {
-        // The letter is a quarter of its window or so.
+        // The glyph covers about a quarter of the window.
         display.count(INK) > 2_000 && display.count(PAPER) > 20_000
     });
     let said = fs::read_to_string(out.join("home")).unwrap();

@@ -1,4 +1,4 @@
-//! The programs that call udocker, and what they rely on: their command lines, run for real.
+//! Programs that call udocker: their command lines, and the programs themselves.
 
 #![allow(
     missing_docs,

@@ -39,7 +39,7 @@ fn release_archive_and_wheel_install_and_run() {
             "venv/bin/python3 -c \"import sys; from udocker.umain import UMain; sys.exit(UMain({run}).execute())\""
         ))
         .exits_with(3);
-    // A program beside it, which finds that folder first.
+    // A Python program in the same directory, which Python searches first.
     let program = "from udocker.umain import UMain; UMain(['udocker', '--version']).execute()";
     place.sandbox.write("venv/bin/other", program);
     same("venv/bin/python3 venv/bin/other pull");

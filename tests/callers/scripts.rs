@@ -1,4 +1,4 @@
-//! Callers that are scripts or build command lines: each test is what one of them does.
+//! Command lines of programs that call udocker; each test repeats those of one program.
 
 use crate::place::Place;
 
@@ -47,7 +47,7 @@ fn cwltool_command_line_runs() {
     assert_eq!(ran.stderr, "");
 }
 
-/// What the test-suite of cwltool does before it starts.
+/// The setup of cwltool's test suite.
 #[test]
 fn cwltool_test_suite_setup_runs() {
     let Some(place) = Place::new() else { return };
@@ -229,7 +229,7 @@ fn stimela_command_lines_run() {
         .prints("{\nmsdir\n/c.json\n0");
 }
 
-/// UCloud of the University of Southern Denmark, and shims that hand Docker's options on.
+/// UCloud of the University of Southern Denmark, and wrappers that pass Docker's options on.
 #[test]
 fn short_command_lines_run() {
     let Some(place) = Place::new() else { return };

@@ -1,4 +1,4 @@
-//! Workflow engines themselves, where they are installed; `scripts/test.sh` does it.
+//! Workflow engines that call udocker; `scripts/test.sh` installs them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -69,7 +69,7 @@ fn words(count: usize) -> String {
     (0..count).map(|n| format!(" --words w{n}")).collect()
 }
 
-/// A tool whose status is 7, and what is success to it.
+/// A tool that exits with 7, with its `successCodes`.
 fn ends_with_7(success: u32) -> String {
     format!(
         "{TOOL}
@@ -96,7 +96,7 @@ outputs: []
     )
 }
 
-/// Asserts that no process of [`endless`] is there any more.
+/// Asserts that no process of [`endless`] is left.
 fn nothing_sleeps(place: &Place, seconds: u32) {
     let script = format!("sleep 1; pgrep -cfx 'sleep {seconds}' || true");
     place.bash(&script).succeeds().prints("0");
@@ -126,12 +126,12 @@ outputs:
     let result = fs::read_to_string(place.sandbox.path("out/result")).unwrap();
     let lines: Vec<&str> = result.lines().collect();
     assert_eq!(lines[0], "content");
-    // The working directory is the home as well, and nothing but the program's output is there.
+    // cwltool uses the working directory as home, so it must hold nothing but the tool's output.
     assert_eq!(lines[1], lines[2]);
     assert_eq!(lines.len(), 3, "{result}");
 }
 
-/// Lets an engine start ten containers at once of an image that is not here yet.
+/// Lets an engine start ten concurrent containers of an image that has not been pulled.
 fn scatters_over_a_cold_store(engine: impl Fn(&Place, &str) -> Option<Ran>) {
     let Some(place) = Place::new() else { return };
     let Some(ran) = engine(&place, &words(10)) else {
@@ -149,8 +149,8 @@ fn cwltool_scatters_over_a_cold_store() {
     scatters_over_a_cold_store(|place, words| cwltool(place, SCATTER, "--parallel", words));
 }
 
-/// What cwltool hands on besides: a digest, memory to share, graphics cards, which it counts by
-/// `nvidia-smi`, and inputs that their owner may not write.
+/// Further options of cwltool: a digest, shared memory, GPUs, which it counts with `nvidia-smi`,
+/// and inputs that their owner may not write.
 #[test]
 fn cwltool_pulls_by_digest_passes_devices_and_mounts_inputs_read_only() {
     let Some(place) = Place::new() else { return };
@@ -198,7 +198,7 @@ outputs:
     assert_eq!(fs::read_to_string(input).unwrap(), "content\n");
 }
 
-/// toil-cwl-runner with the code of cwltool, each step in processes of its own.
+/// toil-cwl-runner uses the code of cwltool, and runs each step in separate processes.
 fn toil(place: &Place, description: &str, inputs: &str) -> Option<Ran> {
     let programs = engines("toil-cwl-runner")?;
     place.sandbox.write("tool.cwl", description);
@@ -241,7 +241,7 @@ fn cwltool_sees_exit_codes_and_kills_timed_out_jobs() {
     nothing_sleeps(&place, 4321);
 }
 
-/// An image whose shell answers to the name that miniwdl calls.
+/// An image with a shell at the path that miniwdl calls.
 fn push_bash(place: &Place) {
     let mut layer = tar::Builder::new(Vec::new());
     let script = b"#!/bin/sh\nexec /bin/sh \"$@\"\n";
@@ -300,7 +300,7 @@ task count {
     );
 }
 
-/// It stops a task by ending udocker, and waits for it.
+/// miniwdl stops a task by terminating udocker, and waits for its end.
 #[test]
 fn terminated_miniwdl_leaves_no_process_or_container() {
     let Some(programs) = engines("miniwdl") else {

@@ -1,4 +1,4 @@
-//! Words on the command line that mean nothing.
+//! Arguments that are malformed, or name what does not exist.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::sandbox::Sandbox;
 #[test]
 fn malformed_image_references_are_refused() {
     let sandbox = Sandbox::new();
-    // The parser of references has tests of its own.
+    // `src/oci/reference.rs` tests the parser.
     for text in ["", "UPPER"] {
         for command in ["pull", "create", "rmi"] {
             let ran = sandbox.udocker([command, text]).run();
@@ -31,7 +31,7 @@ fn malformed_container_names_are_refused() {
         let option = format!("--name={name}");
         let ran = sandbox.udocker(["create", &option, &image]).run();
         assert!(matches!(ran.code(), 1 | 2), "{name:?}: {ran:#?}");
-        // A name that is too long need not be repeated.
+        // The message need not repeat a name that is too long.
         ran.errs_in_one_line(&[if name.len() < 100 { name } else { "" }]);
     }
     sandbox
@@ -159,7 +159,7 @@ fn damaged_container_json_is_named() {
         .run()
         .exits_with(125)
         .errs_in_one_line(&["container.json"]);
-    // It can still be listed and removed.
+    // The container can still be listed and removed.
     sandbox.udocker(["ps"]).run().succeeds();
     sandbox.udocker(["rm", "box"]).run().succeeds();
 }

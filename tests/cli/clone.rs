@@ -19,7 +19,7 @@ fn clone_equals_its_source_and_is_independent() {
     let sandbox = with_every_kind();
     let source = root_of(&sandbox, "kinds");
     let beside = |root: &Path, name: &str| root.with_file_name(name);
-    // What a run notes is about the source's own tree.
+    // The records of a run concern the tree of the source only; a clone must not take them along.
     for name in ["osenv.json", "mountpoints", "mountpoint"] {
         fs::write(beside(&source, name), "{}").unwrap();
     }
@@ -77,7 +77,7 @@ fn clone_and_export_keep_extended_attributes() {
     }
 }
 
-/// More runs of data than are kept apart.
+/// The copier keeps a limited list of data ranges; this file has more ranges than that.
 #[test]
 fn clone_and_export_copy_files_with_many_holes() {
     const PIECES: u64 = 65_600;
@@ -134,7 +134,7 @@ fn failed_clone_leaves_no_trace() {
             .errs_in_one_line(&[part]);
         assert_eq!(store_state(&sandbox), before, "{part}");
     }
-    // udocker.py's Fakechroot modes write the container's own path into its files.
+    // The Fakechroot modes of udocker.py write the path of the container into its files.
     let directory = root_of(&sandbox, "kinds").parent().unwrap().to_path_buf();
     fs::write(directory.join("execmode"), "F3").unwrap();
     let before = store_state(&sandbox);

@@ -1,11 +1,11 @@
-//! `doctor` on this host, and on hosts that allow less.
+//! `doctor` on this host, and on simulated hosts with restrictions.
 
 use serde_json::Value;
 
 use crate::support::container;
 use crate::support::sandbox::{Ran, Sandbox};
 
-/// The checks of `doctor --json`, by their names.
+/// The checks in the output of `doctor --json`.
 fn checks(ran: &Ran) -> Vec<Value> {
     let all: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:#?}"));
     all["checks"].as_array().unwrap().clone()
@@ -18,7 +18,7 @@ fn check(ran: &Ran, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {name} in {ran:#?}"))
 }
 
-/// The execution modes of `doctor --json`.
+/// The execution modes in the output of `doctor --json`.
 fn modes(ran: &Ran) -> Value {
     serde_json::from_str::<Value>(&ran.stdout).unwrap()["modes"].take()
 }
@@ -44,7 +44,7 @@ fn doctor_succeeds_here_and_leaves_only_the_engine() {
         sandbox.store().join("containers").display().to_string()
     );
     sandbox.assert_empty();
-    // The engine is there, since it was tried; nothing else is.
+    // `doctor` has unpacked the engine to try it, and made nothing else.
     let names = std::fs::read_dir(sandbox.store()).unwrap();
     let names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names, ["bin"]);
@@ -227,13 +227,13 @@ fn doctor_reports_a_policy_that_forbids_ptrace() {
         "{ptrace}"
     );
     assert_eq!(modes(&ran), serde_json::json!(["R1"]));
-    // Without namespaces, nothing is left.
+    // Without ptrace and namespaces no mode works.
     let ran = doctor(&[libc::SYS_ptrace, libc::SYS_unshare]).exits_with(1);
     assert_eq!(ran.stderr, "Error: no container can run on this host\n");
     let namespaces = check(&ran, "user namespaces");
     let found = namespaces["found"].as_str().unwrap();
     assert!(found.contains("security policy"), "{namespaces}");
-    // Filters, where there is ptrace.
+    // With ptrace, but without seccomp filters.
     let ran = doctor(&[libc::SYS_seccomp]).succeeds();
     assert_eq!(check(&ran, "seccomp")["result"], "limited");
 }

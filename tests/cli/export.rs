@@ -15,7 +15,7 @@ use crate::support::tree;
 fn export_and_clone_leave_out_sockets() {
     let sandbox = with_every_kind();
     let root = root_of(&sandbox, "kinds");
-    // By a short name, since others have no room in an address.
+    // Through /proc, since the path of a socket address is limited to 108 bytes.
     let opened = fs::File::open(&root).unwrap();
     let short = format!("/proc/self/fd/{}/etc/socket", opened.as_raw_fd());
     let _socket = UnixListener::bind(short).unwrap();
@@ -43,7 +43,7 @@ fn assert_same(sandbox: &Sandbox, one: &str, other: &str) {
 #[test]
 fn exported_tree_is_imported_unchanged() {
     let sandbox = with_every_kind();
-    // A file that its owner made unreadable is his all the same.
+    // `export` includes a file that its owner has made unreadable.
     let locked = root_of(&sandbox, "kinds").join("etc/file");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o200)).unwrap();
     let ran = sandbox
@@ -99,7 +99,7 @@ fn tar_unpacks_an_export_that_belongs_to_root() {
         );
         let mut expected = tree::read_in_seconds(&root_of(&sandbox, "kinds"));
         let mut found = tree::read_in_seconds(&target);
-        // The top's own time is that of the unpacking.
+        // The root directory has the time of the unpacking.
         expected.remove(".");
         found.remove(".");
         tree::assert_same("unpacked by tar", &found, &expected);

@@ -29,7 +29,7 @@ fn gc_removes_young_leftovers_with_all_only() {
     let removed = removed.prints("removed: 0 containers, 1 files of images (2 MB)");
     assert_eq!(removed.stderr, "");
     assert!(!orphan.exists());
-    // What is listed stays.
+    // Listed images stay whole.
     sandbox.udocker(["verify", "lab/a:1"]).run().succeeds();
 }
 

@@ -69,7 +69,7 @@ fn import_with_mv_moves_the_archive_into_the_store() {
     );
     assert_eq!(file_in_image(&sandbox, "lab/x", "etc/file"), "imported");
 
-    // A link is not what it points to.
+    // `--mv` removes a symbolic link, not its target.
     let file = sandbox.write("other.tar", layer("file", "behind a link"));
     std::os::unix::fs::symlink("other.tar", sandbox.path("link.tar")).unwrap();
     sandbox

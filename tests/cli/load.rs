@@ -1,4 +1,4 @@
-//! `load`: every form of archive, however it is packed.
+//! `load`: each archive format, with each compression.
 
 use std::io::Write;
 use std::path::Path;
@@ -201,7 +201,8 @@ fn load_keeps_the_digests_of_an_oci_layout() {
     }
 }
 
-/// Lets the configuration in a layout name the layers as they are stored: udocker.py's `import` did.
+/// Replaces the diff_ids in the configuration of a layout by the digests of the compressed layers,
+/// as `import` of udocker.py wrote them.
 fn name_stored_layers(layout: &Path) {
     let blob = |digest: &Value| {
         let digest = digest.as_str().unwrap().replace(':', "/");
@@ -241,7 +242,7 @@ fn load_corrects_diff_ids_that_are_layer_digests() {
 fn load_does_not_copy_a_directory_without_images() {
     let sandbox = Sandbox::new();
     let file = std::fs::File::create(sandbox.write("home/data/file", "")).unwrap();
-    // More than there is room for.
+    // More than the disk has room for.
     file.set_len(1 << 43).unwrap();
     let ran = sandbox.udocker(["load", "-i", "home/data"]).run();
     ran.exits_with(1).errs_in_one_line(&["holds no images"]);
@@ -370,7 +371,7 @@ fn load_removes_leftovers_of_a_killed_load() {
         );
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    // Kills the whole group.
+    // Dropping it kills the process group.
     drop(loading);
     assert_eq!(staged().len(), 1);
     sandbox.assert_no_images();

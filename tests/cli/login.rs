@@ -1,4 +1,4 @@
-//! `login` and `logout` against real registries.
+//! `login`, with docker-registry and with fake registries.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Invocation, Sandbox};
 
-/// Starts a registry with one image, `lab/tool:1`, that wants `auth`.
+/// Starts a registry that requires `auth` and holds one image, `lab/tool:1`.
 fn guarded(auth: Auth) -> Option<(RegistryServer, RegistryServer)> {
     if !has_tools(&["docker-registry", "htpasswd"]) {
         return None;
@@ -145,7 +145,7 @@ fn login_prompts_on_stderr() {
     assert_eq!(entry(&sandbox), auth("ada:with blanks "));
 }
 
-/// Whatever goes wrong, and however much is said about it.
+/// Whatever the registry answers, with `--debug`.
 #[test]
 fn output_holds_no_credentials() {
     let answers: [fn(&Received) -> Reply; 7] = [
@@ -172,8 +172,8 @@ fn output_holds_no_credentials() {
     );
 }
 
-/// Logs in to, and pulls from, a registry that answers so once it has got its token, and fails if
-/// a secret is said.
+/// Logs in to and pulls from a registry that answers requests with a token with `answer`. Fails if
+/// the output holds a secret.
 fn all_that_is_said_where(answer: fn(&Received) -> Reply) {
     const SECRETS: [&str; 4] = [PASSWORD, "t0ken", "gone-by", "hidden"];
     let tokens = FakeRegistry::start(|_| Reply::new(200, r#"{"token": "t0ken"}"#));
@@ -204,7 +204,7 @@ fn all_that_is_said_where(answer: fn(&Received) -> Reply) {
     }
 }
 
-/// A terminal of `script`'s making shows what is typed, unless the program hides it.
+/// The terminal that `script` makes echoes typed characters unless the program turns echo off.
 #[test]
 fn typed_password_is_not_echoed() {
     if !has_tools(&["script"]) {

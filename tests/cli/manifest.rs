@@ -1,4 +1,4 @@
-//! `manifest inspect` against a real registry.
+//! `manifest inspect` with docker-registry.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::registry_server::RegistryServer;
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 
-/// An index `lab/tool:1` over one image for amd64 that has its own digest.
+/// A registry with an index `lab/tool:1` of one image for amd64, the index, and the image's digest.
 fn registry() -> Option<(RegistryServer, Value, String)> {
     if !has_tools(&["docker-registry"]) {
         return None;
@@ -37,7 +37,8 @@ fn manifest_inspect_prints_the_index_without_a_platform() {
     let ran = sandbox.udocker(["manifest", "inspect", &image]).run();
     let ran = ran.succeeds().prints(&udocker::ui::pretty_json(&index));
     assert_eq!(ran.stderr, "");
-    // Options may come first, as in udocker.py's own usage, and the registry from one of them.
+    // Options may precede `inspect`, as in the usage of udocker.py, and `--registry` may name the
+    // registry.
     let option = format!("--registry={}", server.url());
     sandbox
         .udocker(["manifest", &option, "inspect", "lab/tool:1"])

@@ -24,7 +24,7 @@ fn rename_changes_the_name_or_leaves_no_trace() {
         (&["old", "../new"], 1, "names may not have"),
         (&["old", "a\u{7}"], 1, "names may not have"),
         (&["old", &"n".repeat(300)], 1, "longer than"),
-        // An id is no name, and cannot be taken away.
+        // An id is not a name and cannot be renamed.
         (&[id.text(), "new"], 1, "looks like a container id"),
         (&["old"], 2, "NEW"),
     ] {

@@ -12,7 +12,7 @@ fn rmname_takes_one_name_away_and_keeps_the_container() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
     let listed = sandbox.udocker(["-q", "ps"]).run().succeeds();
     assert!(listed.stdout.contains(" ['second'] "), "{listed:#?}");
-    // The last name may go, too.
+    // The last name can be taken away, too.
     sandbox.udocker(["rmname", "second"]).run().succeeds();
     assert!(directory.join("ROOT").is_dir());
     let id = directory.file_name().unwrap().to_str().unwrap();

@@ -49,7 +49,7 @@ fn skopeo_reads_saved_images() {
     if !has_tools(&["skopeo", "umoci"]) {
         return;
     }
-    // The same layer twice, and two images: all that could be told apart wrongly.
+    // Two images, and the same layer twice in one of them.
     let image = two_layers().layer(layer("base", "from below"));
     let sandbox = with_image(&image, "lab/a:1");
     let second = ImageBuilder::new().layer(layer("base", "from below"));
@@ -81,7 +81,7 @@ fn skopeo_reads_saved_images() {
     }
 }
 
-/// Podman keeps what it loads below the sandbox, with the driver that needs no rights.
+/// Podman stores the image below the sandbox, with the storage driver that needs no privileges.
 #[test]
 fn podman_loads_saved_images() {
     if !has_tools(&["podman"]) {
@@ -105,7 +105,7 @@ fn podman_loads_saved_images() {
     podman("load -i saved.tar");
     let inspected = podman("image inspect --format '{{len .RootFS.Layers}}' localhost/lab/a:1");
     assert_eq!(inspected, "2\n");
-    // And back: what podman saves is loaded.
+    // `load` reads what podman saves.
     podman("save -o podman.tar localhost/lab/a:1");
     let other = Sandbox::new();
     other
@@ -189,7 +189,7 @@ fn save_overwrites_nothing_and_leaves_no_partial_file() {
         .run()
         .exits_with(1)
         .errs_in_one_line(&["there is no image 'lab/missing' here"]);
-    // A blob that is gone is found only while the archive is being written.
+    // `save` notices a missing blob only while it writes the archive.
     let blobs = fs::read_dir(sandbox.store().join("layers"))
         .unwrap()
         .flatten();

@@ -1,4 +1,4 @@
-//! `search` against services as Docker Hub and Quay run them, and a real registry.
+//! `search` with fake services that answer like Docker Hub and Quay, and with docker-registry.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn parameter(request: &Received, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Two pages of Docker Hub's present form, with a description that would paint the terminal.
+/// Two pages in Docker Hub's current format; one description holds terminal control sequences.
 fn hub_v2() -> FakeRegistry {
     FakeRegistry::start(|request| match request.path() {
         "/v2/search/repositories" if parameter(request, "query") == "alpine" => {
@@ -64,7 +64,7 @@ fn search_prints_every_page_of_docker_hub() {
             .succeeds()
             .prints(&expected(description));
     }
-    // The variable says the same as the option, and so does a host that means Docker Hub.
+    // The variable has the same effect as the option; `docker.io/` names Docker Hub as well.
     for expression in ["alpine", "docker.io/alpine"] {
         sandbox
             .udocker(["search", expression])
@@ -174,7 +174,7 @@ fn search_lists_tags_of_all_pages() {
             .env("UDOCKER_REGISTRY", server.url())
             .run()
             .succeeds();
-        // The registry keeps no order.
+        // The registry lists tags in no particular order.
         let mut tags: Vec<&str> = ran.stdout.lines().collect();
         tags.sort_unstable();
         assert_eq!(tags, ["1", "2.0", "latest"], "{ran:#?}");
@@ -212,7 +212,7 @@ fn search_names_a_registry_without_search() {
             .exits_with(1)
             .errs_in_one_line(&[&server.url(), "offers no search"]);
     }
-    // One that fails at addresses it does not know, and keeps its catalogue to itself.
+    // This registry answers 503 for unknown paths and denies access to its catalog.
     let odd = FakeRegistry::start(|request| match request.path() {
         "/v2/_catalog" => Reply::new(403, r#"{"errors":[{"code":"DENIED"}]}"#),
         _ => Reply::new(503, "no such backend"),
@@ -234,7 +234,7 @@ fn search_names_a_registry_without_search() {
     }
 }
 
-/// On a terminal of 6 lines, which leaves 4 for results, the second page waits for the user.
+/// A terminal of 6 lines has room for 4 results; the second page waits for the user.
 #[test]
 fn search_pages_results_on_a_terminal() {
     if !has_tools(&["script", "stty"]) {

@@ -1,4 +1,4 @@
-//! `setup` on containers as both programs leave them.
+//! `setup` of containers made by this program and by udocker.py.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -47,7 +47,7 @@ fn setup_sets_and_shows_the_execution_mode() {
         assert_eq!(quiet.succeeds().stderr, "");
         shows(kept);
     }
-    // It may come from a stranger's archive.
+    // The file may come from an untrusted archive.
     fs::write(directory.join("execmode"), "P\x1b[2J").unwrap();
     shows("P\\u{1b}[2J");
 }
@@ -101,8 +101,8 @@ fn fixperm_gives_the_owner_access() {
     assert_eq!(mode(&outside), 0o400);
 }
 
-/// Makes the container look as udocker.py 1.3.17 leaves one that ran in mode R1 with a volume at
-/// `/data/in`.
+/// Makes the files that udocker.py 1.3.17 leaves in a container after a run in mode R1 with a
+/// volume at `/data/in`.
 fn leave_binds(directory: &Path) {
     let root = directory.join("ROOT");
     for path in [
@@ -130,7 +130,7 @@ fn purge_restores_files_replaced_by_modes_r() {
     let sandbox = Sandbox::new();
     let directory = container::empty(&sandbox);
     let root = directory.join("ROOT");
-    // So does leaving such a mode, but not setting it again.
+    // Leaving mode R1 has the same effect as `--purge`; setting R1 again has none.
     for option in ["--purge", "--execmode=P2", "--execmode=R1"] {
         leave_binds(&directory);
         sandbox
@@ -154,7 +154,7 @@ fn purge_restores_files_replaced_by_modes_r() {
         .run()
         .succeeds();
 
-    // A stranger's image may lead elsewhere.
+    // An untrusted image may hold symbolic links out of the rootfs.
     let outside = sandbox.path("outside");
     fs::create_dir(&outside).unwrap();
     fs::create_dir(directory.join(".bind_orig_files")).unwrap();
@@ -191,7 +191,7 @@ fn run_export_and_clone_restore_files_replaced_by_modes_r() {
     let two = sandbox.store().join("containers/two");
     assert!(passwd_of(&two).starts_with("root:"));
 
-    // Where nothing can be put back, they go without.
+    // `run` works even where the files cannot be restored.
     leave_binds(&directory);
     fs::write(directory.join("execmode"), "P1").unwrap();
     for path in [".bind_orig_files", "ROOT/etc", ""] {

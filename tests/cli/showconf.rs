@@ -1,4 +1,4 @@
-//! Configuration: files, environment and options, each over the one before.
+//! `showconf`, and the effect of configuration files, environment and options on other commands.
 
 use std::path::Path;
 
@@ -158,7 +158,7 @@ fn unknown_key_is_warned_of_once() {
     assert_eq!(ran.stderr, "");
 }
 
-/// A file of the whole system, where the test's user can have one: in a namespace of its own.
+/// The test's user can only have a system-wide file in a mount namespace.
 #[test]
 fn system_file_is_read_unless_switched_off() {
     let sandbox = Sandbox::new();

@@ -14,7 +14,7 @@ fn packages_with_foreign_owners_are_installed_in_each_mode() {
         return;
     };
     for (mode, ranges, owner, switched) in [
-        // Without ranges the filter says that it has worked, and whoever looks sees that it has not.
+        // Without id ranges, a filter makes `chown` succeed without effect.
         ("R1", "false", "root:root", "0"),
         ("R1", "true", "games:mail", "9"),
         ("R2", "false", "games:mail", "9"),

@@ -8,7 +8,7 @@ use crate::served::{Random, Served};
 use crate::support::sandbox::Sandbox;
 use crate::test_limits;
 
-/// What a command may say because another process was faster.
+/// Errors that are expected because another process was faster.
 pub const OTHERS_WERE_FASTER: [&str; 4] = [
     "there is an image",
     "there is no image",

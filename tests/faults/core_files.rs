@@ -1,4 +1,4 @@
-//! What is left of a process that dies: nothing of ours, since passwords may be in it.
+//! The program leaves no core file, which could hold a password; guests may.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -40,7 +40,7 @@ fn pull_leaves_no_core_file() {
     let core = limits
         .lines()
         .find_map(|line| line.strip_prefix("Max core file size"));
-    // With one byte, the kernel does not start a program that takes cores either.
+    // A limit of one byte also keeps the kernel from piping the core to a program.
     assert_eq!(
         core.unwrap().split_whitespace().next(),
         Some("1"),

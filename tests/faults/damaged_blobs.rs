@@ -1,4 +1,4 @@
-//! Blobs that are not what their names say.
+//! Blobs whose content does not match the digest in their name.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,13 +25,14 @@ fn pull_replaces_damaged_blobs() {
     assert_eq!(blobs.len(), 4);
     for blob in blobs {
         let content = fs::read(&blob).unwrap();
-        // So udocker.py leaves it when it is killed.
+        // A killed udocker.py leaves a truncated blob.
         let cut = &content[..content.len() / 2];
         let mut altered = content.clone();
         altered[content.len() / 2] ^= 1;
         for damaged in [cut, &altered] {
             fs::write(&blob, damaged).unwrap();
-            // Which layers are altered, nobody knows before they are read; one that is short is seen.
+            // `pull` sees by itself that a blob is short. An altered layer has to be found by
+            // `verify`.
             let is_small = content.starts_with(b"{");
             if !is_small && damaged.len() == content.len() {
                 let ran = sandbox.udocker(["verify", &image]).run().exits_with(1);

@@ -1,4 +1,4 @@
-//! Disks that are full, or cannot be written.
+//! Full and read-only file systems.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -15,8 +15,8 @@ use crate::support::registry_server::{Auth, RegistryServer};
 use crate::support::requirement::skip;
 use crate::support::sandbox::{Ran, Sandbox};
 
-/// Runs the program where `script` has set up mounts of its own; the script ends by `exec "$@"`
-/// or does more with `"$@"`. `None` where the system allows no such mounts.
+/// Runs `script` in a mount namespace; it sets up mounts and runs the program as `"$@"`. Skips the
+/// test, and returns `None`, where the system allows no such mounts.
 fn with_mounts(sandbox: &Sandbox, script: &str, args: &[&str]) -> Option<Ran> {
     let try_out = sandbox.udocker(["version"]);
     let try_out = try_out.confined(&["sh", "-c", "mount -t tmpfs none /mnt"]);
@@ -69,8 +69,8 @@ fn full_disk_during_pull_or_create_leaves_a_sound_repository() {
     );
 }
 
-/// Loads an image of these layers, runs `script` after that, and returns what it printed. The
-/// repository is on a disk of so many kilobytes, of which the layers take next to nothing.
+/// Loads an image of these layers into a repository on a disk of `kilobytes`, and runs `script`.
+/// The compressed layers take little of the disk.
 fn on_small_disk(kilobytes: u32, layers: Vec<LayerBuilder>, script: &str) -> Option<Ran> {
     let sandbox = Sandbox::new();
     let layers = layers.into_iter().map(LayerBuilder::finish);
@@ -84,16 +84,15 @@ fn on_small_disk(kilobytes: u32, layers: Vec<LayerBuilder>, script: &str) -> Opt
     with_mounts(&sandbox, &script, &[])
 }
 
-/// A file of so many megabytes, which takes next to nothing in a layer.
+/// A layer with a file of `megabytes` that compresses well.
 fn file_of(name: &str, megabytes: usize) -> LayerBuilder {
     LayerBuilder::new().file(name, vec![b'x'; megabytes << 20])
 }
 
-/// What the lower layers remove of theirs is not removed before the upper ones need the room, where
-/// these are worked on ahead.
+/// Prefetched layers take room before the whiteouts of lower layers have freed it.
 #[test]
 fn create_falls_back_to_sequential_apply_when_prefetch_does_not_fit() {
-    // While these are made, the others are worked on.
+    // The other layers are prefetched while these files are made.
     let many = (0..50_000).fold(LayerBuilder::new(), |layer, number| {
         layer.file(format!("small{number}"), "")
     });
@@ -109,7 +108,7 @@ fn create_falls_back_to_sequential_apply_when_prefetch_does_not_fit() {
     }
 }
 
-/// The container and the tree fit, one more container does not.
+/// The disk has room for a container and the image tree, but not for a second container.
 #[test]
 fn image_tree_is_kept_when_its_copy_does_not_fit() {
     let script = r#""$@" create lab/image || exit 98
@@ -121,7 +120,8 @@ fn image_tree_is_kept_when_its_copy_does_not_fit() {
     }
 }
 
-/// An image and a container `c` of it in the sandbox's repository, and archives of both.
+/// Fills the sandbox with an image, a container `c` of it, and archives of both. Returns the
+/// image's name.
 pub fn with_image_and_archives(sandbox: &Sandbox) -> String {
     let served = Served::start();
     let image = served.image("1");
@@ -212,7 +212,7 @@ fn full_disk_errors_name_file_cause_and_size() {
     for (place, options, args, parts) in cases {
         let variable = match place {
             "" => String::new(),
-            // The names of images go with their layers.
+            // Images are on the same file system as their layers.
             "LAYERS" => "UDOCKER_REPOS=$PWD/small/r UDOCKER_LAYERS=$PWD/small/l".to_string(),
             place => format!("UDOCKER_{place}=$PWD/small"),
         };
@@ -241,7 +241,7 @@ fn commands_refuse_at_once_what_cannot_fit() {
         encoder.write_all(&archive).unwrap();
         sandbox.write(&format!("{name}.tgz"), encoder.finish().unwrap());
     }
-    // Compressed, busybox alone takes as much.
+    // As much as busybox alone takes when compressed.
     let containers = "size=600k";
     let cases: [(&str, &str, &[&str]); 5] = [
         ("UDOCKER_CONTAINERS=small", containers, &["create", &image]),
@@ -276,7 +276,7 @@ fn commands_refuse_at_once_what_cannot_fit() {
             return;
         };
         assert_ne!(ran.code(), 0, "{ran:#?}");
-        // What is only found out by writing tells how much was free.
+        // The message must name the free space, which an error while writing does not.
         ran.errs_in_one_line(&["No space left on device", " are needed, ", " are free"]);
     }
     assert_sound(&sandbox);
@@ -286,7 +286,7 @@ fn commands_refuse_at_once_what_cannot_fit() {
 fn run_fetches_no_layer_when_the_rootfs_does_not_fit() {
     for (variable, options) in [
         ("UDOCKER_CONTAINERS", "size=600k"),
-        // There is room for the layers alone.
+        // There is room for the layers, but not for the rootfs.
         ("UDOCKER_DIR", "size=2m"),
     ] {
         let served = Served::start();
@@ -301,7 +301,7 @@ fn run_fetches_no_layer_when_the_rootfs_does_not_fit() {
         };
         assert_ne!(ran.code(), 0, "{ran:#?}");
         ran.errs_in_one_line(&["/small", " MB are needed, ", " MB are free"]);
-        // The configuration.
+        // Only the configuration was fetched.
         assert_eq!(served.blob_requests(), 1, "{variable}");
     }
 }
@@ -510,7 +510,7 @@ fn pull_and_create_name_a_repository_without_write_permission() {
         let ran = sandbox.udocker(args).run().exits_with(1);
         ran.errs_in_one_line(&[".udocker"]);
     }
-    // Commands that need not write work.
+    // Commands that only read still work.
     sandbox.udocker(["ps"]).run().succeeds();
     sandbox.udocker(["images"]).run().succeeds();
     sandbox

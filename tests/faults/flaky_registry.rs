@@ -1,4 +1,4 @@
-//! Registries that fail once, in every way, and then work.
+//! Registries that fail once, in each of several ways, and then work.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn pull_survives_transient_registry_failures() {
 
 #[test]
 fn pull_rejects_a_wrong_content_range() {
-    // The first answer stops half way; the next one ignores where the rest begins.
+    // The first answer is cut; the next one has another range than requested.
     let served = Served::misbehaving(|_, request, good| match request.header("range") {
         None => good.cut_at(100),
         Some(_) => Reply::new(206, "something else").header("Content-Range", "bytes 7-20/21"),

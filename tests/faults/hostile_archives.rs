@@ -1,4 +1,5 @@
-//! Archives that lie, lack something, or mean harm: one clear line each, and no trace.
+//! Archives that are inconsistent, incomplete or hostile are refused with one line and leave no
+//! trace.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -15,14 +16,14 @@ fn archive() -> DockerArchive {
     )
 }
 
-/// The archive with its list changed.
+/// The archive with its manifest changed.
 fn with_manifest(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut archive = archive();
     change(&mut archive.manifest[0]);
     archive.finish()
 }
 
-/// The archive with its configuration changed, under the right name.
+/// The archive with its configuration changed and named by its new digest.
 fn with_config(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut archive = archive();
     change(&mut archive.config);
@@ -232,7 +233,7 @@ fn load_refuses_inconsistent_docker_archives() {
 #[test]
 fn load_refuses_inconsistent_legacy_archives() {
     let sandbox = Sandbox::new();
-    // Each tag is the top of one long chain.
+    // A chain of 1000 layers, each of which has a tag.
     let mut chain = LayerBuilder::new();
     for number in 0..1000 {
         let parent = (number > 0).then(|| format!("{}", number - 1));
@@ -326,7 +327,8 @@ fn import_clone_refuses_inconsistent_archives() {
             .file("ROOT/etc/file", "x")
     };
     let sandbox = Sandbox::new();
-    // It has no say in who may enter: programs inside may be set-user-ID.
+    // The archive does not decide on the mode of the container's directory: programs inside may be
+    // set-user-ID.
     let open = LayerBuilder::new().entry(TarEntry::new(b'5', "./").mode(0o777));
     let open = open.raw(good().finish()).finish();
     sandbox
@@ -337,8 +339,8 @@ fn import_clone_refuses_inconsistent_archives() {
     let container = root_of(&sandbox, "good");
     let container = container.parent().unwrap().metadata().unwrap();
     assert_eq!(container.permissions().mode() & 0o777, 0o700);
-    // Nor in what emulated root would have made of files, whose inodes are others here; nor in what
-    // a run has to remove or to generate.
+    // Nor does it bring records of emulated ownership, whose inode numbers do not apply here, or
+    // records of mount points and generated files.
     let notes = ["attributes", "mountpoints", "mountpoint", "id-ranges", "x"];
     let (mut files, mut directories, mut links) = (good(), good(), good());
     for note in notes {
@@ -381,7 +383,7 @@ fn import_clone_refuses_inconsistent_archives() {
             "'imagerepo.name' is of a wrong kind",
         ),
         (good().symlink("ROOT", "/etc"), "'ROOT' is of a wrong kind"),
-        // Nothing could take such a protection away.
+        // `unprotect` could not remove a directory.
         (
             good().file("PROTECT/file", "x"),
             "'PROTECT' is of a wrong kind",

@@ -1,5 +1,5 @@
-//! Disks that fail: one system call after the other answers with an input/output error. `strace`
-//! lets it, from the moment on that it is told.
+//! Failing disks: `strace` makes one kind of system call after another fail with an input/output
+//! error.
 
 use crate::disk::with_image_and_archives;
 use crate::kills::{assert_can_be_emptied, assert_sound};
@@ -8,8 +8,8 @@ use crate::support::layer_builder::LayerBuilder;
 use crate::support::requirement::skip;
 use crate::support::sandbox::{Invocation, Ran, Sandbox};
 
-/// What changes or lists files. That files cannot be read is for `scripts/show-filesystems.sh`: the
-/// calls for it serve other things too, such as random numbers.
+/// System calls that change or list files. Errors on reading are for `scripts/show-filesystems.sh`,
+/// since the same calls read other things, such as random numbers.
 const CALLS: [&str; 11] = [
     "mkdir,mkdirat",
     "rename,renameat,renameat2",
@@ -24,21 +24,21 @@ const CALLS: [&str; 11] = [
     "pwrite64,write",
 ];
 
-/// The first of the calls that fail, of those that are made.
+/// The first call that fails, counted from one.
 const MOMENTS: [u32; 3] = [1, 2, 9];
 
-/// What a command says whose disk fails from the how manieth of `calls` on.
+/// Runs a command whose `calls` fail from number `moment` on.
 fn with_failing(sandbox: &Sandbox, calls: &str, moment: u32, args: &[&str]) -> Ran {
     with_error(sandbox, "EIO", calls, moment, args)
 }
 
-/// The same, with an error of that name.
+/// Runs a command whose `calls` fail with `error` from number `moment` on.
 fn with_error(sandbox: &Sandbox, error: &str, calls: &str, moment: u32, args: &[&str]) -> Ran {
     let how = format!("error={error}:when={moment}+");
     tampered(sandbox.udocker(args), calls, &how).run()
 }
 
-/// Runs it where `calls` go as `how` says in the words of strace's `inject`.
+/// Runs the program with `calls` changed as `how` says in the syntax of strace's `inject`.
 pub fn tampered(run: Invocation, calls: &str, how: &str) -> Invocation {
     let trace = format!("trace={calls}");
     let inject = format!("inject={calls}:{how}");
@@ -55,8 +55,8 @@ pub fn can_trace(sandbox: &Sandbox) -> bool {
     can
 }
 
-/// What fails may say so in one line, or be of no matter; it never ends in a panic, and what is
-/// listed afterwards works.
+/// A failing call is either reported in one line or does not matter. No command panics, and
+/// everything that is listed afterwards works.
 #[test]
 fn io_errors_are_reported_and_leave_a_sound_repository() {
     let sandbox = Sandbox::new();
@@ -82,9 +82,9 @@ fn io_errors_are_reported_and_leave_a_sound_repository() {
                 match ran.code() {
                     0 => {}
                     1 if ran.stderr.contains("Input/output error") => told += 1,
-                    // What has been done by an earlier round.
+                    // An earlier round has done it already.
                     1 if ran.stderr.contains("there is ") || ran.stderr.contains("is taken") => {}
-                    // Where nothing can be said, or not to the end.
+                    // The message itself could not be written.
                     1 if calls.ends_with("write") => {}
                     _ => panic!("{calls} fails from the {moment}. on: {ran:#?}"),
                 }
@@ -96,7 +96,7 @@ fn io_errors_are_reported_and_leave_a_sound_repository() {
     assert_can_be_emptied(&sandbox);
 }
 
-/// The calls of a pull that reach the disk alone: `write` wakes threads, too.
+/// The calls with which a pull accesses the disk; without `write`, which also wakes threads.
 const CALLS_OF_PULLS: [&str; 8] = [
     "mkdir,mkdirat",
     "rename,renameat,renameat2",

@@ -1,4 +1,4 @@
-//! `kill -9` at moments that nobody chose.
+//! `kill -9` at random moments.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ pub fn assert_sound(sandbox: &Sandbox) {
     }
 }
 
-/// Removes everything listed, then what is not, and asserts that nothing is left.
+/// Removes all containers and images, runs `gc --all`, and asserts that nothing is left.
 pub fn assert_can_be_emptied(sandbox: &Sandbox) {
     let containers = sandbox.udocker(["ps"]).run().succeeds();
     for id in listed(containers.text()) {
@@ -62,7 +62,7 @@ pub fn assert_can_be_emptied(sandbox: &Sandbox) {
     );
 }
 
-/// Makes the repository such that `command` has something to do, and returns its arguments.
+/// Prepares the repository for `command`, and returns its arguments.
 fn prepared(sandbox: &Sandbox, served: &Served, command: &str, round: u32) -> Vec<String> {
     let image = served.image(&(round % 3).to_string());
     let pull = || sandbox.udocker(["pull", &image]).run().succeeds();
@@ -98,14 +98,14 @@ fn killed_commands_leave_a_sound_repository() {
         .succeeds();
     let mut random = Random::new(4);
     for command in ["pull", "create", "load", "rm", "rmi"] {
-        // How long it takes when nobody disturbs it.
+        // The duration of an undisturbed run.
         let arguments = prepared(&sandbox, &served, command, 0);
         let start = Instant::now();
         sandbox.udocker(&arguments).run().succeeds();
         let mut whole = u64::try_from(start.elapsed().as_micros()).unwrap();
         let mut killed = 0;
-        // Most tries end one, since the moment lies within the time that the command takes; where
-        // hardly any does, this tests nothing.
+        // Most rounds kill the command, since the moment lies within its duration; a test in which
+        // hardly any round does is void.
         for round in 1..=4 * test_limits::kills() {
             if killed == test_limits::kills() {
                 break;
@@ -120,7 +120,7 @@ fn killed_commands_leave_a_sound_repository() {
             let _ = rustix::process::kill_process(process.pid(), Signal::KILL);
             match process.wait().code() {
                 None => killed += 1,
-                // The machine was busier before.
+                // The command was faster than measured.
                 Some(_) => whole -= whole / 8,
             }
         }

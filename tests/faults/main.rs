@@ -1,5 +1,5 @@
-//! What is left when things go wrong: killed processes, full disks, registries that misbehave,
-//! crowds in one repository, repositories that cannot be written. All of it through the executable.
+//! Faults and hostile input, through the executable: killed processes, full disks, failing
+//! registries, concurrent commands, read-only repositories, hostile images and archives.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test binary")]
 #![allow(

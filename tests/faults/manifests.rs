@@ -1,4 +1,4 @@
-//! Images as registries may serve them: old, repetitive, contradictory, or made to do harm.
+//! Images with old, repetitive, inconsistent or hostile manifests and configurations.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::support::sandbox::Sandbox;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
-/// A registry that has blobs, and for any tag or digest one manifest.
+/// A registry with blobs, and with one manifest for any tag or digest.
 struct Odd {
     blobs: BTreeMap<String, Vec<u8>>,
 }
@@ -73,7 +73,7 @@ fn layer(name: &str, content: &str) -> Vec<u8> {
         .finish()
 }
 
-/// The document with signatures, which are not looked at, and the digest of what was signed.
+/// The signed document, whose signature is not checked, and the digest of its payload.
 fn signed(payload: &str) -> (Vec<u8>, Digest) {
     let (body, tail) = payload.split_at(payload.len() - 2);
     let protected = json!({"formatLength": body.len(), "formatTail": URL_SAFE_NO_PAD.encode(tail)});
@@ -86,7 +86,7 @@ fn signed(payload: &str) -> (Vec<u8>, Digest) {
 #[test]
 fn schema_1_image_is_pulled_verified_and_run() {
     let mut odd = Odd::new();
-    // What instructions without files left behind, again and again.
+    // Instructions without files made this empty layer, several times.
     let empty = odd.add(LayerBuilder::new().finish())["digest"].take();
     let base = odd.add(layer("from", "below"))["digest"].take();
     let top = odd.add(LayerBuilder::new().file("from", "above").finish())["digest"].take();
@@ -181,7 +181,7 @@ fn layer_with_a_wrong_diff_id_makes_no_container() {
     assert_can_be_emptied(&sandbox);
 }
 
-/// What each of them says, on one line that leaves the terminal alone; and nothing is listed.
+/// Each error is one line without control characters, and no image is listed.
 #[test]
 fn pull_refuses_hostile_manifests() {
     type Make = fn(&mut Odd) -> Vec<u8>;
@@ -316,7 +316,7 @@ fn layer_larger_than_the_disk_is_not_fetched() {
     let registry = odd.serve_manifest(&json!({"config": config, "layers": [layer]}));
     let sandbox = Sandbox::new();
     let image = format!("{}/lab/tool:1", registry.url());
-    // A container takes as much again.
+    // `run` needs as much again for the container.
     for (command, needed) in [("pull", 1_152_921_504_607_u64), ("run", 2_305_843_009_214)] {
         let ran = sandbox.udocker([command, &image]).run();
         assert_ne!(ran.code(), 0, "{ran:#?}");

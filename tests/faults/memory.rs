@@ -1,4 +1,4 @@
-//! Everything streams: how large a layer is does not show in the memory that is used.
+//! Commands run in bounded memory, whatever the size of layers, documents and answers.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -30,7 +30,7 @@ fn write_tree(path: &Path) {
     tar.into_inner().unwrap().flush().unwrap();
 }
 
-/// The same bytes each time, with nothing in them to compress.
+/// Incompressible bytes, the same in each run.
 struct Noise(u64);
 
 impl Read for Noise {
@@ -46,7 +46,7 @@ impl Read for Noise {
     }
 }
 
-/// Writes a docker-archive around a layer, of which the digest is known.
+/// Writes a Docker archive of one layer with a known digest.
 fn write_archive(path: &Path, layer: &Path, diff_id: &Digest) {
     let config = json!({"os": "linux", "architecture": "amd64",
         "rootfs": {"type": "layers", "diff_ids": [diff_id]}})
@@ -82,7 +82,7 @@ fn with_container() -> Sandbox {
     sandbox
 }
 
-/// Runs it, and asserts how much memory it had at most.
+/// Runs the program, and asserts that its peak memory stays below the limit.
 #[track_caller]
 fn stays_small(invocation: Invocation) -> Ran {
     let ran = invocation.through(&["/usr/bin/time", "-f", "%M"]).run();
@@ -142,7 +142,7 @@ fn memory_use_is_independent_of_passwd_and_group_size() {
     stays_small(sandbox.udocker(["run", "--user=new", "c", "none"])).exits_with(127);
 }
 
-/// Writes entries, as compressed as entries that say the same again and again can be.
+/// Writes a gzip archive of repetitive entries, which compress well.
 struct Bomb(GzEncoder<BufWriter<File>>);
 
 impl Bomb {
@@ -156,7 +156,7 @@ impl Bomb {
         self
     }
 
-    /// Writes as many zeros, which also end an archive.
+    /// Writes zeros, which also end an archive.
     fn zeros(mut self, count: u64) -> Bomb {
         std::io::copy(&mut std::io::repeat(0).take(count), &mut self.0).unwrap();
         self
@@ -168,7 +168,7 @@ impl Bomb {
     }
 }
 
-/// One entry with what extends it, and nothing behind it.
+/// One entry with its extension headers, without the end of the archive.
 fn entries(entry: TarEntry) -> Vec<u8> {
     let mut bytes = LayerBuilder::new().entry(entry).finish();
     bytes.truncate(bytes.len() - 1024);
@@ -207,7 +207,7 @@ fn oversized_tar_headers_do_not_exhaust_memory() {
     attributes.finish();
     import().succeeds();
 
-    // Each link is another way to the one directory.
+    // Each link is another path to the same directory.
     let deep = ["d".repeat(250).as_str(); 200].join("/");
     let mut links = bomb().entry(TarEntry::new(b'5', &deep));
     for number in 0..1200 {
@@ -219,7 +219,7 @@ fn oversized_tar_headers_do_not_exhaust_memory() {
     import().succeeds();
 }
 
-/// What takes a few bytes in JSON and a hundred times as many in memory.
+/// A JSON list that would take a hundred times its size in memory if it were parsed into values.
 fn small_objects() -> String {
     format!("[{}0]", r#"{"":0},"#.repeat(590_000))
 }
@@ -254,7 +254,7 @@ fn unused_members_of_json_documents_take_no_memory() {
         std::fs::remove_file(sandbox.path("saved.tar")).unwrap();
     }
 
-    // One whose diff_ids have to be replaced.
+    // A configuration whose diff_ids have to be replaced.
     let layer = LayerBuilder::new().file("a", "b").finish();
     let layer = zstd::encode_all(&layer[..], 1).unwrap();
     let digest = Digest::of(&layer);
@@ -334,7 +334,7 @@ fn load_lists_large_archives_in_bounded_memory() {
         "more than 4096 names",
     );
 
-    // As many manifests as would not fit.
+    // More manifests than fit into the memory limit.
     let mut layout = tar();
     let mut blob = |bytes: &[u8]| {
         let digest = Digest::of(bytes);
@@ -395,7 +395,7 @@ fn pull_reads_large_manifests_in_bounded_memory() {
     let sandbox = Sandbox::new();
     let digest = |number: u32| Digest::of(&number.to_le_bytes());
     let entry = |digest: &Digest| format!(r#"{{"digest":"{digest}"}}"#);
-    // Places without end, and indexes in indexes that list as much as they can.
+    // A million URLs of a layer, and nested indexes of the maximum length.
     let places = format!(r#""a"{}"#, r#","a""#.repeat(1_000_000));
     let places = format!(
         r#"{{"config":{},"layers":[{{"digest":"{}","urls":[{places}]}}]}}"#,
@@ -445,7 +445,7 @@ fn pull_reads_large_manifests_in_bounded_memory() {
     }
 }
 
-/// A layer whose one frame asks for a window of 32 MiB, and uses it.
+/// A layer compressed with a zstd window of 32 MiB.
 fn with_large_window(name: &str) -> Vec<u8> {
     let content = std::iter::repeat_n(name.as_bytes(), 10 << 20).flatten();
     let content: Vec<u8> = content.copied().collect();
@@ -471,7 +471,7 @@ fn zstd_layers_with_large_windows_share_a_memory_budget() {
     stays_small(sandbox.udocker(["create", "lab/zstd:1"])).succeeds();
 }
 
-/// A layer of entries that are as large in memory as they can be.
+/// A layer of entries that take as much memory as possible.
 fn with_large_entries(number: usize) -> Vec<u8> {
     const SEGMENTS: usize = 1 << 18;
     let map: String = (0..SEGMENTS).map(|at| format!("{at}\n0\n")).collect();
@@ -510,7 +510,7 @@ fn prefetched_layers_share_a_memory_budget() {
     let image = image.fold(ImageBuilder::new(), ImageBuilder::layer);
     image.write_layout(&layout, "latest");
     let image = registry.push_layout(&layout, "latest", "lab/large:1");
-    // There is no program in it.
+    // The image holds no program.
     stays_small(sandbox.udocker(["-q", "run", "--name=a", &image, "true"])).exits_with(127);
     stays_small(
         sandbox
@@ -520,17 +520,17 @@ fn prefetched_layers_share_a_memory_budget() {
     .succeeds();
 }
 
-/// A layer that takes its time, so that others are worked on ahead of their turn.
+/// A layer that is slow to apply, so that others are prefetched.
 fn slow_layer() -> Vec<u8> {
     let mut content = vec![0; 64 << 20];
     Noise(7).read_exact(&mut content[..4 << 20]).unwrap();
     LayerBuilder::new().file("slow", content).finish()
 }
 
-/// Makes the layer of a number.
+/// Makes the layer with this number.
 type MakeLayer<'a> = &'a dyn Fn(usize) -> Vec<u8>;
 
-/// Many entries, each made of its number.
+/// A layer of `count` entries.
 fn layer_of(count: usize, entry: impl Fn(usize) -> TarEntry) -> Vec<u8> {
     (0..count)
         .map(entry)
@@ -545,7 +545,7 @@ fn prefetched_entries_wait_in_bounded_memory() {
         return;
     }
     let zeros = vec![0; EXTENSION_BYTES - 1];
-    // Names that end early, in headers that do not.
+    // Names that a NUL ends early, in long extension headers.
     let long_targets = |_| {
         let mut layer = LayerBuilder::new();
         for number in 0..20 {
@@ -562,7 +562,7 @@ fn prefetched_entries_wait_in_bounded_memory() {
             TarEntry::new(b'5', format!("{number}{slashes}{file}"))
         })
     };
-    // Sparse files that are none.
+    // Sparse maps on whiteouts.
     let segments = 150_000;
     let map = format!("{segments}\n{}", "0\n0\n".repeat(segments)).into_bytes();
     let ignored = |_| {
@@ -574,7 +574,7 @@ fn prefetched_entries_wait_in_bounded_memory() {
                 .content([&map[..], &[0; 512][..512 - map.len() % 512]].concat())
         })
     };
-    // Attributes and records that nobody wants.
+    // Attributes and records without effect.
     let record = |key: &str| {
         let line = format!("{} {key}=\n", key.len() + 5);
         line.repeat(EXTENSION_BYTES / line.len())
@@ -588,7 +588,7 @@ fn prefetched_entries_wait_in_bounded_memory() {
     };
     let attributes = |_| with_records(record("SCHILY.xattr.a"));
     let records = |_| with_records("5 a=\n".repeat(EXTENSION_BYTES / 5));
-    // As many entries as do not matter in one layer.
+    // Few enough entries to be harmless in one layer, in many layers.
     let small = layer_of(6500, |number| TarEntry::new(b'0', format!(".wh.{number}")));
     let small = |_| small.clone();
 

@@ -1,4 +1,4 @@
-//! Repositories on file systems that do less than others, and in sandboxes that have less.
+//! Repositories on unusual file systems and in restricted environments.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,13 +12,14 @@ use crate::support::sandbox::{Ran, Sandbox};
 
 const IMAGE: &str = "lab/a:1";
 
-/// Runs the program where `prepare` has made mounts. `None` where the system allows none.
+/// Runs the program after the mounts in `prepare`. `None` where the system allows none.
 fn confined(sandbox: &Sandbox, prepare: &str, args: &[&str]) -> Option<Ran> {
     let run = sandbox.udocker(args).env("UDOCKER_ALLOW_ROOT", "1");
     run.run_confined(prepare)
 }
 
-/// What a killed process has left in a staging folder, with a directory to mount something on.
+/// Makes what a killed process leaves in a staging directory, and returns a directory in it to
+/// mount something on.
 fn leftover(staging: &Path) -> PathBuf {
     let left = staging.join("0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f0");
     let point = left.join("ROOT/point");
@@ -69,13 +70,13 @@ fn leftovers_that_cannot_be_removed_fail_gc_only() {
     );
     assert!(gc.stdout.starts_with("removed: 0 containers, "), "{gc:#?}");
     assert!(!orphan.exists());
-    // Nothing is mounted any more.
+    // Without the mounts, the leftovers can be removed.
     sandbox.udocker(["gc", "--all"]).run().succeeds();
     assert!(points.iter().all(|point| !point.exists()));
 }
 
-/// Directories of a lower layer cannot be renamed there: a repository may come with the image of
-/// the container that the program runs in.
+/// overlayfs cannot rename directories of the lower layer. A repository is in the lower layer when
+/// it comes with the image of the container in which the program runs.
 #[test]
 fn directories_in_an_overlay_lower_layer_are_removed_in_place() {
     let sandbox = with_image(&two_layers(), IMAGE);
@@ -139,7 +140,7 @@ fn create_import_and_save_work_with_an_empty_dev() {
     }
 }
 
-/// Whoever may write to a shared repository must not make others wait for ever.
+/// A user who may write to a shared repository must not be able to block the others.
 #[test]
 fn fifo_or_device_in_place_of_a_file_is_an_error_not_a_hang() {
     let sandbox = with_image(&two_layers(), IMAGE);

@@ -1,9 +1,10 @@
-//! Kernels that lack what newer ones have.
+//! Kernels without newer system calls, simulated by a filter.
 
 use crate::support::container;
 use crate::support::sandbox::Sandbox;
 
-/// Calls newer than Linux 4.4. The last has the same number on every machine, and no name in libc.
+/// System calls newer than Linux 4.4. libc has no name for the last one, whose number is the same
+/// on every architecture.
 const NEWER_CALLS: [i64; 17] = [
     libc::SYS_copy_file_range,
     libc::SYS_statx,

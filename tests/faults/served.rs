@@ -24,8 +24,8 @@ impl Served {
         Served::misbehaving(|_, _, good| good)
     }
 
-    /// Serves it, with the answers to requests for layers and configuration changed: `change` is
-    /// told the how manieth such request it is, counted from zero.
+    /// Serves the image with changed answers to requests for blobs: `change` gets the number of the
+    /// request, counted from zero, the request, and the correct answer.
     pub fn misbehaving(
         change: impl Fn(u32, &Received, Reply) -> Reply + Send + Sync + 'static,
     ) -> Served {
@@ -34,7 +34,8 @@ impl Served {
             .layer(small_files("usr/share/one", 300))
             .layer(small_files("usr/share/two", 300));
         image.write_layout(layout.path(), "1");
-        // Kept in memory: the registry lasts as long as the process, and would keep the directory.
+        // Kept in memory, since the registry lives as long as the process and would keep the
+        // directory.
         let (manifest, blobs) = (manifest(layout.path()), blobs(layout.path()));
         let count = AtomicU32::new(0);
         let registry = FakeRegistry::start(move |request| {
@@ -83,7 +84,7 @@ impl Served {
     }
 }
 
-/// By their hashes.
+/// The blobs by their hashes.
 fn blobs(layout: &Path) -> BTreeMap<String, Vec<u8>> {
     fs::read_dir(layout.join("blobs/sha256"))
         .unwrap()

@@ -1,12 +1,12 @@
-//! How long the tests go on that could go on for ever. What is the default here is what a machine
-//! of two processors does in a minute or so; `scripts/stress.sh` asks for more.
+//! Limits of the randomised tests. The defaults take about a minute on two processors;
+//! `scripts/stress.sh` sets higher ones.
 
-/// Processes at work in one repository at the same time.
+/// The number of concurrent processes in one repository.
 pub fn processes() -> u64 {
     asked_for("UDOCKER_TEST_PROCESSES", 20)
 }
 
-/// For how long they are at work.
+/// How long they run commands.
 pub fn seconds() -> u64 {
     asked_for("UDOCKER_TEST_SECONDS", 15)
 }

@@ -1,4 +1,5 @@
-//! Two hosts with one repository, on a file system whose locks tell the one nothing of the other.
+//! Two hosts that share a repository on a file system without locks, or whose locks are local to
+//! each host.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::support::wait::wait_until;
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// What `flock` answers, in this thread and all processes that it starts from now on.
+/// Makes `flock` return `errno` in this thread and in all processes that it starts.
 fn answer_flock_with(errno: u32) {
     let rules = BTreeMap::from([(libc::SYS_flock, vec![])]);
     let filter = SeccompFilter::new(
@@ -28,7 +29,7 @@ fn answer_flock_with(errno: u32) {
     seccompiler::apply_filter(&program).unwrap();
 }
 
-/// Runs commands one after the other on a host of that name.
+/// Runs random commands, one after another, on a simulated host named after `seed`.
 fn host(sandbox: &Sandbox, served: &Served, seed: u64, flock: u32) {
     answer_flock_with(flock);
     let script = format!(r#"hostname host-{seed} && exec "$@""#);

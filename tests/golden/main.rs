@@ -1,5 +1,5 @@
-//! What the program prints, to the letter: scripts read it. With `SNAPSHOTS=overwrite` in the
-//! environment the pages are written anew; their difference then shows what users will see.
+//! The exact output of the program, which scripts read. With `SNAPSHOTS=overwrite` in the
+//! environment the pages are rewritten; their diff then shows what changes for users.
 
 #![allow(
     missing_docs,

@@ -1,5 +1,5 @@
-//! Listings, results and errors on a repository made by hand, one file each in `sessions/`: the
-//! command line, what it printed, `!` before lines of standard error, and the exit status.
+//! Listings, results and errors with a small repository, one file each in `sessions/`: command
+//! line, output, with `!` before lines of standard error, and exit status.
 
 use std::os::unix::fs::symlink;
 

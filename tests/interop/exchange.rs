@@ -1,4 +1,4 @@
-//! Archives and repositories go to udocker.py and come back.
+//! Archives and repositories that one program writes and the other reads.
 
 use std::fs;
 
@@ -59,7 +59,7 @@ fn udocker_py_loads_saved_images() {
     python
         .run(&other, &["load", "-i", file.to_str().unwrap()])
         .succeeds();
-    // In its form v1: by its program and by ours.
+    // udocker.py stores the image in its v1 format; both programs read that.
     let id = python.run(&other, &["create", "lab/a:v1"]).succeeds();
     for container in [
         id.text(),
@@ -78,7 +78,7 @@ fn udocker_py_loads_saved_images() {
             "from above"
         );
     }
-    // And back again, saved by each of them.
+    // `load` reads the archives of both programs.
     other
         .udocker(["save", "-o", "ours.tar", "lab/a:v1"])
         .run()
@@ -121,7 +121,7 @@ fn images_imported_by_udocker_py_are_usable() {
         .udocker(["tag", "lab/py:1", "lab/tagged:1"])
         .run()
         .succeeds();
-    // It notes the digest of the compressed file where that of the tar belongs.
+    // udocker.py records the digest of the compressed file as diff_id.
     python
         .run(&sandbox, &["save", "-o", "theirs.tar", "lab/py:1"])
         .succeeds();
@@ -147,7 +147,7 @@ fn images_imported_by_udocker_py_are_usable() {
     );
 }
 
-/// It writes each layer once, and lists it for the first of the images only.
+/// udocker.py writes each layer once, and lists it for the first of the images only.
 #[test]
 fn images_saved_together_by_udocker_py_are_loaded() {
     let Some(python) = UdockerPy::find() else {
@@ -229,11 +229,11 @@ fn exported_and_cloned_containers_are_interchangeable() {
         return;
     };
     let sandbox = with_every_kind();
-    // udocker.py's tar cannot make pipes or old times into anything else, so all is compared.
+    // udocker.py uses tar, which keeps FIFOs and old times, so all entries are compared.
     let read = |container: &str| {
         let mut tree = tree::read_in_seconds(&root_of(&sandbox, container));
-        // It takes away attributes, set-id bits, what the umask has, and links of what is no file; and
-        // the top's time is its own.
+        // udocker.py loses extended attributes, set-id bits, bits of the umask, and hard links of
+        // what is not a regular file; the root directory has a new time.
         tree.remove(".");
         for node in tree.values_mut() {
             node.mode &= 0o755;

@@ -1,4 +1,4 @@
-//! One repository that the real udocker.py and ours use in turns, each for all that both can do.
+//! A repository that udocker.py and this program use in turns, with every command that both have.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ impl Shared {
         let image = ImageBuilder::busybox().layer(links.finish());
         image.write_layout(&layout, "latest");
         let _ = shared.registry.push_layout(&layout, "latest", IMAGE);
-        // udocker.py finds our engine where ours unpacks it.
+        // udocker.py uses the engine that `install` unpacks.
         shared.ours("install").succeeds();
         Some(shared)
     }
@@ -52,7 +52,7 @@ impl Shared {
 
 const IMAGE: &str = "lab/busybox:1";
 
-/// Who acts on what the other one has made.
+/// One of the two programs.
 type Actor = fn(&Shared, &str) -> Ran;
 
 #[test]
@@ -92,7 +92,7 @@ fn goes_on(first: Actor, second: Actor) {
     let id = id.text();
     first("name one alias").succeeds();
     first("setup --execmode=P2 one").succeeds();
-    // In the order of the directory there, sorted here.
+    // udocker.py lists names unsorted.
     shows("ps", "'alias'");
     shows("ps", "'one'");
     shows("ps -m", " P2 ");

@@ -1,4 +1,4 @@
-//! Challenges and what is answered to them.
+//! Authentication challenges, tokens and credentials.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::support::fake_registry::{FakeRegistry, Received, Reply};
 
 const BLOB: &[u8] = b"some bytes";
 
-/// A registry that wants one of `accepted` as a token and names `realm` for it.
+/// A registry that accepts one of the tokens `accepted`, and names `realm` in its challenge.
 fn guarded(
     realm: String,
     service: Option<&'static str>,
@@ -104,7 +104,8 @@ fn rejected_token_is_renewed() {
     fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap();
     fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap();
     assert_eq!(tokens.requests().len(), 2);
-    // Where the challenge names no scope, it is the right to read this repository.
+    // Where the challenge names no scope, the client asks for the right to pull from the
+    // repository.
     assert_eq!(
         tokens.log()[0],
         "GET /?scope=repository%3Alab%2Ftool%3Apull&client_id=udocker"
@@ -274,7 +275,7 @@ fn authentication_failures_are_distinguished() {
     }
 }
 
-/// All that came with a request, also in the codes that servers use.
+/// Everything that came with a request, also in the encodings that servers use.
 fn echo(request: &Received) -> String {
     let header = request.header("authorization").unwrap_or_default();
     let value = header.split(' ').next_back().unwrap_or_default();
@@ -298,7 +299,7 @@ fn hides(result: Result<impl Sized, RegistryError>, secrets: &[&str]) {
 }
 
 const PASSWORD: &str = "pa s\"w/%d";
-/// The password, its beginning, how addresses and JSON write it, the header, and tokens.
+/// The password, its beginning, its encodings in URLs and JSON, the header, and tokens.
 const SECRETS: [&str; 8] = [
     PASSWORD,
     "pa s",
@@ -336,8 +337,8 @@ fn errors_hide_credentials_that_a_server_repeats() {
     ];
     for (number, answer) in answers.into_iter().enumerate() {
         for credential in &credentials {
-            // A token server that repeats the login, a registry that does, and one that repeats
-            // what only the token server has been told.
+            // A token server that repeats the credentials, a registry that does, and one that
+            // repeats what only the token server got.
             let told = Arc::new(Mutex::new(String::new()));
             let heard = Arc::clone(&told);
             let tokens = FakeRegistry::start(move |request| {
@@ -364,7 +365,7 @@ fn errors_hide_credentials_that_a_server_repeats() {
             let client = with_credential(options(), credential.clone());
             let (url, version) = (registry(&server.url()), TagOrDigest::Tag("1".to_string()));
             for repository in ["basic/a", "grant/a", "deny/a"] {
-                // No answer with a success is a token server's refusal.
+                // A successful answer is not a refusal by the token server.
                 if repository == "deny/a" && number >= 6 {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! Blobs over lines and from servers that are not to be relied on.
+//! Downloads of blobs over unreliable connections and from incorrect servers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -175,7 +175,7 @@ fn repeated_bytes_do_not_count_as_progress() {
         matches!(error, RegistryError::Interrupted { .. }),
         "{error}"
     );
-    // The first one, which was rewarded, and the tries after it.
+    // The first request made progress; the others are its retries.
     assert_eq!(server.requests().len(), 4);
 }
 

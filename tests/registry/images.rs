@@ -1,4 +1,4 @@
-//! From references to images: manifests, indexes, platforms, lists.
+//! Manifests, indexes, choice of platform, and lists of tags and repositories.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,7 +159,7 @@ fn resolve_image_skips_artifacts() {
     let server = documents.clone().tag("1", &index);
     let image = resolve(&server, "linux/amd64").unwrap();
     assert_eq!(image.manifest_digest, amd64);
-    // By itself it is refused.
+    // An artifact that is requested directly is refused.
     let server = documents.tag("1", &artifact);
     let error = resolve(&server, "linux/amd64").unwrap_err();
     assert!(
@@ -219,8 +219,8 @@ fn resolve_image_tries_the_next_repository_name() {
     );
 }
 
-/// What a name is answered with, how often that is asked for, and what comes of it where the next
-/// name is not there either.
+/// The answer for a name, the expected number of requests, and the expected error if the next name
+/// is absent, too.
 #[test]
 fn proxy_registry_answers_count_as_absent_names() {
     let unknown = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error"}]}"#;
@@ -339,7 +339,7 @@ fn lists_follow_pages_of_the_same_host_only() {
         ["a", "b", "c[1m"]
     );
     assert!(elsewhere.requests().is_empty());
-    // A page that names itself as the next ends the list.
+    // A page that links to itself ends the list.
     assert_eq!(
         Vec::from_iter(anonymous().catalog(&url).unwrap()),
         ["r", "r"]

@@ -1,4 +1,4 @@
-//! The registry client against servers: a fake one that misbehaves, and the real one.
+//! The registry client with a fake server that misbehaves, and with the real docker-registry.
 
 #![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
 

@@ -1,4 +1,4 @@
-//! The real `docker-registry`: plain, with TLS, with logins, with tokens.
+//! The client with the real `docker-registry`: plain, with TLS, passwords and tokens.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -172,7 +172,8 @@ fn tls_registry_with_plain_token_server_needs_insecure() {
         username: USERNAME.to_string(),
         password: Secret::new(PASSWORD),
     };
-    // Our token server speaks plain http, which a registry with TLS must not name.
+    // The token server of the tests speaks plain http; a registry with TLS must not redirect to
+    // that.
     let error = pull(&with_credential(options.clone(), login.clone()), &server).unwrap_err();
     assert!(
         error
@@ -190,9 +191,9 @@ fn tls_registry_with_plain_token_server_needs_insecure() {
     );
 }
 
-/// A server before `registry` whose first connection breaks. What speaks TLS after that it passes
-/// on, and from plain http it leads to https. Returns its address, and the beginnings of what it
-/// was told in plain text.
+/// A proxy in front of `registry` that closes the first connection. It passes later TLS connections
+/// on, and redirects plain http to https. Returns its address, and the beginnings of requests in
+/// plain text.
 fn moody_front(registry: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Redirects, retries, proxies, timeouts, and servers that are no registries.
+//! Redirects, retries, proxies, timeouts, and servers that are not registries.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +27,7 @@ fn manifest_error(client: &Client, url: &str) -> RegistryError {
         .unwrap_err()
 }
 
-/// Counts requests and answers the first ones with `first`.
+/// A server that answers the first requests with `first`, and all others with `then`.
 fn at_first(first: Vec<Reply>, then: Reply) -> FakeRegistry {
     let count = AtomicUsize::new(0);
     FakeRegistry::start(move |_| {
@@ -313,7 +313,7 @@ fn requests_use_the_proxy_unless_excepted() {
         };
         Client::new(options, NoCredentials).unwrap()
     };
-    // Loopback is nothing special.
+    // Loopback addresses are not excepted.
     fetch(&client(None), &server.url(), &descriptor(BLOB), b"").unwrap();
     let request = proxy.requests().pop().unwrap();
     assert!(

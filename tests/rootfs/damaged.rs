@@ -1,4 +1,4 @@
-//! Archives that lie or end early: refused, saying which layer and entry, and never a hang.
+//! Damaged and truncated archives are refused; the message names layer and cause.
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::{apply_both_ways_and_compare, unpack};

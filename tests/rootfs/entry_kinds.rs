@@ -1,4 +1,4 @@
-//! Layers of every kind, unpacked as umoci unpacks them.
+//! Entries of every kind: the resulting tree equals that of umoci.
 
 use std::fs;
 
@@ -376,7 +376,7 @@ fn sixty_layers_with_empty_ones_equal_umoci() {
     assert_as_umoci("sixty layers", &layers);
 }
 
-/// Many more than there are buffers for.
+/// Many more layers than the prefetcher has buffers.
 #[test]
 fn four_hundred_layers_are_applied_in_order() {
     let layers: Vec<Vec<u8>> = (0..400)

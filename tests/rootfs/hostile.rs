@@ -1,4 +1,4 @@
-//! Layers that try to reach outside the root: whatever they hold, nothing there changes.
+//! Layers that try to reach outside the rootfs; nothing there may change.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -25,8 +25,8 @@ const AHEAD: Apply = |unpacked, layers| {
     result
 };
 
-/// Unpacks, both ways, beside a directory that a layer may try to reach, fails if that changes, and
-/// returns what came of it.
+/// Applies layers, sequentially and with prefetching, beside a directory that they try to reach.
+/// Fails if that directory changes, and returns the result.
 fn attack(
     name: &str,
     layers: impl Fn(&str) -> Vec<LayerBuilder>,
@@ -245,7 +245,7 @@ fn entries_cannot_replace_the_root_directory() {
             let (unpacked, result) = attack("root", |outside| {
                 vec![LayerBuilder::new().entry(TarEntry::new(flag, name).link(outside))]
             });
-            // A slash at the end makes an old-style directory of a file.
+            // A trailing slash turns an old-style file entry into a directory.
             let is_directory = flag == 0 && name.ends_with('/');
             assert_eq!(result.is_ok(), is_directory, "{name} {flag}");
             assert!(unpacked.root.is_dir() && !unpacked.root.is_symlink());
@@ -266,7 +266,7 @@ fn messages_escape_hostile_entry_names() {
 
 #[test]
 fn trees_deeper_than_path_max_are_unpacked_and_removed() {
-    // Deeper than PATH_MAX has room for, and than there are descriptors.
+    // Deeper than PATH_MAX and than the limit on open files.
     const DEPTH: usize = 2500;
     let mut layer = LayerBuilder::new();
     let mut path = String::new();
@@ -312,7 +312,7 @@ fn resolving_dot_dot_in_deep_symlinks_is_fast() {
     let elapsed = start.elapsed();
     remove_tree(&unpacked.root, &Silent).unwrap();
     result.unwrap();
-    // Each step up would take milliseconds if it were one down again from the top.
+    // Each `..` would take milliseconds if it were resolved from the root again.
     assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
 }
 
@@ -337,7 +337,7 @@ fn long_symlink_chains_are_refused() {
 
 #[test]
 fn repeated_whiteouts_visit_a_directory_once() {
-    // Each time anew it would take minutes.
+    // Visiting the directory for each whiteout would take minutes.
     const TIMES: usize = 10_000;
     let lower = LayerBuilder::new()
         .file("d/old", "")
@@ -376,7 +376,7 @@ fn swap_meanwhile(apply: Apply) {
     let root = unpacked.root.clone();
     let mut layer = LayerBuilder::new().directory("a").directory("a/b");
     for index in 0..3000 {
-        // Many directories, so that some are let go and opened again.
+        // Many directories, so that some descriptors are closed and opened again.
         layer = layer
             .directory(format!("other{index}"))
             .file(format!("a/b/file{index}"), "x");
@@ -390,14 +390,14 @@ fn swap_meanwhile(apply: Apply) {
                 swap(&root, &outside);
             }
         });
-        // It may fail, since somebody pulls the ground from under it.
+        // It may fail, since the directory is replaced meanwhile.
         let _ = apply(&unpacked, std::slice::from_ref(&layer));
         is_done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
-/// Puts a link out of the root in place of `a/b` for a moment.
+/// Replaces `a/b` for a moment by a symbolic link out of the rootfs.
 fn swap(root: &Path, outside: &Path) {
     if fs::rename(root.join("a/b"), root.join("a/away")).is_ok() {
         let _ = symlink(outside, root.join("a/b"));

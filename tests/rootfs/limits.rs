@@ -1,4 +1,4 @@
-//! Images larger than wanted.
+//! Limits on the size of images.
 
 use std::path::Path;
 use std::process::Command;
@@ -62,7 +62,7 @@ fn limits_stop_a_decompression_bomb_before_it_is_written() {
     }
 }
 
-/// They take no room on the disk, only memory for their names.
+/// Skipped device nodes take no room on the disk, but memory for their names.
 #[test]
 fn number_of_skipped_device_nodes_is_limited() {
     let devices = |count: u32| {
@@ -79,7 +79,7 @@ fn number_of_skipped_device_nodes_is_limited() {
     );
 }
 
-/// Set for the process that works on the full disk: where that is.
+/// Set for the child process: the directory of the small disk.
 const FULL_DISK: &str = "UDOCKER_TEST_FULL_DISK";
 
 #[test]

@@ -1,4 +1,4 @@
-//! Unpacking layers: compared with what `umoci` makes of them, and with hostile ones.
+//! Applying layers: comparison with `umoci`, and hostile or damaged layers.
 
 #![allow(
     clippy::unwrap_used,

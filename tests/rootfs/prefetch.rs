@@ -1,4 +1,4 @@
-//! Layers of entries whose names meet.
+//! Random layers, applied with and without prefetching.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::unpack::apply_both_ways_and_compare;
 
-/// Few names, so that entries meet.
+/// Few names, so that entries conflict.
 const NAMES: [&str; 8] = ["a", "b", "d", "", ".wh.a", ".wh.d", ".wh..wh..opq", "."];
 
 fn path() -> impl Strategy<Value = String> {
@@ -18,7 +18,7 @@ fn path() -> impl Strategy<Value = String> {
 
 fn entry() -> impl Strategy<Value = TarEntry> {
     let flags = prop::sample::select(vec![b'0', b'0', b'5', b'5', b'1', b'2', b'6', b'3']);
-    // Those that are left to the writers, and a larger one.
+    // Two sizes that writer threads handle, and a larger one.
     let sizes = prop::sample::select(vec![0, 3000, 600_000]);
     (flags, path(), path(), sizes).prop_map(|(flag, name, link, size)| {
         let entry = TarEntry::new(flag, name).link(link);

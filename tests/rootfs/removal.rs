@@ -67,7 +67,7 @@ fn remove_tree_names_what_it_cannot_remove() {
     assert!(remove_tree("/".as_ref(), &Silent).is_err());
 }
 
-/// Set for the process that removes what it is not permitted to.
+/// Set for the child process that tries to remove a file of /proc.
 const REMOVES: &str = "UDOCKER_TEST_REMOVES";
 
 #[test]
@@ -109,7 +109,7 @@ fn tree_size_counts_blocks_and_each_inode_once() {
     assert!(tree_size(&tree.join("none"), &Silent).is_err());
 }
 
-/// Counts what it is told.
+/// Counts the reported progress.
 #[derive(Default)]
 struct Counter(AtomicU64);
 

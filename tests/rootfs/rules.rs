@@ -1,5 +1,5 @@
-//! Rules for which umoci is no judge: what it refuses, and where it does not follow the
-//! specification.
+//! Rules that a comparison with umoci cannot test: umoci refuses such layers, or does not follow
+//! the specification.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -149,7 +149,7 @@ fn archives_of_gnu_tar_unpack_to_their_source_tree() {
         let unpacked = unpack(&[output.stdout]);
         let mut expected = tree::read(&source);
         if !options[0].contains("pax") {
-            // The GNU formats have whole seconds only.
+            // The GNU formats keep whole seconds.
             expected.values_mut().for_each(|node| node.mtime.1 = 0);
         }
         tree::assert_same(
@@ -220,7 +220,7 @@ fn every_mode_is_set_despite_the_umask() {
             layer = layer.entry(TarEntry::new(flag, name(flag, mode)).mode(mode));
         }
     }
-    // Those that are not left to the writers.
+    // Files too large for the writer threads.
     let large = |mode| TarEntry::new(b'0', format!("large{mode:04o}")).mode(mode);
     for mode in [0o000, 0o644, 0o4755, 0o7777] {
         layer = layer.entry(large(mode).content(vec![b'x'; 600_000]));
@@ -331,7 +331,7 @@ fn directory_has_the_extended_attributes_of_its_last_entry() {
     }
 }
 
-/// The file may be in the way already, or still on its way.
+/// The file may have been written already, or still be queued.
 #[test]
 fn implied_directory_replaces_a_file_of_the_same_layer() {
     const COUNT: u32 = 300;

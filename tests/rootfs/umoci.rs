@@ -1,4 +1,4 @@
-//! `umoci unpack --rootless` as the judge.
+//! Comparison with `umoci unpack --rootless`.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use udocker::progress::Silent;
 use crate::support::tree::{self, Kind, Tree, assert_same};
 use crate::unpack::unpack;
 
-/// Fails unless our tree of these layers is the one that umoci makes.
+/// Fails unless these layers unpack to the same tree as with umoci.
 pub(crate) fn assert_as_umoci(name: &str, layers: &[Vec<u8>]) {
     let ours = unpack(layers);
     let judge = tempfile::tempdir().unwrap();
@@ -25,9 +25,9 @@ pub(crate) fn assert_as_umoci(name: &str, layers: &[Vec<u8>]) {
     udocker::rootfs::remove_tree(&judge.path().join("bundle"), &Silent).unwrap();
 }
 
-/// Evens out what may differ: owners keep their own rights; and umoci leaves the time of
-/// unpacking on directories that no entry describes and, unlike us, on those in which it made
-/// such a directory or removed what a whiteout of a directory above names.
+/// Removes permitted differences: we give owners access to their files; and umoci leaves the time
+/// of unpacking on implied directories, and on directories in which it made an implied directory or
+/// removed files because of a whiteout of a parent.
 fn allow_tolerances(found: &mut Tree, expected: &mut Tree) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     for (path, node) in expected {

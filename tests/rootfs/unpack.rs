@@ -1,4 +1,4 @@
-//! Applying layers in tests.
+//! Applies layers in tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::support::layer_builder::LayerBuilder;
 use crate::support::sandbox::make_removable;
 use crate::support::tree::{self, Tree};
 
-/// A directory with a root in it, and a place outside that has to stay as it is.
+/// A directory with a rootfs in it, and room beside it for files that must not change.
 pub(crate) struct Unpacked {
     pub(crate) scratch: TempDir,
     pub(crate) root: PathBuf,
@@ -32,8 +32,8 @@ impl Unpacked {
     }
 }
 
-/// Applies layers, checking their digests, to a new root: each in its turn, and also with all of
-/// them worked on ahead of it, which has to come to the same.
+/// Applies layers to a new rootfs sequentially, and to another one with prefetching, and fails
+/// unless both give the same result and tree. Digests are checked.
 pub(crate) fn apply_both_ways_and_compare(
     layers: &[Vec<u8>],
 ) -> (Unpacked, Result<Summary, RootfsError>) {
@@ -51,7 +51,7 @@ pub(crate) fn apply_both_ways_and_compare(
     (unpacked, result)
 }
 
-/// What came of layers, as text.
+/// The result of applying layers, as text.
 pub(crate) fn text(result: &Result<Summary, RootfsError>) -> String {
     match result {
         Ok(summary) => format!("{summary:?}"),
@@ -59,7 +59,7 @@ pub(crate) fn text(result: &Result<Summary, RootfsError>) -> String {
     }
 }
 
-/// The tree without the times of what was made just now, as no entry says when.
+/// The tree without times of the last hour, which come from implied directories.
 fn dated(root: &Path) -> Tree {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let hour_ago = i64::try_from(now.as_secs()).unwrap() - 3600;
@@ -72,8 +72,8 @@ fn dated(root: &Path) -> Tree {
     tree
 }
 
-/// Applies layers that are worked on ahead of their turn, however many processors there are: above
-/// an empty one, since the first one never is.
+/// Applies layers with prefetching, whatever the number of processors. An empty layer comes first,
+/// since the first layer is never prefetched.
 pub(crate) fn apply_ahead(
     unpacked: &Unpacked,
     layers: &[Vec<u8>],
@@ -93,7 +93,7 @@ pub(crate) fn apply_ahead(
     Ok(summary)
 }
 
-/// Applies layers that are good.
+/// Applies valid layers.
 pub(crate) fn unpack(layers: &[Vec<u8>]) -> Unpacked {
     let (unpacked, result) = apply_both_ways_and_compare(layers);
     result.unwrap();

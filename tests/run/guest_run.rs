@@ -1,6 +1,5 @@
-//! A root tree of its own for each test, and a second process that runs it: signals, descriptors
-//! and death concern whole processes, so each run happens in a child that re-executes this test
-//! binary.
+//! A rootfs for each test, and a child process that runs a container in it. Signals, descriptors
+//! and exits concern whole processes, so each run re-executes this test binary.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,10 +23,10 @@ const APPLETS: [&str; 29] = [
     "mknod", "mkdir", "chroot", "hostname", "su",
 ];
 
-/// Between words that may have several lines.
+/// Separates words, which may have several lines.
 const SEPARATOR: &str = "\u{1f}";
 
-/// The modes that there are engines for. What does not speak of a mode holds in each.
+/// The execution modes with an engine in this program. Most tests run in each of them.
 pub(crate) const MODES: [&str; 5] = ["P1", "P2", "R1", "R2", "R3"];
 
 pub(crate) struct GuestRun {
@@ -36,7 +35,7 @@ pub(crate) struct GuestRun {
 }
 
 impl GuestRun {
-    /// One for each of [`MODES`].
+    /// One run for each of [`MODES`].
     pub(crate) fn in_each_mode() -> impl Iterator<Item = GuestRun> {
         MODES.into_iter().map(GuestRun::new)
     }
@@ -75,8 +74,8 @@ impl GuestRun {
         self.directory.path().join(name)
     }
 
-    /// A child that runs `words` in the container. Options of the run come before, as
-    /// `key=value`; see [`request`].
+    /// A child process that runs `words` in the container. Each option is `key=value`; see `run`
+    /// below.
     pub(crate) fn command(&self, options: &[&str], words: &[&str]) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
@@ -90,7 +89,8 @@ impl GuestRun {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("TERM", "dumb")
-            // Without it the test harness asks glibc, which is no good in a static executable.
+            // Without `HOME` the test harness asks glibc, which does not work in a static
+            // executable.
             .env("HOME", self.directory.path())
             .env("SANDBOX", self.directory.path())
             .env("SANDBOX_MODE", self.mode)
@@ -115,7 +115,7 @@ impl GuestRun {
     }
 }
 
-/// Standard output without what the test harness of the child printed first.
+/// Standard output without the first line of the child's test harness.
 pub(crate) fn stdout(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     text.strip_prefix("\nrunning 1 test\n")
@@ -123,7 +123,8 @@ pub(crate) fn stdout(output: &Output) -> String {
         .to_string()
 }
 
-/// The child of [`GuestRun::command`]. It is no test: nextest shows it as the one that is skipped.
+/// The entry point of the child process of [`GuestRun::command`]. It is not a test of its own;
+/// nextest counts it as skipped.
 #[test]
 #[ignore = "child entry point"]
 fn runner() {
@@ -250,7 +251,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         .map_err(|error| (error.exit_status(), error.to_string()))
 }
 
-/// Makes `outer` end in the command `inner`, in the environment of that.
+/// Appends the command `inner` to `outer`, with the environment of `inner`.
 pub(crate) fn wrap<'c>(outer: &'c mut Command, inner: &Command) -> &'c mut Command {
     let environment = inner.get_envs();
     outer

@@ -1,4 +1,4 @@
-//! What the guest sees: files, users, environment.
+//! Files, users and environment as the guest sees them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +12,7 @@ fn image_without_account_files_shows_users_of_the_host() {
     let hosts = names("/etc/hosts");
     for sandbox in GuestRun::in_each_mode() {
         let script = "cat /etc/hosts; grep -c . /etc/hostname";
-        // The second run finds what the first one has left in the tree.
+        // The second run finds the mount points of the first one in the rootfs.
         for _ in 0..2 {
             let lines = names("/etc/hostname").lines().count();
             assert_eq!(sandbox.output(&[], script), format!("{hosts}{lines}\n"));
@@ -56,7 +56,7 @@ fn volumes_show_host_files() {
 #[test]
 fn read_only_volumes_resist_every_way_to_write() {
     for sandbox in GuestRun::in_each_mode() {
-        // A path with a colon is none of PRoot's business any more.
+        // Paths may hold colons, which upstream PRoot cannot bind.
         fs::create_dir_all(sandbox.host("da:ta/rw")).unwrap();
         fs::write(sandbox.host("da:ta/file"), "content\n").unwrap();
         let read_only = format!("volume={}:/d:ro", sandbox.host("da:ta").display());
@@ -80,7 +80,7 @@ fn guest_environment_is_separate_from_the_callers() {
         let mut names: Vec<&str> = shown
             .lines()
             .filter_map(|line| line.split('=').next())
-            // P2 cannot keep its own from the guest.
+            // P2 cannot hide its own variable from the guest.
             .filter(|name| *name != "PROOT_NO_SECCOMP")
             .collect();
         names.sort_unstable();
@@ -152,7 +152,7 @@ fn guest_runs_as_the_requested_user() {
 #[test]
 fn accounts_made_by_emulated_root_persist() {
     for sandbox in GuestRun::in_each_mode() {
-        // As `useradd` does: a new file renamed over the old one.
+        // `useradd` renames a new file over the old one.
         let script = "(cat /etc/passwd; echo bob:x:77:77::/:/bin/sh) >/etc/passwd+ && mv /etc/passwd+ /etc/passwd";
         assert_eq!(sandbox.status(&[], script), Some(0));
         assert_eq!(
@@ -221,13 +221,13 @@ fn cpu_set_applies_to_the_guest() {
 #[test]
 fn engine_falls_back_to_another_directory() {
     for sandbox in GuestRun::in_each_mode() {
-        // A directory cannot be made below a file, whoever asks.
+        // Not even root can make a directory below a file.
         fs::write(sandbox.host("file"), "").unwrap();
         let bin = format!("bin={}/bin", sandbox.host("file").display());
         for script in ["exit 9", "sh -c 'exit 9'"] {
             assert_eq!(sandbox.status(&[&bin], script), Some(9));
         }
-        // Memory will do, unless PRoot has to be shown in namespaces.
+        // A file in memory will do, except in the modes that show PRoot in a namespace.
         let is_nested = ["R2", "R3"].contains(&sandbox.mode());
         let own = sandbox.host(&format!("fallback/udocker-{}", uid()));
         assert_eq!(own.exists(), is_nested);

@@ -1,4 +1,4 @@
-//! Mode R1 with ranges of ids, which `scripts/make-test-user.sh` grants to the test user.
+//! Mode R1 with subordinate id ranges, which `scripts/make-test-user.sh` grants to the test user.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -25,13 +25,13 @@ fn id_ranges_keep_owners_and_allow_switching_users() {
         "33:5\n0\nbeyond\n33\n33\n33:33\n"
     );
     assert!(!sandbox.root().join("x").exists());
-    // The next run finds it as it was.
+    // The next run sees the same owner.
     assert_eq!(sandbox.output(&[RANGES], "stat -c %u:%g /tmp/f"), "33:5\n");
     assert_ne!(
         fs::metadata(sandbox.root().join("tmp/f")).unwrap().uid(),
         uid()
     );
-    // The sandbox has to be removed by its owner.
+    // The test process cannot remove files of other ids.
     assert_eq!(sandbox.output(&[RANGES], "rm -r /tmp/f /tmp/d"), "");
 }
 
@@ -73,7 +73,7 @@ fn id_ranges_apply_in_a_process_namespace() {
     let script = "touch /tmp/f; chown 33:5 /tmp/f; stat -c %u:%g /tmp/f; echo $$; rm /tmp/f";
     let shown = sandbox.output(&[RANGES, "processes=own"], script);
     assert_eq!(shown, "33:5\n2\n");
-    // Everybody but root has one id.
+    // Users other than root have one id.
     let shown = sandbox.output(&[RANGES, "user=1234:5678"], "id -u; id -g");
     assert_eq!(shown, "1234\n5678\n");
 }
@@ -85,7 +85,7 @@ fn unmappable_id_ranges_are_left_out() {
     }
     let sandbox = GuestRun::new("R1");
     let inner = sandbox.command(&[RANGES], &["sh", "-c", "chown 33 /tmp && id -u; exit 7"]);
-    // The tools are not root any more, nor is anything granted to the user that is root there.
+    // With no_new_privs, newuidmap does not become root.
     let output = wrap(
         std::process::Command::new("setpriv").arg("--no-new-privs"),
         &inner,

@@ -1,5 +1,5 @@
-//! Files in memory, sealed roots, devices, names and processes: Docker's options that a container
-//! may have something for itself by.
+//! Options of Docker that isolate a container: tmpfs, read-only rootfs, devices, host name,
+//! processes.
 
 use std::fs;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ fn read_only_rootfs_is_writable_only_at_mounts() {
         let options = ["read-only=yes", "tmpfs=/run", &data];
         assert_eq!(sandbox.output(&options, script), "fine\nfine\n");
         assert_eq!(fs::read(sandbox.host("data/f")).unwrap(), b"fine\n");
-        // The next run may write again.
+        // The next run can write again.
         assert_eq!(sandbox.status(&[], "echo >/x"), Some(0));
     }
 }
@@ -56,7 +56,7 @@ fn device_option_passes_devices() {
             let script = "test -c /dev/other && echo x >/dev/other && cat /dev/other";
             assert_eq!(sandbox.status(options, script), Some(0), "{options:?}");
         }
-        // What else there is stays.
+        // The other devices stay.
         let script = "test -c /dev/zero && head -c 1 /dev/zero | wc -c; readlink /dev/fd";
         let shown = sandbox.output(&["device=/dev/null:/dev/other"], script);
         assert_eq!(shown, "1\n/proc/self/fd\n");
@@ -72,7 +72,7 @@ fn tmpfs_options_apply_in_namespaces() {
         sandbox.output(&["tmpfs=/t:size=64k,mode=700,noexec"], script),
         "700\ntmpfs\n126\n"
     );
-    // As `--shm-size` asks for it.
+    // The effect of `--shm-size`.
     let shared = sandbox.output(&["tmpfs=/dev/shm:size=64k"], "stat -f -c %b /dev/shm");
     assert_eq!(shared, "16\n");
 }
@@ -87,14 +87,14 @@ fn host_name_option_applies_in_namespaces() {
     let sandbox = GuestRun::new("R1");
     let shown = sandbox.output(&["hostname=box"], "hostname; cat /proc/sys/kernel/hostname");
     assert_eq!(shown, "box\nbox\n");
-    // Whom the tracer has to run, gets the host's.
+    // With PRoot inside, which `--kernel` needs, the guest sees the host's name.
     let shown = sandbox.output(&["hostname=box", "kernel=9.8.7-x"], "hostname; uname -r");
     assert_eq!(shown, format!("{own}9.8.7-x\n"));
     assert_ne!(Machine::look_up().kernel, "9.8.7-x");
 }
 
-/// Where the host's processes are there, those that started the container are too, and they may
-/// have known a password.
+/// Without a process namespace, the guest sees the processes that started the container, which may
+/// hold a password.
 #[test]
 fn guest_cannot_read_memory_of_host_processes() {
     let sandbox = GuestRun::new("R1");
@@ -118,9 +118,9 @@ fn process_namespace_shows_only_guest_processes() {
     let sandbox = GuestRun::new("R1");
     for option in ["processes=own", "processes=reaped"] {
         let shown = sandbox.output(&[option], "echo $$; set -- /proc/[0-9]*; echo $#");
-        // The init, and the shell.
+        // The processes are the init and the shell.
         assert_eq!(shown, "2\n2\n", "{option}");
-        // The init holds the host's files and this program's memory.
+        // The init has files of the host open, and memory of this program.
         let script = "for f in environ mem root fd/0; do
                 cat /proc/1/$f >/dev/null 2>&1 && echo read $f
             done

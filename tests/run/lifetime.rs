@@ -1,4 +1,4 @@
-//! Signals, death, and what is passed to the guest.
+//! Signals, the end of processes, and inherited descriptors.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use crate::guest_run::{GuestRun, stdout, wrap};
 use crate::support::requirement::has_tools;
 use crate::support::wait::wait_until;
 
-/// Starts a guest that says when it is ready, and waits for that.
+/// Starts a guest that runs `script`, and waits until it is ready.
 fn start(sandbox: &GuestRun, script: &str) -> Child {
     let script = format!("{script}; touch /tmp/ready; while :; do sleep 0.05; done");
     let child = sandbox
@@ -27,7 +27,8 @@ fn start(sandbox: &GuestRun, script: &str) -> Child {
     child
 }
 
-/// Whether any process has the sandbox as its root or its arguments, or is in it.
+/// Whether any process has its root or working directory in the sandbox, or names it in its
+/// arguments.
 fn is_anybody_left(sandbox: &GuestRun) -> bool {
     let root = sandbox.root().display().to_string();
     let identity = |path: &Path| {
@@ -80,7 +81,7 @@ fn signals_reach_handlers_of_the_guest() {
     }
 }
 
-/// The kernel tells nobody but the first process of the session, which is this program then.
+/// The kernel sends SIGHUP only to the leader of the session, which is this program then.
 #[test]
 fn closed_terminal_ends_all_guest_processes() {
     if !has_tools(&["script"]) {
@@ -112,7 +113,7 @@ fn closed_terminal_ends_all_guest_processes() {
     }
 }
 
-/// As with `perl -e 'alarm 1; exec @ARGV'`: the timer stays with who is executed.
+/// `exec` keeps timers, so an `alarm` of the caller concerns this program.
 #[test]
 fn timer_of_the_caller_signals_the_guest() {
     if !has_tools(&["perl"]) {
@@ -155,7 +156,7 @@ fn signal_to_the_process_group_ends_all_guest_processes() {
 fn ignored_signals_stay_ignored() {
     for sandbox in GuestRun::in_each_mode() {
         let inner = sandbox.command(&[], &["sh", "-c", "touch /tmp/ready; sleep 0.5; exit 3"]);
-        // As `nohup` does.
+        // As with `nohup`.
         let mut outer = Command::new("/bin/sh");
         wrap(
             outer.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]),
@@ -228,7 +229,7 @@ fn open_file_descriptors_are_inherited() {
         };
         let mut outside = Command::new("/bin/busybox");
         outside.args(["sh", "-c", list]).env("PATH", "/bin");
-        // Exactly those that the caller has open: none is lost, and none of ours is added.
+        // Exactly the descriptors of the caller: none is lost, and none is added.
         assert_eq!(
             with_seven(&sandbox.command(&[], &["sh", "-c", list])),
             with_seven(&outside)

@@ -1,4 +1,4 @@
-//! Containers run for real, in each mode, with a root tree made of busybox.
+//! Runs of containers with a busybox rootfs, in each execution mode.
 
 #![allow(
     missing_docs,

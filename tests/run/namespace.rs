@@ -1,4 +1,4 @@
-//! Mode R1: what namespaces add to what holds in every mode.
+//! Mode R1: properties that other modes lack.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -51,15 +51,15 @@ fn read_only_volumes_cannot_be_written() {
         mount --bind / /tmp 2>/dev/null && echo mounted
         exec 5</single; (echo new >/proc/self/fd/5) 2>/dev/null && echo wrote through proc
         touch /data/deep/n && echo below";
-    // Root may have more ids, and the processes may be its own.
+    // Also with id ranges, and with a process namespace.
     for further in ["", "id-ranges=yes", "processes=own"] {
         let written = sandbox.output(&[&data, &single, &nested, further], script);
         assert_eq!(written, "below\n", "{further}");
         assert_eq!(fs::read(sandbox.host("single")).unwrap(), b"old\n");
     }
-    // Not even for a parent that is writable elsewhere.
+    // A writable volume inside a read-only one stays writable.
     assert!(sandbox.host("data/deep/n").exists());
-    // `/sys` has further mounts below it.
+    // Mounts below a read-only `/sys` are read-only, too.
     let system = sandbox.output(
         &["volume=/sys:/sys:ro"],
         "grep ' /sys' /proc/self/mountinfo | grep -vc ' ro,'",
@@ -82,7 +82,7 @@ fn mount_points_are_removed_after_the_run() {
         "volume={}:/new/deep/data/in/file",
         sandbox.host("file").display()
     );
-    // The longer run started first; the shorter one has to leave it its mount points.
+    // The longer run starts first; the end of the shorter one must not remove its mount points.
     let script = "touch /tmp/ready; sleep 0.5; cat /new/deep/data/in/file; rm /tmp/ready";
     let mut long = sandbox
         .command(&[&data, &below], &["sh", "-c", script])
@@ -133,7 +133,7 @@ fn mount_points_in_a_shared_volume_survive_other_containers() {
     fs::remove_file(second_ready).unwrap();
     let shown = stdout(&second.wait_with_output().unwrap());
     assert_eq!(shown, "content\n/w/more/sh\n");
-    // What they lie on stays, as it does with PRoot.
+    // The mount points in the shared directory stay, as with PRoot.
     assert_eq!(fs::read(one.host("data/in/file")).unwrap(), b"");
 }
 
@@ -191,7 +191,7 @@ fn mount_point_written_to_by_another_run_is_kept() {
     wait_until("the first run is there", || {
         sandbox.root().join("tmp/ready").exists()
     });
-    // It finds the mount point where the other one has its file.
+    // This run finds the empty mount point in place of the other run's volume.
     assert_eq!(
         sandbox.output(&[], "cat /a; echo mine >/a; rm /tmp/ready"),
         ""
@@ -226,7 +226,7 @@ fn emulated_root_may_chown_and_mknod() {
         sandbox.output(&[], script),
         "chown\ndevice\npipe\nmissing\n0:0\n0\n"
     );
-    // Nobody else is let off.
+    // A guest that is not root may not.
     let user = sandbox.output(
         &["user=1234:5678"],
         "cd /tmp; chown 33 f 2>/dev/null || echo no",
@@ -251,7 +251,7 @@ fn guest_cannot_reach_host_files() {
         secret.display(),
     );
     fs::write(sandbox.root().join("tmp/inside"), "").unwrap();
-    // The second one is the way into a container from a root that cannot be left.
+    // The second option simulates a host whose root cannot be left by `pivot_root`.
     for option in ["", "refuse=leaving-initramfs"] {
         assert_eq!(sandbox.output(&[option], &script), "end\n", "{option}");
         let root = sandbox.output(&[option], "cd /; cd ../..; ls -d bin; pwd");
@@ -268,7 +268,7 @@ fn guest_finds_only_bound_host_files() {
     }
     fs::write(sandbox.root().join("tmp/needle-own"), "").unwrap();
     let data = format!("volume={}:/mnt/data", sandbox.host("data").display());
-    // Processes end meanwhile, and most belong to others.
+    // Errors are ignored: processes end meanwhile, and many belong to other users.
     let script = "busybox find / -name 'needle-*' 2>/dev/null | grep -v '^/proc/'
         for way in root cwd fd map_files; do
             busybox find /proc/[0-9]*/$way/ -maxdepth 3 -follow -name 'needle-*' 2>/dev/null

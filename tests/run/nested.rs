@@ -1,4 +1,4 @@
-//! Modes R2 and R3: what PRoot inside adds to namespaces.
+//! Modes R2 and R3: PRoot inside namespaces.
 
 use std::fs;
 

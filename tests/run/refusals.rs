@@ -1,5 +1,5 @@
-//! Hosts that allow no namespaces, in part or at all: `auto` takes P1 without a word, and R1 by name
-//! fails with one line that names the cause.
+//! Hosts that do not allow namespaces: `auto` uses P1 silently, and R1 fails with one line that
+//! names the cause.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,8 +10,8 @@ use crate::support::refusal::Refusal;
 
 const MODE: &str = "R1";
 
-/// Forbids this process a system call, as security policies do; or to leave the root directory, as
-/// kernels do whose root is the file system that they booted from.
+/// Makes a system call of this process fail as it does under a security policy, or `pivot_root` as
+/// it does where the root is the initramfs.
 pub(crate) fn refuse(name: &str) {
     let (call, errno) = match name {
         "unshare" => (libc::SYS_unshare, libc::EPERM),
@@ -23,7 +23,7 @@ pub(crate) fn refuse(name: &str) {
     Refusal::of(&[call], errno).install().unwrap();
 }
 
-/// Runs in a user namespace in which `prepare` has been done.
+/// Runs in a user namespace after the shell script `prepare`.
 fn nested(sandbox: &GuestRun, prepare: &str, options: &[&str], script: &str) -> Output {
     let inner = sandbox.command(options, &["sh", "-c", script]);
     let mut outer = Command::new("unshare");
@@ -87,7 +87,7 @@ fn r1_runs_inside_another_user_namespace() {
 #[test]
 fn init_works_without_a_proc_of_its_own() {
     let sandbox = GuestRun::new(MODE);
-    // As containers hide parts of theirs, which keeps the kernel from giving out another one.
+    // Containers hide parts of /proc; the kernel then refuses to mount another one.
     let hide = "mount --bind /dev/null /proc/version";
     let script = "(sleep 0.1 & exec sleep 0.2) & test -e /proc/self/exe && exit 7";
     let output = nested(&sandbox, hide, &["processes=reaped"], script);
@@ -105,7 +105,8 @@ fn init_works_without_a_proc_of_its_own() {
 fn inside_proot_r1_fails_with_the_cause_and_auto_uses_p1() {
     let outer = GuestRun::new("P1");
     let inner = GuestRun::new(MODE);
-    // One word, since those of the inner run are among the options of the outer one.
+    // A script without arguments, since the words of the inner run become an option of the outer
+    // run.
     let script = inner.root().join("bin/script");
     fs::write(&script, "#!/bin/sh\necho $container_execmode; exit 7\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! What `run` returns.
+//! Exit statuses of runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -44,7 +44,7 @@ fn commands_that_cannot_start_exit_with_126_or_127() {
         fs::write(root.join("bin/lost"), "#!/bin/perl\n").unwrap();
         fs::write(root.join("bin/script"), "#!/bin/sh\nexit 6\n").unwrap();
         fs::write(root.join("bin/windows"), "#!/bin/sh\r\nexit 6\n").unwrap();
-        // A program of a distribution that has another C library.
+        // A program for another C library.
         fs::copy("/bin/ls", root.join("bin/linked")).unwrap();
         for name in ["lost", "script", "windows"] {
             let mode = fs::Permissions::from_mode(0o755);
@@ -88,7 +88,7 @@ fn commands_that_cannot_start_exit_with_126_or_127() {
     }
 }
 
-/// What PRoot does for the programs inside counts as its own.
+/// The work of PRoot for the guest counts towards its own CPU time.
 #[test]
 fn tracer_over_its_cpu_limit_is_reported() {
     for sandbox in GuestRun::in_each_mode().filter(|sandbox| sandbox.mode() != "R1") {

@@ -1,4 +1,4 @@
-//! Archives made on the spot, and what is asked of the store afterwards.
+//! Builds image archives, loads images, and inspects the store afterwards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub fn two_layers() -> ImageBuilder {
         .layer(layer("top", "from above"))
 }
 
-/// What `docker save` writes, part by part.
+/// The parts of an archive in the format of `docker save`.
 pub struct DockerArchive {
     pub layers: Vec<Vec<u8>>,
     pub config_name: String,
@@ -63,7 +63,7 @@ impl DockerArchive {
         }
     }
 
-    /// The name that a configuration has to have.
+    /// The member name of a configuration, which holds its digest.
     pub fn name_of(config: &Value) -> String {
         format!("{}.json", Digest::of(config.to_string().as_bytes()).hex())
     }
@@ -76,7 +76,7 @@ impl DockerArchive {
                 .directory(format!("l{number}"))
                 .file(format!("l{number}/layer.tar"), layer);
         }
-        // As Docker has it: the list comes last.
+        // Docker writes the manifest last.
         tar.file("manifest.json", self.manifest.to_string())
     }
 
@@ -86,7 +86,7 @@ impl DockerArchive {
     }
 }
 
-/// The legacy form: `repositories`, and layers that name their parents.
+/// An archive in the legacy format: `repositories`, and layers that name their parents.
 pub fn legacy_archive() -> Vec<u8> {
     let (base, top) = (layer("base", "from below"), layer("top", "from above"));
     LayerBuilder::new()
@@ -99,7 +99,7 @@ pub fn legacy_archive() -> Vec<u8> {
             r#"{"id":"bb","parent":"aa","config":{"Cmd":["old"]}}"#,
         )
         .file("bb/layer.tar", &top)
-        // The same layer once more, as Docker 1.10 to 24 wrote it.
+        // Docker 1.10 to 24 wrote a repeated layer as a symbolic link.
         .file(
             "cc/json",
             r#"{"id":"cc","parent":"bb","config":{"Cmd":["linked"]}}"#,
@@ -143,7 +143,7 @@ pub fn root_of(sandbox: &Sandbox, container: &str) -> PathBuf {
     PathBuf::from(ran.text())
 }
 
-/// Everything in the store that a failed command may not have changed: paths and what is in them.
+/// The paths and sizes of all files that a failed command must not change.
 pub fn store_state(sandbox: &Sandbox) -> Vec<String> {
     let mut state = Vec::new();
     collect(&sandbox.store(), &mut state);

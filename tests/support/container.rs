@@ -1,4 +1,4 @@
-//! Containers put into a repository by hand, as both programs leave them.
+//! Containers written into a repository directly, in the format of both programs.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -3,7 +3,7 @@
 use super::layer_builder::{LayerBuilder, TarEntry};
 use super::sandbox::Sandbox;
 
-/// A layer that has all that a tree can have.
+/// A layer with an entry of each kind, and with odd names, times, modes, links and holes.
 pub fn layer_of_every_kind() -> Vec<u8> {
     let long = "d/".repeat(70) + "file";
     LayerBuilder::new()

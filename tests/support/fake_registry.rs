@@ -87,7 +87,7 @@ impl Reply {
         self
     }
 
-    /// The part of the body that a `Range` header asks for, as a good server sends it.
+    /// The part of the body that a `Range` header asks for, as a correct server sends it.
     pub fn ranged(mut self, request: &Received) -> Reply {
         let range = request.header("range").and_then(|range| {
             range
@@ -176,7 +176,7 @@ impl Drop for FakeRegistry {
     }
 }
 
-/// One request per connection; a client that went away is no failure.
+/// Serves one request per connection. A client that disconnects is no failure.
 fn serve(
     mut stream: TcpStream,
     requests: &Mutex<Vec<Received>>,

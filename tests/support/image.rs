@@ -1,4 +1,4 @@
-//! Small images made on the spot, as OCI layouts that skopeo pushes.
+//! Builds small images as OCI layouts, which `load` reads and skopeo pushes.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use super::layer_builder::{LayerBuilder, TarEntry};
 /// How a layer's tar is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// As it is.
+    /// Uncompressed.
     Plain,
     /// As one gzip member.
     Gzip,
@@ -38,7 +38,7 @@ impl ImageBuilder {
         }
     }
 
-    /// One layer with Debian's static busybox as all its applets, and what a shell expects.
+    /// An image of one layer with Debian's static busybox, all its applets, and account files.
     pub fn busybox() -> ImageBuilder {
         ImageBuilder::new().layer(busybox_layer())
     }
@@ -60,7 +60,7 @@ impl ImageBuilder {
         self
     }
 
-    /// Makes the image one for another platform.
+    /// Sets the platform.
     pub fn platform(mut self, os: &str, architecture: &str) -> ImageBuilder {
         self.platform = (os.to_string(), architecture.to_string());
         self
@@ -134,7 +134,7 @@ impl ImageBuilder {
     }
 }
 
-/// Where Debian's `busybox-static` puts its executable.
+/// The executable of Debian's package `busybox-static`.
 pub const BUSYBOX: &str = "/bin/busybox";
 
 fn busybox_layer() -> Vec<u8> {

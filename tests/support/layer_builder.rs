@@ -1,12 +1,12 @@
-//! Writes tar archives entry by entry, well formed or not.
+//! Writes tar archives entry by entry; the entries need not be valid.
 
-/// A layer in the making. Entries come out in the order in which they are added.
+/// A layer under construction. The archive holds the entries in the order in which they were added.
 #[derive(Clone, Default)]
 pub(crate) struct LayerBuilder {
     bytes: Vec<u8>,
 }
 
-/// Which header is written.
+/// The header format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     V7,
@@ -14,7 +14,7 @@ pub(crate) enum Format {
     Gnu,
 }
 
-/// One header with all its fields; [`LayerBuilder::entry`] adds it.
+/// One entry; [`LayerBuilder::entry`] adds it.
 #[derive(Clone, Debug)]
 pub(crate) struct TarEntry {
     pub(crate) name: Vec<u8>,
@@ -23,13 +23,13 @@ pub(crate) struct TarEntry {
     pub(crate) mtime: i64,
     pub(crate) link: Vec<u8>,
     pub(crate) content: Vec<u8>,
-    /// The size to declare, if not that of the content.
+    /// The size in the header, if it is not that of the content.
     pub(crate) size: Option<u64>,
     pub(crate) format: Format,
     pub(crate) pax: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The mtime of entries that do not say another one.
+/// The default mtime of entries.
 pub(crate) const MTIME: i64 = 1_500_000_000;
 
 impl TarEntry {
@@ -129,8 +129,8 @@ impl LayerBuilder {
         LayerBuilder::default()
     }
 
-    /// Adds an entry, with what extends it: names and links longer than their fields go into PAX
-    /// records, or GNU headers in that format.
+    /// Adds an entry. Names and links longer than their fields go into PAX records, or into GNU
+    /// headers in the GNU format.
     pub(crate) fn entry(mut self, mut entry: TarEntry) -> LayerBuilder {
         if entry.format == Format::Gnu {
             for (flag, text) in [(b'L', &entry.name), (b'K', &entry.link)] {
@@ -159,13 +159,13 @@ impl LayerBuilder {
         self.raw(entry.header()).data(&entry.content)
     }
 
-    /// Adds bytes as they are.
+    /// Adds raw bytes.
     pub(crate) fn raw(mut self, bytes: impl AsRef<[u8]>) -> LayerBuilder {
         self.bytes.extend_from_slice(bytes.as_ref());
         self
     }
 
-    /// Adds bytes, filled up to a whole block.
+    /// Adds bytes, padded to a whole block.
     pub(crate) fn data(mut self, bytes: &[u8]) -> LayerBuilder {
         self.bytes.extend_from_slice(bytes);
         self.bytes.resize(self.bytes.len().next_multiple_of(512), 0);

@@ -1,4 +1,4 @@
-//! What integration tests share. Each test binary uses a part of it.
+//! Code that integration tests share. Each test binary uses a part of it.
 #![allow(
     dead_code,
     missing_docs,

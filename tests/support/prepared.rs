@@ -1,5 +1,5 @@
-//! What is costly to make and the same for many tests: made once, kept between runs, and shared by
-//! the processes that run tests at the same time.
+//! Fixtures that are costly to make: made once, kept between test runs, and shared by concurrent
+//! test processes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -13,14 +13,14 @@ use super::registry_server::{Auth, RegistryServer};
 use super::requirement::{has_tools, skip};
 use super::sandbox::{Invocation, Sandbox, Workplace, make_removable};
 
-/// Where the distribution image stands in every registry.
+/// The name of the distribution image in the registry.
 pub const DISTRO: &str = "lab/distro:1";
-/// Where the busybox image stands in every registry.
+/// The name of the busybox image in the registry.
 pub const BUSYBOX: &str = "lab/busybox:1";
 
-/// A prepared directory; nobody makes it anew while this value lives.
+/// A prepared directory; no process rebuilds it while this value lives.
 pub struct Prepared {
-    /// What `build` filled.
+    /// The directory that `build` filled.
     pub path: PathBuf,
     _users: File,
 }
@@ -35,7 +35,8 @@ fn prepare(name: &str, stamp: &str, build: impl Fn(&Path)) -> Prepared {
     let open = |ending: &str| {
         File::create(root.join(format!("{name}.{ending}"))).expect("a writable temporary directory")
     };
-    // Two locks, so that who waits to build need not wait for those who use what another built.
+    // A second lock for building, so that processes that find a current directory need not wait for
+    // one another.
     let (users, builders) = (open("users"), open("builders"));
     loop {
         flock(&users, FlockOperation::LockShared).expect("a lock");
@@ -61,7 +62,7 @@ fn prepare(name: &str, stamp: &str, build: impl Fn(&Path)) -> Prepared {
     }
 }
 
-/// The OCI layout of the distribution image and a text that changes when it does.
+/// The OCI layout of the distribution image, and a stamp that changes with it.
 fn distro_layout() -> Option<(PathBuf, String)> {
     let images = std::env::var_os("UDOCKER_TEST_IMAGES").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-images"),
@@ -158,7 +159,7 @@ pub fn distro_devices() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for blob in fs::read_dir(layout.join("blobs/sha256")).expect("a layout") {
         let file = File::open(blob.expect("an entry").path()).expect("a readable blob");
-        // Blobs that are no layers are no gzip either.
+        // Only layers are gzip files.
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
         let Ok(entries) = archive.entries() else {
             continue;
@@ -173,14 +174,14 @@ pub fn distro_devices() -> Vec<PathBuf> {
     found
 }
 
-/// A store with the distribution image and a container `distro` made from it. Tests run things in
-/// that container side by side, so they only write to places of their own.
+/// A store with the distribution image and a container `distro` made from it. Tests use the
+/// container concurrently, so each writes only to paths of its own.
 pub struct Distro {
     prepared: Prepared,
 }
 
 impl Distro {
-    /// Pulls and creates, the first time, with the program under test.
+    /// Pulls the image and creates the container, the first time, with the program under test.
     pub fn shared() -> Option<Distro> {
         let storage = storage()?;
         let (_, image) = distro_layout()?;
@@ -205,12 +206,12 @@ impl Distro {
         Some(Distro { prepared })
     }
 
-    /// The name of the image; its registry is gone.
+    /// The name of the image. Its registry does not run any more.
     pub fn image(&self) -> String {
         fs::read_to_string(self.prepared.path.join("image")).expect("written when it was prepared")
     }
 
-    /// The place it stands in.
+    /// The workplace with the store.
     pub fn workplace(&self) -> Workplace<'_> {
         Sandbox::at(&self.prepared.path)
     }

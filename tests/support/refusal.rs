@@ -1,11 +1,11 @@
-//! Hosts that refuse system calls, as security policies do, or do not know them, as older kernels.
+//! System call filters that simulate security policies and old kernels.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-/// A filter that answers `errno` to these calls.
+/// A filter that makes these calls fail with `errno`.
 pub struct Refusal(BpfProgram);
 
 impl Refusal {
@@ -22,7 +22,7 @@ impl Refusal {
         Refusal(filter.unwrap().try_into().unwrap())
     }
 
-    /// Installs it for this process and those that come from it. Allocates nothing.
+    /// Installs the filter for this process and its children. Allocates nothing.
     pub fn install(&self) -> io::Result<()> {
         apply_filter(&self.0).map_err(|_| io::ErrorKind::Unsupported.into())
     }

@@ -39,7 +39,7 @@ pub enum Auth {
     None,
     /// By user name and password.
     Basic,
-    /// By tokens, which our token server hands out.
+    /// By tokens of the token server in this process.
     Token,
 }
 
@@ -53,7 +53,7 @@ pub struct RegistryServer {
     /// The token server, of a server that wants tokens.
     pub tokens: Option<FakeRegistry>,
     storage: PathBuf,
-    /// Keeps a storage of its own for as long as some server uses it.
+    /// Keeps the storage while a server uses it.
     owned: Option<Arc<TempDir>>,
     _home: TempDir,
 }
@@ -65,12 +65,12 @@ impl RegistryServer {
         RegistryServer::start(owned.path(), Some(owned.clone()), Auth::None, false)
     }
 
-    /// Starts a registry over the images in a folder that outlives it.
+    /// Starts a registry on a storage directory that outlives it.
     pub fn over(storage: &Path, auth: Auth, tls: bool) -> RegistryServer {
         RegistryServer::start(storage, None, auth, tls)
     }
 
-    /// Starts a registry over the images of this one.
+    /// Starts another registry on the storage of this one.
     pub fn sibling(&self, auth: Auth, tls: bool) -> RegistryServer {
         RegistryServer::start(&self.storage, self.owned.clone(), auth, tls)
     }
@@ -86,7 +86,7 @@ impl RegistryServer {
                 "filesystem": {"rootdirectory": storage},
                 "delete": {"enabled": true},
             },
-            // The system chooses the port, and the log tells which.
+            // The system chooses the port, which the log names.
             "http": {"addr": "127.0.0.1:0", "secret": "only for tests"},
         });
         if let Some(auth_config) = auth_config {
@@ -134,7 +134,7 @@ impl RegistryServer {
         format!("{scheme}://{}", self.host)
     }
 
-    /// An image here as a user names it: `http://` stands where it is needed.
+    /// The reference of an image in this registry, with `http://` where it is needed.
     pub fn reference(&self, image: &str) -> String {
         match self.certificates {
             Some(_) => format!("{}/{image}", self.host),
@@ -142,8 +142,8 @@ impl RegistryServer {
         }
     }
 
-    /// Has skopeo copy an image here from an OCI layout, and returns its reference. The server
-    /// must want neither TLS nor authentication.
+    /// Pushes an image of an OCI layout with skopeo, and returns its reference. The server must
+    /// require neither TLS nor authentication.
     pub fn push_layout(&self, layout: &Path, tag: &str, image: &str) -> String {
         let copied = Command::new("skopeo")
             .args([
@@ -160,7 +160,7 @@ impl RegistryServer {
         self.reference(image)
     }
 
-    /// Uploads a blob. The server must want neither TLS nor authentication.
+    /// Uploads a blob. The server must require neither TLS nor authentication.
     pub fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         let http = reqwest::blocking::Client::builder()
@@ -246,7 +246,7 @@ fn no_tls() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// Reads from the log which port the system gave.
+/// Reads the port from the log.
 fn wait_for_address(child: &mut Child, log: &Path) -> String {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
@@ -294,7 +294,8 @@ fn auth_config(auth: Auth, home: &Path) -> (Option<Value>, Option<FakeRegistry>)
     }
 }
 
-/// Grants the account what it asks for, a stranger nothing, and a wrong password not even that.
+/// Issues a token with the requested rights to the account, one without rights to anonymous
+/// clients, and none for a wrong password.
 fn hand_out(signer: &TokenSigner, request: &Received) -> Reply {
     let url = url::Url::parse("http://tokens")
         .unwrap()

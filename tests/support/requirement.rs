@@ -1,4 +1,4 @@
-//! What a test needs from the machine, and what happens where it is not there.
+//! What tests require of the machine, and skipping where it is missing.
 
 use std::fs;
 use std::io::Write;
@@ -6,11 +6,12 @@ use std::path::Path;
 
 use udocker::host::facts::Caller;
 
-/// The reasons that are no failure where `CI` is set.
+/// The reasons for which a test may be skipped even where `CI` is set.
 const PERMITTED: &str = include_str!("../../scripts/permitted-skips.txt");
 
-/// Says that a test does nothing here, and why, and counts it for `scripts/check.sh`. Where `CI` is
-/// set it fails instead, unless the reason is permitted: `scripts/test.sh` has installed all else.
+/// Prints that a test is skipped and why, and counts it for `scripts/check.sh`. Where `CI` is set,
+/// the test fails instead unless the reason is permitted, since `scripts/test.sh` installs all
+/// else.
 #[track_caller]
 pub fn skip(reason: &str) {
     let is_permitted = PERMITTED.lines().any(|permitted| {
@@ -31,7 +32,7 @@ pub fn skip(reason: &str) {
     }
 }
 
-/// Whether all these programs are installed; says so where one is not.
+/// Returns whether all these programs are installed; skips the test otherwise.
 #[track_caller]
 pub fn has_tools(names: &[&str]) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
@@ -47,7 +48,7 @@ pub fn has_tools(names: &[&str]) -> bool {
     true
 }
 
-/// Whether ranges of ids are granted to this user and can be mapped; says so where not.
+/// Returns whether this user has subordinate id ranges and can map them; skips the test otherwise.
 #[track_caller]
 pub fn has_id_ranges() -> bool {
     let name = Caller::look_up(None).account.name;

@@ -1,4 +1,4 @@
-//! A home and a store of a test's own, and the program run in them.
+//! A temporary home with a store, and runs of the program in it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use super::refusal::Refusal;
 use super::requirement::skip;
 
-/// A directory that holds everything a test touches: a home, a store in it, temporary files.
+/// A directory that holds everything a test touches: a home with a store, and temporary files.
 ///
-/// Nothing of the caller's environment gets in. Dropping it removes it, whatever modes the trees
-/// inside have.
+/// The program gets nothing of the caller's environment. Dropping the sandbox removes the
+/// directory, whatever modes the files inside have.
 pub struct Sandbox {
     root: PathBuf,
 }
@@ -32,14 +32,13 @@ impl Sandbox {
         Sandbox { root }
     }
 
-    /// Makes the directories of a sandbox in `root` and returns what runs the program there.
-    /// Unlike a `Sandbox` it stays when it is dropped.
+    /// Makes the directories of a sandbox in `root`. Dropping a `Workplace` does not remove them.
     pub fn at(root: &Path) -> Workplace<'_> {
         for directory in ["home", "tmp", "bin"] {
             fs::create_dir_all(root.join(directory)).expect("a writable temporary directory");
         }
         for name in ["udocker", "udocker.py"] {
-            // Another test process may have been faster where the place is shared.
+            // Another test process may have made the link in a shared workplace.
             let _ = symlink(env!("CARGO_BIN_EXE_udocker"), root.join("bin").join(name));
         }
         Workplace { root }
@@ -77,8 +76,8 @@ impl Sandbox {
         self.workplace().udocker(args)
     }
 
-    /// Everything that is in the store's directories for images, blobs and containers, in those
-    /// where these are made, and among the temporary files, for asserting that nothing was left.
+    /// All images, blobs, containers, unfinished ones and temporary files, for asserting that
+    /// nothing was left behind.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let store = self.store();
         let directories = [
@@ -135,7 +134,7 @@ impl Sandbox {
     }
 }
 
-/// Locks, and the directories in which things are made.
+/// Whether this is a lock or a staging directory.
 fn is_bookkeeping(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     [".lock", ".pulling", ".staging"].contains(&&*name)
@@ -166,7 +165,7 @@ pub fn make_removable(directory: &Path) {
     }
 }
 
-/// A place laid out like a sandbox that somebody else owns.
+/// A directory laid out like a sandbox, which it does not own.
 #[derive(Clone, Copy)]
 pub struct Workplace<'a> {
     root: &'a Path,
@@ -219,13 +218,13 @@ impl Invocation {
         self
     }
 
-    /// Takes a variable away.
+    /// Removes a variable.
     pub fn without_env(mut self, key: &str) -> Invocation {
         self.command.env_remove(key);
         self
     }
 
-    /// Calls the program by its other name.
+    /// Calls the program as `udocker.py`.
     pub fn named_udocker_py(mut self) -> Invocation {
         let program = PathBuf::from(self.command.get_program()).with_file_name("udocker.py");
         self.rebuild(program.into_os_string(), &[]);
@@ -241,8 +240,9 @@ impl Invocation {
         self
     }
 
-    /// Runs the program as root of a user and mount namespace of its own, once `prepare`, in the
-    /// words of `sh`, has succeeded there; `None`, said aloud, where there are none to be had.
+    /// Runs the shell script `prepare` and then the program as root of a new user and mount
+    /// namespace. Skips the test, and returns `None`, where the system allows no such namespace or
+    /// mount.
     pub fn run_confined(self, prepare: &str) -> Option<Ran> {
         let script = format!("{{ {prepare}; }} && exec \"$0\" \"$@\"");
         let ran = self.confined(&["sh", "-c", &script]).run();
@@ -257,13 +257,15 @@ impl Invocation {
         Some(ran)
     }
 
-    /// Runs the program there through `wrapper`, which may be empty.
+    /// Runs the program, through `wrapper` if it is not empty, as root of a new user and mount
+    /// namespace.
     pub fn confined(self, wrapper: &[&str]) -> Invocation {
         let front = ["unshare", "--user", "--map-root-user", "--mount"];
         self.through(&[&front[..], wrapper].concat())
     }
 
-    /// Runs it where these system calls fail with `errno`. To be asked for last.
+    /// Makes these system calls of the program fail with `errno`. Must be the last change to the
+    /// command.
     pub fn without_calls(mut self, calls: &[i64], errno: i32) -> Invocation {
         let refusal = Refusal::of(calls, errno);
         #[allow(
@@ -316,7 +318,7 @@ impl Invocation {
             .spawn()
             .expect("the program starts");
         let writer = stdin.zip(child.stdin.take()).map(|(bytes, mut pipe)| {
-            // The program may rightly end before it has read everything.
+            // The program may end before it has read everything.
             std::thread::spawn(move || drop(pipe.write_all(&bytes)))
         });
         let output = child
@@ -395,7 +397,7 @@ pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(128 + signal)
 }
 
-/// What a finished run left: status and output. Its assertions show all of it when they fail.
+/// Status and output of a finished run. Its assertions show all of it when they fail.
 #[derive(Debug)]
 pub struct Ran {
     /// The command line, for messages.
@@ -434,8 +436,8 @@ impl Ran {
         self
     }
 
-    /// Asserts that standard error is one line that begins with `Error: `, with hints and the like
-    /// around it, that all of `parts` are in it, and that standard output is empty.
+    /// Asserts that standard error holds exactly one `Error: ` line, besides warnings, messages and
+    /// hints, that it contains all of `parts`, and that standard output is empty.
     #[track_caller]
     pub fn errs_in_one_line(&self, parts: &[&str]) {
         let errors = self

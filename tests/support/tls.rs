@@ -17,7 +17,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
 /// Files of an authority and of a certificate for loopback that it signed.
 pub struct Certificates {
-    /// The authority, for clients.
+    /// The certificate of the authority, for clients.
     pub ca: PathBuf,
     /// The server's certificate.
     pub certificate: PathBuf,
@@ -55,7 +55,7 @@ impl Certificates {
 pub struct TokenSigner {
     key: EcdsaKeyPair,
     certificate_der: Vec<u8>,
-    /// What the registry trusts, in PEM.
+    /// The certificate that the registry trusts, in PEM.
     pub certificate_pem: String,
 }
 

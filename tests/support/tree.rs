@@ -1,4 +1,5 @@
-//! Directory trees as values that can be compared. Owners are left out: all belongs to the caller.
+//! Directory trees as values that can be compared. Owners are left out: all files belong to the
+//! caller.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,7 @@ use udocker::oci::Digest;
 
 use super::xattrs;
 
-/// What a file is, as far as trees are compared.
+/// The compared properties of a file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Node {
     pub kind: Kind,
@@ -19,7 +20,7 @@ pub struct Node {
     pub mtime: (i64, i64),
     /// Extended attributes that a user can set.
     pub xattrs: BTreeMap<String, String>,
-    /// The first of all names that the file has, to compare which are linked.
+    /// The first of all names of the inode; equal for names that are hard links to each other.
     pub linked_with: String,
 }
 
@@ -66,7 +67,7 @@ fn read_into(path: &Path, name: &str, tree: &mut Tree, first_names: &mut BTreeMa
         }
     } else if file_type.is_file() {
         let digest = match stat.len() {
-            // Large sparse files are told apart by their size.
+            // Large sparse files are compared by size only.
             100_000_000.. => String::new(),
             _ => Digest::of(&fs::read(path).unwrap()).to_string(),
         };
@@ -113,15 +114,15 @@ fn read_into(path: &Path, name: &str, tree: &mut Tree, first_names: &mut BTreeMa
     }
 }
 
-/// The same in whole seconds, as archives keep them.
+/// Reads the tree with times in whole seconds, as archives keep them.
 pub fn read_in_seconds(root: &Path) -> Tree {
     let mut tree = read(root);
     tree.values_mut().for_each(|node| node.mtime.1 = 0);
     tree
 }
 
-/// A file or directory made readable for a moment: umoci, and users, keep some that their owner may
-/// not read.
+/// Makes a file or directory readable while this value lives: trees may hold files that their owner
+/// may not read.
 struct Opened<'a>(Option<(&'a Path, u32)>);
 
 impl<'a> Opened<'a> {

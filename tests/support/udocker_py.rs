@@ -1,4 +1,4 @@
-//! The real udocker.py, the program that shares repositories and archives with ours.
+//! The real udocker.py, which shares repositories and archives with this program.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,13 +8,13 @@ use super::sandbox::{Ran, Sandbox};
 
 const VERSION: &str = "1.3.17";
 
-/// udocker.py, as a module of a Python: that of `UDOCKER_PY`, or `python3`.
+/// udocker.py, as a module of the Python in `UDOCKER_PY`, or of `python3`.
 pub struct UdockerPy {
     python: String,
 }
 
 impl UdockerPy {
-    /// Finds it; says so where it is not there.
+    /// Finds udocker.py; skips the test otherwise.
     #[track_caller]
     pub fn find() -> Option<UdockerPy> {
         let python = std::env::var("UDOCKER_PY").unwrap_or_else(|_| "python3".to_string());
@@ -33,7 +33,7 @@ impl UdockerPy {
 
     /// Runs it on the sandbox's repository.
     pub fn run(&self, sandbox: &Sandbox, args: &[&str]) -> Ran {
-        // It is not to look for its engines in the network.
+        // Keeps udocker.py from downloading its engines.
         let version = sandbox.store().join("lib/VERSION");
         fs::create_dir_all(version.parent().expect("a file in lib")).expect("a writable store");
         fs::write(&version, "9.9.9").expect("a writable store");

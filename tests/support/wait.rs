@@ -1,12 +1,12 @@
-//! Waiting for what other processes do.
+//! Waits for other processes.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far longer than anything takes on a busy machine.
+/// Far longer than any condition takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Waits until it is so; fails after a minute.
+/// Waits until the condition holds; fails after a minute.
 #[track_caller]
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;

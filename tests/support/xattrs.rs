@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rustix::fs::{XattrFlags, lgetxattr, lgetxattr_query, llistxattr, llistxattr_query, lsetxattr};
 
-/// Those that a user can set: names, escaped values. None where the file system has none.
+/// The attributes in the namespace `user`: names and escaped values. Empty where the file system
+/// has none.
 pub fn read(path: &Path) -> BTreeMap<String, String> {
     let mut names = vec![0; llistxattr_query(path).unwrap_or(0)];
     if !names.is_empty() {
@@ -24,7 +25,7 @@ pub fn read(path: &Path) -> BTreeMap<String, String> {
     names.map(with_value).collect()
 }
 
-/// Sets one; returns whether the file system has any.
+/// Sets an attribute; returns whether the file system supports that.
 pub fn set(path: &Path, name: &str, value: &str) -> bool {
     lsetxattr(path, name, value.as_bytes(), XattrFlags::empty()).is_ok()
 }

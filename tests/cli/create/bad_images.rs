@@ -1,4 +1,4 @@
-//! Images whose content is hostile, damaged or made for others.
+//! `create` and `run` with images that are hostile, damaged or for another architecture.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn create_refuses_damaged_layers() {
         assert_ne!(ran.code(), 0, "{name}: {ran:#?}");
         ran.errs_in_one_line(&["layer"]);
         sandbox.assert_no_containers();
-        // Its digest is right all the same.
+        // `verify` finds the damage, although the digest of the layer is right.
         let ran = sandbox.udocker(["verify", &image]).run().exits_with(1);
         assert!(
             ran.stderr.contains("cannot be unpacked: "),
@@ -45,7 +45,8 @@ fn create_refuses_damaged_layers() {
     }
 }
 
-/// Whether refused or carried out inside, nothing outside ROOT may change or show.
+/// `create` may refuse the layer or keep its entries inside the rootfs. Nothing outside may change
+/// or become readable.
 #[test]
 fn create_keeps_escaping_layers_inside_the_rootfs() {
     let Some(registry) = empty_registry() else {
@@ -132,7 +133,7 @@ fn run_refuses_an_image_of_another_architecture() {
         .platform("linux", "s390x");
     let layout = image.write_layout(&sandbox.path("layout"), "latest");
     let image = registry.push_layout(&layout, "latest", "lab/foreign:1");
-    // Pulling it on purpose is fine; it cannot be started.
+    // The image can be pulled and created, but not run.
     sandbox
         .udocker(["pull", "--platform=linux/s390x", &image])
         .run()
@@ -141,7 +142,7 @@ fn run_refuses_an_image_of_another_architecture() {
         .udocker(["create", "--name=foreign", &image])
         .run()
         .succeeds();
-    // Where the search path has an emulator, it would be used.
+    // A search path without emulators: PRoot would use one.
     sandbox
         .udocker(["run", "foreign", "true"])
         .env("PATH", sandbox.path("bin"))

@@ -1,7 +1,7 @@
-//! Containers that are copied from another one of the same image.
+//! Containers that are copied from another container of the same image.
 //!
-//! The layers are spoilt after the first container: whatever is created then was copied. Where
-//! files share blocks it could be from the image's tree, which is removed as well.
+//! The layers are damaged after the first container has been made, so each further container was
+//! copied. Image trees are removed, since containers could also be cloned from these.
 
 use std::fs::{self, FileTimes, OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -16,8 +16,8 @@ use crate::support::sandbox::Sandbox;
 use crate::support::tree;
 use crate::support::xattrs;
 
-/// A sandbox with the first container, `a`, and its layers spoilt. None on a file system that does
-/// not date every change.
+/// A sandbox with a first container `a` whose layers are damaged. `None` where the file system does
+/// not give each change a new ctime.
 fn sandbox() -> Option<Sandbox> {
     let system = FileSystem::of(&std::env::temp_dir()).unwrap();
     if system.dates_every_change() {
@@ -42,13 +42,13 @@ fn create(sandbox: &Sandbox, name: &str) -> String {
     ran.stderr
 }
 
-/// Creates a container of another one, which says nothing of layers.
+/// Creates a container by copying another one, which prints nothing about layers.
 #[track_caller]
 fn copy(sandbox: &Sandbox, name: &str) {
     assert_eq!(create(sandbox, name), "");
 }
 
-/// A container that can only be made of the layers cannot be made.
+/// Asserts that `create` uses the damaged layers, and so fails.
 #[track_caller]
 fn assert_unpacks(sandbox: &Sandbox) {
     let ran = sandbox.udocker(["create", IMAGE]).run().exits_with(1);
@@ -64,7 +64,7 @@ fn second_container_is_copied_from_unchanged_files_of_the_first() {
     };
     let first = root_of(&sandbox, "a");
     let unpacked = tree::read(&first);
-    // What a run leaves behind.
+    // Changes that a run typically leaves behind.
     fs::write(first.join("etc/new"), "").unwrap();
     fs::create_dir_all(first.join("work/deep")).unwrap();
     fs::write(first.join("work/deep/result"), "").unwrap();
@@ -75,7 +75,7 @@ fn second_container_is_copied_from_unchanged_files_of_the_first() {
 
     copy(&sandbox, "b");
     tree::assert_same("b", &tree::read(&root_of(&sandbox, "b")), &unpacked);
-    // It serves as well as the first, which may go.
+    // The copy can be the source of further copies, even when the first container is gone.
     sandbox.udocker(["rm", "a"]).run().succeeds();
     copy(&sandbox, "c");
     tree::assert_same("c", &tree::read(&root_of(&sandbox, "c")), &unpacked);
@@ -83,7 +83,7 @@ fn second_container_is_copied_from_unchanged_files_of_the_first() {
     copy(&sandbox, "d");
     tree::assert_same("d", &tree::read(&root_of(&sandbox, "d")), &unpacked);
 
-    // A limit counts what is unpacked, and who wants no trees gets the layers.
+    // With a limit on unpacked data, or without trees, the layers are used.
     for setting in [
         ("UDOCKER_MAX_UNPACKED_MB", "9"),
         ("UDOCKER_IMAGE_TREES", "false"),
@@ -175,7 +175,7 @@ const CHANGES: &[(&str, Change)] = &[
         fs::set_permissions(root.join("sticky"), Permissions::from_mode(0o200)).unwrap();
     }),
     ("an attribute", |root| {
-        // Where there are none, anything.
+        // Any change will do where the file system has no extended attributes.
         if !xattrs::set(&root.join("noted"), "user.note", "another one") {
             fs::remove_file(root.join("noted")).unwrap();
         }
@@ -201,7 +201,7 @@ fn changed_containers_are_not_copied() {
         let Some(sandbox) = sandbox() else {
             return;
         };
-        // It would be copied but for the change.
+        // Without the change, the container is copied.
         copy(&sandbox, "b");
         sandbox.udocker(["rm", "b"]).run().succeeds();
         change(&root_of(&sandbox, "a"));

@@ -1,7 +1,7 @@
-//! Containers that are cloned from the tree of their image.
+//! Containers that are cloned from the kept tree of their image.
 //!
-//! Whether files share blocks depends on the file system, so trees are asked for here in any case;
-//! `scripts/show-filesystems.sh` shows the rest on btrfs and xfs.
+//! By default trees are kept only where the file system lets files share blocks. These tests switch
+//! them on everywhere; `scripts/show-filesystems.sh` shows the sharing on btrfs and xfs.
 
 use std::fs;
 
@@ -16,12 +16,12 @@ use crate::support::tree;
 
 pub const IMAGE: &str = "lab/kinds:1";
 
-/// The program with trees switched on.
+/// The program with image trees switched on.
 fn udocker(sandbox: &Sandbox, args: &[&str]) -> Invocation {
     sandbox.udocker(args).env("UDOCKER_IMAGE_TREES", "always")
 }
 
-/// A sandbox with an image of two layers, the upper one of which has the root directory, too.
+/// A sandbox with an image of two layers. The upper layer has an entry for the root directory.
 pub fn with_kinds() -> Sandbox {
     let upper = LayerBuilder::new()
         .entry(TarEntry::new(b'5', "./").mode(0o751).mtime(86_400))
@@ -36,7 +36,7 @@ pub fn with_kinds() -> Sandbox {
     with_image(&image, IMAGE)
 }
 
-/// Makes the layers unreadable for whoever checks them, and leaves them where they are.
+/// Overwrites the layers, so that no container can be made from them.
 pub fn spoil_layers(sandbox: &Sandbox) {
     for link in fs::read_dir(sandbox.store().join("repos/lab/kinds/1")).unwrap() {
         let path = link.unwrap().path();
@@ -50,7 +50,7 @@ pub fn spoil_layers(sandbox: &Sandbox) {
 #[test]
 fn second_container_is_cloned_from_the_image_tree() {
     let sandbox = with_kinds();
-    // Switched off, or where files cannot share blocks, there is none.
+    // No tree is kept when trees are switched off.
     let plain = sandbox
         .udocker(["create", IMAGE])
         .env("UDOCKER_IMAGE_TREES", "false");
@@ -81,14 +81,14 @@ fn second_container_is_cloned_from_the_image_tree() {
     let listed = sandbox.udocker(["ps"]).run().succeeds();
     assert_eq!(listed.text().matches(IMAGE).count(), 4, "{listed:#?}");
 
-    // Whoever wants none gets what the layers are now.
+    // Without trees, the container is made from the layers, which are damaged now.
     sandbox
         .udocker(["create", IMAGE])
         .env("UDOCKER_IMAGE_TREES", "false")
         .run()
         .exits_with(1)
         .errs_in_one_line(&["layer"]);
-    // A limit counts what is unpacked.
+    // The limit on unpacked data concerns layers, so the tree is not used.
     udocker(&sandbox, &["create", IMAGE])
         .env("UDOCKER_MAX_UNPACKED_MB", "1")
         .run()
@@ -128,7 +128,7 @@ fn create_applies_layers_when_the_image_tree_is_damaged() {
         let [a, b] = ["a", "b"].map(|name| file_in_container(&sandbox, name, path));
         assert_eq!(a, b);
     }
-    // It has made room for a whole one.
+    // The damaged tree has been replaced by a whole one.
     assert!(tree.join("ROOT/upper").is_file());
     let staging = sandbox.store().join(".containers.staging");
     assert_eq!(fs::read_dir(staging).unwrap().count(), 0);

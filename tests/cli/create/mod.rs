@@ -1,4 +1,4 @@
-//! `create` on the distribution image, against umoci.
+//! `create`; its result on the distribution image is compared with that of umoci.
 
 mod bad_images;
 mod container_copies;
@@ -11,7 +11,7 @@ use crate::support::archives::{two_layers, with_image};
 use crate::support::prepared::{Distro, distro_devices, umoci_tree, with_busybox};
 use crate::support::tree::{self, Kind};
 
-/// The modes that `create` may not keep, since the tree has to stay usable for its owner.
+/// The mode that `create` sets instead of `mode`: the owner keeps access to the tree.
 fn usable(kind: &Kind, mode: u32) -> u32 {
     match kind {
         Kind::Directory => mode | 0o700,
@@ -25,7 +25,7 @@ fn created_tree_equals_umoci() {
     let (Some(umoci), Some(distro)) = (umoci_tree(), Distro::shared()) else {
         return;
     };
-    // A container that no other test writes to.
+    // Other tests do not write to this container.
     let workplace = distro.workplace();
     let id = workplace
         .udocker(["create", &distro.image()])
@@ -41,12 +41,12 @@ fn created_tree_equals_umoci() {
 
     let mut expected = tree::read(&umoci.path);
     for device in distro_devices() {
-        // umoci puts an empty file where a node cannot be made; we leave it out.
+        // umoci makes an empty file in place of a device node; `create` leaves the node out.
         expected.remove(&format!("./{}", device.display()));
     }
     for node in expected.values_mut() {
         node.mode = usable(&node.kind, node.mode);
-        // Its own note of an owner that it cannot give.
+        // umoci records owners in this attribute.
         node.xattrs.remove("user.rootlesscontainers");
     }
     let found = tree::read(&root);

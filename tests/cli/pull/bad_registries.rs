@@ -1,4 +1,4 @@
-//! Registries that answer nonsense, seen through the command line.
+//! `pull` from registries whose answers are wrong.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +49,7 @@ impl Served {
         }
     }
 
-    /// What an honest registry answers.
+    /// The answer of a correct registry.
     fn reply(&self, request: &Received) -> Reply {
         if request.path().contains("/manifests/") {
             return Reply::new(200, self.manifest.clone()).header("Content-Type", MANIFEST_TYPE);
@@ -68,16 +68,16 @@ impl Served {
     }
 }
 
-/// Where a registry goes wrong.
+/// The part of the image for which the registry gives a wrong answer.
 #[derive(Clone, Copy)]
 enum Part {
     Manifest,
     Layer,
 }
 
-/// Pulls from a registry that answers one part with `misbehave`; asserts that this fails in one
-/// line with all of `parts` and leaves nothing wrong, and that the image can be pulled once the
-/// registry has come to its senses.
+/// Pulls from a registry that answers requests for `part` with `misbehave`. Asserts that the pull
+/// fails with one line that holds all of `parts`, that it leaves no wrong blob, and that the next
+/// pull succeeds once the registry answers correctly.
 #[track_caller]
 fn fails(part: Part, misbehave: fn(&Served, &Received) -> Reply, parts: &[&str]) {
     let is_honest = Arc::new(AtomicBool::new(false));
@@ -103,7 +103,7 @@ fn fails(part: Part, misbehave: fn(&Served, &Received) -> Reply, parts: &[&str])
     listed.prints("");
     match part {
         Part::Manifest => sandbox.assert_empty(),
-        // Blobs that arrived whole stay, as does the beginning of one that can go on.
+        // Complete blobs stay, as does a partial download that can be resumed.
         Part::Layer => assert_eq!(wrong_blobs(&sandbox), Vec::<PathBuf>::new()),
     }
     is_honest.store(true, Ordering::SeqCst);
@@ -111,7 +111,7 @@ fn fails(part: Part, misbehave: fn(&Served, &Received) -> Reply, parts: &[&str])
     sandbox.udocker(["verify", &image]).run().succeeds();
 }
 
-/// The files among the blobs that are not what their name says.
+/// The blobs whose content does not match the digest in their name.
 fn wrong_blobs(sandbox: &Sandbox) -> Vec<PathBuf> {
     let listing = fs::read_dir(sandbox.store().join("layers")).unwrap();
     listing
@@ -207,7 +207,7 @@ fn pull_rejects_html_as_layer() {
 
 #[test]
 fn pull_rejects_truncated_layer() {
-    // Without ranges, so that the other half never comes.
+    // The server ignores ranges, so the download cannot be resumed.
     let reply = |served: &Served, _: &Received| Reply::new(200, layer_of(served)).cut_at(50_000);
     fails(Part::Layer, reply, &["broke off at "]);
 }

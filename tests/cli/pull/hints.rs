@@ -1,4 +1,4 @@
-//! What the user is told to do where a registry does not give what it is asked for.
+//! Hints after a failed `pull`.
 
 use serde_json::json;
 
@@ -73,7 +73,7 @@ fn platform_of_the_index_entry_counts() {
             .udocker(["pull", "--platform=linux/s390x", &image])
             .run()
     };
-    // Its configuration says amd64.
+    // The configuration of the image says amd64.
     pull("2").succeeds();
     let ran = pull("1").exits_with(1);
     ran.errs_in_one_line(&["is for linux/amd64", "`--platform=linux/amd64`"]);

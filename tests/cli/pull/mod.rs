@@ -1,4 +1,4 @@
-//! `pull` of the distribution image over every transport and past every guard.
+//! `pull` of the distribution image over each transport and with each kind of authentication.
 
 mod bad_registries;
 mod hints;
@@ -10,7 +10,7 @@ use crate::support::registry_server::{Auth, PASSWORD, RegistryServer, USERNAME};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
 
-/// Pulls the image with these variables set and asserts that it is there and whole.
+/// Pulls the image and asserts that it is listed and passes `verify`.
 fn pulls_whole(sandbox: &Sandbox, registry: &RegistryServer) {
     let image = registry.reference(DISTRO);
     let udocker = |args: &[&str]| {
@@ -134,7 +134,7 @@ fn concurrent_pulls_leave_one_whole_image() {
     );
 }
 
-/// Writes the credentials where Docker keeps them; `login` has tests of its own.
+/// Writes the credentials to Docker's configuration file; `login.rs` tests `login`.
 fn log_in(sandbox: &Sandbox, registry: &RegistryServer) {
     use base64::Engine as _;
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
@@ -175,7 +175,7 @@ fn pull_draws_progress_on_a_terminal() {
         .through(&["sh", "-c", in_terminal])
         .run()
         .succeeds();
-    // Lines are drawn over, which takes control sequences.
+    // Progress bars are redrawn, which takes control sequences.
     assert!(drawn.stdout.contains('\x1b'), "{drawn:#?}");
     assert!(drawn.stdout.contains("downloading"), "{drawn:#?}");
 }

@@ -1,4 +1,4 @@
-//! Mode S1, with a program in Apptainer's place that writes down what it is told.
+//! Mode S1, with a script in Apptainer's place that prints its arguments.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -82,7 +82,7 @@ fn options_without_effect_in_s1_are_reported() {
     assert_eq!(said("--user=0"), "");
     let told = "Info: --user has no effect: Apptainer knows root and yourself only\n";
     assert_eq!(said("--user=4321"), told);
-    // So is what it does not mount.
+    // Options about mounts that Apptainer does not make are reported, too.
     let told = "Info: --shm-size has no effect: /dev/shm is the host's\n";
     assert_eq!(said("--shm-size=1g"), told);
     let told = "Info: the options of --tmpfs have no effect: it is a directory of the host\n";

@@ -1,5 +1,5 @@
-//! Owners, modes and devices that emulated root has made: shown by the next run, taken along by
-//! `clone` and `export`.
+//! Owners, modes and devices set by emulated root: the next run shows them, `clone` and `export`
+//! copy them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -22,7 +22,7 @@ const SHOWN: &str = "file 33:44 644 regular file\n\
     tty 0:5 620 character special file\n\
     locked 0:0 0 regular file";
 
-/// A container `one` in whose folder `/kept` emulated root has been at work.
+/// A container `one` with a directory `/kept` that emulated root has filled.
 fn worked_in(mode: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
@@ -103,7 +103,7 @@ fn export_holds_emulated_ownership() {
         .filter(|line| line.contains("kept/"))
         .map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            // A device has its numbers where others have their size, and then date and time.
+            // `tar` lists the device numbers of a device in place of a size.
             let size = if words[0].starts_with('c') {
                 words[2]
             } else {

@@ -1,5 +1,5 @@
-//! Mode `auto`: the start itself finds out what the host allows, and where that is not namespaces,
-//! it is remembered.
+//! Mode `auto`: the start of the container finds out whether the host allows namespaces, and a
+//! refusal is remembered.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::sandbox::{Invocation, Sandbox};
 
 const FORBID: &str = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\"";
 
-/// The program in a user namespace that allows no further ones.
+/// Runs the program in a user namespace that allows no nested ones.
 fn forbidden(program: Invocation) -> Invocation {
     program
         .confined(&["sh", "-c", FORBID])
@@ -65,9 +65,9 @@ fn auto_takes_the_fastest_working_mode_silently() {
     let allowed = run("auto").run().exits_with(7).prints("R1");
     for (cause, host) in hosts {
         let fallen_back = host(run("auto")).run().exits_with(7).prints("P1");
-        // The banner, once, whatever was tried.
+        // Standard error holds the banner, once, whatever was tried.
         assert_eq!(fallen_back.stderr, allowed.stderr, "{cause}");
-        // Asked for by name, it fails with the cause and a way out.
+        // Mode R1 requested by name fails with the cause and a hint.
         let named = host(run("R1")).run().exits_with(125);
         let begins = |start: &str| {
             let lines = named.stderr.lines();
@@ -150,7 +150,7 @@ fn auto_remembers_a_refusal_until_the_next_boot() {
         let mut paths = entries.map(|entry| entry.unwrap().path());
         paths.find(|path| path.to_string_lossy().contains("/refused-"))
     };
-    // Each attempt shows its plan; what comes between is for one user namespace alone.
+    // Each attempt prints its mode. `between` runs between two attempts in one user namespace.
     let attempts = |between: &str| {
         let script = format!(
             "echo 0 >/proc/sys/user/max_user_namespaces; \"$0\" \"$@\"; {between}; \"$0\" \"$@\""
@@ -164,10 +164,10 @@ fn auto_remembers_a_refusal_until_the_next_boot() {
     let path = note().expect("a note");
     let edit = format!("sed -i 's/^boot .*/boot another/' '{}'", path.display());
     assert_eq!(attempts(&edit), (2, 2));
-    // Where namespaces are allowed, the note says nothing.
+    // Where namespaces are allowed, the record has no effect.
     let allowed = run().run().succeeds();
     assert!(!allowed.stderr.contains(" mode: P1, "), "{allowed:#?}");
-    // A policy may be that of a sandbox around this one run.
+    // A refusal by a system call filter is not recorded: the filter may apply to this run only.
     fs::remove_file(path).unwrap();
     let refused = run().without_calls(&[libc::SYS_unshare], libc::EPERM).run();
     assert!(refused.succeeds().stderr.contains(" mode: P1, "));

@@ -1,11 +1,11 @@
-//! Docker's options of `run`.
+//! Options of `docker run`.
 
 use std::fs;
 
 use crate::support::container;
 use crate::support::sandbox::{Ran, Sandbox};
 
-/// Runs `sh -c script` in a container with these options before it.
+/// Runs `sh -c script` in the container `one` with these options.
 fn run(sandbox: &Sandbox, options: &[&str], script: &str) -> Ran {
     let arguments = ["run", "--nobanner"].iter().chain(options);
     sandbox
@@ -144,7 +144,7 @@ fn mount_option_binds_directories_and_makes_tmpfs() {
         "--mount=type=tmpfs,dst=/more",
     ];
     for _ in 0..2 {
-        // What one run leaves there, the next one does not see.
+        // The next run does not see files of the previous one.
         run(
             &sandbox,
             &options,

@@ -1,4 +1,4 @@
-//! Containers whose files belong to ids of the caller's ranges.
+//! Containers with files that belong to ids of the caller's subordinate id ranges.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ fn in_namespaces(sandbox: &Sandbox, script: &str) -> Invocation {
         .env("UDOCKER_DEFAULT_EXECUTION_MODE", "R1")
 }
 
-/// A container with a directory of another owner that nobody else may enter. `None` where there
-/// are no ranges.
+/// A container with a directory that belongs to another id and is closed to all others. `None`
+/// where the user has no id ranges.
 fn with_foreign_files(sandbox: &Sandbox) -> Option<PathBuf> {
     if !has_id_ranges() {
         return None;
@@ -47,7 +47,7 @@ fn run_keeps_its_ids_after_sweeping_files_of_id_ranges() {
     let Some(directory) = with_foreign_files(&sandbox) else {
         return;
     };
-    // So a killed `rm` leaves it.
+    // A killed `rm` leaves a container like this.
     let staging = sandbox.store().join(".containers.staging");
     let left = staging.join(directory.file_name().unwrap());
     fs::create_dir_all(&staging).unwrap();
@@ -118,9 +118,9 @@ fn setup_fixperm_gives_files_of_id_ranges_to_the_caller() {
         let words = ["run", "--nobanner", "one", "/bin/sh", "-c", script];
         sandbox.udocker(words).run().stderr
     };
-    // Who does not stumble over them need not know.
+    // A run that succeeds prints nothing about such files.
     assert_eq!(in_proot("exit 0"), "");
-    // Who is not root has one id.
+    // A guest that is not root has one id only.
     let words = ["run", "--nobanner", "-u", "33:5", "one", "cat", "/tmp/d/f"];
     let denied = sandbox
         .udocker(words)

@@ -55,8 +55,7 @@ fn id_ranges_work_with_sigchld_ignored() {
     }
 }
 
-/// A terminal of `script`'s making, with a caller that has no job control: it cannot take the
-/// terminal back by itself.
+/// The caller has no job control, so it cannot take the terminal back by itself.
 #[test]
 fn terminal_returns_to_the_caller_after_a_guest_shell() {
     if !has_tools(&["script"]) {

@@ -1,4 +1,4 @@
-//! `killall -9 udocker`: whoever serves a container under that name dies at once.
+//! `killall -9 udocker` kills all processes of udocker that serve a container at once.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -47,7 +47,7 @@ fn killing_all_udocker_processes_ends_the_guest() {
         assert!(is_inhabited(&directory.join("ROOT")));
         let home = sandbox.home().display().to_string();
         for (pid, path) in processes() {
-            // Other tests have other homes.
+            // Processes of other tests have another home.
             let environment = fs::read(path.join("environ")).unwrap_or_default();
             if fs::read(path.join("comm")).is_ok_and(|name| name == b"udocker\n")
                 && String::from_utf8_lossy(&environment).contains(&home)
@@ -58,7 +58,7 @@ fn killing_all_udocker_processes_ends_the_guest() {
         wait_until("the guests have ended", || {
             !is_inhabited(&directory.join("ROOT")) && !directory.join("ROOT/new").exists()
         });
-        // Only now, since that kills who shares its process group.
+        // Dropping it kills its process group, so only after the guests have ended.
         drop(started);
     }
 }

@@ -1,4 +1,4 @@
-//! What an image can make long without end is given up at once, with one line.
+//! Excessively long paths and chains of symbolic links in an image are refused quickly.
 
 use std::fs;
 use std::os::unix::fs::symlink;

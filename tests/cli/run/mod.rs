@@ -30,7 +30,7 @@ fn run_exits_with_the_status_of_the_command() {
         ("kill -TERM $$", 128 + 15),
         ("kill -KILL $$", 128 + 9),
         ("kill -SEGV $$", 128 + 11),
-        // A process left behind must not change it, nor keep udocker waiting.
+        // A background process must neither change the status nor delay the end.
         ("(sleep 1; exit 7) & exit 3", 3),
         ("sleep 300 & exit 4", 4),
     ];
@@ -282,7 +282,7 @@ fn run_creates_or_reuses_containers() {
     echo(&["--name=kept", "--pull=reuse"]);
     echo(&["--name=kept", "--pull=reuse"]);
     assert_eq!(containers(), before + 2);
-    // Jobs of an array that begin at once.
+    // Concurrent runs, like the jobs of an array.
     let words = ["run", "--name=array", "--pull=reuse", &image, "true"];
     let jobs = [(); 6].map(|()| sandbox.udocker(words).spawn());
     for job in jobs {

@@ -1,4 +1,4 @@
-//! Options as scripts and workflow engines put them together: twice, empty, or wrong.
+//! Options that are given twice, empty or wrong, as scripts and workflow engines do.
 
 use std::fs;
 

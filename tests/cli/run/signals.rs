@@ -1,5 +1,4 @@
-//! Ctrl-C reaches the container. What else signals and death do is tested in `tests/run/lifetime.rs`,
-//! in each execution mode.
+//! Ctrl-C ends the container. `tests/run/lifetime.rs` tests other signals, in each execution mode.
 
 use std::io::{BufRead, BufReader};
 
@@ -35,7 +34,7 @@ fn run_ends_all_guest_processes_on_ctrl_c() {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    // A shell that has yet to start the second one does not end by SIGINT.
+    // A shell that has not started the second process yet does not end by SIGINT.
     wait_until("the sleepers run", || count_processes(&marker) == 2);
     // A terminal signals the whole process group.
     started.signal_group(Signal::INT);

@@ -1,4 +1,4 @@
-//! Who one is inside.
+//! The user in the container.
 
 use crate::support::prepared::Distro;
 
@@ -10,7 +10,7 @@ fn id_shows_the_user_of_the_option() {
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
     let own = format!("{uid} {gid}");
-    // Option, expected "uid gid", expected name.
+    // Options, expected uid and gid, expected name.
     let cases: [(&[&str], &str, &str); 6] = [
         (&[], "0 0", "root"),
         (&["-u", "root"], "0 0", "root"),
