@@ -143,7 +143,12 @@ pub(super) fn resolve_within(
         if links > MAX_LINKS {
             return Err(LookupError::Links(path.clone()));
         }
-        let target = view.link_target(host.as_path()).unwrap_or_default();
+        // A link that has been removed since, or cannot be read.
+        let Some(target) = view.link_target(host.as_path()) else {
+            guest = next;
+            known = Some(None);
+            continue;
+        };
         check_length(&target)?;
         if target.is_absolute() {
             guest = GuestPath::root();
@@ -213,6 +218,8 @@ pub(super) mod tests {
         /// A directory of another user.
         Closed,
         Link(PathBuf),
+        /// A symbolic link that cannot be read.
+        UnreadableLink,
     }
 
     impl MemoryView {
@@ -250,6 +257,10 @@ pub(super) mod tests {
             self.put(path, Node::Closed)
         }
 
+        fn unreadable_link(self, path: &str) -> MemoryView {
+            self.put(path, Node::UnreadableLink)
+        }
+
         pub(in crate::spec) fn link(self, path: &str, target: &str) -> MemoryView {
             self.put(path, Node::Link(PathBuf::from(target)))
         }
@@ -266,7 +277,7 @@ pub(super) mod tests {
                 Node::File(..) | Node::Foreign | Node::NoExec => FileType::File,
                 Node::Closed => FileType::Directory,
                 Node::Directory => FileType::Directory,
-                Node::Link(_) => FileType::Symlink,
+                Node::Link(_) | Node::UnreadableLink => FileType::Symlink,
             })
         }
 
@@ -318,6 +329,7 @@ pub(super) mod tests {
             .link("/r/usr/bin/sh", "/bin/busybox")
             .link("/r/up", "../../../usr/bin/sh")
             .link("/r/dangling", "/run/nothing")
+            .unreadable_link("/r/etc/gone")
             .link("/r/data/out", "/usr/bin/busybox")
             .file("/host/data/f", "")
             .link("/host/data/in", "/data/f")
@@ -336,6 +348,8 @@ pub(super) mod tests {
             ("/bin/sh", "/usr/bin/busybox", "/r/usr/bin/busybox", file),
             ("/up", "/usr/bin/busybox", "/r/usr/bin/busybox", file),
             ("/dangling", "/run/nothing", "/r/run/nothing", None),
+            ("/etc/gone", "/etc/gone", "/r/etc/gone", None),
+            ("/etc/gone/f", "/etc/gone/f", "/r/etc/gone/f", None),
             ("/data/f", "/data/f", "/host/data/f", file),
             ("/data/in", "/data/f", "/host/data/f", file),
             ("/data/out", "/data/out", "/host/data/out", None),
