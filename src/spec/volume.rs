@@ -354,6 +354,10 @@ impl BindPlan {
         view: &dyn GuestView,
     ) -> Result<(), VolumeError> {
         let found = resolve_guest_path(view, root, &self.binds, &volume.target)?;
+        if found.guest.is_root() {
+            let Volume { source, target, .. } = &volume;
+            return Err(VolumeError::CoversRoot(format!("{source}:{target}")));
+        }
         self.binds.retain(|bind| bind.target != found.guest);
         if found.file_type.is_none() {
             let is_directory =
@@ -364,12 +368,18 @@ impl BindPlan {
                 Preparation::MountFile(found.host)
             });
         }
-        self.binds.push(Bind {
+        // Not always the last: a link in an earlier bind may have led deeper than a later target.
+        let depth = found.guest.depth();
+        let index = self
+            .binds
+            .partition_point(|bind| bind.target.depth() <= depth);
+        let bind = Bind {
             source: volume.source,
             target: found.guest,
             access: volume.access,
             tmpfs: volume.tmpfs,
-        });
+        };
+        self.binds.insert(index, bind);
         Ok(())
     }
 }
@@ -593,6 +603,50 @@ mod tests {
                     Path::new("/new/f")
                 )))
         );
+    }
+
+    #[test]
+    fn binds_are_in_the_order_of_their_targets_behind_links() {
+        let view = host()
+            .link("/data/link", "/a/b/c/d")
+            .directory("/r/a/b/c/d");
+        let requested = BindRequest {
+            volumes: &[
+                volume("/data:/data"),
+                volume("/data/file:/data/link/y"),
+                volume("/data/deep:/a/b/c/d"),
+            ],
+            ..BindRequest::default()
+        };
+        let plan = plan_binds(&requested, &HostPath::new("/r").unwrap(), &view).unwrap();
+        assert_eq!(
+            shown(&plan),
+            [
+                "/data:/data",
+                "/data/deep:/a/b/c/d",
+                "/data/file:/a/b/c/d/y"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_to_the_root_is_no_target() {
+        let view = host().link("/r/data", "/").link("/r/x", "data/..");
+        let root = HostPath::new("/r").unwrap();
+        for (text, is_fine) in [
+            ("/data:/data", false),
+            ("/data:/x:ro", false),
+            ("/data:/data/new", true),
+        ] {
+            let requested = BindRequest {
+                volumes: &[volume(text)],
+                ..BindRequest::default()
+            };
+            match plan_binds(&requested, &root, &view) {
+                Err(VolumeError::CoversRoot(_)) => assert!(!is_fine, "{text}"),
+                result => assert_eq!(result.is_ok(), is_fine, "{text}"),
+            }
+        }
     }
 
     #[test]
