@@ -13,7 +13,7 @@ use crate::oci::ProcessConfig;
 
 /// Passwd and group of the host that are larger than this are cut; directory services keep such
 /// lists elsewhere.
-const HOST_FILE_LIMIT: usize = 16 << 20;
+pub(super) const HOST_FILE_LIMIT: usize = 16 << 20;
 
 /// The same for those of a container, which are a stranger's.
 const CONTAINER_FILE_LIMIT: usize = 2 << 20;

@@ -12,6 +12,7 @@ mod executable;
 mod guest;
 mod isolation;
 mod mode;
+mod name_files;
 mod path;
 mod plan;
 mod port;
@@ -29,14 +30,14 @@ pub use guest::{
 };
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
+pub use name_files::NAME_FILES;
 pub use path::{BeneathPath, GuestPath, HostPath, NotAbsolute};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
 pub use tmpfs::{Tmpfs, TmpfsError, TmpfsSize};
 pub use user::{Accounts, Identity, UserError, UserSpec};
 pub use volume::{
-    Access, Bind, DRI_DIRECTORIES, NAME_FILES, SHARED_MEMORY, SYSTEM_DIRECTORIES, Volume,
-    VolumeError,
+    Access, Bind, DRI_DIRECTORIES, SHARED_MEMORY, SYSTEM_DIRECTORIES, Volume, VolumeError,
 };
 
 use crate::host::facts::{Caller, Machine};

@@ -7,6 +7,7 @@ use super::apt::plan_apt;
 use super::command::{Lookup, compose};
 use super::env::{Sources, plan_environment};
 use super::guest::{FileType, GuestView, Resolved, resolve_guest_path};
+use super::name_files::plan_name_files;
 use super::path::{BeneathPath, GuestPath, HostPath};
 use super::user::UserPlan;
 use super::volume::{BindPlan, BindRequest, plan_binds};
@@ -45,7 +46,6 @@ pub fn plan_run(
     let mut binds = plan_binds(
         &BindRequest {
             system_directories: !request.no_system_directories,
-            other_name: request.host_name.is_some(),
             dri: request.dri,
             home: request.bind_home.then_some(home),
             devices: &request.devices,
@@ -55,6 +55,7 @@ pub fn plan_run(
         root,
         view,
     )?;
+    plan_name_files(request, container, &mut binds, view)?;
     let mut user = plan_accounts(request, image, host, container, &mut binds, view)?;
     plan_apt(user.identity, container, &mut binds, view)?;
     if request.bind_home {

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::guest::{FileType, GuestView, LookupError, resolve_guest_path};
+use super::name_files::is_name_file;
 use super::path::{GuestPath, HostPath, NotAbsolute};
 use super::tmpfs::Tmpfs;
 use super::{Preparation, Warning};
@@ -23,10 +24,6 @@ pub const SYSTEM_DIRECTORIES: [&str; 6] = [
     "/etc/host.conf",
     "/lib/modules",
 ];
-
-/// Names of this machine, which an image leaves to who runs it: bound by default where it has none,
-/// or an empty file.
-pub const NAME_FILES: [&str; 2] = ["/etc/hosts", "/etc/hostname"];
 
 /// Where programs share memory.
 pub const SHARED_MEMORY: &str = "/dev/shm";
@@ -173,7 +170,7 @@ impl Volume {
         Volume::parse(OsStr::new(path))
     }
 
-    fn is_named_by(&self, name: &str) -> bool {
+    pub(super) fn is_named_by(&self, name: &str) -> bool {
         let trimmed = name.trim_end_matches('/');
         self.source.as_path() == Path::new(trimmed)
             || Volume::parse(OsStr::new(name))
@@ -233,8 +230,6 @@ fn split_options(text: &[u8]) -> (&[u8], Access) {
 #[derive(Clone, Debug, Default)]
 pub(super) struct BindRequest<'a> {
     pub(super) system_directories: bool,
-    /// Whether the host's name is not the container's.
-    pub(super) other_name: bool,
     pub(super) dri: bool,
     pub(super) home: Option<&'a str>,
     pub(super) devices: &'a [Volume],
@@ -264,16 +259,8 @@ pub(super) fn plan_binds(
     } else {
         &[]
     };
-    let names: &[&str] = match (requested.system_directories, requested.other_name) {
-        (false, _) => &[],
-        (true, true) => &NAME_FILES[..1],
-        (true, false) => &NAME_FILES,
-    };
-    let names = names
-        .iter()
-        .filter(|path| is_left_open(path, requested.volumes, root, view));
     let dri: &[&str] = if requested.dri { &DRI_DIRECTORIES } else { &[] };
-    for path in system.iter().chain(names).chain(dri).chain(&requested.home) {
+    for path in system.iter().chain(dri).chain(&requested.home) {
         wanted.extend(Volume::same_path(path).ok().filter(&exists));
     }
     wanted.extend(requested.devices.iter().cloned());
@@ -284,7 +271,7 @@ pub(super) fn plan_binds(
     for name in requested.leave_out {
         let before = wanted.len();
         wanted.retain(|volume| !volume.is_named_by(name));
-        if wanted.len() == before {
+        if wanted.len() == before && !is_name_file(name) {
             plan.warnings.push(Warning::NotAVolume(name.clone()));
         }
     }
@@ -298,21 +285,6 @@ pub(super) fn plan_binds(
         plan.add(volume, root, view)?;
     }
     Ok(plan)
-}
-
-/// Whether the container has nothing at `path`, or an empty file, and no volume lies over it.
-fn is_left_open(path: &str, volumes: &[Volume], root: &HostPath, view: &dyn GuestView) -> bool {
-    let target = GuestPath::root().join(path);
-    let covers = |volume: &Volume| target.as_path().starts_with(volume.target.as_path());
-    let Ok(found) = resolve_guest_path(view, root, &[], &target) else {
-        return false;
-    };
-    let has_nothing = match found.file_type {
-        None => true,
-        Some(FileType::File) => view.read(&found.host, 1) == Some(Vec::new()),
-        Some(_) => false,
-    };
-    has_nothing && !volumes.iter().any(covers)
 }
 
 /// Checks that the host has what the user wants bound.
@@ -497,73 +469,6 @@ mod tests {
                 Path::new("/run/resolv.conf")
             ))]
         );
-    }
-
-    #[test]
-    fn names_are_bound_where_the_container_has_none() {
-        let host = || {
-            MemoryView::default()
-                .file("/etc/hosts", "h")
-                .file("/etc/hostname", "n")
-                .file("/data/file", "")
-                .directory("/r/etc")
-        };
-        let defaults = BindRequest {
-            system_directories: true,
-            ..BindRequest::default()
-        };
-        let (hosts, both) = (
-            "/etc/hosts:/etc/hosts",
-            &["/etc/hosts:/etc/hosts", "/etc/hostname:/etc/hostname"][..],
-        );
-        let leave_out = ["/etc/hostname".to_string()];
-        let (file, directory) = ([volume("/data/file:/etc/hosts")], [volume("/data:/etc")]);
-        for (view, requested, expected) in [
-            (host(), defaults.clone(), both),
-            (host(), BindRequest::default(), &[]),
-            (host().file("/r/etc/hosts", ""), defaults.clone(), both),
-            (
-                host().file("/r/etc/hosts", "x"),
-                defaults.clone(),
-                &both[1..],
-            ),
-            (
-                host(),
-                BindRequest {
-                    other_name: true,
-                    ..defaults.clone()
-                },
-                &[hosts],
-            ),
-            (
-                host(),
-                BindRequest {
-                    leave_out: &leave_out,
-                    ..defaults.clone()
-                },
-                &[hosts],
-            ),
-            (
-                host(),
-                BindRequest {
-                    volumes: &directory,
-                    ..defaults.clone()
-                },
-                &["/data:/etc"],
-            ),
-            (
-                host(),
-                BindRequest {
-                    volumes: &file,
-                    ..defaults.clone()
-                },
-                &[both[1], "/data/file:/etc/hosts"],
-            ),
-        ] {
-            let plan = plan_binds(&requested, &HostPath::new("/r").unwrap(), &view).unwrap();
-            assert_eq!(shown(&plan), expected, "{requested:?}");
-            assert_eq!(plan.warnings, []);
-        }
     }
 
     #[test]

@@ -17,7 +17,13 @@ fn image_without_account_files_shows_users_of_the_host() {
             let lines = names("/etc/hostname").lines().count();
             assert_eq!(sandbox.output(&[], script), format!("{hosts}{lines}\n"));
         }
+        // What the guest writes is its own, and kept.
+        let change = "echo more >> /etc/hosts; echo box > /etc/hostname";
+        assert_eq!(sandbox.status(&[], change), Some(0));
         let script = "cat /etc/hosts /etc/hostname 2>/dev/null";
+        assert_eq!(sandbox.output(&[], script), format!("{hosts}more\nbox\n"));
+        assert_eq!(names("/etc/hosts"), hosts);
+        assert_eq!(sandbox.status(&["read-only=yes"], change), Some(1));
         assert_eq!(sandbox.output(&["no-system-directories=yes"], script), "");
         fs::write(sandbox.host("mine"), "bound\n").unwrap();
         let bound = format!("volume={}:/etc/hosts", sandbox.host("mine").display());

@@ -1,0 +1,219 @@
+//! `/etc/hosts` and `/etc/hostname`: the host's text, where the container has none of its own.
+//!
+//! The container gets a copy, as with Docker: a guest that appends to the file changes neither the
+//! host nor other containers. The copies are named after the host's text, like generated account
+//! files, so what the guest has appended is there in later runs until the host's text changes.
+
+use super::accounts::{HOST_FILE_LIMIT, generated_path};
+use super::guest::{FileType, GuestView, resolve_guest_path};
+use super::path::{BeneathPath, HostPath};
+use super::volume::{BindPlan, Volume};
+use super::{ContainerFacts, Preparation, RunRequest, SpecError};
+
+/// The files that name the machine, and those it can reach.
+pub const NAME_FILES: [&str; 2] = ["/etc/hosts", "/etc/hostname"];
+
+/// Whether a value of `--novol` names one of [`NAME_FILES`].
+pub(super) fn is_name_file(novol: &str) -> bool {
+    let mut volumes = NAME_FILES.iter().flat_map(|path| Volume::same_path(path));
+    volumes.any(|volume| volume.is_named_by(novol))
+}
+
+/// Adds binds for the name files that are missing or empty in the container's root tree.
+pub(super) fn plan_name_files(
+    request: &RunRequest,
+    container: &ContainerFacts,
+    binds: &mut BindPlan,
+    view: &dyn GuestView,
+) -> Result<(), SpecError> {
+    // With a name of its own, the container does not have the host's.
+    let names = match (request.no_system_directories, &request.host_name) {
+        (true, _) => return Ok(()),
+        (false, Some(_)) => &NAME_FILES[..1],
+        (false, None) => &NAME_FILES,
+    };
+    for name in names {
+        let volume = Volume::same_path(name)?;
+        let is_left_out = request
+            .leave_out
+            .iter()
+            .any(|text| volume.is_named_by(text));
+        if is_left_out || !is_missing(&volume, container, binds, view) {
+            continue;
+        }
+        let host = BeneathPath::of(volume.source.clone());
+        let Some(text) = view.read(&host, HOST_FILE_LIMIT) else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let path = generated_path(&container.directory, name, &text);
+        let volume = Volume {
+            source: path.clone(),
+            access: request.root_access,
+            ..volume
+        };
+        binds
+            .preparations
+            .push(Preparation::Generate { path, text });
+        binds.add(volume, &container.root, view)?;
+    }
+    Ok(())
+}
+
+/// Whether the root tree has nothing at the target, or an empty file, and no bind lies over it.
+fn is_missing(
+    volume: &Volume,
+    container: &ContainerFacts,
+    binds: &BindPlan,
+    view: &dyn GuestView,
+) -> bool {
+    let root: &HostPath = &container.root;
+    let Ok(found) = resolve_guest_path(view, root, &binds.binds, &volume.target) else {
+        return false;
+    };
+    let is_empty = match found.file_type {
+        None => true,
+        Some(FileType::File) => view.read(&found.host, 1) == Some(Vec::new()),
+        Some(_) => false,
+    };
+    is_empty && found.host.base == *root
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::super::guest::tests::MemoryView;
+    use super::super::volume::{Access, BindRequest, plan_binds};
+    use super::*;
+    use crate::oci::ImageConfig;
+    use crate::spec::ExecMode;
+
+    fn container() -> ContainerFacts {
+        ContainerFacts {
+            id: "0123".to_string(),
+            names: Vec::new(),
+            mode: ExecMode::R1,
+            root: HostPath::new("/r").unwrap(),
+            directory: HostPath::new("/c").unwrap(),
+            image: ImageConfig::default(),
+        }
+    }
+
+    fn host() -> MemoryView {
+        MemoryView::default()
+            .file("/etc/hosts", "h\n")
+            .file("/etc/hostname", "n\n")
+            .file("/data/file", "")
+            .directory("/r/etc")
+    }
+
+    /// The targets of all binds, and the texts that are generated.
+    fn plan(request: &RunRequest, view: &MemoryView) -> (Vec<String>, Vec<String>) {
+        let requested = BindRequest {
+            volumes: &request.volumes,
+            leave_out: &request.leave_out,
+            ..BindRequest::default()
+        };
+        let mut plan = plan_binds(&requested, &container().root, view).unwrap();
+        plan_name_files(request, &container(), &mut plan, view).unwrap();
+        assert_eq!(plan.warnings, []);
+        let mut texts = Vec::new();
+        for preparation in &plan.preparations {
+            if let Preparation::Generate { path, text } = preparation {
+                assert!(
+                    plan.binds
+                        .iter()
+                        .any(|bind| { bind.source == *path && bind.access == request.root_access })
+                );
+                assert!(path.as_path().starts_with("/c"), "{path}");
+                texts.push(text.clone());
+            }
+        }
+        let targets = plan.binds.iter().map(|bind| bind.target.to_string());
+        (targets.collect(), texts)
+    }
+
+    #[test]
+    fn the_container_gets_copies_where_it_has_no_names() {
+        let none = RunRequest::default;
+        let volumes = |texts: &[&str]| RunRequest {
+            volumes: texts
+                .iter()
+                .map(|text| Volume::parse(OsStr::new(text)).unwrap())
+                .collect(),
+            ..none()
+        };
+        let without_defaults = RunRequest {
+            no_system_directories: true,
+            ..none()
+        };
+        let named = RunRequest {
+            host_name: Some("box".parse().unwrap()),
+            ..none()
+        };
+        let left_out = RunRequest {
+            leave_out: vec!["/etc/hostname".to_string()],
+            ..none()
+        };
+        let sealed = RunRequest {
+            root_access: Access::ReadOnly,
+            ..none()
+        };
+        let (hosts, hostname) = ("/etc/hosts", "/etc/hostname");
+        for (view, request, targets, texts) in [
+            (host(), none(), &[hosts, hostname][..], &["h\n", "n\n"][..]),
+            (host(), sealed, &[hosts, hostname], &["h\n", "n\n"]),
+            (host(), without_defaults, &[], &[]),
+            (host(), named, &[hosts], &["h\n"]),
+            (host(), left_out, &[hosts], &["h\n"]),
+            (
+                host().file("/r/etc/hosts", ""),
+                none(),
+                &[hosts, hostname],
+                &["h\n", "n\n"],
+            ),
+            (
+                host().file("/r/etc/hosts", "own"),
+                none(),
+                &[hostname],
+                &["n\n"],
+            ),
+            (host(), volumes(&["/data:/etc"]), &["/etc"], &[]),
+            (
+                host(),
+                volumes(&["/data/file:/etc/hosts"]),
+                &[hosts, hostname],
+                &["n\n"],
+            ),
+            // A volume lies over the directory that a link leads to.
+            (
+                MemoryView::default()
+                    .file("/etc/hosts", "h\n")
+                    .directory("/data")
+                    .directory("/r/etc2")
+                    .link("/r/etc", "etc2"),
+                volumes(&["/data:/etc2"]),
+                &["/etc2"],
+                &[],
+            ),
+        ] {
+            let (found_targets, found_texts) = plan(&request, &view);
+            assert_eq!(found_targets, targets, "{request:?}");
+            assert_eq!(found_texts, texts, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn name_files_are_known_to_novol() {
+        for (text, is_name) in [
+            ("/etc/hosts", true),
+            ("/etc/hostname/", true),
+            ("/etc/hosts:/etc/hosts", true),
+            ("/etc/hosts:/x", false),
+            ("/etc", false),
+        ] {
+            assert_eq!(is_name_file(text), is_name, "{text}");
+        }
+    }
+}
