@@ -73,11 +73,20 @@ pub struct Facts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbedDir {
     /// What it is for.
-    pub purpose: &'static str,
+    pub purpose: Purpose,
     /// The folder; while it is missing, the nearest one above is looked at.
     pub path: PathBuf,
     /// What can be done there.
     pub state: PlaceState,
+}
+
+/// What a directory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The unpacked engine.
+    Engine,
+    /// Temporary files.
+    TemporaryFiles,
 }
 
 /// What can be done in a folder.
@@ -133,8 +142,8 @@ impl Facts {
             apptainer: engine::has_apptainer(engine),
             openat2: said(openat2()),
             places: [
-                ("engine", &engine.bin_dir),
-                ("temporary files", &engine.tmp_dir),
+                (Purpose::Engine, &engine.bin_dir),
+                (Purpose::TemporaryFiles, &engine.tmp_dir),
             ]
             .map(|(purpose, directory)| ProbedDir::look_at(purpose, directory))
             .into(),
@@ -187,7 +196,7 @@ fn existing(directory: &Path) -> &Path {
 }
 
 impl ProbedDir {
-    fn look_at(purpose: &'static str, directory: &Path) -> ProbedDir {
+    fn look_at(purpose: Purpose, directory: &Path) -> ProbedDir {
         ProbedDir {
             purpose,
             path: directory.to_path_buf(),

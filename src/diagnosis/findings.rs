@@ -1,6 +1,6 @@
 //! What the facts mean for containers, and who can change them.
 
-use super::facts::{Facts, PlaceState, ProbedDir, Repository};
+use super::facts::{Facts, PlaceState, ProbedDir, Purpose, Repository};
 use super::finding::Finding;
 use crate::engine::namespace::Cause;
 use crate::registry::without_login;
@@ -178,8 +178,8 @@ fn openat2(facts: &Facts) -> Finding {
 fn place(place: &ProbedDir) -> Finding {
     let path = place.path.display();
     let check = match place.purpose {
-        "engine" => "engine folder",
-        _ => "temporary files",
+        Purpose::Engine => "engine folder",
+        Purpose::TemporaryFiles => "temporary files",
     };
     match &place.state {
         PlaceState::Usable => Finding::fine(check, format!("{path}")),
@@ -348,7 +348,7 @@ mod tests {
             apptainer: true,
             openat2: Ok(()),
             places: vec![ProbedDir {
-                purpose: "engine",
+                purpose: Purpose::Engine,
                 path: PathBuf::from("/bin-folder"),
                 state: PlaceState::Usable,
             }],
@@ -493,7 +493,7 @@ mod tests {
         ),
         (
             |facts| {
-                facts.places[0].purpose = "temporary files";
+                facts.places[0].purpose = Purpose::TemporaryFiles;
                 facts.places[0].state = PlaceState::NotWritable("EROFS".to_string());
             },
             "temporary files",

@@ -7,6 +7,6 @@ mod facts;
 mod finding;
 mod findings;
 
-pub use facts::{Facts, PlaceState, Probe, ProbedDir, Repository, Request};
+pub use facts::{Facts, PlaceState, Probe, ProbedDir, Purpose, Repository, Request};
 pub use finding::{Finding, Remedy, Verdict, Who};
 pub use findings::{findings, modes};
