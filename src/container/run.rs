@@ -13,9 +13,6 @@ use crate::oci::ImageConfig;
 use crate::spec::{ATTRIBUTES_FILE, ContainerFacts, ExecMode, HostPath, NotAbsolute};
 use crate::store::Container;
 
-/// Id of what is no container of the repository.
-const LOCATION_ID: &str = "location";
-
 /// What is run: facts for the plan, and the place for generated files as long as that is needed.
 #[derive(Debug)]
 pub struct RunTarget {
@@ -49,7 +46,7 @@ impl RunTarget {
             .as_ref()
             .map_or(container.directory.as_path(), TempDir::path);
         let facts = ContainerFacts {
-            id: container.id.to_string(),
+            id: Some(container.id.to_string()),
             names: container.names.clone(),
             mode,
             root: absolute(&container.root())?,
@@ -73,7 +70,7 @@ impl RunTarget {
     ) -> Result<RunTarget, ContainerError> {
         let scratch = scratch(tmp)?;
         let facts = ContainerFacts {
-            id: LOCATION_ID.to_string(),
+            id: None,
             names: Vec::new(),
             mode,
             root: absolute(root)?,

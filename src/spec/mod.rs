@@ -121,8 +121,8 @@ pub struct HostFacts {
 /// What planning knows of the container.
 #[derive(Clone, Debug)]
 pub struct ContainerFacts {
-    /// Its id; anything for `--location`.
-    pub id: String,
+    /// Its id; `None` for a root tree outside the repository, as `--location` names one.
+    pub id: Option<String>,
     /// Its names.
     pub names: Vec<String>,
     /// How it is run.
@@ -134,6 +134,13 @@ pub struct ContainerFacts {
     pub directory: HostPath,
     /// The image's configuration.
     pub image: ImageConfig,
+}
+
+impl ContainerFacts {
+    /// What the user sees as the container's id.
+    pub fn shown_id(&self) -> &str {
+        self.id.as_deref().unwrap_or("location")
+    }
 }
 
 /// What emulated root has made of files is kept in this file beside the root tree.

@@ -91,7 +91,7 @@ mod tests {
 
     fn container() -> ContainerFacts {
         ContainerFacts {
-            id: "0123".to_string(),
+            id: None,
             names: Vec::new(),
             mode: ExecMode::R1,
             root: HostPath::new("/r").unwrap(),

@@ -149,18 +149,19 @@ fn describe(
     host: &HostFacts,
     container: &ContainerFacts,
 ) -> Vec<(&'static str, String)> {
-    let id: String = container.id.chars().take(8).collect();
+    let id = container.shown_id();
+    let short_id: String = id.chars().take(8).collect();
     let prompt = if user.uid == 0 { "#" } else { "\\$" };
     let name = || user.name.clone();
     vec![
         ("USER", name()),
         ("LOGNAME", name()),
         ("USERNAME", name()),
-        ("PS1", format!("{id}{prompt} ")),
+        ("PS1", format!("{short_id}{prompt} ")),
         ("SHLVL", "0".to_string()),
         ("container_ruser", host.caller.account.name.clone()),
         ("container_root", container.root.to_string()),
-        ("container_uuid", container.id.clone()),
+        ("container_uuid", id.to_string()),
         ("container_execmode", container.mode.to_string()),
         ("container_names", container.names.join(",")),
     ]
@@ -278,7 +279,7 @@ mod tests {
 
     fn container(process: ProcessConfig) -> ContainerFacts {
         ContainerFacts {
-            id: "01234567-89ab".to_string(),
+            id: Some("01234567-89ab".to_string()),
             names: vec!["a".to_string(), "b".to_string()],
             mode: ExecMode::P2,
             root: path("/c/ROOT"),

@@ -166,7 +166,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         environment,
     };
     let mut container = ContainerFacts {
-        id: "0f1e2d3c-0000".to_string(),
+        id: Some("0f1e2d3c-0000".to_string()),
         names: vec!["one".to_string(), "two".to_string()],
         mode: std::env::var("SANDBOX_MODE").unwrap().parse().unwrap(),
         root: path(&directory.join("ROOT")),

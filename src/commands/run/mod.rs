@@ -210,7 +210,9 @@ fn start(
     tell_shortcomings(&spec, &options, context);
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();
-        context.printer.banner(&banner(&target.facts.id, &program));
+        context
+            .printer
+            .banner(&banner(target.facts.shown_id(), &program));
     }
     context.printer.debug(format_args!("{spec:?}"));
     let outcome = match (engine::run(&spec, &options), otherwise) {
@@ -246,8 +248,11 @@ fn start(
     {
         context.printer.info(mode::USERS_ARE_IMITATED);
     }
-    if status != 0 && !has_ranges(&spec, &options) && has_files_of_ranges(&spec) {
-        let id = &target.facts.id;
+    if status != 0
+        && let Some(id) = &target.facts.id
+        && !has_ranges(&spec, &options)
+        && has_files_of_ranges(&spec)
+    {
         context.printer.info(format_args!(
             "some files inside belong to ids that only root in mode R1 has; `udocker setup --fixperm {id}` makes them yours"
         ));
