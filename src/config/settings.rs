@@ -10,7 +10,7 @@ use super::layer::{self, Assignment, ConfigError, FileContent, Origin};
 use crate::container::ImageTrees;
 use crate::oci::RegistryUrl;
 use crate::registry::without_login;
-use crate::spec::{DEFAULT_PATH, SearchPaths};
+use crate::spec::{DEFAULT_PATH, ModeChoice, SearchPaths, UnknownMode};
 use crate::store::Layout;
 
 /// What the command line says about configuration.
@@ -78,7 +78,7 @@ pub struct Settings {
     /// The index searched by default.
     pub index_url: String,
     /// The mode for containers without one of their own; `None` lets the program choose.
-    pub default_execmode: Option<String>,
+    pub default_execmode: Option<ModeChoice>,
     /// Where commands inside are looked for, where the image does not say.
     pub search_paths: SearchPaths,
     /// Another PRoot than the embedded one.
@@ -283,6 +283,14 @@ impl Table {
         }
     }
 
+    fn default_execmode(&self) -> Result<Option<ModeChoice>, ConfigError> {
+        let key = "override_default_execution_mode";
+        let choice = self.text(key).map(str::parse).transpose();
+        choice.map_err(|UnknownMode(_)| {
+            self.bad_value(key, "expected an execution mode, such as P1, or auto")
+        })
+    }
+
     fn image_trees(&self) -> Result<ImageTrees, ConfigError> {
         match self.text("image_trees") {
             Some("always") => Ok(ImageTrees::Always),
@@ -371,9 +379,7 @@ impl Table {
                 .text("dockerio_index_url")
                 .unwrap_or_default()
                 .to_string(),
-            default_execmode: self
-                .text("override_default_execution_mode")
-                .map(str::to_string),
+            default_execmode: self.default_execmode()?,
             search_paths: SearchPaths {
                 root: self.text("root_path").unwrap_or(DEFAULT_PATH).to_string(),
                 user: self.text("user_path").unwrap_or(DEFAULT_PATH).to_string(),

@@ -72,6 +72,15 @@ impl FromStr for ModeChoice {
     }
 }
 
+impl fmt::Display for ModeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ModeChoice::Auto => f.write_str("auto"),
+            ModeChoice::Mode(mode) => mode.fmt(f),
+        }
+    }
+}
+
 /// A text that names no mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not an execution mode (P1 P2 R1 R2 R3 F1 F2 F3 F4 S1, or auto)")]
@@ -105,9 +114,11 @@ mod tests {
         for (mode, name) in ExecMode::ALL {
             assert_eq!(mode.to_string(), name);
             assert_eq!(name.parse(), Ok(mode));
+            assert_eq!(ModeChoice::Mode(mode).to_string(), name);
         }
         assert_eq!("P2\n".parse(), Ok(ExecMode::P2));
         assert_eq!("auto\n".parse(), Ok(ModeChoice::Auto));
+        assert_eq!(ModeChoice::Auto.to_string(), "auto");
         assert_eq!("R1".parse(), Ok(ModeChoice::Mode(ExecMode::R1)));
         for name in ["", "p1", "P3", "P1 P2", "auto"] {
             assert!(name.parse::<ExecMode>().is_err(), "{name}");

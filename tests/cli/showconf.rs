@@ -114,10 +114,6 @@ fn every_environment_variable_sets_its_key() {
             "use_singularity_executable",
         ),
         ("UDOCKER_USE_PATCHELF_EXECUTABLE", "use_patchelf_executable"),
-        (
-            "UDOCKER_DEFAULT_EXECUTION_MODE",
-            "override_default_execution_mode",
-        ),
     ] {
         let ran = sandbox.udocker(["showconf"]).env(variable, "/value").run();
         let ran = ran.succeeds();
@@ -132,6 +128,11 @@ fn every_environment_variable_sets_its_key() {
             "dockerio_registry_url",
         ),
         ("UDOCKER_LOGLEVEL", "4", "verbose_level"),
+        (
+            "UDOCKER_DEFAULT_EXECUTION_MODE",
+            "auto",
+            "override_default_execution_mode",
+        ),
     ] {
         let ran = sandbox.udocker(["showconf"]).env(variable, value).run();
         let expected = format!("{key} = {value}  # {variable}");
@@ -209,6 +210,11 @@ fn configuration_errors_name_file_and_line() {
         ),
         ("[DEFAULT]\nverbose_level = loud\n", 2, "expected a number"),
         ("dockerio_registry_url = ftp://x\n", 1, "'ftp://x'"),
+        (
+            "override_default_execution_mode = P7\n",
+            1,
+            "expected an execution mode",
+        ),
     ] {
         let file = sandbox.write("udocker.conf", text);
         let option = format!("--config={}", shown(&file));

@@ -29,8 +29,13 @@ pub(super) fn needs_users(program: &OsStr) -> bool {
 pub(in crate::commands) fn mode_of(container: &Container, context: &Context) -> String {
     container
         .execmode()
-        .or_else(|| context.settings.default_execmode.clone())
-        .unwrap_or_else(|| ExecMode::default().to_string())
+        .unwrap_or_else(|| default_choice(context).to_string())
+}
+
+/// The mode of containers that have none of their own.
+fn default_choice(context: &Context) -> ModeChoice {
+    let default = ModeChoice::Mode(ExecMode::default());
+    context.settings.default_execmode.unwrap_or(default)
 }
 
 /// The mode a run begins with.
@@ -48,25 +53,22 @@ impl Modes {
         context: &Context,
     ) -> Result<Modes, CommandError> {
         let Some(text) = container.execmode() else {
-            return Modes::of_settings(context);
+            return Ok(Modes::of_settings(context));
         };
         refuse_changed_tree(container).map_err(CommandError::at_start)?;
-        Modes::parse(&text, context)
-    }
-
-    /// Those of what has no mode of its own.
-    pub(super) fn of_settings(context: &Context) -> Result<Modes, CommandError> {
-        match &context.settings.default_execmode {
-            None => Ok(Modes::only(ExecMode::default())),
-            Some(text) => Modes::parse(text, context),
-        }
-    }
-
-    fn parse(text: &str, context: &Context) -> Result<Modes, CommandError> {
         let choice = text
             .parse()
             .map_err(|error| CommandError::start(CANNOT_START, error))?;
-        Ok(match choice {
+        Ok(Modes::of_choice(choice, context))
+    }
+
+    /// Those of what has no mode of its own.
+    pub(super) fn of_settings(context: &Context) -> Modes {
+        Modes::of_choice(default_choice(context), context)
+    }
+
+    fn of_choice(choice: ModeChoice, context: &Context) -> Modes {
+        match choice {
             ModeChoice::Auto if refusal_note(context).applies() => Modes::only(ExecMode::P1),
             // The start itself finds out whether it works.
             ModeChoice::Auto => Modes {
@@ -74,7 +76,7 @@ impl Modes {
                 otherwise: Some(ExecMode::P1),
             },
             ModeChoice::Mode(mode) => Modes::only(available(mode, context)),
-        })
+        }
     }
 
     fn only(mode: ExecMode) -> Modes {
