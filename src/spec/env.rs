@@ -4,6 +4,7 @@
 //! container, `--env-file`, `-e`. `HOME` is the exception, which the image may set.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use super::path::split_once;
@@ -40,7 +41,7 @@ impl SearchPaths {
 }
 
 /// Names and values in the order in which they were first set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct GuestEnv(Vec<(OsString, OsString)>);
 
 impl GuestEnv {
@@ -69,6 +70,15 @@ impl GuestEnv {
     }
 }
 
+/// Only the names: values may be secrets.
+impl fmt::Debug for GuestEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
 impl FromIterator<(OsString, OsString)> for GuestEnv {
     fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(pairs: I) -> GuestEnv {
         let mut environment = GuestEnv::default();
@@ -80,12 +90,22 @@ impl FromIterator<(OsString, OsString)> for GuestEnv {
 }
 
 /// The value of `-e`, or a line of an `--env-file`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum EnvOption {
     /// `K=V`.
     Set(OsString, OsString),
     /// `K`: as the host has it, if it does.
     FromHost(OsString),
+}
+
+/// Without the value, which may be a secret.
+impl fmt::Debug for EnvOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EnvOption::Set(name, _) => write!(f, "Set({name:?}, …)"),
+            EnvOption::FromHost(name) => write!(f, "FromHost({name:?})"),
+        }
+    }
 }
 
 /// A variable without a name.
@@ -238,6 +258,14 @@ mod tests {
             EnvOption::parse_file(b"A=1\n=2\n"),
             Err(EnvError("=2".to_string()))
         );
+    }
+
+    #[test]
+    fn values_are_not_shown() {
+        let option = EnvOption::parse(OsStr::new("TOKEN=secret")).unwrap();
+        assert_eq!(format!("{option:?}"), "Set(\"TOKEN\", …)");
+        let environment = environment(&[("TOKEN", "secret")]);
+        assert_eq!(format!("{environment:?}"), "[\"TOKEN\"]");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `udocker run`
 
+mod debug;
 mod docker;
 pub(super) mod mode;
 mod options;
@@ -10,11 +11,13 @@ use std::path::PathBuf;
 pub use docker::DockerArgs;
 pub use options::{Pull, SpecArgs};
 
+use debug::debug_lines;
 use mode::Modes;
 
 use super::options::{container_name, given, parse_bool};
 use super::pull::{ImageSource, SourceArgs, cannot_pull};
 use super::{CommandError, Context, Outcome};
+use crate::config::env_vars::HOME;
 use crate::container::{self, ContainerError, RunTarget};
 use crate::engine::{self, EngineError, EngineOptions, HostView};
 use crate::host::facts::{Caller, Machine};
@@ -74,7 +77,7 @@ pub struct Args {
     #[arg(long)]
     nobanner: bool,
     #[command(flatten)]
-    wishes: SpecArgs,
+    spec: SpecArgs,
     #[command(flatten)]
     docker: DockerArgs,
     #[command(flatten)]
@@ -90,7 +93,7 @@ pub struct Args {
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let search_paths = context.settings.search_paths.clone();
-    let request = args.wishes.request(search_paths);
+    let request = args.spec.request(search_paths);
     let mut request = request.map_err(CommandError::at_start)?;
     let docker = args.docker.apply(&mut request, context);
     // What it holds is there until the run is over.
@@ -142,8 +145,8 @@ fn run_container(
     let modes = Modes::of_container(container, context)?;
     let target = RunTarget::of_container(container, modes.first, &context.settings.paths.tmp)
         .map_err(|error| CommandError::from(error).at_start())?;
-    start(args, target, modes.otherwise, context, |target| {
-        plan(request, target, context)
+    start(args, target, modes.otherwise, context, |host, target| {
+        plan_run(request, host, &target.facts, &HostView)
     })
 }
 
@@ -165,29 +168,26 @@ fn run_location(
         target,
         modes.otherwise,
         context,
-        |target| match plan(request, target, context) {
+        |host, target| match plan_run(request, host, &target.facts, &HostView) {
             Err(SpecError::Command(error)) if error.is_not_found() && !args.command.is_empty() => {
                 request.arguments.remove(0);
-                plan(request, target, context)
+                plan_run(request, host, &target.facts, &HostView)
             }
             planned => planned,
         },
     )
 }
 
-fn plan(request: &RunRequest, target: &RunTarget, context: &Context) -> Result<RunSpec, SpecError> {
-    let home = context.environment.text(crate::config::env_vars::HOME);
-    let own = |text: &std::ffi::OsStr| text.to_os_string();
-    let host = HostFacts {
-        caller: Caller::look_up(home.as_deref()),
+fn host_facts(context: &Context) -> HostFacts {
+    let environment = &context.environment;
+    let variables = environment.iter();
+    HostFacts {
+        caller: Caller::look_up(environment.text(HOME).as_deref()),
         machine: Machine::look_up(),
-        environment: context
-            .environment
-            .iter()
-            .map(|(k, v)| (own(k), own(v)))
+        environment: variables
+            .map(|(name, value)| (name.to_os_string(), value.to_os_string()))
             .collect(),
-    };
-    plan_run(request, &host, &target.facts, &HostView)
+    }
 }
 
 fn start_error(error: SpecError) -> CommandError {
@@ -200,28 +200,27 @@ fn start(
     mut target: RunTarget,
     otherwise: Option<ExecMode>,
     context: &Context,
-    mut plan: impl FnMut(&RunTarget) -> Result<RunSpec, SpecError>,
+    mut plan: impl FnMut(&HostFacts, &RunTarget) -> Result<RunSpec, SpecError>,
 ) -> Outcome {
+    let host = host_facts(context);
     let options = engine_options(context);
-    let mut spec = plan(&target).map_err(start_error)?;
+    let mut spec = plan(&host, &target).map_err(start_error)?;
     for warning in &spec.warnings {
         context.printer.warning(warning);
     }
-    tell_shortcomings(&spec, &options, context);
+    announce(&spec, &options, context);
     if !args.nobanner {
         let program = spec.argv.program().to_string_lossy();
         context
             .printer
             .banner(&banner(target.facts.shown_id(), &program));
     }
-    context.printer.debug(format_args!("{spec:?}"));
     let outcome = match (engine::run(&spec, &options), otherwise) {
         (Err(EngineError::Unavailable { reason, .. }), Some(mode)) => {
             mode::refusal_note(context).write(&reason);
             target.facts.mode = mode;
-            spec = plan(&target).map_err(start_error)?;
-            tell_shortcomings(&spec, &options, context);
-            context.printer.debug(format_args!("{spec:?}"));
+            spec = plan(&host, &target).map_err(start_error)?;
+            announce(&spec, &options, context);
             engine::run(&spec, &options)
         }
         (outcome, _) => outcome,
@@ -272,13 +271,17 @@ fn has_files_of_ranges(spec: &RunSpec) -> bool {
     had_ranges && rootfs::has_foreign_files(spec.root.as_path())
 }
 
-fn tell_shortcomings(spec: &RunSpec, options: &EngineOptions, context: &Context) {
+/// Tells the user what the engine cannot do of `spec`, and with `-D` all that `spec` asks for.
+fn announce(spec: &RunSpec, options: &EngineOptions, context: &Context) {
     for shortcoming in engine::shortcomings(spec, options) {
         if shortcoming.is_dangerous() {
             context.printer.warning(shortcoming);
         } else {
             context.printer.info(shortcoming);
         }
+    }
+    for line in debug_lines(spec) {
+        context.printer.debug(line);
     }
 }
 

@@ -118,7 +118,7 @@ impl SpecArgs {
                 (false, true) => Accounts::Host,
                 (false, false) => Accounts::Completed,
             },
-            env: self.env_wishes()?,
+            env: self.variables()?,
             search_paths,
             pass_host_env: self.hostenv,
             volumes: parse_all(&mut self.volumes.iter(), Volume::parse)?,
@@ -143,18 +143,18 @@ impl SpecArgs {
         })
     }
 
-    fn env_wishes(&self) -> Result<Vec<EnvOption>, CommandError> {
-        let mut wishes = Vec::new();
+    fn variables(&self) -> Result<Vec<EnvOption>, CommandError> {
+        let mut variables = Vec::new();
         for file in given_of(&self.env_file).map(Path::new) {
             let bytes = read_named(file, ENV_FILE_MAX_BYTES).map_err(CommandError::failed)?;
             let from_file = EnvOption::parse_file(&bytes).map_err(|error| {
                 CommandError::failed(error).while_doing(format_args!("'{}'", file.display()))
             })?;
-            wishes.extend(from_file);
+            variables.extend(from_file);
         }
         for text in given_of(&self.env) {
-            wishes.push(EnvOption::parse(text).map_err(CommandError::failed)?);
+            variables.push(EnvOption::parse(text).map_err(CommandError::failed)?);
         }
-        Ok(wishes)
+        Ok(variables)
     }
 }
