@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::fs::read_lossy;
 use super::process;
@@ -94,7 +95,17 @@ pub fn home_of_account() -> Option<String> {
     account_of(uid()).map(|account| account.home)
 }
 
+/// Asks once: a directory service may take its time to answer.
 fn account_of(uid: u32) -> Option<Account> {
+    static ASKED: OnceLock<(u32, Option<Account>)> = OnceLock::new();
+    match ASKED.get_or_init(|| (uid, look_up_account(uid))) {
+        (asked, account) if *asked == uid => account.clone(),
+        // The process has entered a user namespace since.
+        _ => look_up_account(uid),
+    }
+}
+
+fn look_up_account(uid: u32) -> Option<Account> {
     let find = |text: &str| Account::parse_all(text).find(|account| account.uid == uid);
     read_lossy(Path::new("/etc/passwd"))
         .ok()
