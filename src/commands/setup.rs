@@ -23,7 +23,8 @@ use crate::ui;
   R2  user namespaces with PRoot as P1 inside, for what switches users
   R3  the same with P2
   auto  R1 where it works, else P1
-  S1  Apptainer or Singularity, where the host has one of them
+  S1  Apptainer or Singularity, where the host has one of them; a command that SIGKILL
+      ends has status 255 there
   F1 F2 F3 F4 are accepted for the sake of old scripts, and set what auto does
 
 Examples:

@@ -51,8 +51,9 @@ Docker's other options are accepted too: --mount, --tmpfs, --read-only, --add-ho
 --init, -i and -t do what they say there; the rest says that it has no effect, or is refused with
 the reason.
 
-Exit status: that of the command, 128+N when signal N ended it, 127 when the command is not found,
-126 when it cannot be executed, 125 when the container could not be started.")]
+Exit status: that of the command, 128+N when signal N ended it (in mode S1 255 for SIGKILL), 127
+when the command is not found, 126 when it cannot be executed, 125 when the container could not be
+started.")]
 pub struct Args {
     /// Remove the container afterwards, unless it is protected
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, num_args = 0..=1,

@@ -62,7 +62,7 @@ pub struct SpecArgs {
     #[arg(long)]
     bindhome: bool,
     /// Leave out the default bindings: /dev /proc /sys /etc/resolv.conf /etc/host.conf /lib/modules;
-    /// /etc/hosts /etc/hostname where the container has none
+    /// copies of /etc/hosts /etc/hostname where the container has none
     #[arg(long)]
     nosysdirs: bool,
     /// Ignore the image's configuration
