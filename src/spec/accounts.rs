@@ -1,4 +1,4 @@
-//! The passwd and group that the guest sees: found, completed, and bound in where needed.
+//! Finds the guest's passwd and group files, and plans their changes and binds.
 
 use std::path::Path;
 
@@ -11,14 +11,16 @@ use super::volume::{Access, Bind, BindPlan, Volume};
 use super::{Accounts, ContainerFacts, HostFacts, Preparation, RunRequest, SpecError};
 use crate::oci::ProcessConfig;
 
-/// Passwd and group of the host that are larger than this are cut; directory services keep such
-/// lists elsewhere.
+/// The host's files are read up to this size; sites with more accounts use a directory service.
 pub(super) const HOST_FILE_LIMIT: usize = 16 << 20;
 
-/// The same for those of a container, which are a stranger's.
+/// A container's files are read up to this size: an image is not trusted.
 const CONTAINER_FILE_LIMIT: usize = 2 << 20;
 
-/// Decides on the user, and adds what its passwd and group take.
+/// Plans the user, and adds the binds and preparations for its passwd and group.
+///
+/// # Errors
+/// The image's `User` is malformed, the user or group is unknown, or a file cannot be bound.
 pub(super) fn plan_accounts(
     request: &RunRequest,
     image: &ProcessConfig,
@@ -56,8 +58,8 @@ pub(super) fn plan_accounts(
 struct AccountFile {
     path: &'static str,
     text: String,
-    /// Where it is in the root tree, if it is a file there.
-    place: Option<BeneathPath>,
+    /// The file in the root tree, if there is one.
+    in_root: Option<BeneathPath>,
     is_bound: bool,
 }
 
@@ -69,13 +71,13 @@ impl AccountFile {
         binds: &[Bind],
         view: &dyn GuestView,
     ) -> AccountFile {
-        let read = |place: &BeneathPath, limit| {
-            let bytes = view.read(place, limit).unwrap_or_default();
+        let read = |path: &BeneathPath, limit| {
+            let bytes = view.read(path, limit).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        // A circle of links is as good as no file.
+        // Circular links count as no file.
         let found = resolve_guest_path(view, root, binds, &GuestPath::root().join(path)).ok();
-        // Whatever it is: there are no accounts in a device.
+        // Files of any type count: a device has no accounts.
         let is_bound = found
             .as_ref()
             .is_some_and(|found| binds.iter().any(|bind| bind.target == found.guest));
@@ -84,16 +86,16 @@ impl AccountFile {
             .map(|found| found.host);
         let text = match &host {
             _ if accounts == Accounts::Host && !is_bound => {
-                let place = BeneathPath::of(HostPath::root().beneath(Path::new(path)));
-                read(&place, HOST_FILE_LIMIT)
+                let path = BeneathPath::of(HostPath::root().beneath(Path::new(path)));
+                read(&path, HOST_FILE_LIMIT)
             }
-            Some(place) => read(place, CONTAINER_FILE_LIMIT),
+            Some(path) => read(path, CONTAINER_FILE_LIMIT),
             None => String::new(),
         };
         AccountFile {
             path,
             text,
-            place: host.filter(|host| host.base == *root),
+            in_root: host.filter(|host| host.base == *root),
             is_bound,
         }
     }
@@ -105,7 +107,7 @@ impl AccountFile {
         binds: &mut BindPlan,
         view: &dyn GuestView,
     ) -> Result<(), SpecError> {
-        let text = match (change, &self.place) {
+        let text = match (change, &self.in_root) {
             (Change::None, _) => return Ok(()),
             (Change::Append(lines), Some(path)) => {
                 binds.preparations.push(Preparation::Append {
@@ -132,7 +134,7 @@ impl AccountFile {
     }
 }
 
-/// `<directory>/passwd-<16 hex digits of SHA-256>`.
+/// Returns the path of a generated file, such as `<directory>/passwd-<16 hex digits of SHA-256>`.
 pub(super) fn generated_path(directory: &HostPath, path: &str, text: &str) -> HostPath {
     let digest: String = Sha256::digest(text)
         .iter()

@@ -1,4 +1,4 @@
-//! The command: what it is, and whether the guest can execute it, before anything is started.
+//! Composes the command, and checks before the start that the guest can execute it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +21,7 @@ pub struct Argv {
 }
 
 impl Argv {
-    /// Takes the words; `None` when there are none.
+    /// Makes a command from its words; `None` if there are none.
     pub fn new(words: impl IntoIterator<Item = OsString>) -> Option<Argv> {
         let mut words = words.into_iter();
         Some(Argv {
@@ -30,7 +30,7 @@ impl Argv {
         })
     }
 
-    /// A program and its arguments.
+    /// Makes a command from a program and its arguments.
     pub fn of(program: OsString, arguments: Vec<OsString>) -> Argv {
         Argv { program, arguments }
     }
@@ -47,8 +47,8 @@ impl Argv {
     }
 }
 
-/// Splits the value of `--entrypoint` at blanks, as udocker.py does; an empty one removes the
-/// image's entrypoint.
+/// Splits the value of `--entrypoint` at blanks, as udocker.py does. The result is empty if the
+/// image's entrypoint is to be removed.
 pub fn parse_entrypoint(text: &OsStr) -> Vec<OsString> {
     text.as_bytes()
         .split(u8::is_ascii_whitespace)
@@ -57,41 +57,41 @@ pub fn parse_entrypoint(text: &OsStr) -> Vec<OsString> {
         .collect()
 }
 
-/// A command that cannot be started.
+/// A command that the guest cannot execute.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExecutableError {
-    /// No command, and no shell to fall back to.
+    /// No command is given, and the container has no shell.
     #[error("no command given, and no shell found in the container (looked in '{path}')")]
     NoShell {
-        /// The search path.
+        /// The search path, `PATH`.
         path: String,
     },
-    /// Not in the search path.
+    /// The search path has no such command.
     #[error("command '{command}' not found in the container (looked in '{path}')")]
     NotInPath {
         /// The command.
         command: String,
-        /// The search path.
+        /// The search path, `PATH`.
         path: String,
     },
-    /// No such file.
+    /// The file does not exist.
     #[error("command '{command}' not found in the container (looked for '{path}')")]
     NotThere {
         /// The command.
         command: String,
-        /// The file that would be it.
+        /// The absolute path that was looked up.
         path: GuestPath,
     },
-    /// A directory or device.
+    /// The file is a directory, or a device or such.
     #[error("command '{0}' cannot be executed: it is not a file")]
     NotAFile(GuestPath),
-    /// No permission.
+    /// The file has no execute permission.
     #[error("command '{0}' cannot be executed: it has no execute permission")]
     NotExecutable(GuestPath),
-    /// Its file system executes nothing.
+    /// The file system is mounted with `noexec`.
     #[error("command '{0}' cannot be executed: its file system is mounted with noexec")]
     NoExec(GuestPath),
-    /// Its directory is closed to the caller.
+    /// The caller may not search the directory.
     #[error("command '{0}' cannot be executed: you may not look into its directory")]
     Hidden(GuestPath),
     /// The interpreter of a script, or the dynamic linker of a program, is missing.
@@ -101,10 +101,10 @@ pub enum ExecutableError {
     NoInterpreter {
         /// The script or program.
         command: GuestPath,
-        /// What stands after `#!`, or in the program's header.
+        /// The path after `#!`, or in the program's header.
         interpreter: String,
     },
-    /// Made for other machines.
+    /// The command is for another architecture.
     #[error(
         "command '{path}' cannot be executed: it is for {architecture}, this machine is {machine}, and no `qemu-{architecture}` was found"
     )]
@@ -116,13 +116,13 @@ pub enum ExecutableError {
         /// The host's.
         machine: String,
     },
-    /// Symbolic links in a circle, or a path too long.
+    /// The path has too many symbolic links, or is too long.
     #[error("command cannot be executed: {0}")]
     Lookup(#[from] LookupError),
 }
 
 impl ExecutableError {
-    /// Whether the command is not there, rather than not executable.
+    /// Whether the command does not exist, rather than not being executable.
     pub fn is_not_found(&self) -> bool {
         matches!(
             self,
@@ -133,57 +133,62 @@ impl ExecutableError {
     }
 }
 
-/// The words to run, by Docker's rules: a replaced entrypoint also drops the image's `Cmd`, and
-/// arguments replace it. `None` when nothing is left.
+/// Composes the command by Docker's rules: `--entrypoint` drops the image's `Cmd` too, and
+/// arguments replace `Cmd`. `None` if there are no words.
 pub(super) fn compose(
     entrypoint: Option<&[OsString]>,
     arguments: &[OsString],
     image_entrypoint: &[String],
     image_cmd: &[String],
 ) -> Option<Argv> {
-    let own = |words: &[String]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+    let to_words =
+        |words: &[String]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
     let mut words = match entrypoint {
         Some(words) => words.to_vec(),
-        None => own(image_entrypoint),
+        None => to_words(image_entrypoint),
     };
     if !arguments.is_empty() {
         words.extend_from_slice(arguments);
     } else if entrypoint.is_none() {
-        words.extend(own(image_cmd));
+        words.extend(to_words(image_cmd));
     }
     Argv::new(words)
 }
 
-/// Looks commands up in the guest.
+/// Looks up commands in the guest.
 pub(super) struct Lookup<'a> {
     pub(super) view: &'a dyn GuestView,
     pub(super) root: &'a HostPath,
     pub(super) binds: &'a [Bind],
     pub(super) environment: &'a GuestEnv,
     pub(super) cwd: &'a GuestPath,
-    /// The host's architecture, as `uname -m` has it.
+    /// The host's architecture, as `uname -m` prints it.
     pub(super) machine: &'a str,
-    /// Where to look for `qemu-<arch>` on the host.
+    /// The host's `PATH`, to find `qemu-<arch>`.
     pub(super) host_path: Option<&'a OsStr>,
-    /// Whether the kernel executes the command by itself. It also knows what the caller must not:
-    /// root inside may have further ids.
+    /// Whether the kernel executes the command itself. With id ranges, root inside may execute
+    /// files that the caller may not, so such files are left to the kernel.
     pub(super) is_native: bool,
 }
 
-/// More than the kernel reads of a script; of most programs it holds all headers.
+/// More than the kernel reads of a script, and enough for all headers of most programs.
 const HEAD_BYTES: usize = 4096;
 
-/// How many steps a search takes through `PATH`, which an image may fill with mazes of links.
+/// The number of path components that one search through `PATH` may follow: a hostile image may
+/// have very many links there.
 const SEARCH_STEPS: usize = 16 * MAX_STEPS;
 
-/// The kernel passes no longer words on.
+/// The kernel's limit for one variable.
 const VARIABLE_MAX_BYTES: usize = 128 << 10;
 
-/// Tried in this order when there is no command.
+/// The shells to try if there is no command, in this order.
 const SHELLS: [&str; 5] = ["bash", "sh", "ash", "dash", "busybox"];
 
 impl Lookup<'_> {
-    /// The shell that the container has.
+    /// Returns the first shell that the container has.
+    ///
+    /// # Errors
+    /// It has none.
     pub(super) fn shell(&self) -> Result<Argv, ExecutableError> {
         let path = self.search_path();
         let mut steps_left = SEARCH_STEPS;
@@ -204,7 +209,11 @@ impl Lookup<'_> {
             })
     }
 
-    /// Checks that the guest can execute `argv`; returns the host's emulator where it takes one.
+    /// Checks that the guest can execute `argv`. Returns the host's emulator if the program is for
+    /// another architecture.
+    ///
+    /// # Errors
+    /// The program does not exist or cannot be executed.
     pub(super) fn check(&self, argv: &Argv) -> Result<Option<HostPath>, ExecutableError> {
         let command = argv.program();
         let found = if command.as_bytes().contains(&b'/') {
@@ -226,7 +235,7 @@ impl Lookup<'_> {
         self.check_file(&found, 4)
     }
 
-    /// One that no program can be given is none.
+    /// Returns the guest's `PATH`; one that is too long to be passed to a program counts as empty.
     fn search_path(&self) -> &OsStr {
         let path = self.environment.get("PATH").unwrap_or_default();
         match path.len() {
@@ -239,13 +248,13 @@ impl Lookup<'_> {
         resolve_guest_path(self.view, self.root, self.binds, path)
     }
 
-    /// The first executable file of that name in `PATH`, else the first file, as shells report it.
+    /// Returns the first executable file of that name in `PATH`, else the first file, as shells do.
     fn search(
         &self,
         command: &OsStr,
         steps_left: &mut usize,
     ) -> Result<Option<Resolved>, ExecutableError> {
-        // An engine would take a leading dash for an option of its own; no program has such a name.
+        // An engine would take a leading dash for an option of its own.
         if command.is_empty() || command.as_bytes().starts_with(b"-") {
             return Ok(None);
         }
@@ -275,7 +284,8 @@ impl Lookup<'_> {
         }
     }
 
-    /// As the kernel would start it: scripts by way of their interpreters, a few levels deep.
+    /// Checks the file as the kernel does; of a script it checks the interpreter too, through
+    /// `levels` of scripts.
     fn check_file(
         &self,
         found: &Resolved,
@@ -292,7 +302,7 @@ impl Lookup<'_> {
             Execution::NoExec => return Err(ExecutableError::NoExec(found.guest.clone())),
             _ => return Err(ExecutableError::NotExecutable(found.guest.clone())),
         }
-        // What may be executed but not read is left to the kernel.
+        // A file that may be executed but not read is left to the kernel.
         let head = self.view.read(&found.host, HEAD_BYTES).unwrap_or_default();
         if let Some(interpreter) = script_interpreter(&head, self.is_native) {
             let next = self.interpreter(found, interpreter)?;
@@ -452,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_can_be_executed_are_found() {
+    fn executable_commands_are_found() {
         for command in [
             "tool",
             "sh",
@@ -474,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_cannot_be_executed_say_why() {
+    fn errors_say_why_a_command_cannot_be_executed() {
         for (command, message, not_found) in [
             (
                 "script",
@@ -539,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_kernel_executes_it_decides() {
+    fn the_kernel_decides_where_it_executes_the_command() {
         let path = "/home/bob/bin:/bin:/sbin";
         for command in ["theirs", "/sbin/theirs", "/home/bob/bin/x", "none"] {
             assert_eq!(check_in(command, path, true), Ok(None), "{command}");
@@ -556,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shell_that_is_there_is_used() {
+    fn the_first_shell_in_path_is_used() {
         let view = guest();
         let environment: GuestEnv = [(OsString::from("PATH"), OsString::from("/home/bob:/bin"))]
             .into_iter()

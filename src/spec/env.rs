@@ -1,7 +1,7 @@
-//! The environment inside, built from nothing: the host's shows through only where asked.
+//! Builds the guest's environment; the host's variables are passed on only on request.
 //!
-//! Later ones win: what the host may pass on, the image's `Env`, what describes the user and the
-//! container, `--env-file`, `-e`. `HOME` is the exception, which the image may set.
+//! Later sources win: the host's variables, the image's `Env`, the variables that describe the user
+//! and the container, `--env-file`, `-e`. As an exception, the image may set `HOME`.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -9,15 +9,15 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::path::split_once;
 
-/// Searched when nobody sets `PATH`.
+/// The guest's `PATH` if neither the image nor the configuration sets it.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// `PATH` inside, where the image sets none.
+/// The guest's `PATH` if the image sets none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPaths {
-    /// That of root.
+    /// For root.
     pub root: String,
-    /// That of others.
+    /// For other users.
     pub user: String,
 }
 
@@ -31,7 +31,7 @@ impl Default for SearchPaths {
 }
 
 impl SearchPaths {
-    /// That of the user with this number.
+    /// Returns the `PATH` for the user `uid`.
     pub(super) fn of(&self, uid: u32) -> &str {
         match uid {
             0 => &self.root,
@@ -40,12 +40,12 @@ impl SearchPaths {
     }
 }
 
-/// Names and values in the order in which they were first set.
+/// Environment variables, in the order in which they were first set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct GuestEnv(Vec<(OsString, OsString)>);
 
 impl GuestEnv {
-    /// Sets a variable, in its old place where it has one.
+    /// Sets a variable; one that is set already keeps its position.
     pub fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
         let (name, value) = (name.as_ref(), value.as_ref().to_os_string());
         match self.0.iter_mut().find(|(known, _)| known == name) {
@@ -54,7 +54,7 @@ impl GuestEnv {
         }
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         self.0
             .iter()
@@ -62,7 +62,7 @@ impl GuestEnv {
             .map(|(_, value)| value.as_os_str())
     }
 
-    /// All of it.
+    /// All names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0
             .iter()
@@ -70,7 +70,7 @@ impl GuestEnv {
     }
 }
 
-/// Only the names: values may be secrets.
+/// Shows the names only, since values may be secrets.
 impl fmt::Debug for GuestEnv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -94,11 +94,11 @@ impl FromIterator<(OsString, OsString)> for GuestEnv {
 pub enum EnvOption {
     /// `K=V`.
     Set(OsString, OsString),
-    /// `K`: as the host has it, if it does.
+    /// `K`: the host's value, if it has one.
     FromHost(OsString),
 }
 
-/// Without the value, which may be a secret.
+/// Shows the name only, since the value may be a secret.
 impl fmt::Debug for EnvOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,11 +114,11 @@ impl fmt::Debug for EnvOption {
 pub struct EnvError(pub String);
 
 impl EnvOption {
-    /// Reads `K=V` or `K`. Blanks and further `=` belong to the value; blanks around the name do
-    /// not belong to it, since no shell would know such a variable.
+    /// Parses `K=V` or `K`. The value keeps blanks and further `=`. Blanks around the name are
+    /// removed: shells have no such names.
     ///
     /// # Errors
-    /// The name is empty, or a NUL is in the text.
+    /// The name is empty, or the text has a NUL byte.
     pub fn parse(text: &OsStr) -> Result<EnvOption, EnvError> {
         let requested = match split_once(text, b'=') {
             Some((name, value)) => EnvOption::Set(trimmed(&name), value),
@@ -131,11 +131,11 @@ impl EnvOption {
         Ok(requested)
     }
 
-    /// Reads an `--env-file`: one variable a line, `#` begins a comment line. Quotes have no
-    /// meaning, as in Docker, nor has a byte order mark.
+    /// Parses an `--env-file`: one variable a line; `#` begins a comment line. Quotes have no
+    /// special meaning, as in Docker. A byte order mark is skipped.
     ///
     /// # Errors
-    /// The first line that is no variable.
+    /// A line has an empty name or a NUL byte.
     pub fn parse_file(text: &[u8]) -> Result<Vec<EnvOption>, EnvError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         text.split(|&byte| byte == b'\n')
@@ -161,20 +161,20 @@ fn trimmed(name: &OsStr) -> OsString {
     OsStr::from_bytes(name.as_bytes().trim_ascii()).to_os_string()
 }
 
-/// Where the variables come from.
+/// The sources of the variables.
 pub(super) struct Sources<'a> {
     pub(super) host: &'a GuestEnv,
     pub(super) pass_host: bool,
-    /// The `PATH` of who runs.
+    /// The default `PATH`.
     pub(super) path: &'a str,
     pub(super) image: &'a [String],
     pub(super) home: &'a str,
-    /// Describe the user and the container.
-    pub(super) described: &'a [(&'static str, String)],
+    /// The variables that describe the user and the container.
+    pub(super) descriptive: &'a [(&'static str, String)],
     pub(super) requested: &'a [EnvOption],
 }
 
-/// Puts the environment together.
+/// Builds the environment.
 pub(super) fn plan_environment(sources: &Sources<'_>) -> GuestEnv {
     let mut environment: GuestEnv = sources
         .host
@@ -185,12 +185,12 @@ pub(super) fn plan_environment(sources: &Sources<'_>) -> GuestEnv {
     environment.set("PATH", sources.path);
     environment.set("HOME", sources.home);
     for text in sources.image {
-        // An image may hold anything; what is no variable is left out.
+        // An image may hold anything; texts that set no variable are skipped.
         if let Ok(requested @ EnvOption::Set(..)) = EnvOption::parse(OsStr::new(text)) {
             requested.apply(&mut environment, sources.host);
         }
     }
-    for (name, value) in sources.described {
+    for (name, value) in sources.descriptive {
         environment.set(name, value);
     }
     for requested in sources.requested {
@@ -199,8 +199,8 @@ pub(super) fn plan_environment(sources: &Sources<'_>) -> GuestEnv {
     environment
 }
 
-/// Whether the host's variable may go inside. Search paths and the current directory name
-/// places that are not there, and `PROOT_*` is for the engine.
+/// Whether the host's variable is passed on. Search paths and the working directory name paths that
+/// the container does not have, and `PROOT_*` is for the engine.
 fn passes(name: &OsStr, all: bool) -> bool {
     const NEVER: [&str; 6] = [
         "VTE_VERSION",
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_read() {
+    fn variables_are_parsed() {
         for (text, requested) in [
             ("A=b", EnvOption::Set("A".into(), "b".into())),
             ("A=", EnvOption::Set("A".into(), "".into())),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn files_hold_one_variable_a_line() {
+    fn env_files_have_one_variable_a_line() {
         assert_eq!(
             EnvOption::parse_file(b"\xef\xbb\xbf# c\n\nA=\"b\"\r\n  B=1 \nC\n"),
             Ok(vec![
@@ -282,7 +282,7 @@ mod tests {
             path: DEFAULT_PATH,
             image: &image.map(str::to_string),
             home: "/root",
-            described: &[("USER", "root".to_string()), ("SHLVL", "0".to_string())],
+            descriptive: &[("USER", "root".to_string()), ("SHLVL", "0".to_string())],
             requested: &requested,
         });
         assert_eq!(
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_environment_passes_when_asked_for() {
+    fn hostenv_passes_the_hosts_variables_with_exceptions() {
         let host = environment(&[
             ("X", "1"),
             ("VTE_VERSION", "1"),
@@ -316,7 +316,7 @@ mod tests {
             path: DEFAULT_PATH,
             image: &[],
             home: "/root",
-            described: &[],
+            descriptive: &[],
             requested: &[],
         });
         assert_eq!(

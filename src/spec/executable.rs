@@ -1,10 +1,10 @@
-//! What the first bytes of an executable file say of who can execute it.
+//! Reads the interpreter and the architecture from the first bytes of an executable file.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// What stands after `#!`, without its argument. For the kernel the carriage return of a Windows
-/// file is a part of it; PRoot looks over that.
+/// Returns the interpreter after `#!`, without its argument. For the kernel (`is_native`) the
+/// carriage return of a Windows file is part of the name; PRoot ignores it.
 pub(super) fn script_interpreter(head: &[u8], is_native: bool) -> Option<&OsStr> {
     let line = head
         .strip_prefix(b"#!")?
@@ -18,7 +18,8 @@ pub(super) fn script_interpreter(head: &[u8], is_native: bool) -> Option<&OsStr>
     Some(OsStr::from_bytes(word))
 }
 
-/// The architecture in an ELF header, in QEMU's spelling; `None` for anything else.
+/// Returns the architecture in an ELF header, in QEMU's spelling; `None` for other files and
+/// unknown architectures.
 ///
 /// Source: System V ABI, "ELF Header": `e_ident` (class at 4, byte order at 5), `e_machine` at 18.
 pub(super) fn elf_architecture(head: &[u8]) -> Option<&'static str> {
@@ -41,7 +42,7 @@ pub(super) fn elf_architecture(head: &[u8]) -> Option<&'static str> {
         (21, _, false) => "ppc64",
         (22, ..) => "s390x",
         (40, ..) => "arm",
-        // With 32-bit pointers (x32) the kernel decides.
+        // Programs with 32-bit pointers (x32) are left to the kernel.
         (62, true, _) => "x86_64",
         (183, ..) => "aarch64",
         (243, true, _) => "riscv64",
@@ -50,7 +51,7 @@ pub(super) fn elf_architecture(head: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The dynamic linker that an ELF program names; `None` where it names none within `head`.
+/// Returns the dynamic linker that an ELF program names; `None` if there is none within `head`.
 ///
 /// Source: System V ABI, "ELF Header" and "Program Header": `PT_INTERP` is 3.
 pub(super) fn elf_interpreter(head: &[u8]) -> Option<&OsStr> {
@@ -81,7 +82,7 @@ pub(super) fn elf_interpreter(head: &[u8]) -> Option<&OsStr> {
     Some(OsStr::from_bytes(name.strip_suffix(b"\0")?))
 }
 
-/// Whether a `machine` of this name, as `uname` tells it, executes programs for `architecture`.
+/// Whether a `machine`, in the spelling of `uname -m`, executes programs for `architecture`.
 pub(super) fn runs_on(architecture: &str, machine: &str) -> bool {
     architecture == machine
         || matches!(
@@ -110,7 +111,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A program with two headers, the second of which names `interpreter`.
+    /// Returns a program with two headers, the second of which names `interpreter`.
     pub(in crate::spec) fn elf(wide: bool, little: bool, interpreter: &str) -> Vec<u8> {
         let mut head = vec![0; 200];
         let mut put = |at: usize, width: usize, number: u8| {
@@ -141,7 +142,7 @@ pub(super) mod tests {
         for (wide, little) in [(true, true), (true, false), (false, true), (false, false)] {
             let head = elf(wide, little, "/lib/ld.so");
             assert_eq!(elf_interpreter(&head), Some(OsStr::new("/lib/ld.so")));
-            // Wherever it is cut, or whatever a damaged one holds.
+            // Truncated and damaged headers must not cause a panic.
             for end in 0..head.len() {
                 assert_eq!(elf_interpreter(&head[..end]), None, "{end}");
                 let mut damaged = head.clone();

@@ -1,4 +1,4 @@
-//! What the guest sees under a path: the root tree with the binds laid over it.
+//! Resolves paths as the guest sees them: in the root tree with the binds mounted over it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::path::{BeneathPath, GuestPath, HostPath};
 use super::volume::Bind;
 
-/// What a path names, the last component not followed.
+/// The type of a file; symbolic links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileType {
     /// A regular file.
@@ -18,81 +18,80 @@ pub enum FileType {
     Symlink,
     /// A device, socket or pipe.
     Other,
-    /// Something or nothing: the caller may not look into the directory.
+    /// Unknown, even whether it exists: the caller may not search the directory.
     Hidden,
 }
 
 /// Whether a file can be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Execution {
-    /// By the caller.
+    /// The caller may execute it.
     Allowed,
-    /// By others.
+    /// Only other users may execute it.
     ByOthers,
-    /// By nobody.
+    /// No user may execute it.
     ByNobody,
-    /// Not where it is: the file system is mounted with `noexec`.
+    /// Its file system is mounted with `noexec`.
     NoExec,
 }
 
-/// The questions that planning asks the host's file system.
+/// Read access to the host's file system for planning.
 pub trait GuestView {
-    /// What `path` names, without following it; `None` when there is nothing.
+    /// Returns the type of the file `path`, without following it; `None` if it does not exist.
     fn file_type(&self, path: &Path) -> Option<FileType>;
 
-    /// What `path` names after following links on the host.
+    /// Returns the type of the file `path` after following links on the host.
     fn file_type_followed(&self, path: &Path) -> Option<FileType>;
 
-    /// What the symbolic link `path` points to.
+    /// Returns the target of the symbolic link `path`.
     fn link_target(&self, path: &Path) -> Option<PathBuf>;
 
-    /// Whether the file `path` can be executed.
+    /// Returns whether the file `path` can be executed.
     fn execution(&self, path: &Path) -> Execution;
 
-    /// The first bytes of the file at `place`, at most `limit` of them.
-    fn read(&self, place: &BeneathPath, limit: usize) -> Option<Vec<u8>>;
+    /// Returns the first bytes of the file `path`, at most `limit` of them.
+    fn read(&self, path: &BeneathPath, limit: usize) -> Option<Vec<u8>>;
 }
 
-/// As many links as the kernel follows in one look-up.
+/// The number of symbolic links that the kernel follows in one look-up.
 const MAX_LINKS: usize = 40;
 
-/// The kernel takes paths and targets of links that are shorter.
+/// The kernel's limit: paths and targets of links must be shorter.
 const PATH_MAX: usize = 4096;
 
-/// As many components as a path can have and its links may add. The kernel allows for more, which
-/// only a maze of links needs.
+/// The number of path components that one look-up may follow, including those of links. The kernel
+/// has no such limit, but only hostile links exceed it.
 pub(super) const MAX_STEPS: usize = PATH_MAX;
 
-/// A look-up that is given up.
+/// A path that cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// More than 40 links, or links that take very many steps.
+    /// The path has more than 40 symbolic links, or their targets have too many components.
     #[error("too many symbolic links in '{0}'")]
     Links(GuestPath),
-    /// More than the system takes.
+    /// The path is longer than the kernel allows.
     #[error("a path of {0} bytes is too long")]
     TooLong(usize),
 }
 
-/// Where a guest path leads.
+/// A resolved guest path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// The same place without symbolic links.
+    /// The guest path without symbolic links.
     pub guest: GuestPath,
-    /// Where that is on the host.
+    /// The path on the host.
     pub host: BeneathPath,
-    /// What is there; `None` when nothing is. Never a symbolic link.
+    /// The file's type, never a symbolic link; `None` if the file does not exist.
     pub file_type: Option<FileType>,
 }
 
-/// Follows `path` the way the guest's kernel would: symbolic links are read relative to the
-/// guest's root, `..` stays within it, and a bind covers what is below its target.
+/// Resolves `path` as the kernel would for the guest: symbolic links are relative to the guest's
+/// root, `..` does not lead out of it, and a bind covers everything below its target.
 ///
-/// The targets of `binds` must be resolved themselves. The last component, and those before
-/// it, may be missing.
+/// The targets of `binds` must be resolved already. Any component of `path` may be missing.
 ///
 /// # Errors
-/// The path runs in circles, or is too long.
+/// The path has too many symbolic links, or is too long.
 pub fn resolve_guest_path(
     view: &dyn GuestView,
     root: &HostPath,
@@ -102,7 +101,7 @@ pub fn resolve_guest_path(
     resolve_within(view, root, binds, path, &mut MAX_STEPS.clone())
 }
 
-/// The same for one of several look-ups, which together may take no more than `steps_left`.
+/// Like [`resolve_guest_path`], for one of several look-ups that share the limit `steps_left`.
 pub(super) fn resolve_within(
     view: &dyn GuestView,
     root: &HostPath,
@@ -112,14 +111,14 @@ pub(super) fn resolve_within(
 ) -> Result<Resolved, LookupError> {
     check_length(path.as_path())?;
     let covered = |guest: &GuestPath| binds.iter().any(|bind| bind.target == *guest);
-    // The root and the source of a bind may themselves be links on the host.
+    // The root and the sources of binds may themselves be symbolic links on the host.
     let followed = |guest: &GuestPath| {
         let host = locate(root, binds, guest);
         view.file_type_followed(host.as_path())
     };
     let mut pending = steps(path.as_path());
     let mut guest = GuestPath::root();
-    // What `guest` names, where that has been looked up already.
+    // The type of the file `guest`, if it has been looked up.
     let mut known = None;
     let mut links = 0;
     while let Some(step) = pending.pop_front() {
@@ -143,7 +142,7 @@ pub(super) fn resolve_within(
         if links > MAX_LINKS {
             return Err(LookupError::Links(path.clone()));
         }
-        // A link that has been removed since, or cannot be read.
+        // The link has been removed meanwhile, or cannot be read.
         let Some(target) = view.link_target(host.as_path()) else {
             guest = next;
             known = Some(None);
@@ -165,7 +164,7 @@ pub(super) fn resolve_within(
     })
 }
 
-/// Where `guest`, which has no links in it, is on the host.
+/// Returns the host path of `guest`, which must have no symbolic links in it.
 pub fn locate(root: &HostPath, binds: &[Bind], guest: &GuestPath) -> BeneathPath {
     let covering = binds
         .iter()
@@ -210,12 +209,12 @@ pub(super) mod tests {
 
     enum Node {
         File(Vec<u8>, bool),
-        /// A program of another user.
+        /// A program that only another user may execute.
         Foreign,
-        /// A program where none can be executed.
+        /// A program on a file system mounted with `noexec`.
         NoExec,
         Directory,
-        /// A directory of another user.
+        /// A directory that only another user may search.
         Closed,
         Link(PathBuf),
         /// A symbolic link that cannot be read.
@@ -304,8 +303,8 @@ pub(super) mod tests {
             }
         }
 
-        fn read(&self, place: &BeneathPath, limit: usize) -> Option<Vec<u8>> {
-            match self.0.get(place.as_path())? {
+        fn read(&self, path: &BeneathPath, limit: usize) -> Option<Vec<u8>> {
+            match self.0.get(path.as_path())? {
                 Node::File(content, _) => Some(content.iter().copied().take(limit).collect()),
                 _ => None,
             }
@@ -322,7 +321,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn paths_are_followed_as_the_guest_would() {
+    fn paths_are_resolved_as_the_guest_sees_them() {
         let view = MemoryView::default()
             .program("/r/usr/bin/busybox", b"")
             .link("/r/bin", "usr/bin")
@@ -390,7 +389,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn circles_are_an_error() {
+    fn circular_links_are_an_error() {
         let view = MemoryView::default().link("/r/a", "/b").link("/r/b", "a");
         let path = GuestPath::new("/a/x").unwrap();
         let root = HostPath::new("/r").unwrap();
@@ -401,9 +400,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn mazes_and_endless_paths_are_an_error() {
+    fn overlong_paths_and_links_with_many_components_are_an_error() {
         let root = HostPath::new("/r").unwrap();
-        // Each link takes as many steps as there is room for, and none is a circle.
+        // Each target has as many components as fit in it, and there is no circle.
         let view = (0..30).fold(MemoryView::default().directory("/r/s"), |view, n| {
             let target = format!("{}l{}", "s/../".repeat(800), n + 1);
             view.link(&format!("/r/l{n}"), &target)

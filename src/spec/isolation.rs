@@ -1,25 +1,26 @@
-//! What a container may have for itself beside its files.
+//! Options for a process namespace and a host name of the container's own.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Whose processes the guest sees.
+/// The processes that the guest sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Processes {
-    /// The host's.
+    /// Those of the host.
     #[default]
     Hosts,
-    /// No matter whose, as long as somebody reaps orphans and passes signals on: `--init`.
+    /// `--init`: those of the host or its own, with an init process that reaps orphans and passes
+    /// signals on.
     Reaped,
-    /// Its own only: `--pid=private`.
+    /// `--pid=private`: only its own.
     Own,
 }
 
-/// A name for the machine, as `--hostname` gives it.
+/// The value of `--hostname`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
-/// A name that no machine can have.
+/// An invalid host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid host name '{0}': expected up to 63 letters, digits, dots and hyphens")]
 pub struct HostNameError(String);

@@ -1,8 +1,8 @@
-//! From an image's configuration, the user's wishes and facts about the host to a [`RunSpec`]:
-//! everything an engine needs to know, and nothing it would have to decide.
+//! Plans a run: turns the image's configuration, the user's options and facts about the host into
+//! a [`RunSpec`], which holds all decisions, so that engines make none.
 //!
-//! This is pure: what the file system holds is asked through [`GuestView`], and what must be
-//! written before the start is listed in [`RunSpec::preparations`].
+//! Planning is pure: it reads the file system through [`GuestView`] only, and lists in
+//! [`RunSpec::preparations`] what must be written before the start.
 
 mod accounts;
 mod apt;
@@ -43,12 +43,12 @@ pub use volume::{
 use crate::host::facts::{Caller, Machine};
 use crate::oci::ImageConfig;
 
-/// What the user wants: the options of `udocker run`, read.
+/// The parsed options of `udocker run`.
 #[derive(Clone, Debug, Default)]
 pub struct RunRequest {
-    /// The command's words; empty for the image's own.
+    /// The command's words; if empty, the image's command is run.
     pub arguments: Vec<OsString>,
-    /// `--entrypoint`; an empty list removes the image's.
+    /// `--entrypoint`; an empty list removes the image's entrypoint.
     pub entrypoint: Option<Vec<OsString>>,
     /// `-w`.
     pub workdir: Option<OsString>,
@@ -64,7 +64,7 @@ pub struct RunRequest {
     pub pass_host_env: bool,
     /// `-v`.
     pub volumes: Vec<Volume>,
-    /// Whether the root tree may be written; `--read-only`.
+    /// `--read-only`: whether the guest may write to the root tree.
     pub root_access: Access,
     /// `--device`.
     pub devices: Vec<Volume>,
@@ -93,21 +93,22 @@ pub struct RunRequest {
 }
 
 impl RunRequest {
-    /// Whether it takes an engine that looks at every system call, whatever the program is.
+    /// Whether the options need an engine that traces system calls, whatever the program is.
     fn needs_tracer(&self) -> bool {
         self.kernel.is_some() || !self.ports.is_empty() || self.publish_all
     }
 
-    /// Checks that the host has what is to be bound, before a container is made for the run.
+    /// Checks that the sources of all volumes and devices exist on the host. It is called before a
+    /// container is created for the run.
     ///
     /// # Errors
-    /// It has not; planning the run would fail alike.
+    /// A source does not exist; planning the run would fail with the same error.
     pub fn check_sources(&self, view: &dyn GuestView) -> Result<(), SpecError> {
         Ok(volume::check_sources(&self.devices, &self.volumes, view)?)
     }
 }
 
-/// What planning knows of the host.
+/// Facts about the host.
 #[derive(Clone, Debug)]
 pub struct HostFacts {
     /// The calling user.
@@ -118,88 +119,90 @@ pub struct HostFacts {
     pub environment: GuestEnv,
 }
 
-/// What planning knows of the container.
+/// Facts about the container.
 #[derive(Clone, Debug)]
 pub struct ContainerFacts {
     /// Its id; `None` for a root tree outside the repository, as `--location` names one.
     pub id: Option<String>,
     /// Its names.
     pub names: Vec<String>,
-    /// How it is run.
+    /// Its execution mode.
     pub mode: ExecMode,
     /// Its root tree.
     pub root: HostPath,
-    /// Where generated files go: its directory in the repository. Where there is none, as with
-    /// `--location`, or none that can be written, a private temporary directory.
+    /// The directory for generated files: the container's directory in the repository, or a private
+    /// temporary one if there is none, as with `--location`, or if it cannot be written.
     pub directory: HostPath,
     /// The image's configuration.
     pub image: ImageConfig,
 }
 
 impl ContainerFacts {
-    /// What the user sees as the container's id.
+    /// Returns what the user sees as the container's id.
     pub fn shown_id(&self) -> &str {
         self.id.as_deref().unwrap_or("location")
     }
 }
 
-/// What emulated root has made of files is kept in this file beside the root tree.
+/// The file in a container's directory that records attributes, such as owners, that emulated root
+/// has given to files.
 pub const ATTRIBUTES_FILE: &str = "attributes";
 
-/// The file in a container's directory that says that root inside had further ids once, so that
-/// files may belong to them.
+/// The file in a container's directory that marks that a run has used id ranges, so that files in
+/// the root tree may belong to those ids.
 pub const ID_RANGES_FILE: &str = "id-ranges";
 
-/// The file in a container's directory that lists the mount points that its runs have made.
+/// The file in a container's directory that lists the mount points that runs have created.
 pub const MOUNT_POINTS_FILE: &str = "mountpoints";
 
-/// The empty file there, which stands in for mount points that are files.
+/// The empty file in a container's directory that mount points for files are hard links to.
 pub const MOUNT_POINT_FILE: &str = "mountpoint";
 
-/// A container's run, decided.
+/// A planned run: all that an engine needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSpec {
-    /// Which engine and how.
+    /// The execution mode, which selects the engine.
     pub mode: ExecMode,
     /// The root tree.
     pub root: HostPath,
-    /// Whether it may be written, binds apart.
+    /// Whether the guest may write to the root tree outside of binds.
     pub root_access: Access,
-    /// Where an engine may keep notes on the root tree beyond the run.
+    /// The directory where an engine may keep notes on the root tree beyond the run.
     pub directory: HostPath,
-    /// The command, known to be executable.
+    /// The command, which has been found to be executable.
     pub argv: Argv,
     /// The whole environment.
     pub env: GuestEnv,
-    /// The current directory, known to be there once preparations are done.
+    /// The working directory, which exists once the preparations are done.
     pub cwd: GuestPath,
-    /// Whom to show.
+    /// The user that the guest sees itself as.
     pub identity: Identity,
-    /// Shallow targets first; no target twice; targets without symbolic links.
+    /// The binds, ordered by the depth of their targets. Targets are unique, and have no symbolic
+    /// links in them.
     pub binds: Vec<Bind>,
-    /// Kernel release to show.
+    /// The kernel release that the guest sees.
     pub kernel: Option<String>,
-    /// Name of the machine to show.
+    /// The host name that the guest sees.
     pub host_name: Option<HostName>,
-    /// Whose processes to show.
+    /// The processes that the guest sees.
     pub processes: Processes,
-    /// Ports to map.
+    /// The ports to map.
     pub ports: Vec<PortMapping>,
     /// Whether to map all other ports to free ones.
     pub publish_all: bool,
-    /// CPUs to stay on.
+    /// The CPUs that the guest may run on.
     pub cpus: Option<CpuList>,
-    /// The host's emulator for a container of another architecture.
+    /// The host's emulator for a command of another architecture.
     pub emulator: Option<HostPath>,
-    /// To be done before the start, in this order.
+    /// What to write before the start, in this order.
     pub preparations: Vec<Preparation>,
-    /// To be shown to the user.
+    /// What to warn the user of.
     pub warnings: Vec<Warning>,
 }
 
 impl RunSpec {
-    /// Whether it takes an engine that looks at every system call: another kernel release, mapped
-    /// ports, programs for another architecture.
+    /// Whether the run needs an engine that traces system calls: for another kernel release, mapped
+    /// ports, or programs of another architecture.
     pub fn needs_tracer(&self) -> bool {
         self.kernel.is_some()
             || !self.ports.is_empty()
@@ -210,7 +213,7 @@ impl RunSpec {
 
 #[cfg(test)]
 impl RunSpec {
-    /// One that asks for nothing: `sh -c ''` of the caller in `/w` of the tree `/c/ROOT`.
+    /// A run without options: the caller runs `sh -c ''` in `/w` of the root tree `/c/ROOT`.
     pub(crate) fn plain(mode: ExecMode) -> RunSpec {
         let path = |path: &str| HostPath::new(path).expect("an absolute path");
         RunSpec {
@@ -239,31 +242,32 @@ impl RunSpec {
 /// Something to write before the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preparation {
-    /// A directory for a bind to lie on. PRoot gets along without it, and namespaces make their
-    /// own.
+    /// A directory that a bind is mounted on. PRoot shows binds without one too, and the namespace
+    /// engine creates its own.
     MountDirectory(BeneathPath),
-    /// An empty file for a bind to lie on, likewise.
+    /// An empty file that a bind is mounted on, with the same exceptions.
     MountFile(BeneathPath),
     /// The image's working directory.
     WorkingDirectory(BeneathPath),
-    /// Lines at the end of a file of the container. They only give names to ids, so a container
-    /// that cannot be written runs without them.
+    /// Lines at the end of a file in the root tree. They only name ids, so a container that cannot
+    /// be written runs without them.
     Append {
         /// The file.
         path: BeneathPath,
         /// Whole lines.
         text: String,
     },
-    /// A file named after its content: one that is there is right, whatever it holds by now.
+    /// A file named after its initial content. One that exists is kept: the guest may have changed
+    /// it since.
     Generate {
         /// The file.
         path: HostPath,
-        /// What it holds at first.
+        /// The initial content.
         text: String,
     },
 }
 
-/// Something the user should know, though it does not stop the run.
+/// A problem that does not stop the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// `--novol` names no volume.
@@ -288,43 +292,43 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Why a container cannot be run as wished.
+/// Why a run cannot be planned.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    /// About volumes and devices.
+    /// A volume or device is invalid.
     #[error(transparent)]
     Volume(#[from] VolumeError),
-    /// About `-u`.
+    /// The user of `-u` is invalid or unknown.
     #[error(transparent)]
     User(#[from] UserError),
-    /// About the image's `User`.
+    /// The image's `User` is malformed.
     #[error("the image's configuration is damaged: {0}")]
     ImageUser(#[source] UserError),
-    /// A NUL byte in the image's command, environment, or what else is passed on to a program.
+    /// The image's configuration has a NUL byte in a text that is passed on to programs.
     #[error("the image's configuration is damaged: it holds a NUL byte")]
     ImageNul,
-    /// About the command.
+    /// The command cannot be executed.
     #[error(transparent)]
     Command(#[from] ExecutableError),
-    /// The root tree is not there.
+    /// The root tree does not exist.
     #[error("the root directory '{0}' of the container does not exist")]
     NoRoot(HostPath),
-    /// The current directory is not there.
+    /// The working directory does not exist.
     #[error("working directory '{0}' does not exist in the container")]
     NoWorkdir(GuestPath),
-    /// The current directory is not absolute.
+    /// The working directory is not absolute.
     #[error("invalid working directory: {0}")]
     RelativeWorkdir(#[from] NotAbsolute),
-    /// The current directory runs in circles, or its path is too long.
+    /// The working directory has too many symbolic links, or its path is too long.
     #[error("invalid working directory: {0}")]
     Lookup(#[from] LookupError),
-    /// A kernel release that PRoot would take for something else.
+    /// The kernel release has characters that PRoot would misread.
     #[error("invalid kernel release '{0}'")]
     Kernel(String),
 }
 
 impl SpecError {
-    /// The exit status that Docker and shells have for this: 125, 126 or 127.
+    /// Returns the exit status that Docker and shells use for this error: 125, 126 or 127.
     pub fn exit_status(&self) -> u8 {
         match self {
             SpecError::Command(error) if error.is_not_found() => 127,

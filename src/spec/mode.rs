@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How a container is run. The names are udocker.py's, and stand in `containers/<id>/execmode`.
+/// How a container is run. The names are those of udocker.py, and of `containers/<id>/execmode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ExecMode {
     /// PRoot with seccomp acceleration.
     #[default]
     P1,
-    /// PRoot without it.
+    /// PRoot without seccomp acceleration.
     P2,
     /// User namespaces.
     R1,
@@ -52,12 +52,12 @@ impl ExecMode {
     }
 }
 
-/// What a setting or a container says about its mode.
+/// The mode that a setting or a container asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeChoice {
-    /// The fastest that works on this host: R1 or P1.
+    /// The fastest mode that works on this host: R1 or P1.
     Auto,
-    /// This one.
+    /// A given mode.
     Mode(ExecMode),
 }
 
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back() {
+    fn names_are_parsed_back() {
         for (mode, name) in ExecMode::ALL {
             assert_eq!(mode.to_string(), name);
             assert_eq!(name.parse(), Ok(mode));

@@ -1,8 +1,8 @@
-//! `/etc/hosts` and `/etc/hostname`: the host's text, where the container has none of its own.
+//! Copies of the host's `/etc/hosts` and `/etc/hostname`, for containers that have none.
 //!
-//! The container gets a copy, as with Docker: a guest that appends to the file changes neither the
-//! host nor other containers. The copies are named after the host's text, like generated account
-//! files, so what the guest has appended is there in later runs until the host's text changes.
+//! The guest may write to them, as in Docker, and changes neither the host nor other containers.
+//! The copies are named after the host's text, like generated account files, so later runs see what
+//! the guest has written until the host's text changes.
 
 use super::accounts::{HOST_FILE_LIMIT, generated_path};
 use super::guest::{FileType, GuestView, resolve_guest_path};
@@ -10,7 +10,7 @@ use super::path::{BeneathPath, HostPath};
 use super::volume::{BindPlan, Volume};
 use super::{ContainerFacts, Preparation, RunRequest, SpecError};
 
-/// The files that name the machine, and those it can reach.
+/// The files with the names of the host and of its peers.
 pub const NAME_FILES: [&str; 2] = ["/etc/hosts", "/etc/hostname"];
 
 /// Whether a value of `--novol` names one of [`NAME_FILES`].
@@ -19,14 +19,17 @@ pub(super) fn is_name_file(novol: &str) -> bool {
     volumes.any(|volume| volume.is_named_by(novol))
 }
 
-/// Adds binds for the name files that are missing or empty in the container's root tree.
+/// Adds binds for the name files that are missing or empty in the root tree.
+///
+/// # Errors
+/// A file cannot be bound.
 pub(super) fn plan_name_files(
     request: &RunRequest,
     container: &ContainerFacts,
     binds: &mut BindPlan,
     view: &dyn GuestView,
 ) -> Result<(), SpecError> {
-    // With a name of its own, the container does not have the host's.
+    // A container with a host name of its own does not get the host's.
     let names = match (request.no_system_directories, &request.host_name) {
         (true, _) => return Ok(()),
         (false, Some(_)) => &NAME_FILES[..1],
@@ -60,7 +63,7 @@ pub(super) fn plan_name_files(
     Ok(())
 }
 
-/// Whether the root tree has nothing at the target, or an empty file, and no bind lies over it.
+/// Whether the target is missing or empty in the root tree, and not covered by a bind.
 fn is_missing(
     volume: &Volume,
     container: &ContainerFacts,
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_container_gets_copies_where_it_has_no_names() {
+    fn copies_are_bound_where_the_container_has_no_name_files() {
         let none = RunRequest::default;
         let volumes = |texts: &[&str]| RunRequest {
             volumes: texts
@@ -186,7 +189,7 @@ mod tests {
                 &[hosts, hostname],
                 &["n\n"],
             ),
-            // A volume lies over the directory that a link leads to.
+            // The volume covers the directory that a link leads to.
             (
                 MemoryView::default()
                     .file("/etc/hosts", "h\n")

@@ -1,4 +1,4 @@
-//! Paths outside and inside the container, which must never be mixed up.
+//! Types for paths on the host and in the container, so that they cannot be mixed up.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -12,12 +12,12 @@ pub struct NotAbsolute(pub PathBuf);
 
 /// An absolute path on the host, without doubled slashes and `.`.
 ///
-/// `..` stays: what it means depends on symbolic links, which only the kernel knows.
+/// `..` is kept: what it means depends on symbolic links, which only the kernel resolves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPath(PathBuf);
 
 impl HostPath {
-    /// Takes an absolute path.
+    /// Makes one from an absolute path.
     ///
     /// # Errors
     /// The path is relative or empty.
@@ -39,7 +39,7 @@ impl HostPath {
         HostPath(PathBuf::from("/proc"))
     }
 
-    /// The path below this one that `guest` names when this is the root.
+    /// Returns the host path of `guest` in a container whose root is this path.
     pub fn beneath(&self, guest: &Path) -> HostPath {
         let rest = below_root(guest);
         if rest.as_os_str().is_empty() {
@@ -48,7 +48,7 @@ impl HostPath {
         HostPath(self.0.join(rest))
     }
 
-    /// The path as the system takes it.
+    /// The path for system calls.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
@@ -60,18 +60,17 @@ impl fmt::Display for HostPath {
     }
 }
 
-/// A place on the host at or below one that the user named: what is below is up to the guest, which
-/// may turn any part of it into a symbolic link at any time. So it is looked up as it is meant,
-/// without links.
+/// A path at or below one that the user named, the base. A guest may replace any component below
+/// the base by a symbolic link at any time, so these components are opened without following links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BeneathPath {
-    /// What the user named: a root tree, or the source of a bind.
+    /// The path that the user named: a root tree, or the source of a bind.
     pub base: HostPath,
     path: HostPath,
 }
 
 impl BeneathPath {
-    /// What the user named itself.
+    /// Returns the base itself.
     pub(super) fn of(base: HostPath) -> BeneathPath {
         BeneathPath {
             path: base.clone(),
@@ -79,7 +78,7 @@ impl BeneathPath {
         }
     }
 
-    /// What `guest`, a path inside, names when `base` is shown at `/`.
+    /// Returns the path of `guest` in a container whose root is `base`.
     pub fn beneath(base: &HostPath, guest: &Path) -> BeneathPath {
         BeneathPath {
             base: base.clone(),
@@ -93,7 +92,8 @@ impl BeneathPath {
         below.unwrap_or(Path::new(""))
     }
 
-    /// The whole path, to look at and to tell; what is opened or made takes both parts.
+    /// The whole path, for messages and for `stat`. To open or create the file, use the base and
+    /// [`BeneathPath::below`].
     pub fn as_path(&self) -> &Path {
         self.path.as_path()
     }
@@ -110,7 +110,7 @@ impl fmt::Display for BeneathPath {
 pub struct GuestPath(PathBuf);
 
 impl GuestPath {
-    /// Takes an absolute path; `..` removes the component before it.
+    /// Makes one from an absolute path; `..` removes the component before it.
     ///
     /// # Errors
     /// The path is relative or empty.
@@ -132,7 +132,7 @@ impl GuestPath {
         self.0 == Path::new("/")
     }
 
-    /// The path that `path` means when this is the current directory.
+    /// Resolves `path` with this path as the current directory.
     pub fn join(&self, path: impl AsRef<Path>) -> GuestPath {
         let mut joined = self.0.clone();
         for component in path.as_ref().components() {
@@ -153,12 +153,12 @@ impl GuestPath {
         below_root(&self.0)
     }
 
-    /// How many components there are.
+    /// The number of components.
     pub fn depth(&self) -> usize {
         self.0.components().count() - 1
     }
 
-    /// The path as the system takes it.
+    /// The path for system calls.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
@@ -174,7 +174,7 @@ fn below_root(guest: &Path) -> &Path {
     guest.strip_prefix("/").unwrap_or(guest)
 }
 
-/// Splits at the first `separator`.
+/// Splits `text` at the first `separator`.
 pub(super) fn split_once(text: &OsStr, separator: u8) -> Option<(OsString, OsString)> {
     let bytes = text.as_bytes();
     let at = bytes.iter().position(|&byte| byte == separator)?;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn guest_paths_are_absolute_and_folded() {
+    fn guest_paths_are_absolute_and_normalised() {
         for (text, path) in [
             ("/", "/"),
             ("//a///b/", "/a/b"),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn guest_paths_land_beneath_the_root() {
+    fn guest_paths_are_located_below_the_root() {
         let root = HostPath::new("/r").unwrap();
         assert_eq!(root.beneath(Path::new("/")).to_string(), "/r");
         assert_eq!(root.beneath(Path::new("/a/b")).to_string(), "/r/a/b");

@@ -1,4 +1,4 @@
-//! Puts the parts of a run together.
+//! Plans a run from its parts: binds, user, environment, working directory, command.
 
 use std::path::Path;
 
@@ -16,10 +16,11 @@ use super::{
 };
 use crate::oci::ProcessConfig;
 
-/// Decides how a container is run.
+/// Plans the run of a container.
 ///
 /// # Errors
-/// A wish cannot be fulfilled, or the command is not there; see [`SpecError::exit_status`].
+/// The root tree, working directory or command does not exist, or a volume, user or other option is
+/// invalid; see [`SpecError::exit_status`].
 pub fn plan_run(
     request: &RunRequest,
     host: &HostFacts,
@@ -72,7 +73,7 @@ pub fn plan_run(
         } else {
             &user.home
         },
-        described: &describe(&user, host, container),
+        descriptive: &container_variables(&user, host, container),
         requested: &request.env,
     });
     let is_native = container.mode == ExecMode::R1 && !request.needs_tracer();
@@ -123,7 +124,7 @@ pub fn plan_run(
     })
 }
 
-/// The system passes texts on up to the first NUL, which JSON can hold.
+/// Refuses NUL bytes, which JSON can hold, and which end strings for the system.
 fn check_image(image: &ProcessConfig) -> Result<(), SpecError> {
     let lists = [&image.env, &image.cmd, &image.entrypoint];
     let mut texts = lists.into_iter().flatten();
@@ -134,7 +135,8 @@ fn check_image(image: &ProcessConfig) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// PRoot takes a value that begins with a backslash for a list of all fields of `uname`.
+/// Refuses releases that PRoot would misread: it takes a value that begins with a backslash for a
+/// list of all fields of `uname`.
 fn check_kernel(release: &str) -> Result<(), SpecError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-~".contains(&byte);
     if release.is_empty() || release.len() > 64 || !release.bytes().all(allowed) {
@@ -143,8 +145,8 @@ fn check_kernel(release: &str) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// The variables that udocker.py sets in every container.
-fn describe(
+/// Returns the variables that udocker.py sets in every container.
+fn container_variables(
     user: &UserPlan,
     host: &HostFacts,
     container: &ContainerFacts,
@@ -167,8 +169,8 @@ fn describe(
     ]
 }
 
-/// The user's `-w` must be there; the image's `WorkingDir` is made; else the home directory, or
-/// `/` in a container that does not have it.
+/// Returns the working directory: that of `-w`, which must exist; else the image's, which is
+/// created if missing; else the home directory, or `/` if that is missing.
 fn plan_cwd(
     request: &RunRequest,
     image: &ProcessConfig,
@@ -178,15 +180,17 @@ fn plan_cwd(
     view: &dyn GuestView,
     is_native: bool,
 ) -> Result<GuestPath, SpecError> {
-    // What the caller may not see, root of further ids may enter; the kernel knows.
-    let is_there = |found: &Resolved| match found.file_type {
+    // With id ranges, root inside may enter directories that the caller may not: the kernel decides
+    // then.
+    let is_directory = |found: &Resolved| match found.file_type {
         Some(FileType::Directory) => true,
         Some(FileType::Hidden) => is_native,
         _ => false,
     };
-    let is_made = |host: &BeneathPath, binds: &BindPlan| {
-        binds.preparations.iter().any(|made| {
-            matches!(made, Preparation::MountDirectory(path) | Preparation::MountFile(path)
+    // A mount point, or a directory above one, will exist.
+    let is_prepared = |host: &BeneathPath, binds: &BindPlan| {
+        binds.preparations.iter().any(|preparation| {
+            matches!(preparation, Preparation::MountDirectory(path) | Preparation::MountFile(path)
                 if path.as_path().starts_with(host.as_path()))
         })
     };
@@ -196,8 +200,8 @@ fn plan_cwd(
         let path = GuestPath::new(Path::new(workdir))?;
         let found = resolve(&path, binds)?;
         return match found.file_type {
-            _ if is_there(&found) => Ok(path),
-            None if is_made(&found.host, binds) => Ok(path),
+            _ if is_directory(&found) => Ok(path),
+            None if is_prepared(&found.host, binds) => Ok(path),
             _ => Err(SpecError::NoWorkdir(path)),
         };
     }
@@ -205,7 +209,7 @@ fn plan_cwd(
         let path = GuestPath::root().join(&image.working_dir);
         let found = resolve(&path, binds)?;
         return match found.file_type {
-            _ if is_there(&found) => Ok(path),
+            _ if is_directory(&found) => Ok(path),
             None => {
                 binds
                     .preparations
@@ -216,12 +220,12 @@ fn plan_cwd(
         };
     }
     let home = GuestPath::root().join(&user.home);
-    let is_there =
+    let has_home =
         resolve(&home, binds).is_ok_and(|found| found.file_type == Some(FileType::Directory));
-    Ok(if is_there { home } else { GuestPath::root() })
+    Ok(if has_home { home } else { GuestPath::root() })
 }
 
-/// Ports below 1024 that the image exposes and nobody maps.
+/// Returns a warning of ports below 1024 that the image exposes and that are not mapped.
 fn privileged_ports(
     request: &RunRequest,
     image: &ProcessConfig,
@@ -313,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_run_needs_nothing_but_its_root() {
+    fn a_run_without_default_binds_needs_only_its_root() {
         let spec = plan(
             &RunRequest {
                 no_system_directories: true,
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_in_the_image_is_refused_unless_that_is_ignored() {
+    fn a_nul_byte_in_the_image_is_refused_unless_the_image_is_ignored() {
         let text = || "a\0b".to_string();
         let none = ProcessConfig::default;
         for process in [
@@ -377,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_only_further_ids_may_see_is_left_to_the_kernel() {
+    fn a_directory_that_the_caller_may_not_search_is_left_to_the_kernel_in_mode_r1() {
         let view = view().closed_directory("/c/ROOT/home/bob");
         for (mode, is_fine) in [(ExecMode::R1, true), (ExecMode::P1, false)] {
             let request = RunRequest {
@@ -437,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn apt_is_told_where_there_is_one_user_only() {
+    fn apt_gets_its_setting_for_root_in_mode_r1() {
         let target = "/etc/apt/apt.conf.d/zz-udocker";
         for (mode, user, has_apt, is_told) in [
             (ExecMode::R1, "root", true, true),
@@ -484,8 +488,8 @@ mod tests {
     }
 
     #[test]
-    fn accounts_that_the_user_binds_count() {
-        // Whatever it is that is bound there.
+    fn account_files_that_the_user_binds_are_kept() {
+        // Whatever type the bound file has.
         for (volume, file) in [
             ("/etc", "passwd"),
             ("/etc/passwd", "passwd"),
@@ -508,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_that_cannot_be_had_have_their_exit_status() {
+    fn errors_have_dockers_exit_statuses() {
         let request = RunRequest::default;
         let arguments = |command: &str| vec![OsString::from(command)];
         for (request, status) in [
@@ -566,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn a_working_directory_may_lie_in_a_volume() {
+    fn a_working_directory_may_be_a_mount_point_or_above_one() {
         let request = RunRequest {
             volumes: vec![Volume::parse(OsStr::new("/data:/new/deep")).unwrap()],
             ..RunRequest::default()

@@ -1,17 +1,17 @@
-//! Port mappings and CPU lists as users write them.
+//! Parses port mappings and CPU lists.
 
 use std::str::FromStr;
 
-/// The value of `-p`: a port that the guest uses, and the one that it really gets.
+/// The value of `-p`: the port that the guest asks for, and the one that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortMapping {
-    /// On the host.
+    /// The port on the host.
     pub host: u16,
-    /// In the container.
+    /// The port in the container.
     pub guest: u16,
 }
 
-/// A text that is no port mapping.
+/// An invalid port mapping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid port mapping '{0}': expected HOST:CONTAINER")]
 pub struct PortError(pub String);
@@ -19,8 +19,8 @@ pub struct PortError(pub String);
 impl FromStr for PortMapping {
     type Err = PortError;
 
-    /// Reads `[ADDRESS:]HOST:CONTAINER[/tcp|/udp]`. The address has no effect: the ports of the
-    /// guest are the host's, and only numbers are mapped.
+    /// Parses `[ADDRESS:]HOST:CONTAINER[/tcp|/udp]`. The address is ignored: the guest uses the
+    /// host's network, and only port numbers are mapped.
     fn from_str(text: &str) -> Result<PortMapping, PortError> {
         let error = || PortError(text.to_string());
         let numbers = text
@@ -40,20 +40,20 @@ impl FromStr for PortMapping {
     }
 }
 
-/// The value of `--cpuset-cpus`: at least one CPU, in rising order.
+/// The value of `--cpuset-cpus`: at least one CPU, in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(Vec<usize>);
 
-/// A text that is no list of CPUs.
+/// An invalid list of CPUs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid CPU list '{0}': expected numbers and ranges such as 0,2-3, below 1024")]
 pub struct CpuListError(pub String);
 
 impl CpuList {
-    /// As many as the kernel's fixed-size set holds.
+    /// The size of the kernel's fixed-size CPU set.
     const LIMIT: usize = 1024;
 
-    /// The CPUs' numbers.
+    /// The numbers of the CPUs.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().copied()
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_read() {
+    fn ports_are_parsed() {
         for text in [
             "8080:80",
             "127.0.0.1:8080:80",
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_lists_are_read() {
+    fn cpu_lists_are_parsed() {
         for (text, cpus) in [
             ("0", vec![0]),
             ("1,2-3", vec![1, 2, 3]),

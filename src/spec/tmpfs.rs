@@ -1,37 +1,37 @@
-//! File systems in memory, for `--tmpfs`, `--mount type=tmpfs` and `--shm-size`.
+//! Options of file systems in memory: `--tmpfs`, `--mount type=tmpfs` and `--shm-size`.
 
 use std::fmt;
 
-/// A file system in memory that begins empty and ends with the run.
+/// A file system in memory that is empty at the start and removed at the end of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tmpfs {
-    /// How much it may hold; `None` for what the kernel thinks fit, half of the memory.
+    /// The maximum size; `None` for the kernel's default, half of the memory.
     pub size: Option<TmpfsSize>,
-    /// Permission bits of its root.
+    /// The permission bits of its root directory.
     pub mode: u32,
-    /// Whether what is in it may be executed.
+    /// Whether files in it may be executed.
     pub executable: bool,
 }
 
-/// The most that a file system in memory may hold.
+/// The maximum size of a file system in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TmpfsSize {
-    /// So much.
+    /// A number of bytes.
     Bytes(u64),
-    /// A share of the machine's memory.
+    /// A percentage of the machine's memory.
     PercentOfMemory(u8),
 }
 
-/// An option of a file system in memory that makes no sense.
+/// An invalid option of a file system in memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TmpfsError {
-    /// There is no such option.
+    /// The option does not exist.
     #[error("invalid option '{0}' of a file system in memory")]
     Unknown(String),
-    /// A size that is none.
+    /// The size is malformed.
     #[error("invalid size '{0}': expected a number with k, m, g, t, or nothing for bytes")]
     Size(String),
-    /// A mode that is none.
+    /// The mode is malformed.
     #[error("invalid mode '{0}': expected permission bits in octal")]
     Mode(String),
 }
@@ -47,8 +47,8 @@ impl Default for Tmpfs {
 }
 
 impl Tmpfs {
-    /// Options of mount(8) for tmpfs that change nothing here: rights are the calling user's, and
-    /// neither devices nor set-user-id bits work in what an ordinary user mounts.
+    /// Options of mount(8) for tmpfs that have no effect here: files belong to the calling user,
+    /// and devices and set-user-id bits do not work on what an ordinary user mounts.
     const WITHOUT_EFFECT: [&str; 22] = [
         "rw",
         "suid",
@@ -74,10 +74,10 @@ impl Tmpfs {
         "rprivate",
     ];
 
-    /// Reads options as `--tmpfs` has them after the path: `size=64m,mode=700,noexec`.
+    /// Parses the options that follow the path of `--tmpfs`: `size=64m,mode=700,noexec`.
     ///
     /// # Errors
-    /// One of them does not exist, or its value makes no sense.
+    /// An option does not exist, or its size or mode is malformed.
     pub fn parse(options: &str) -> Result<Tmpfs, TmpfsError> {
         let mut tmpfs = Tmpfs::default();
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -94,7 +94,7 @@ impl Tmpfs {
         Ok(tmpfs)
     }
 
-    /// What `/dev/shm` is, at that size.
+    /// Returns the options of `/dev/shm` with this size.
     pub fn shared_memory(size: TmpfsSize) -> Tmpfs {
         Tmpfs {
             size: Some(size),
@@ -114,7 +114,7 @@ fn parse_mode(text: &str) -> Result<u32, TmpfsError> {
 impl std::str::FromStr for TmpfsSize {
     type Err = TmpfsError;
 
-    /// Reads `64m`, `1gb`, `512` or `50%`, in upper or lower case.
+    /// Parses `64m`, `1gb`, `512` or `50%`, in upper or lower case.
     fn from_str(text: &str) -> Result<TmpfsSize, TmpfsError> {
         let wrong = || TmpfsError::Size(text.to_string());
         let unit_at = text
@@ -141,7 +141,7 @@ impl std::str::FromStr for TmpfsSize {
     }
 }
 
-/// As the kernel reads it, see tmpfs(5).
+/// Writes the options of mount(2), see tmpfs(5).
 impl fmt::Display for Tmpfs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mode={:o}", self.mode)?;
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read() {
+    fn options_are_parsed() {
         for (options, told, executable) in [
             ("", "mode=1777", true),
             ("rw,nosuid,noexec,uid=5", "mode=1777", false),

@@ -1,26 +1,26 @@
-//! Who the guest is, and what its passwd and group say about that.
+//! Plans the user that the guest sees, and the passwd and group files that match.
 //!
-//! Emulated root uses the container's own files, unbound. What is missing there (root itself in
-//! an image without a passwd, names for the caller's further groups) is appended to them once. A
-//! group that is asked for and has no name is another one each time, and named in a generated file.
-//! So an account that the guest adds is seen by every later run as any user, by `export` and by
-//! udocker.py, and replacing the file by a rename works with every engine.
+//! Emulated root uses the container's own files. Missing lines (root in an image without a passwd,
+//! names for the caller's supplementary groups) are appended to them once. So accounts that the
+//! guest adds are seen by later runs as any user, by `export` and by udocker.py, and the guest can
+//! replace the files by a rename with every engine. A group of `-u` that has no name may differ in
+//! each run, so it is named in a generated file instead.
 //!
-//! Everybody else gets generated files bound in when the container's do not say the right thing
-//! already. They are named after their content: equal ones are shared by all runs, nothing has to
-//! be removed afterwards, and a change of the container's own files leads to new ones.
+//! For other users, generated files are bound, unless the container's own files match already. They
+//! are named after their content: runs share equal ones, none has to be removed, and a change of
+//! the container's own files leads to new ones.
 
 use crate::host::facts::{Account, Caller};
 
-/// Which passwd and group the guest sees.
+/// The passwd and group files that the guest sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accounts {
-    /// The container's, with what is missing added.
+    /// The container's files, with missing lines added.
     #[default]
     Completed,
-    /// The host's, with the caller's own account in it.
+    /// The host's files, with the caller's account in them.
     Host,
-    /// The container's, untouched.
+    /// The container's files, unchanged.
     Container,
 }
 
@@ -37,48 +37,48 @@ enum NameOrId {
     Id(u32),
 }
 
-/// Whom the engine shows.
+/// The user and group ids that the guest sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// The caller as it is; the engine has nothing to emulate.
+    /// Those of the caller; the engine emulates nothing.
     Caller,
-    /// Other ids. With user id 0 the engine also lets privileged calls succeed.
+    /// Other ids. With user id 0 the engine also makes privileged system calls succeed.
     Emulated {
-        /// The user id shown.
+        /// The user id.
         uid: u32,
-        /// The group id shown.
+        /// The group id.
         gid: u32,
     },
 }
 
-/// A user that cannot be had.
+/// An invalid or unknown user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
-    /// Neither a name nor ids.
+    /// The text is neither a name nor ids.
     #[error("invalid user '{0}': expected a name, UID or UID:GID")]
     Malformed(String),
-    /// No such name where none may be invented.
+    /// The name has no account, and none may be added for it.
     #[error("user '{0}' not found")]
     UnknownUser(String),
-    /// No such group name.
+    /// The group name is unknown.
     #[error("group '{0}' not found")]
     UnknownGroup(String),
 }
 
 impl UserSpec {
-    /// Reads `NAME`, `UID`, `UID:GID`, and Docker's forms with group names.
+    /// Parses `NAME`, `UID`, `UID:GID`, and Docker's forms with group names.
     ///
     /// # Errors
-    /// A half is empty or could break a line of passwd.
+    /// A part is empty, too large for an id, or has characters that do not fit a line of passwd.
     pub fn parse(text: &str) -> Result<UserSpec, UserError> {
         let malformed = || UserError::Malformed(text.to_string());
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        let half = |text: &str| -> Result<NameOrId, UserError> {
+        let part = |text: &str| -> Result<NameOrId, UserError> {
             if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-                // The last id means "no change" to the system.
+                // The system takes the last id for "no change".
                 return match text.parse() {
                     Ok(id) if id != u32::MAX => Ok(NameOrId::Id(id)),
                     _ => Err(malformed()),
@@ -94,8 +94,8 @@ impl UserSpec {
                 .ok_or_else(malformed)
         };
         Ok(UserSpec {
-            user: half(user)?,
-            group: group.map(half).transpose()?,
+            user: part(user)?,
+            group: group.map(part).transpose()?,
         })
     }
 
@@ -107,18 +107,18 @@ impl UserSpec {
     }
 }
 
-/// What has to happen to one of the two files.
+/// The change to one of the two files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Nothing.
+    /// The file stays as it is.
     None,
-    /// These lines are missing at its end.
+    /// These lines are added at its end.
     Append(String),
-    /// Another one takes its place.
+    /// A file with this text is bound over it.
     Replace(String),
 }
 
-/// The decision on the user.
+/// The planned user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UserPlan {
     pub(super) identity: Identity,
@@ -129,16 +129,19 @@ pub(super) struct UserPlan {
     pub(super) group: Change,
 }
 
-/// The two files as text; empty where there is none.
+/// The texts of the two files; a missing file has an empty text.
 #[derive(Clone, Copy)]
 pub(super) struct AccountFiles<'a> {
     pub(super) passwd: &'a str,
     pub(super) group: &'a str,
-    /// Whether the user has bound files of their own there, which stay as they are.
+    /// Whether a volume covers one of them; both stay as they are then.
     pub(super) bound: bool,
 }
 
-/// Decides on the user; `files` are the host's for [`Accounts::Host`], else those the guest sees.
+/// Plans the user; `files` are the host's for [`Accounts::Host`], else those that the guest sees.
+///
+/// # Errors
+/// The user or the group is unknown.
 pub(super) fn plan_user(
     requested: Option<&UserSpec>,
     accounts: Accounts,
@@ -148,10 +151,10 @@ pub(super) fn plan_user(
     let root = UserSpec::root();
     let requested = requested.unwrap_or(&root);
     let known = find_account(files.passwd, &requested.user).or_else(|| {
-        let own = accounts == Accounts::Host && requested.user.names(&caller.account);
-        own.then(|| caller.account.clone())
+        let is_caller = accounts == Accounts::Host && requested.user.identifies(&caller.account);
+        is_caller.then(|| caller.account.clone())
     });
-    let asked_gid = match &requested.group {
+    let requested_gid = match &requested.group {
         None => None,
         Some(NameOrId::Id(gid)) => Some(*gid),
         Some(NameOrId::Name(name)) => Some(
@@ -160,10 +163,10 @@ pub(super) fn plan_user(
     };
     let account = match (&requested.user, known) {
         (NameOrId::Name(_), Some(account)) if account.uid == 0 => Account {
-            gid: asked_gid.unwrap_or(account.gid),
+            gid: requested_gid.unwrap_or(account.gid),
             ..account
         },
-        // As udocker.py does, so that files belong to the one who is shown.
+        // As in udocker.py: a named user has the caller's ids, so that files belong to that user.
         (NameOrId::Name(_), Some(account)) => Account {
             uid: caller.account.uid,
             gid: caller.account.gid,
@@ -171,20 +174,20 @@ pub(super) fn plan_user(
         },
         (NameOrId::Id(uid), Some(account)) => Account {
             uid: *uid,
-            gid: asked_gid.unwrap_or(account.gid),
+            gid: requested_gid.unwrap_or(account.gid),
             ..account
         },
-        (NameOrId::Name(name), None) if name == "root" => invented(name.clone(), 0, 0),
+        (NameOrId::Name(name), None) if name == "root" => added_account(name.clone(), 0, 0),
         (NameOrId::Name(name), None) if accounts == Accounts::Completed => {
             let Account { uid, gid, .. } = caller.account;
-            invented(name.clone(), uid, gid)
+            added_account(name.clone(), uid, gid)
         }
         (NameOrId::Name(name), None) => return Err(UserError::UnknownUser(name.clone())),
-        (NameOrId::Id(0), None) => invented("root".to_string(), 0, asked_gid.unwrap_or(0)),
+        (NameOrId::Id(0), None) => added_account("root".to_string(), 0, requested_gid.unwrap_or(0)),
         (NameOrId::Id(uid), None) => {
             let digits: String = uid.to_string().chars().take(4).collect();
-            let gid = asked_gid.unwrap_or(caller.account.gid);
-            invented(format!("udoc{digits}"), *uid, gid)
+            let gid = requested_gid.unwrap_or(caller.account.gid);
+            added_account(format!("udoc{digits}"), *uid, gid)
         }
     };
     let is_caller = (account.uid, account.gid) == (caller.account.uid, caller.account.gid);
@@ -224,7 +227,7 @@ fn plan_files(
             None => passwd_line(account),
         };
         let group = match appended(files.group, lines) {
-            // With another group each time, the container's own file would grow and grow.
+            // With another group in each run, the container's own file would grow without limit.
             Change::Append(lines) if has_new_group => replaced(files.group, &lines),
             change => change,
         };
@@ -232,15 +235,15 @@ fn plan_files(
     }
     let by_name = find_account(files.passwd, &NameOrId::Name(account.name.clone()));
     let by_id = find_account(files.passwd, &NameOrId::Id(account.uid));
-    let says_so = |found: &Option<Account>| found.as_ref() == Some(account);
-    let passwd = if accounts != Accounts::Host && says_so(&by_name) && says_so(&by_id) {
+    let matches = |found: &Option<Account>| found.as_ref() == Some(account);
+    let passwd = if accounts != Accounts::Host && matches(&by_name) && matches(&by_id) {
         Change::None
     } else {
-        // First, since the first match counts, for names and for ids.
+        // The account comes first, since the first match counts, for names and for ids.
         let mut text = passwd_line(account);
         let own = &caller.account;
         let is_known = |uid| find_account(files.passwd, &NameOrId::Id(uid)).is_some();
-        // Directory services keep it elsewhere.
+        // A directory service may hold the caller's account.
         if accounts == Accounts::Host && own.uid != account.uid && !is_known(own.uid) {
             text += &passwd_line(own);
         }
@@ -274,7 +277,7 @@ fn appended(text: &str, lines: String) -> Change {
     Change::Append(format!("\n{lines}"))
 }
 
-/// Lines for the user's group and the caller's further groups where they have no name.
+/// Returns lines for the user's group and the caller's supplementary groups that have no name.
 fn missing_groups(account: &Account, group: &str, caller: &Caller) -> String {
     let name = &account.name;
     let mut lines = String::new();
@@ -283,7 +286,7 @@ fn missing_groups(account: &Account, group: &str, caller: &Caller) -> String {
         if knows_group(group, gid) {
             continue;
         }
-        // That of root is 0, whichever it has been given.
+        // Root's own group is 0, whichever group it is given.
         let is_own = gid == account.gid && (account.uid != 0 || gid == 0);
         lines += &match is_own {
             true => format!("{name}:x:{gid}:\n"),
@@ -297,7 +300,7 @@ fn knows_group(group: &str, gid: u32) -> bool {
     group_entries(group).any(|(_, known)| known == gid)
 }
 
-fn invented(name: String, uid: u32, gid: u32) -> Account {
+fn added_account(name: String, uid: u32, gid: u32) -> Account {
     Account {
         name,
         uid,
@@ -321,7 +324,7 @@ fn passwd_line(account: &Account) -> String {
 }
 
 impl NameOrId {
-    fn names(&self, account: &Account) -> bool {
+    fn identifies(&self, account: &Account) -> bool {
         match self {
             NameOrId::Name(name) => *name == account.name,
             NameOrId::Id(id) => *id == account.uid,
@@ -330,7 +333,7 @@ impl NameOrId {
 }
 
 fn find_account(passwd: &str, wanted: &NameOrId) -> Option<Account> {
-    Account::parse_all(passwd).find(|account| wanted.names(account))
+    Account::parse_all(passwd).find(|account| wanted.identifies(account))
 }
 
 fn find_group(group: &str, name: &str) -> Option<u32> {
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_read() {
+    fn users_are_parsed() {
         for text in [
             "root",
             "0",
@@ -418,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_follow_the_wish() {
+    fn identities_follow_the_requested_user() {
         let emulated = |uid, gid| Identity::Emulated { uid, gid };
         for (user, name, home, identity) in [
             (None, "root", "/root", emulated(0, 0)),
@@ -443,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn emulated_root_keeps_the_containers_files() {
+    fn emulated_root_uses_the_containers_files() {
         let plan = plan(None);
         assert_eq!(plan.passwd, Change::None);
         assert_eq!(
@@ -456,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_root_is_given_is_named_for_that_run_alone() {
+    fn a_group_given_to_root_is_named_in_a_generated_file() {
         let plan = plan(Some("0:1234"));
         let lines = "G1234:x:1234:root\nG100:x:100:root\nG7777:x:7777:root\n";
         assert_eq!(plan.passwd, Change::None);
@@ -522,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn host_files_know_the_caller_whoever_is_shown() {
+    fn host_files_hold_the_callers_account_for_root_too() {
         let plan = plan_with(None, Accounts::Host, PASSWD, GROUP).unwrap();
         let Change::Replace(text) = plan.passwd else {
             panic!("{plan:?}");
@@ -536,14 +539,14 @@ mod tests {
     }
 
     #[test]
-    fn containers_own_files_stay_untouched() {
+    fn containerauth_leaves_the_files_unchanged() {
         let plan = plan_with(Some("app"), Accounts::Container, PASSWD, GROUP).unwrap();
         assert_eq!((plan.passwd, plan.group), (Change::None, Change::None));
         assert_eq!(plan.identity, Identity::Caller);
     }
 
     #[test]
-    fn bound_files_stay_untouched() {
+    fn bound_files_stay_unchanged() {
         let files = AccountFiles {
             passwd: "x:x:5:5::/:/bin/sh\n",
             group: "",

@@ -1,9 +1,9 @@
-//! What of the host shows up inside: the user's volumes and the default bindings.
+//! Parses volumes, and plans the binds: the user's volumes and the default ones.
 //!
-//! A volume is `HOST[:CONTAINER[:ro|rw]]`. Since both halves may hold colons, the text is cut
-//! only where a `:` is followed by `/`; an end that is one of Docker's option words is taken off
-//! first. More than one such place is refused rather than guessed, and so is an end after the
-//! second half that looks like an option but is none: more often a slip than part of a name.
+//! A volume is `HOST[:CONTAINER[:ro|rw]]`. Both paths may contain colons, so Docker's option words
+//! are first removed from the end, and the rest is split only at a `:` before a `/`. A text with
+//! several such places is refused as ambiguous. An ending that looks like an option but is none is
+//! refused too: it is more often a typing error than part of a name.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use super::path::{GuestPath, HostPath, NotAbsolute};
 use super::tmpfs::Tmpfs;
 use super::{Preparation, Warning};
 
-/// Bound by default, each where the host has it.
+/// The default binds; those that the host does not have are left out.
 pub const SYSTEM_DIRECTORIES: [&str; 6] = [
     "/dev",
     "/proc",
@@ -25,92 +25,92 @@ pub const SYSTEM_DIRECTORIES: [&str; 6] = [
     "/lib/modules",
 ];
 
-/// Where programs share memory.
+/// The directory for POSIX shared memory.
 pub const SHARED_MEMORY: &str = "/dev/shm";
 
-/// Bound by `--dri`, each where the host has it.
+/// The binds of `--dri`; those that the host does not have are left out.
 pub const DRI_DIRECTORIES: [&str; 4] = ["/usr/lib64/dri", "/lib64/dri", "/usr/lib/dri", "/lib/dri"];
 
 /// Whether the guest may write through a bind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// It may.
+    /// The guest may write.
     #[default]
     ReadWrite,
-    /// It may not, where the engine can hold it off.
+    /// The guest may not write, if the engine can enforce that.
     ReadOnly,
 }
 
-/// A host path shown at a guest path.
+/// A host path that the guest sees at a guest path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// What is shown.
+    /// The path on the host.
     pub source: HostPath,
-    /// Where, without symbolic links.
+    /// The path in the container, without symbolic links.
     pub target: GuestPath,
-    /// How.
+    /// Whether the guest may write.
     pub access: Access,
-    /// What is to be there instead, where the engine can mount it; the source only stands in.
+    /// A file system in memory to mount instead of the source, if the engine can.
     pub tmpfs: Option<Tmpfs>,
 }
 
 /// The value of `-v`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// What is shown.
+    /// The path on the host.
     pub source: HostPath,
-    /// Where, as the user wrote it.
+    /// The path in the container, as the user gave it.
     pub target: GuestPath,
-    /// How.
+    /// Whether the guest may write.
     pub access: Access,
-    /// What is to be there instead, where the engine can mount it; the source only stands in.
+    /// A file system in memory to mount instead of the source, if the engine can.
     pub tmpfs: Option<Tmpfs>,
 }
 
-/// A volume that cannot be had.
+/// An invalid volume or device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VolumeError {
-    /// The host half is relative.
+    /// The host path is relative.
     #[error("invalid volume '{volume}': the host path must be absolute: {source}")]
     RelativeSource {
-        /// The text given.
+        /// The value of `-v`.
         volume: String,
-        /// Which path.
+        /// The host path.
         source: NotAbsolute,
     },
-    /// The container half is relative.
+    /// The path in the container is relative.
     #[error("invalid volume '{0}': the path inside the container must be absolute")]
     RelativeTarget(String),
-    /// What follows the second half is no option.
+    /// The text after the second path is not an option.
     #[error("invalid volume '{volume}': '{option}' is neither ro nor rw")]
     UnknownOption {
-        /// The text given.
+        /// The value of `-v`.
         volume: String,
-        /// What should be an option.
+        /// The text in place of an option.
         option: String,
     },
-    /// The container half is `/`.
+    /// The path in the container is `/`, or a link to it.
     #[error("invalid volume '{0}': the root of the container cannot be replaced")]
     CoversRoot(String),
-    /// Several ways to read it.
+    /// The text can be split in several ways.
     #[error("invalid volume '{0}': it can be read in more than one way")]
     Ambiguous(String),
-    /// The host has no such file.
+    /// The host path does not exist.
     #[error("invalid volume: host path '{0}' does not exist")]
     Missing(HostPath),
-    /// A device that is none.
+    /// The value of `--device` names no device.
     #[error("invalid device '{0}': it must be below /dev and exist")]
     NotADevice(String),
-    /// The target runs in circles, or its path is too long.
+    /// The target has too many symbolic links, or its path is too long.
     #[error("invalid volume target: {0}")]
     Lookup(#[from] LookupError),
 }
 
 impl Volume {
-    /// Reads the value of `-v`.
+    /// Parses the value of `-v`.
     ///
     /// # Errors
-    /// A half is relative, the target is `/`, an option is unknown, or the text can be read in
+    /// A path is relative, the target is `/`, an option is unknown, or the text can be split in
     /// several ways.
     pub fn parse(text: &OsStr) -> Result<Volume, VolumeError> {
         let shown = || text.to_string_lossy().into_owned();
@@ -148,10 +148,10 @@ impl Volume {
         })
     }
 
-    /// Reads the value of `--device`: `/dev/x`, with Docker's `:/dev/y` and `:rwm` accepted.
+    /// Parses the value of `--device`: `/dev/x`, with Docker's `:/dev/y` and `:rwm` accepted.
     ///
     /// # Errors
-    /// Something outside `/dev` is meant.
+    /// The value is no volume, or its host path is not below `/dev`.
     pub fn parse_device(text: &OsStr) -> Result<Volume, VolumeError> {
         let bytes = text.as_bytes();
         let permissions = bytes.iter().rposition(|&byte| byte == b':').filter(|&at| {
@@ -165,11 +165,15 @@ impl Volume {
             .ok_or_else(|| VolumeError::NotADevice(text.to_string_lossy().into_owned()))
     }
 
-    /// The same path outside and inside.
+    /// Returns the volume that shows `path` at the same path inside.
+    ///
+    /// # Errors
+    /// The path is relative or `/`.
     pub fn same_path(path: &str) -> Result<Volume, VolumeError> {
         Volume::parse(OsStr::new(path))
     }
 
+    /// Whether `name`, a value of `--novol`, names this volume.
     pub(super) fn is_named_by(&self, name: &str) -> bool {
         let trimmed = name.trim_end_matches('/');
         self.source.as_path() == Path::new(trimmed)
@@ -178,7 +182,8 @@ impl Volume {
     }
 }
 
-/// Returns the container half, unless an end of it after a `:` can only be meant as an option.
+/// Returns the path in the container, unless its last component contains a `:`, after which only
+/// an option can be meant.
 fn without_option<'a>(
     target: &'a [u8],
     volume: &dyn Fn() -> String,
@@ -193,7 +198,7 @@ fn without_option<'a>(
     }
 }
 
-/// Takes Docker's option words off the end.
+/// Removes Docker's option words from the end.
 fn split_options(text: &[u8]) -> (&[u8], Access) {
     const WORDS: [&[u8]; 16] = [
         b"ro",
@@ -226,7 +231,7 @@ fn split_options(text: &[u8]) -> (&[u8], Access) {
     (&text[..at], Access::ReadWrite)
 }
 
-/// What the user wants bound.
+/// The options that ask for binds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BindRequest<'a> {
     pub(super) system_directories: bool,
@@ -237,7 +242,7 @@ pub(super) struct BindRequest<'a> {
     pub(super) leave_out: &'a [String],
 }
 
-/// The binds, shallow ones first, and what must be made for them.
+/// The binds, ordered by the depth of their targets, and the preparations for them.
 #[derive(Debug, Default)]
 pub(super) struct BindPlan {
     pub(super) binds: Vec<Bind>,
@@ -245,7 +250,8 @@ pub(super) struct BindPlan {
     pub(super) warnings: Vec<Warning>,
 }
 
-/// Decides on the binds. Of two for one target the user's counts, and the later one.
+/// Plans the binds. Of several for one target the last one is kept, and the user's come after the
+/// default ones.
 pub(super) fn plan_binds(
     requested: &BindRequest<'_>,
     root: &HostPath,
@@ -275,8 +281,8 @@ pub(super) fn plan_binds(
             plan.warnings.push(Warning::NotAVolume(name.clone()));
         }
     }
-    // By where they come to lie, or one could hide another that has been mounted in it before.
-    // Stable, so that of two equal targets the later one stays later.
+    // A bind must follow those that its target lies in, to be resolved through them. The sort is
+    // stable, so that of two equal targets the later one stays later.
     wanted.sort_by_cached_key(|volume| {
         let found = resolve_guest_path(view, root, &[], &volume.target);
         found.map_or(volume.target.depth(), |found| found.guest.depth())
@@ -287,7 +293,7 @@ pub(super) fn plan_binds(
     Ok(plan)
 }
 
-/// Checks that the host has what the user wants bound.
+/// Checks that the sources exist on the host.
 pub(super) fn check_sources(
     devices: &[Volume],
     volumes: &[Volume],
@@ -307,18 +313,22 @@ fn exists(volume: &Volume, view: &dyn GuestView) -> bool {
     view.file_type_followed(volume.source.as_path()).is_some()
 }
 
-/// What udocker.py leaves out without a word when the host does not have it.
+/// Whether a volume of this source is left out without a message if the source does not exist, as
+/// in udocker.py.
 fn is_optional(source: &HostPath) -> bool {
     SYSTEM_DIRECTORIES
         .iter()
         .chain(&DRI_DIRECTORIES)
-        // Where programs get along without it, its size matters to none.
+        // Bound by `--shm-size`, which has no effect on a host without it.
         .chain([&SHARED_MEMORY])
         .any(|path| source.as_path() == Path::new(path))
 }
 
 impl BindPlan {
-    /// Adds a bind; its target is followed through those before it.
+    /// Adds a bind, and resolves its target through the earlier ones.
+    ///
+    /// # Errors
+    /// The target cannot be resolved, or is the root.
     pub(super) fn add(
         &mut self,
         volume: Volume,
@@ -340,7 +350,7 @@ impl BindPlan {
                 Preparation::MountFile(found.host)
             });
         }
-        // Not always the last: a link in an earlier bind may have led deeper than a later target.
+        // A link in an earlier bind may have led to a target deeper than this one.
         let depth = found.guest.depth();
         let index = self
             .binds
@@ -367,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_are_read() {
+    fn volumes_are_parsed() {
         for (text, source, target, access) in [
             ("/a", "/a", "/a", Access::ReadWrite),
             ("/a/", "/a", "/a", Access::ReadWrite),
@@ -390,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_without_a_meaning_are_refused() {
+    fn invalid_volumes_are_refused() {
         for (text, reason) in [
             ("", "host path must be absolute"),
             ("a:/b", "host path must be absolute"),
@@ -411,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_read() {
+    fn devices_are_parsed() {
         for (text, target) in [
             ("/dev/fuse", "/dev/fuse"),
             ("/dev/fuse:/dev/x", "/dev/x"),
@@ -448,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_bound_where_the_host_has_them() {
+    fn default_binds_are_those_that_the_host_has() {
         let plan = plan(&BindRequest {
             system_directories: true,
             dri: true,
@@ -472,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_binds_come_after_what_they_lie_in() {
+    fn nested_binds_follow_those_that_contain_them() {
         let plan = plan(&BindRequest {
             volumes: &[
                 volume("/data/file:/w/new/f"),
@@ -486,7 +496,7 @@ mod tests {
             shown(&plan),
             ["/data/deep:/w", "/data/deep:/x", "/data/file:/w/new/f"]
         );
-        // Where they come to lie counts, not what was written.
+        // Resolved targets count, not those that were given.
         let view = host().link("/r/w", "a/b/c");
         let requested = BindRequest {
             volumes: &[
@@ -511,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn binds_are_in_the_order_of_their_targets_behind_links() {
+    fn binds_are_ordered_by_targets_resolved_through_other_binds() {
         let view = host()
             .link("/data/link", "/a/b/c/d")
             .directory("/r/a/b/c/d");

@@ -45,7 +45,7 @@ pub(super) fn debug_lines(spec: &RunSpec) -> Vec<String> {
     option("emulator", spec.emulator.as_ref().map(|it| it as _));
     lines.extend(match spec.processes {
         Processes::Hosts => None,
-        Processes::Reaped => Some("processes: the host's, orphans are reaped".to_string()),
+        Processes::Reaped => Some("processes: with an init process".to_string()),
         Processes::Own => Some("processes: the container's own".to_string()),
     });
     let ports = spec.ports.iter();
