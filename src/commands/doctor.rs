@@ -11,8 +11,8 @@ use crate::ui::{line_width, pretty_json};
 
 /// Show what this host allows, and what to do where it does not
 ///
-/// Tries out what containers need: user namespaces, tracing, filters, folders, locks, room. Each
-/// line is `ok`, `limited` or `no`; where it is not ok, what that means and who can change it.
+/// Tries out what containers need: user namespaces, tracing, filters, directories, locks, space.
+/// Each line is `ok`, `limited` or `no`; where it is not ok, what that means and who can change it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker doctor
@@ -21,7 +21,7 @@ use crate::ui::{line_width, pretty_json};
 
 Exit status: 0 if containers can run in some mode, 1 if in none.")]
 pub struct Args {
-    /// Ask the default registry for an answer, too
+    /// Contact the default registry too
     #[arg(long)]
     net: bool,
     /// Print it as JSON
@@ -29,7 +29,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Looks at the host.
+/// Examines the host, and prints the findings.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let facts = gather(args, context)?;
     let (findings, modes) = (findings(&facts), modes(&facts));
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 }
 
 fn gather(args: &Args, context: &Context) -> Result<Facts, CommandError> {
-    // One who waits for an answer would rather know than wait for the network to recover.
+    // The user wants to know the state of the network, not wait for it to recover.
     let patience = RetryPolicy {
         retries: 0,
         ..RetryPolicy::default()
@@ -66,11 +66,11 @@ fn gather(args: &Args, context: &Context) -> Result<Facts, CommandError> {
     }))
 }
 
-/// Three columns; below a finding that is not fine, what it means and who can change it. Lines that
-/// get longer than `width` go on in the next one.
+/// Returns a table of three columns; below a finding with a problem stand its meaning and remedy.
+/// Lines longer than `width` are wrapped.
 fn table(findings: &[Finding], width: Option<usize>) -> String {
     let width = width.unwrap_or(usize::MAX);
-    // The third column, unless that would leave next to no room.
+    // On a narrow terminal, the third column leaves too little room.
     let indent = if width < 2 * FOUND_COLUMN {
         4
     } else {
@@ -92,11 +92,11 @@ fn table(findings: &[Finding], width: Option<usize>) -> String {
     lines
 }
 
-/// Where the third column begins, from 0.
+/// The position of the third column, from 0.
 const FOUND_COLUMN: usize = 25;
 
-/// `start` and `text` in lines of at most `width` characters, unless a word is longer; all but the
-/// first begin with `indent` spaces.
+/// Wraps `text` after `start` into lines of at most `width` characters, unless a word is longer.
+/// All lines but the first begin with `indent` spaces.
 fn wrapped(start: String, text: &str, indent: usize, width: usize) -> String {
     let mut lines = start;
     let mut used = lines.chars().count();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_as_long_as_the_terminal_is_wide() {
+    fn lines_are_wrapped_at_the_width_of_the_terminal() {
         let head = "CHECK            RESULT  FOUND\n";
         for (width, lines) in [
             (

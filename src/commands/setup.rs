@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         let printer = &context.printer;
         let mode = super::run::mode::mode_of(&container, context);
         printer.out(format_args!("execmode: {}", ui::plain(mode)))?;
-        // As Python prints it.
+        // The spelling of Python.
         let nvidia = if container.is_nvidia() {
             "True"
         } else {
@@ -99,25 +99,25 @@ fn set_mode(
     container: &Container,
     context: &Context,
 ) -> Result<(), CommandError> {
-    // udocker.py alone can undo what it did to the files inside.
+    // Only udocker.py can undo its changes of the files inside.
     super::run::mode::refuse_changed_tree(container)?;
-    let kept = match choice {
+    let mode = match choice {
         ModeChoice::Auto => super::run::mode::fastest(),
         ModeChoice::Mode(mode) if mode.changes_the_tree() => {
-            let kept = super::run::mode::fastest();
+            let fastest = super::run::mode::fastest();
             context.printer.warning(format_args!(
-                "execution mode {mode} does not exist here, {kept} is set instead"
+                "execution mode {mode} does not exist here, {fastest} is set instead"
             ));
-            kept
+            fastest
         }
         ModeChoice::Mode(mode) => mode,
     };
-    let kept_name = kept.to_string();
-    let is_left = |mode: &String| mode.starts_with(['R', 'S']) && *mode != kept_name;
-    if container.execmode().is_some_and(|mode| is_left(&mode)) {
+    let name = mode.to_string();
+    let needs_undo = |old: String| old.starts_with(['R', 'S']) && old != name;
+    if container.execmode().is_some_and(needs_undo) {
         container::undo_udocker_py_binds(container)?;
     }
-    container.set_execmode(&kept_name)?;
+    container.set_execmode(&name)?;
     let has_ranges = || context.settings.id_ranges && namespace::probe_ranges().is_ok();
     if choice == ModeChoice::Mode(ExecMode::R1) && !has_ranges() {
         context.printer.info(super::run::mode::USERS_ARE_IMITATED);
@@ -143,7 +143,7 @@ fn add_nvidia(args: &Args, container: &Container, context: &Context) -> Result<(
     let printer = &context.printer;
     match container::add_nvidia(container, library_path, args.force) {
         Ok(count) => printer.info(format_args!("{count} NVIDIA files are in the container")),
-        // Job scripts pass the option on machines without a GPU too.
+        // Job scripts also use the option on machines without a GPU.
         Err(ContainerError::NoNvidia) => {
             printer.warning("this machine has no NVIDIA libraries");
         }

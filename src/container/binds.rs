@@ -1,13 +1,13 @@
-//! What udocker.py's modes R and S leave in a container, taken back.
+//! Undoes what udocker.py's modes R and S leave in a container.
 //!
 //! ```text
-//! .bind_orig_files/#etc#passwd     the container's own file; ROOT/etc/passwd is a link to
-//! ROOT/.bind_host_files/#etc#passwd  which exists only while such a container runs
-//! .mountpoints/#data#in -> #       a mount point that was made, and the part that was there before
+//! .bind_orig_files/#etc#passwd       the container's own file; ROOT/etc/passwd is a link to
+//! ROOT/.bind_host_files/#etc#passwd  which exists only while udocker.py runs the container
+//! .mountpoints/#data#in -> #         a created mount point -> its part that existed before
 //! ```
 //!
-//! It never does so itself after a run, so that its other modes and everybody else find links that
-//! lead nowhere.
+//! udocker.py does not undo this itself after a run, so other modes and programs find dangling
+//! links.
 
 use std::fs;
 use std::io;
@@ -29,7 +29,7 @@ const MOUNT_POINTS: &str = ".mountpoints";
 /// Puts back files that were replaced by links, and removes empty mount points.
 ///
 /// # Errors
-/// What the file system says; or a link inside the container stands in the way.
+/// A file cannot be moved or removed, or a link inside the container stands in the way.
 pub fn undo_udocker_py_binds(container: &Container) -> Result<(), ContainerError> {
     let root = container.root();
     put_all_back(container)?;
@@ -37,32 +37,32 @@ pub fn undo_udocker_py_binds(container: &Container) -> Result<(), ContainerError
     let mount_points = container.entry(MOUNT_POINTS);
     for name in names_in(&mount_points) {
         let before = fs::read_link(mount_points.join(&name)).unwrap_or_default();
-        let before = inner_path(&before.to_string_lossy());
-        remove_mount_point(&root, &inner_path(&name), &before);
+        let before = decoded_path(&before.to_string_lossy());
+        remove_mount_point(&root, &decoded_path(&name), &before);
     }
     Ok(remove_tree(&mount_points, &Silent)?)
 }
 
-/// Puts back files that were replaced by links, for a run, an export or a copy. Where that cannot
-/// be, they do without.
+/// Puts back files that were replaced by links, before a run, an export or a copy. Errors are
+/// ignored.
 pub(super) fn put_back_files(container: &Container) {
     if container.entry(ORIGINALS).is_dir() && put_all_back(container).is_ok() {
-        // Not what is in it: while udocker.py runs the container, it has the host's files there.
+        // Only if it is empty: it holds the host's files while udocker.py runs the container.
         let _ = fs::remove_dir(container.root().join(PLACEHOLDERS));
     }
 }
 
-/// Puts back what can be, and tells of the first that cannot.
+/// Puts back all files that can be put back, and returns the first error.
 fn put_all_back(container: &Container) -> Result<(), ContainerError> {
     let (root, originals) = (container.root(), container.entry(ORIGINALS));
-    let put_back = |name: String| put_back(&originals.join(&name), &root, &inner_path(&name));
+    let put_back = |name: String| put_back(&originals.join(&name), &root, &decoded_path(&name));
     let outcomes: Vec<_> = names_in(&originals).into_iter().map(put_back).collect();
     outcomes.into_iter().collect::<Result<(), _>>()?;
     Ok(remove_tree(&originals, &Silent)?)
 }
 
-/// The path that udocker.py made a file name of.
-fn inner_path(name: &str) -> PathBuf {
+/// Returns the path that udocker.py has encoded in a file name.
+fn decoded_path(name: &str) -> PathBuf {
     let parts = name.split('#');
     parts
         .filter(|part| !matches!(*part, "" | "." | ".."))
@@ -76,7 +76,7 @@ fn names_in(directory: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Moves `original` to `target` below `root`, unless there is something other than a link.
+/// Moves `original` to `target` below `root`, unless a file other than a link exists there.
 fn put_back(original: &Path, root: &Path, target: &Path) -> Result<(), ContainerError> {
     let Some(name) = target.file_name() else {
         return Ok(());
@@ -95,7 +95,7 @@ fn put_back(original: &Path, root: &Path, target: &Path) -> Result<(), Container
     Ok(())
 }
 
-/// Removes `path` and the directories above it down to `before`, as far as they are empty.
+/// Removes `path` and its parents up to `before`, which existed already, as far as they are empty.
 fn remove_mount_point(root: &Path, path: &Path, before: &Path) {
     for path in path.ancestors().take_while(|path| *path != before) {
         match remove_empty_beneath(root, path) {
@@ -110,14 +110,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_paths_that_stay_inside() {
+    fn decoded_paths_stay_below_the_root() {
         for (name, path) in [
             ("#etc#passwd", "etc/passwd"),
             ("#", ""),
             ("#..#..#etc#shadow", "etc/shadow"),
             ("data", "data"),
         ] {
-            assert_eq!(inner_path(name), Path::new(path), "{name}");
+            assert_eq!(decoded_path(name), Path::new(path), "{name}");
         }
     }
 }

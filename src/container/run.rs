@@ -1,4 +1,4 @@
-//! Running: from a container and the user's wishes to a run that only has to be started.
+//! Gathers the facts about a container, or another root tree, that is to be run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,21 +13,22 @@ use crate::oci::ImageConfig;
 use crate::spec::{ATTRIBUTES_FILE, ContainerFacts, ExecMode, HostPath, NotAbsolute};
 use crate::store::Container;
 
-/// What is run: facts for the plan, and the place for generated files as long as that is needed.
+/// What is run: the facts for planning, and a temporary directory for generated files, if needed.
 #[derive(Debug)]
 pub struct RunTarget {
-    /// What planning knows of the container.
+    /// The facts about the container.
     pub facts: ContainerFacts,
-    /// Holds generated files where the container's own directory cannot.
+    /// The directory for generated files, if the container's own cannot be used.
     _scratch: Option<TempDir>,
 }
 
 impl RunTarget {
-    /// A container of the repository, run in `mode`. Generated files live with it, unless the
-    /// repository can only be read; then they live below `tmp` until the run has ended.
+    /// Returns the target for a container of the repository, run in `mode`. Generated files are
+    /// kept in the container's directory; if that is read-only, below `tmp` until the value is
+    /// dropped.
     ///
     /// # Errors
-    /// Its metadata is damaged; no directory can be made below `tmp`.
+    /// The container's metadata is damaged, or no directory can be created below `tmp`.
     pub fn of_container(
         container: &Container,
         mode: ExecMode,
@@ -38,7 +39,7 @@ impl RunTarget {
         let writable = access(&container.directory, Access::WRITE_OK).is_ok();
         let scratch = (!writable).then(|| scratch(tmp)).transpose()?;
         if let Some(scratch) = &scratch {
-            // What emulated root has made of files is shown, though it can make no more of them.
+            // The guest sees the attributes that emulated root has set, but its changes are lost.
             let name = ATTRIBUTES_FILE;
             let _ = fs::copy(container.directory.join(name), scratch.path().join(name));
         }
@@ -59,10 +60,10 @@ impl RunTarget {
         })
     }
 
-    /// A root tree outside any repository.
+    /// Returns the target for a root tree outside any repository.
     ///
     /// # Errors
-    /// No directory can be made below `tmp`.
+    /// No directory can be created below `tmp`, or `root` is empty.
     pub fn of_location(
         root: &Path,
         mode: ExecMode,
@@ -91,7 +92,7 @@ fn scratch(tmp: &Path) -> Result<TempDir, FsError> {
         .map_err(FsError::at("create a directory in", tmp))
 }
 
-/// Paths of the repository may be given relative to the current directory.
+/// Makes `path` absolute: the repository's path may be relative to the current directory.
 fn absolute(path: &Path) -> Result<HostPath, FsError> {
     let absolute: PathBuf = std::path::absolute(path).map_err(FsError::at("find", path))?;
     HostPath::new(&absolute).map_err(|NotAbsolute(path)| {

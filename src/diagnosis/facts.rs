@@ -1,4 +1,4 @@
-//! What can be found out about this host, mostly by doing it once.
+//! Gathers facts about this host, mostly by trying things out.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,72 +15,72 @@ use crate::host::process;
 use crate::oci::RegistryUrl;
 use crate::registry::{Client, Proxies, RegistryError, TrustedCertificates};
 
-/// What is to be looked at.
+/// What to look at.
 pub struct Request<'a> {
-    /// How engines are started.
+    /// The options of engines.
     pub engine: &'a EngineOptions,
-    /// The repository's folder for containers, there or not.
+    /// The repository's directory for containers, which may be missing.
     pub containers: &'a Path,
     /// The proxies for registries.
     pub proxies: &'a Proxies,
     /// The certificates that the user named.
     pub trusted: &'a TrustedCertificates,
-    /// The registry to reach, where one is.
+    /// The registry to contact, if any.
     pub registry: Option<(&'a Client, &'a RegistryUrl)>,
 }
 
-/// Whether something works; the reason where it does not.
+/// Whether something works, with the reason if it does not.
 pub type Probe = Result<(), String>;
 
-/// What was found out. Proxies may hold passwords, so it cannot be shown as a whole.
+/// Facts about this host. Not `Debug`, since proxies may hold passwords.
 #[derive(Clone)]
 pub struct Facts {
     /// The machine and its kernel.
     pub machine: Machine,
-    /// Whether user namespaces can be had, as mode R1 needs them.
+    /// Whether user namespaces work, which mode R1 needs.
     pub namespaces: Result<(), namespace::Cause>,
-    /// The kernel's settings for user namespaces, by their names for `sysctl`.
+    /// The kernel's settings for user namespaces, with their names for `sysctl`.
     pub settings: Vec<(&'static str, u64)>,
-    /// Further ids of the user.
+    /// The id ranges that are granted to the user.
     pub grant: namespace::Grant,
-    /// Whether these can be mapped.
+    /// Whether the id ranges can be mapped.
     pub ranges: Probe,
-    /// Whether PRoot works, as mode P2 needs it.
+    /// Whether PRoot works without seccomp, as in mode P2.
     pub tracing: Probe,
-    /// `kernel.yama.ptrace_scope`, where there is one.
+    /// `kernel.yama.ptrace_scope`; `None` if the kernel has no such setting.
     pub ptrace_scope: Option<u64>,
-    /// Whether PRoot works with seccomp, as mode P1 runs it.
+    /// Whether PRoot works with seccomp, as in mode P1.
     pub accelerated_tracing: Probe,
-    /// Whether processes may filter their system calls.
+    /// Whether processes may install seccomp filters.
     pub filters: Probe,
-    /// Whether there is the program that mode S1 is about.
+    /// Whether Apptainer or Singularity is installed, which mode S1 needs.
     pub apptainer: bool,
-    /// Whether the kernel resolves paths below a directory.
+    /// Whether the system call `openat2` works.
     pub openat2: Probe,
-    /// Folders for engines and temporary files.
-    pub places: Vec<ProbedDir>,
-    /// Where containers are.
+    /// The directories for engines and temporary files.
+    pub directories: Vec<ProbedDir>,
+    /// The repository's directory for containers.
     pub repository: Repository,
     /// The proxies for registries.
     pub proxies: Proxies,
-    /// How many certificate authorities are trusted beside the built-in ones.
+    /// The number of trusted certificate authorities beside the built-in ones.
     pub authorities: Result<usize, String>,
-    /// Whether the registry answers; `None` where nobody asked.
+    /// Whether the registry answers; `None` if none is to be contacted.
     pub registry: Option<(RegistryUrl, Probe)>,
 }
 
-/// A folder that things are to be written to and executed from.
+/// A directory in which files are created and executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbedDir {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// The folder; while it is missing, the nearest one above is looked at.
+    /// The directory; if it is missing, the nearest existing parent is examined.
     pub path: PathBuf,
-    /// What can be done there.
-    pub state: PlaceState,
+    /// What can be done in it.
+    pub state: DirState,
 }
 
-/// What a directory is for.
+/// The purpose of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The unpacked engine.
@@ -89,9 +89,9 @@ pub enum Purpose {
     TemporaryFiles,
 }
 
-/// What can be done in a folder.
+/// What can be done in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlaceState {
+pub enum DirState {
     /// Files can be written and executed.
     Usable,
     /// Files cannot be executed.
@@ -100,30 +100,30 @@ pub enum PlaceState {
     NotWritable(String),
 }
 
-/// The place of containers.
+/// The repository's directory for containers.
 #[derive(Clone, Debug)]
 pub struct Repository {
-    /// The folder; while it is missing, the nearest one above is looked at.
+    /// The directory; if it is missing, the nearest existing parent is examined.
     pub path: PathBuf,
-    /// Whether files can be written there.
+    /// Whether files can be written in it.
     pub writable: Probe,
-    /// Whether files can be executed there.
+    /// Whether files in it can be executed.
     pub executable: Probe,
-    /// What it is on.
+    /// Its file system.
     pub file_system: Option<FileSystem>,
-    /// Whether files can share their content until one is changed.
+    /// Whether files can share blocks until one is changed (reflinks).
     pub reflinks: Probe,
     /// Whether processes can lock files.
     pub locks: Probe,
     /// Free bytes.
     pub free_bytes: u64,
-    /// Free inodes; `None` where they are made as needed.
+    /// Free inodes; `None` if the file system creates them as needed.
     pub free_inodes: Option<u64>,
 }
 
 impl Facts {
-    /// Finds out. Takes a fraction of a second, with a registry as long as its answer. To be called
-    /// while the process has one thread.
+    /// Gathers the facts. This takes a fraction of a second, plus the answer of the registry. The
+    /// process must have one thread only.
     pub fn gather(request: &Request<'_>) -> Facts {
         let engine = request.engine;
         Facts {
@@ -134,14 +134,14 @@ impl Facts {
             }),
             settings: namespace::Cause::settings(),
             grant: namespace::Grant::look_up(),
-            ranges: said(namespace::probe_ranges()),
-            tracing: said(proot::probe(engine, false)),
-            ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
-            accelerated_tracing: said(proot::probe(engine, true)),
-            filters: said(engine::filter::probe()),
+            ranges: as_text(namespace::probe_ranges()),
+            tracing: as_text(proot::probe(engine, false)),
+            ptrace_scope: read_number("/proc/sys/kernel/yama/ptrace_scope"),
+            accelerated_tracing: as_text(proot::probe(engine, true)),
+            filters: as_text(engine::filter::probe()),
             apptainer: engine::has_apptainer(engine),
-            openat2: said(openat2()),
-            places: [
+            openat2: as_text(openat2()),
+            directories: [
                 (Purpose::Engine, &engine.bin_dir),
                 (Purpose::TemporaryFiles, &engine.tmp_dir),
             ]
@@ -149,31 +149,31 @@ impl Facts {
             .into(),
             repository: Repository::look_at(request.containers),
             proxies: request.proxies.clone(),
-            authorities: said(request.trusted.count()),
+            authorities: as_text(request.trusted.count()),
             registry: request
                 .registry
-                .map(|(client, registry)| (registry.clone(), reach(client, registry))),
+                .map(|(client, registry)| (registry.clone(), contact(client, registry))),
         }
     }
 }
 
-fn said<T, E: ToString>(result: Result<T, E>) -> Result<T, String> {
+fn as_text<T, E: ToString>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 
-/// What the system said, without the path that a library adds.
-fn answer(error: &io::Error) -> String {
+/// Returns the system's message, without the path that a library adds.
+fn system_message(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(_) => error.to_string(),
         None => error.kind().to_string(),
     }
 }
 
-fn number(path: &str) -> Option<u64> {
+fn read_number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Opens the root directory, as nothing but the kernel can refuse.
+/// Opens the root directory, which only the kernel can refuse.
 fn openat2() -> io::Result<()> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -181,16 +181,16 @@ fn openat2() -> io::Result<()> {
     Ok(())
 }
 
-fn reach(client: &Client, registry: &RegistryUrl) -> Probe {
+fn contact(client: &Client, registry: &RegistryUrl) -> Probe {
     match client.check_auth(registry) {
-        // It answers, if not to everybody.
+        // The registry answers, though it requires a login.
         Ok(_) | Err(RegistryError::LoginRequired { .. } | RegistryError::Denied { .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// The directory, or the nearest one above that exists.
-fn existing(directory: &Path) -> &Path {
+/// Returns the directory, or the nearest parent that exists.
+fn nearest_existing(directory: &Path) -> &Path {
     let found = directory.ancestors().find(|path| path.is_dir());
     found.unwrap_or(Path::new("/"))
 }
@@ -200,24 +200,24 @@ impl ProbedDir {
         ProbedDir {
             purpose,
             path: directory.to_path_buf(),
-            state: PlaceState::look_at(existing(directory)),
+            state: DirState::look_at(nearest_existing(directory)),
         }
     }
 }
 
-impl PlaceState {
-    fn look_at(directory: &Path) -> PlaceState {
+impl DirState {
+    fn look_at(directory: &Path) -> DirState {
         match script_in(directory) {
-            Err(error) => PlaceState::NotWritable(answer(&error)),
+            Err(error) => DirState::NotWritable(system_message(&error)),
             Ok(script) => match process::output(&script, &[""; 0], &[]) {
-                Ok(_) => PlaceState::Usable,
-                Err(error) => PlaceState::NotExecutable(error.to_string()),
+                Ok(_) => DirState::Usable,
+                Err(error) => DirState::NotExecutable(error.to_string()),
             },
         }
     }
 }
 
-/// A script that does nothing, in a file that is gone with the value.
+/// Creates a script that does nothing; its file is removed when the value is dropped.
 fn script_in(directory: &Path) -> io::Result<tempfile::TempPath> {
     let mut file = tempfile::Builder::new()
         .prefix(".udocker-doctor-")
@@ -230,20 +230,20 @@ fn script_in(directory: &Path) -> io::Result<tempfile::TempPath> {
 
 impl Repository {
     fn look_at(directory: &Path) -> Repository {
-        let path = existing(directory);
+        let path = nearest_existing(directory);
         let space = rustix::fs::statvfs(path).ok();
         Repository {
             path: directory.to_path_buf(),
-            // Access alone says no where a test would, too, for want of space.
-            writable: said(rustix::fs::access(path, Access::WRITE_OK)),
-            executable: match PlaceState::look_at(path) {
-                PlaceState::NotExecutable(reason) => Err(reason),
-                PlaceState::NotWritable(_) if !allows_execution(path) => Err("noexec".to_string()),
-                PlaceState::Usable | PlaceState::NotWritable(_) => Ok(()),
+            // Not by writing a file, which a full disk would refuse too.
+            writable: as_text(rustix::fs::access(path, Access::WRITE_OK)),
+            executable: match DirState::look_at(path) {
+                DirState::NotExecutable(reason) => Err(reason),
+                DirState::NotWritable(_) if !allows_execution(path) => Err("noexec".to_string()),
+                DirState::Usable | DirState::NotWritable(_) => Ok(()),
             },
             file_system: FileSystem::of(path).ok(),
-            reflinks: said(can_share_blocks(path)),
-            locks: lock(path).map_err(|error| answer(&error)),
+            reflinks: as_text(can_share_blocks(path)),
+            locks: check_locks(path).map_err(|error| system_message(&error)),
             free_bytes: space
                 .as_ref()
                 .map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize)),
@@ -254,18 +254,18 @@ impl Repository {
     }
 }
 
-/// Locks a file twice, where the second lock must not be had.
-fn lock(directory: &Path) -> io::Result<()> {
+/// Checks that a file cannot be locked twice.
+fn check_locks(directory: &Path) -> io::Result<()> {
     match tempfile::NamedTempFile::new_in(directory) {
         Ok(file) => lock_twice(file.as_file(), file.path()),
-        // Where nothing can be written, what is there can be locked all the same.
+        // In a directory that cannot be written, the directory itself is locked.
         Err(_) => lock_twice(&File::open(directory)?, directory),
     }
 }
 
 fn lock_twice(first: &File, path: &Path) -> io::Result<()> {
     let exclusively = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive);
-    // Somebody else may hold one on a directory.
+    // Another process may hold a lock on the directory.
     match exclusively(first) {
         Err(Errno::WOULDBLOCK) => return Ok(()),
         result => result?,
@@ -273,6 +273,6 @@ fn lock_twice(first: &File, path: &Path) -> io::Result<()> {
     match exclusively(&File::open(path)?) {
         Err(Errno::WOULDBLOCK) => Ok(()),
         Err(error) => Err(error.into()),
-        Ok(()) => Err(io::Error::other("locks are given and not kept")),
+        Ok(()) => Err(io::Error::other("a second lock was granted")),
     }
 }

@@ -1,33 +1,33 @@
-//! What is told about one thing that was looked at.
+//! The result of one check of `udocker doctor`.
 
-/// What a check has come to.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// The name of the check.
     pub check: &'static str,
-    /// How it is.
+    /// Whether it is all right.
     pub verdict: Verdict,
     /// What was found.
     pub found: String,
-    /// What that means for the user; empty where all is well.
+    /// What that means for the user; empty if nothing is wrong.
     pub meaning: &'static str,
     /// What can be done about it.
     pub remedy: Option<Remedy>,
 }
 
-/// How something is.
+/// Whether what a check has found is all right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it should be.
+    /// Nothing is wrong.
     Fine,
-    /// Containers can do without.
+    /// Containers run, with limits.
     Limited,
     /// Something does not work.
     Broken,
 }
 
 impl Verdict {
-    /// The word for it.
+    /// Returns the word that is shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Fine => "ok",
@@ -37,26 +37,26 @@ impl Verdict {
     }
 }
 
-/// What can be done, and by whom.
+/// What can be done about a finding, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remedy {
-    /// Who can.
+    /// Who can do it.
     pub who: Who,
-    /// What.
+    /// What to do.
     pub what: String,
 }
 
-/// Who can change something.
+/// Who can act on a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// The user.
     You,
-    /// The administrator of the host, or who starts the container around this one.
+    /// The administrator of the host, or whoever starts the container that udocker runs in.
     Administrator,
 }
 
 impl Who {
-    /// The word for them.
+    /// Returns the words that are shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Who::You => "you",

@@ -1,18 +1,18 @@
-//! What the facts mean for containers, and who can change them.
+//! Decides what the facts mean for containers, and who can change them.
 
-use super::facts::{Facts, PlaceState, ProbedDir, Purpose, Repository};
+use super::facts::{DirState, Facts, ProbedDir, Purpose, Repository};
 use super::finding::Finding;
 use crate::engine::namespace::Cause;
 use crate::registry::without_login;
 use crate::spec::ExecMode;
 
-/// Below this many free bytes an ordinary image has no room.
+/// With fewer free bytes, an ordinary image does not fit.
 const FEW_BYTES: u64 = 1 << 30;
 
-/// Below this many free inodes an ordinary image has no room.
+/// With fewer free inodes, an ordinary image does not fit.
 const FEW_INODES: u64 = 50_000;
 
-/// The execution modes in which containers can run here.
+/// Returns the execution modes that work on this host.
 pub fn modes(facts: &Facts) -> Vec<ExecMode> {
     if facts.repository.executable.is_err() {
         return Vec::new();
@@ -33,7 +33,7 @@ pub fn modes(facts: &Facts) -> Vec<ExecMode> {
         .collect()
 }
 
-/// One finding for each check, in the order in which they are shown.
+/// Returns one finding for each check, in the order of the output.
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let repository = &facts.repository;
     let mut findings = vec![
@@ -44,7 +44,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
         filters(facts),
         openat2(facts),
     ];
-    findings.extend(facts.places.iter().map(place));
+    findings.extend(facts.directories.iter().map(directory));
     findings.extend([
         writable(repository),
         file_system(repository),
@@ -82,7 +82,7 @@ fn namespaces(facts: &Facts) -> Finding {
     };
     let meaning = match cause {
         Cause::NoProc => {
-            "no mode R1, the one at native speed; in P1 and P2 programs that walk folders may fail"
+            "no mode R1, the one at native speed; in P1 and P2 programs that walk directories may fail"
         }
         _ => "no mode R1, the one at native speed",
     };
@@ -119,7 +119,7 @@ fn further_ids(facts: &Facts) -> Finding {
     }
     match &facts.ranges {
         Ok(()) => Finding::fine(CHECK, ids),
-        // That there are no user namespaces at all is said elsewhere.
+        // The check of user namespaces tells that there are none.
         Err(_) if facts.namespaces.is_err() => Finding::fine(CHECK, ids),
         Err(reason) => Finding::limited(CHECK, format!("{ids}: {reason}"), MEANING)
             .administrator_can("give newuidmap and newgidmap back the privilege they came with"),
@@ -149,7 +149,7 @@ fn filters(facts: &Facts) -> Finding {
     let meaning = "mode P1 is as slow as P2, and root is not imitated in mode R1";
     let reason = match (&facts.filters, &facts.accelerated_tracing) {
         (Ok(()), Ok(())) => return Finding::fine(CHECK, "system calls can be filtered"),
-        // That PRoot does not work at all is said elsewhere.
+        // The check of ptrace tells that PRoot does not work at all.
         (Ok(()), Err(_)) if facts.tracing.is_err() => {
             return Finding::fine(CHECK, "system calls can be filtered");
         }
@@ -175,26 +175,26 @@ fn openat2(facts: &Facts) -> Finding {
     }
 }
 
-fn place(place: &ProbedDir) -> Finding {
-    let path = place.path.display();
-    let check = match place.purpose {
-        Purpose::Engine => "engine folder",
+fn directory(directory: &ProbedDir) -> Finding {
+    let path = directory.path.display();
+    let check = match directory.purpose {
+        Purpose::Engine => "engine directory",
         Purpose::TemporaryFiles => "temporary files",
     };
-    match &place.state {
-        PlaceState::Usable => Finding::fine(check, format!("{path}")),
-        PlaceState::NotExecutable(reason) => Finding::limited(
+    match &directory.state {
+        DirState::Usable => Finding::fine(check, format!("{path}")),
+        DirState::NotExecutable(reason) => Finding::limited(
             check,
             format!("{path}: nothing can be executed there ({reason})"),
-            "the engine is started from memory or another folder",
+            "the engine is started from memory or another directory",
         )
-        .you_can("name a folder without noexec: UDOCKER_BIN for the engine, UDOCKER_TMP"),
-        PlaceState::NotWritable(reason) => Finding::limited(
+        .you_can("name a directory without noexec: UDOCKER_BIN for the engine, UDOCKER_TMP"),
+        DirState::NotWritable(reason) => Finding::limited(
             check,
             format!("{path}: nothing can be written there ({reason})"),
-            "the engine is started from memory or another folder; --tmpfs and the like may fail",
+            "the engine is started from memory or another directory; --tmpfs and the like may fail",
         )
-        .you_can("name another folder: UDOCKER_BIN for the engine, UDOCKER_TMP"),
+        .you_can("name another directory: UDOCKER_BIN for the engine, UDOCKER_TMP"),
     }
 }
 
@@ -326,8 +326,8 @@ mod tests {
     use crate::host::file_system::FileSystem;
     use crate::registry::Proxies;
 
-    /// A host that allows everything.
-    fn generous() -> Facts {
+    /// Returns the facts of a host on which everything works.
+    fn facts_of_good_host() -> Facts {
         Facts {
             machine: Machine {
                 architecture: "x86_64".to_string(),
@@ -347,10 +347,10 @@ mod tests {
             filters: Ok(()),
             apptainer: true,
             openat2: Ok(()),
-            places: vec![ProbedDir {
+            directories: vec![ProbedDir {
                 purpose: Purpose::Engine,
-                path: PathBuf::from("/bin-folder"),
-                state: PlaceState::Usable,
+                path: PathBuf::from("/bin-directory"),
+                state: DirState::Usable,
             }],
             repository: Repository {
                 path: PathBuf::from("/repo"),
@@ -368,18 +368,18 @@ mod tests {
         }
     }
 
-    fn no() -> Result<(), String> {
+    fn denied() -> Result<(), String> {
         Err("denied".to_string())
     }
 
     #[test]
-    fn nothing_is_wrong_with_a_generous_host() {
-        for finding in findings(&generous()) {
+    fn a_good_host_has_no_problems() {
+        for finding in findings(&facts_of_good_host()) {
             assert_eq!(finding.verdict, Verdict::Fine, "{finding:?}");
             assert_eq!((finding.meaning, finding.remedy), ("", None));
         }
         assert_eq!(
-            modes(&generous()),
+            modes(&facts_of_good_host()),
             [
                 ExecMode::R1,
                 ExecMode::P1,
@@ -391,9 +391,9 @@ mod tests {
         );
     }
 
-    /// A change of the facts, and the one finding it makes: check, verdict, a part of what is found
-    /// and of what can be done, and by whom.
-    type Row = (
+    /// A change of the facts, and the one finding that it causes: check, verdict, part of what is
+    /// found, who can act, and part of what they can do.
+    type Case = (
         fn(&mut Facts),
         &'static str,
         Verdict,
@@ -401,7 +401,7 @@ mod tests {
         (Who, &'static str),
     );
 
-    const ROWS: &[Row] = &[
+    const CASES: &[Case] = &[
         (
             |facts| {
                 facts.namespaces = Err(Cause::Setting {
@@ -440,14 +440,14 @@ mod tests {
             (Who::Administrator, "uidmap"),
         ),
         (
-            |facts| facts.ranges = no(),
+            |facts| facts.ranges = denied(),
             "further ids",
             Verdict::Limited,
             "65536 users, 65536 groups: denied",
             (Who::Administrator, "newuidmap"),
         ),
         (
-            |facts| facts.tracing = no(),
+            |facts| facts.tracing = denied(),
             "ptrace",
             Verdict::Broken,
             "denied",
@@ -455,7 +455,7 @@ mod tests {
         ),
         (
             |facts| {
-                facts.tracing = no();
+                facts.tracing = denied();
                 facts.ptrace_scope = Some(3);
             },
             "ptrace",
@@ -464,52 +464,52 @@ mod tests {
             (Who::Administrator, "kernel.yama.ptrace_scope"),
         ),
         (
-            |facts| facts.accelerated_tracing = no(),
+            |facts| facts.accelerated_tracing = denied(),
             "seccomp",
             Verdict::Limited,
             "denied",
             (Who::You, "PROOT_NO_SECCOMP=1"),
         ),
         (
-            |facts| facts.filters = no(),
+            |facts| facts.filters = denied(),
             "seccomp",
             Verdict::Limited,
             "denied",
             (Who::Administrator, "CONFIG_SECCOMP_FILTER"),
         ),
         (
-            |facts| facts.openat2 = no(),
+            |facts| facts.openat2 = denied(),
             "openat2",
             Verdict::Limited,
             "denied",
             (Who::Administrator, "Linux 5.6"),
         ),
         (
-            |facts| facts.places[0].state = PlaceState::NotExecutable("EACCES".to_string()),
-            "engine folder",
+            |facts| facts.directories[0].state = DirState::NotExecutable("EACCES".to_string()),
+            "engine directory",
             Verdict::Limited,
-            "/bin-folder: nothing can be executed there (EACCES)",
+            "/bin-directory: nothing can be executed there (EACCES)",
             (Who::You, "UDOCKER_BIN"),
         ),
         (
             |facts| {
-                facts.places[0].purpose = Purpose::TemporaryFiles;
-                facts.places[0].state = PlaceState::NotWritable("EROFS".to_string());
+                facts.directories[0].purpose = Purpose::TemporaryFiles;
+                facts.directories[0].state = DirState::NotWritable("EROFS".to_string());
             },
             "temporary files",
             Verdict::Limited,
-            "/bin-folder: nothing can be written there (EROFS)",
+            "/bin-directory: nothing can be written there (EROFS)",
             (Who::You, "UDOCKER_TMP"),
         ),
         (
-            |facts| facts.repository.executable = no(),
+            |facts| facts.repository.executable = denied(),
             "repository",
             Verdict::Broken,
             "/repo: nothing can be executed there (denied)",
             (Who::You, "UDOCKER_CONTAINERS"),
         ),
         (
-            |facts| facts.repository.writable = no(),
+            |facts| facts.repository.writable = denied(),
             "repository",
             Verdict::Limited,
             "/repo: denied",
@@ -518,7 +518,7 @@ mod tests {
         (
             |facts| {
                 facts.repository.file_system = Some(FileSystem(0x6969));
-                facts.repository.reflinks = no();
+                facts.repository.reflinks = denied();
             },
             "file system",
             Verdict::Limited,
@@ -526,7 +526,7 @@ mod tests {
             (Who::You, "UDOCKER_CONTAINERS"),
         ),
         (
-            |facts| facts.repository.locks = no(),
+            |facts| facts.repository.locks = denied(),
             "locks",
             Verdict::Limited,
             "denied",
@@ -556,9 +556,9 @@ mod tests {
     ];
 
     #[test]
-    fn every_shortcoming_is_told_once_with_a_way_out() {
-        for (change, check, verdict, found, (who, what)) in ROWS {
-            let mut facts = generous();
+    fn every_problem_has_one_finding_with_a_remedy() {
+        for (change, check, verdict, found, (who, what)) in CASES {
+            let mut facts = facts_of_good_host();
             change(&mut facts);
             let wrong: Vec<Finding> = findings(&facts)
                 .into_iter()
@@ -578,22 +578,22 @@ mod tests {
 
     #[test]
     fn modes_are_those_whose_probe_succeeds() {
-        let mut facts = generous();
+        let mut facts = facts_of_good_host();
         facts.namespaces = Err(Cause::Kernel);
         assert_eq!(modes(&facts), [ExecMode::P1, ExecMode::P2]);
-        facts.accelerated_tracing = no();
+        facts.accelerated_tracing = denied();
         assert_eq!(modes(&facts), [ExecMode::P2]);
-        facts.tracing = no();
+        facts.tracing = denied();
         assert_eq!(modes(&facts), []);
-        let mut facts = generous();
-        facts.repository.executable = no();
+        let mut facts = facts_of_good_host();
+        facts.repository.executable = denied();
         assert_eq!(modes(&facts), []);
     }
 
     #[test]
-    fn a_registry_is_told_of_where_one_was_asked() {
+    fn a_registry_has_a_finding_if_it_was_contacted() {
         let last = |answer| {
-            let mut facts = generous();
+            let mut facts = facts_of_good_host();
             let registry = crate::oci::RegistryUrl::parse("https://quay.io").unwrap();
             facts.registry = Some((registry, answer));
             findings(&facts).pop().unwrap()
@@ -602,12 +602,12 @@ mod tests {
             last(Ok(())),
             Finding::fine("registry", "https://quay.io answers")
         );
-        assert_eq!(last(no()).verdict, Verdict::Broken);
+        assert_eq!(last(denied()).verdict, Verdict::Broken);
     }
 
     #[test]
     fn proxies_are_shown_without_passwords() {
-        let mut facts = generous();
+        let mut facts = facts_of_good_host();
         facts.proxies = Proxies {
             http: Some("me:p@ss@host:1".to_string()),
             https: Some("socks5://me:pass@host".to_string()),

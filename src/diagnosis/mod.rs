@@ -1,12 +1,12 @@
-//! What this host allows: the workflow behind `udocker doctor`.
+//! The workflow of `udocker doctor`: finds out what this host allows.
 //!
-//! [`Facts::gather`] tries things out and writes nothing that stays; [`findings()`] decides what that
-//! means, and knows neither files nor processes.
+//! [`Facts::gather`] tries things out and leaves no files behind; [`findings()`] decides what the
+//! facts mean, and uses neither files nor processes.
 
 mod facts;
 mod finding;
 mod findings;
 
-pub use facts::{Facts, PlaceState, Probe, ProbedDir, Purpose, Repository, Request};
+pub use facts::{DirState, Facts, Probe, ProbedDir, Purpose, Repository, Request};
 pub use finding::{Finding, Remedy, Verdict, Who};
 pub use findings::{findings, modes};

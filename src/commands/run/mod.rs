@@ -28,11 +28,11 @@ use crate::spec::{
 use crate::store::{Container, ContainerName, StoreError};
 use crate::ui;
 
-/// What helps where there is no Apptainer.
+/// The hint for a host without Apptainer.
 const NO_APPTAINER: &str = "install one of them, name it with UDOCKER_USE_SINGULARITY_EXECUTABLE, \
      or choose another mode, such as auto";
 
-/// Exit status of a container that could not be started.
+/// The exit status of a run whose container could not be started.
 pub(super) const CANNOT_START: u8 = 125;
 
 /// Run a container
@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let request = args.spec.request(search_paths);
     let mut request = request.map_err(CommandError::at_start)?;
     let docker = args.docker.apply(&mut request, context);
-    // What it holds is there until the run is over.
+    // Removed when the run is over.
     let _scratch = docker.map_err(CommandError::at_start)?;
     request.check_sources(&HostView).map_err(start_error)?;
     if let Some(root) = given(&args.location) {
@@ -125,11 +125,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     outcome
 }
 
-/// Removes the container after its run, whose outcome is what counts.
+/// Removes the container after its run. A failure is reported, but does not change the status.
 fn remove(container: &Container, context: &Context) {
     match container::remove(&context.store, container, &context.progress()) {
         Ok(()) => {}
-        // Somebody else has removed it, perhaps before its command was done.
+        // Another process has removed it, perhaps while the command was running.
         Err(error @ ContainerError::Store(StoreError::NoContainer(_))) => {
             context.printer.warning(error);
         }
@@ -151,8 +151,8 @@ fn run_container(
     })
 }
 
-/// Runs a tree outside the repository. udocker.py takes the first word for the name of a
-/// container and ignores it; here it is ignored only where it is no command and another follows.
+/// Runs a root tree outside the repository. udocker.py ignores the first word, as the name of a
+/// container; here it is ignored only if it is no command in the tree and another word follows.
 fn run_location(
     args: &Args,
     request: &mut RunRequest,
@@ -195,7 +195,7 @@ fn start_error(error: SpecError) -> CommandError {
     CommandError::start(error.exit_status(), error)
 }
 
-/// Runs the container, in the mode `otherwise` if the host does not allow the one planned first.
+/// Runs the container; if the host does not allow its mode, runs it in the mode `otherwise`.
 fn start(
     args: &Args,
     mut target: RunTarget,
@@ -235,7 +235,7 @@ fn start(
         }
     })?;
     let status = outcome.exit_status();
-    // The command may have ended with that status, too.
+    // The command itself may have returned this status.
     if status == CANNOT_START
         && let Err(error) = engine::check_tracer(&spec, &options)
     {
@@ -250,7 +250,7 @@ fn start(
     }
     if status != 0
         && let Some(id) = &target.facts.id
-        && !has_ranges(&spec, &options)
+        && !maps_ranges(&spec, &options)
         && has_files_of_ranges(&spec)
     {
         context.printer.info(format_args!(
@@ -260,19 +260,19 @@ fn start(
     Ok(status)
 }
 
-/// Whether the id ranges that are granted to the caller are mapped, if there are any.
-fn has_ranges(spec: &RunSpec, options: &EngineOptions) -> bool {
+/// Whether the run maps the caller's id ranges, if there are any.
+fn maps_ranges(spec: &RunSpec, options: &EngineOptions) -> bool {
     let is_root = spec.identity == Identity::Emulated { uid: 0, gid: 0 };
     spec.mode == ExecMode::R1 && is_root && options.id_ranges
 }
 
-/// Whether runs with id ranges have left files that are in the way of one without.
+/// Whether earlier runs with id ranges have left files that belong to those ids.
 fn has_files_of_ranges(spec: &RunSpec) -> bool {
     let had_ranges = spec.directory.as_path().join(ID_RANGES_FILE).exists();
     had_ranges && rootfs::has_foreign_files(spec.root.as_path())
 }
 
-/// Tells the user what the engine cannot do of `spec`, and with `-D` all that `spec` asks for.
+/// Prints the parts of `spec` that the engine cannot do, and with `-D` all of `spec`.
 fn announce(spec: &RunSpec, options: &EngineOptions, context: &Context) {
     for shortcoming in engine::shortcomings(spec, options) {
         if shortcoming.is_dangerous() {
@@ -286,6 +286,7 @@ fn announce(spec: &RunSpec, options: &EngineOptions, context: &Context) {
     }
 }
 
+/// Returns the options of engines, from the settings and the environment.
 pub(super) fn engine_options(context: &Context) -> EngineOptions {
     use crate::config::env_vars::{PROOT_NO_SECCOMP, PROOT_TMP_DIR, XDG_RUNTIME_DIR};
     let environment = &context.environment;
@@ -311,7 +312,7 @@ pub(super) fn engine_options(context: &Context) -> EngineOptions {
     }
 }
 
-/// The box that udocker.py prints.
+/// Returns the banner that udocker.py prints.
 fn banner(id: &str, program: &str) -> String {
     let program = ui::plain(program.rsplit('/').next().unwrap_or(program));
     let line = "*".repeat(78);
@@ -322,7 +323,7 @@ fn banner(id: &str, program: &str) -> String {
     )
 }
 
-/// The container to run: one that is there, else a new one of an image.
+/// Returns the container to run: an existing one, else a new one made from an image.
 fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Container, CommandError> {
     let store = &context.store;
     let name = container_name(&args.name)?;
@@ -332,14 +333,13 @@ fn find_or_create(args: &Args, target: &str, context: &Context) -> Result<Contai
     };
     match reused() {
         Some(container) => Ok(container),
-        // Another job of an array may have made it meanwhile.
-        None => {
-            find_or_make(args, target, name.clone(), context).or_else(|error| reused().ok_or(error))
-        }
+        // Another job of an array may have created it meanwhile.
+        None => find_or_create_named(args, target, name.clone(), context)
+            .or_else(|error| reused().ok_or(error)),
     }
 }
 
-fn find_or_make(
+fn find_or_create_named(
     args: &Args,
     target: &str,
     name: Option<ContainerName>,
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_banner_is_udocker_pys() {
+    fn the_banner_is_that_of_udocker_py() {
         let text = banner("0123", "/bin/sh");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], format!(" {} ", "*".repeat(78)));

@@ -1,4 +1,4 @@
-//! Which mode a container is run in.
+//! Chooses the execution mode of a run.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -9,45 +9,46 @@ use crate::engine::namespace::{self, RefusalNote};
 use crate::spec::{ExecMode, ModeChoice};
 use crate::store::Container;
 
-/// What R1 cannot do where no further ids are granted.
+/// What mode R1 cannot do without id ranges.
 pub(in crate::commands) const USERS_ARE_IMITATED: &str = "mode R1 only imitates other users and owners, \
      since no ids are granted for them (see `udocker doctor`); where that is not enough, mode R2 does more";
 
-/// Programs that become somebody else, or make files that belong to others.
+/// Programs that switch to other users, or create files of other owners.
 const NEED_USERS: [&str; 16] = [
     "apk", "apt", "apt-get", "aptitude", "dnf", "dpkg", "microdnf", "pacman", "rpm", "runuser",
     "setpriv", "su", "sudo", "tdnf", "yum", "zypper",
 ];
 
-/// Whether `program` is one of those that may fail for want of other users.
+/// Whether `program` may fail where other users are only imitated.
 pub(super) fn needs_users(program: &OsStr) -> bool {
     let name = Path::new(program).file_name().and_then(OsStr::to_str);
     name.is_some_and(|name| NEED_USERS.contains(&name))
 }
 
-/// The mode shown by `ps -m` and `setup`.
+/// Returns the mode that `ps -m` and `setup` show.
 pub(in crate::commands) fn mode_of(container: &Container, context: &Context) -> String {
     container
         .execmode()
         .unwrap_or_else(|| default_choice(context).to_string())
 }
 
-/// The mode of containers that have none of their own.
+/// Returns the mode for containers that have none of their own.
 fn default_choice(context: &Context) -> ModeChoice {
     let default = ModeChoice::Mode(ExecMode::default());
     context.settings.default_execmode.unwrap_or(default)
 }
 
-/// The mode a run begins with.
+/// The modes that a run may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Modes {
+    /// The mode to try first.
     pub(super) first: ExecMode,
-    /// What is left where the host does not allow it.
+    /// The mode to use if the host does not allow the first.
     pub(super) otherwise: Option<ExecMode>,
 }
 
 impl Modes {
-    /// Those a container is run in.
+    /// Returns the modes for a container.
     pub(super) fn of_container(
         container: &Container,
         context: &Context,
@@ -62,7 +63,7 @@ impl Modes {
         Ok(Modes::of_choice(choice, context))
     }
 
-    /// Those of what has no mode of its own.
+    /// Returns the modes for a container or root tree that has no mode of its own.
     pub(super) fn of_settings(context: &Context) -> Modes {
         Modes::of_choice(default_choice(context), context)
     }
@@ -70,7 +71,7 @@ impl Modes {
     fn of_choice(choice: ModeChoice, context: &Context) -> Modes {
         match choice {
             ModeChoice::Auto if refusal_note(context).applies() => Modes::only(ExecMode::P1),
-            // The start itself finds out whether it works.
+            // Starting the container finds out whether R1 works.
             ModeChoice::Auto => Modes {
                 first: ExecMode::R1,
                 otherwise: Some(ExecMode::P1),
@@ -87,12 +88,12 @@ impl Modes {
     }
 }
 
-/// What is remembered of this host for mode `auto`.
+/// Returns the note, for mode `auto`, that this host does not allow mode R1.
 pub(super) fn refusal_note(context: &Context) -> RefusalNote {
     RefusalNote::in_directory(&context.settings.paths.layout.bin)
 }
 
-/// Fails where udocker.py has changed the container's files for one of its modes F.
+/// Refuses a container whose files udocker.py has changed for one of its modes F.
 pub(in crate::commands) fn refuse_changed_tree(container: &Container) -> Result<(), CommandError> {
     let mode = container.execmode().and_then(|text| text.parse().ok());
     match mode.filter(|mode: &ExecMode| mode.changes_the_tree()) {
@@ -108,19 +109,19 @@ pub(in crate::commands) fn refuse_changed_tree(container: &Container) -> Result<
     }
 }
 
-/// The nearest mode there is an engine for.
+/// Returns `mode`, or the fastest one instead of modes F, which have no engine.
 fn available(mode: ExecMode, context: &Context) -> ExecMode {
-    let nearest = match mode {
-        ExecMode::F1 | ExecMode::F2 | ExecMode::F3 | ExecMode::F4 => fastest(),
-        _ => return mode,
-    };
+    if !mode.changes_the_tree() {
+        return mode;
+    }
+    let fastest = fastest();
     context.printer.warning(format_args!(
-        "execution mode {mode} is not available, {nearest} is used instead"
+        "execution mode {mode} is not available, {fastest} is used instead"
     ));
-    nearest
+    fastest
 }
 
-/// The fastest mode that works on this host.
+/// Returns the fastest mode that works on this host.
 pub(in crate::commands) fn fastest() -> ExecMode {
     match namespace::probe() {
         Ok(()) => ExecMode::R1,

@@ -1,4 +1,4 @@
-//! The options of `udocker run` that say how the container is to be run.
+//! The options of `udocker run` that make up the [`RunRequest`].
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -31,7 +31,7 @@ pub enum Pull {
 /// How to run the container.
 #[derive(Debug, clap::Args)]
 pub struct SpecArgs {
-    /// Working directory inside; it has to be there
+    /// Working directory inside, which must exist
     #[arg(short = 'w', long, value_name = "DIR")]
     workdir: Option<OsString>,
     /// User inside: a name, or numbers shown as given; the image's by default, else root
@@ -71,7 +71,7 @@ pub struct SpecArgs {
     /// Bind what direct rendering needs
     #[arg(long)]
     dri: bool,
-    /// CPUs to stay on, as in 0,2-3
+    /// CPUs to run on, as in 0,2-3
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
     /// Replace the image's entrypoint; empty removes it
@@ -94,10 +94,10 @@ pub struct SpecArgs {
 }
 
 impl SpecArgs {
-    /// Reads the options.
+    /// Parses the options.
     ///
     /// # Errors
-    /// One of them makes no sense, or a file of variables cannot be read.
+    /// The value of an option is invalid, or an `--env-file` cannot be read.
     pub(super) fn request(&self, search_paths: SearchPaths) -> Result<RunRequest, CommandError> {
         type Parse = fn(&OsStr) -> Result<Volume, VolumeError>;
         let parse_all = |texts: &mut dyn Iterator<Item = &OsString>, parse: Parse| {
@@ -143,6 +143,7 @@ impl SpecArgs {
         })
     }
 
+    /// Parses the files of `--env-file`, then the values of `-e`.
     fn variables(&self) -> Result<Vec<EnvOption>, CommandError> {
         let mut variables = Vec::new();
         for file in given_of(&self.env_file).map(Path::new) {

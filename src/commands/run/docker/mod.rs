@@ -1,7 +1,8 @@
-//! Docker's options, so that its command lines run here unchanged.
+//! Docker's options, so that Docker's command lines can be used unchanged.
 //!
-//! None of them is a syntax error: what can be honoured is, what changes nothing here is accepted
-//! with one line, and what would be missed is refused with the reason. `table` decides which.
+//! None of them is a syntax error. The table says what happens to each: it is honoured, or it is
+//! accepted with one line that it has no effect, or it is refused with a reason, if the run would
+//! not be what the user asked for.
 
 mod mount;
 mod table;
@@ -25,13 +26,13 @@ use crate::store::Container;
 use mount::{MountError, Mounted};
 use table::{DockerOption, Kind, OPTIONS, Treatment};
 
-/// The options of the table that were given.
+/// The options of the table that are given, with their values.
 #[derive(Debug)]
 pub struct DockerArgs {
     given: Vec<(&'static DockerOption, Vec<String>)>,
 }
 
-/// The table as arguments; they are hidden, since `docker run --help` explains them.
+/// Adds the options of the table, hidden from the help, since `docker run --help` explains them.
 impl clap::Args for DockerArgs {
     fn augment_args(command: Command) -> Command {
         command.args(OPTIONS.iter().map(DockerOption::to_arg))
@@ -52,7 +53,7 @@ impl DockerOption {
             arg = arg.short(short);
         }
         match self.kind {
-            // As in `--memory-swap -1`.
+            // For `--memory-swap -1`.
             Kind::Value => arg
                 .value_parser(clap::value_parser!(OsString))
                 .allow_hyphen_values(true),
@@ -98,11 +99,11 @@ impl FromArgMatches for DockerArgs {
 }
 
 impl DockerArgs {
-    /// Adds to `request` what can be honoured, and says what cannot. What was made for the run
-    /// is removed when the returned value is dropped.
+    /// Applies the options to `request`, and tells which have no effect. Files that are created for
+    /// the run are removed when the returned value is dropped.
     ///
     /// # Errors
-    /// An option that would be missed, or whose value makes no sense.
+    /// An option is refused, or its value is invalid; a file cannot be created.
     pub(super) fn apply(
         &self,
         request: &mut RunRequest,
@@ -143,7 +144,7 @@ impl DockerArgs {
                     }
                     Treatment::SharedMemory => {
                         let size = value.parse().map_err(CommandError::failed)?;
-                        // Before the user's own, one of which may be for the same place.
+                        // First, so that a volume of the user for the same target replaces it.
                         request.volumes.insert(0, shared_memory(size)?);
                     }
                     Treatment::HostName if value.is_empty() => {}
@@ -171,7 +172,7 @@ impl DockerArgs {
             }
         }
         if !hosts.is_empty() {
-            // Before the user's own, one of which may be for the same file.
+            // First, so that a volume of the user for the same file replaces it.
             request.volumes.insert(0, scratch.hosts(&hosts)?);
         }
         Ok(scratch)
@@ -180,7 +181,7 @@ impl DockerArgs {
     /// Writes the container's id to the file of `--cidfile`.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub(super) fn write_cidfile(&self, container: &Container) -> Result<(), CommandError> {
         for file in self.cidfiles() {
             write_atomic(Path::new(file), container.id.as_str().as_bytes(), 0o644)
@@ -189,10 +190,10 @@ impl DockerArgs {
         Ok(())
     }
 
-    /// Refuses `--cidfile` where no container has an id to write there.
+    /// Refuses `--cidfile` for a root tree outside the repository, which has no id.
     ///
     /// # Errors
-    /// It is given.
+    /// The option is given.
     pub(super) fn refuse_cidfile(&self) -> Result<(), CommandError> {
         match self.cidfiles().next() {
             None => Ok(()),
@@ -211,8 +212,8 @@ impl DockerArgs {
     }
 }
 
-/// Checks that the file can be made, before a container is; and that it is not there, as Docker
-/// does, so that no two runs write to one.
+/// Checks, before a container is created, that the file can be created, and that it does not exist,
+/// as Docker does, so that no two runs write to the same file.
 fn check_cidfile(path: &Path) -> Result<(), CommandError> {
     if path.exists() {
         let path = path.display();
@@ -241,7 +242,7 @@ fn failed(error: MountError) -> CommandError {
     CommandError::failed(error)
 }
 
-/// Files and directories that last as long as a run.
+/// A directory for files of one run, created when needed and removed at the end.
 pub(super) struct Scratch {
     tmp: PathBuf,
     directory: Option<PathBuf>,
@@ -257,7 +258,8 @@ impl Scratch {
         }
     }
 
-    /// A new file system in memory at `target`, for which a new empty directory stands in.
+    /// Returns a volume for a file system in memory at `target`; its source is a new empty
+    /// directory, for engines that cannot mount one.
     fn empty(&mut self, target: GuestPath, options: Tmpfs) -> Result<Volume, CommandError> {
         let path = self.next()?;
         create_dir_all(&path).map_err(CommandError::failed)?;
@@ -267,7 +269,7 @@ impl Scratch {
         })
     }
 
-    /// A file like Docker's `/etc/hosts`, with further `lines`.
+    /// Returns a volume for `/etc/hosts`, as Docker generates it, with further `lines`.
     fn hosts(&mut self, lines: &str) -> Result<Volume, CommandError> {
         let path = self.next()?;
         let text = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{lines}");
@@ -296,8 +298,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some(directory) = &self.directory {
-            // The run is over and has its status; a leftover among temporary files is no reason
-            // to give another one.
+            // A leftover among temporary files is no reason to change the status of the run.
             let _ = remove_tree(directory, &Silent);
         }
     }
@@ -312,7 +313,8 @@ fn volume(path: &Path, target: GuestPath) -> Result<Volume, CommandError> {
     })
 }
 
-/// `/dev/shm` of that size, for which the host's stands in.
+/// Returns a volume for `/dev/shm` of this size; its source is the host's `/dev/shm`, for engines
+/// that cannot mount one.
 fn shared_memory(size: TmpfsSize) -> Result<Volume, CommandError> {
     let place = Path::new(SHARED_MEMORY);
     let target = GuestPath::new(place).map_err(not_absolute)?;

@@ -1,22 +1,22 @@
-//! The values of `--mount`, `--tmpfs` and `--add-host`.
+//! Parses the values of `--mount`, `--tmpfs` and `--add-host`.
 
 use std::net::IpAddr;
 
 use crate::commands::options::parse_bool;
 use crate::spec::{Access, GuestPath, HostPath, Tmpfs, TmpfsError, Volume, VolumeError};
 
-/// What a mount comes to.
+/// A parsed `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mounted {
-    /// A part of the host.
+    /// A bind of a host path.
     Bind(Volume),
     /// A directory that is empty at the start and gone at the end.
     Empty(GuestPath, Tmpfs),
-    /// A volume of the container itself, which keeps what is written to it anyway.
+    /// A volume of the container itself, which needs no mount: the container keeps its files.
     Nothing,
 }
 
-/// A mount that cannot be had.
+/// An invalid mount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum MountError {
     #[error("invalid mount '{0}': '{1}' is not known")]
@@ -37,7 +37,7 @@ pub(super) enum MountError {
     Tmpfs(String, #[source] TmpfsError),
 }
 
-/// Reads `type=bind,source=/host,target=/inside,readonly`.
+/// Parses `type=bind,source=/host,target=/inside,readonly`.
 pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
     let own = || text.to_string();
     let (mut kind, mut source, mut target) = ("volume".to_string(), None, None);
@@ -57,7 +57,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
         }
     }
     let target = target.ok_or_else(|| MountError::Missing(own(), "target"))?;
-    let target = inside(&target, text)?;
+    let target = guest_path(&target, text)?;
     match (kind.as_str(), source) {
         ("bind", None) => Err(MountError::Missing(own(), "source")),
         ("bind", Some(source)) => Ok(Mounted::Bind(Volume {
@@ -80,7 +80,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
     }
 }
 
-/// Reads `readonly[=BOOL]`.
+/// Parses `readonly[=BOOL]`.
 fn read_only(field: &str, text: &str) -> Result<Access, MountError> {
     let is_set = field.split_once('=').map(|(_, value)| parse_bool(value));
     match is_set.unwrap_or(Ok(true)) {
@@ -93,15 +93,15 @@ fn read_only(field: &str, text: &str) -> Result<Access, MountError> {
     }
 }
 
-/// Reads `/inside[:OPTIONS]`.
+/// Parses `/inside[:OPTIONS]`.
 pub(super) fn parse_tmpfs(text: &str) -> Result<(GuestPath, Tmpfs), MountError> {
     let (path, options) = text.split_once(':').unwrap_or((text, ""));
     let options =
         Tmpfs::parse(options).map_err(|error| MountError::Tmpfs(text.to_string(), error))?;
-    Ok((inside(path, text)?, options))
+    Ok((guest_path(path, text)?, options))
 }
 
-fn inside(path: &str, text: &str) -> Result<GuestPath, MountError> {
+fn guest_path(path: &str, text: &str) -> Result<GuestPath, MountError> {
     let path = GuestPath::new(path).map_err(|_| MountError::RelativeTarget(text.to_string()))?;
     if path.is_root() {
         return Err(VolumeError::CoversRoot(text.to_string()).into());
@@ -109,7 +109,7 @@ fn inside(path: &str, text: &str) -> Result<GuestPath, MountError> {
     Ok(path)
 }
 
-/// Cuts at commas, but for those inside double quotes, as CSV does.
+/// Splits at commas outside of double quotes, as CSV does.
 fn fields(text: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut is_quoted = false;
@@ -123,8 +123,8 @@ fn fields(text: &str) -> Vec<String> {
     fields
 }
 
-/// Reads `NAME:ADDRESS` or `NAME=ADDRESS` into a line of `/etc/hosts`; `host-gateway` is this
-/// machine. `None` where it is neither.
+/// Parses `NAME:ADDRESS` or `NAME=ADDRESS` into a line of `/etc/hosts`; `host-gateway` is this
+/// machine. `None` if the text is neither.
 pub(super) fn parse_host(text: &str) -> Option<String> {
     let (name, address) = text.split_once(['=', ':'])?;
     let address = match address.trim_matches(['[', ']']) {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mounts_are_read() {
+    fn mounts_are_parsed() {
         let bind = |text: &str| Ok(Mounted::Bind(Volume::parse(OsStr::new(text)).unwrap()));
         let empty = |path: &str, options: &str| {
             let tmpfs = Tmpfs::parse(options).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_directories_are_read() {
+    fn tmpfs_mounts_are_parsed() {
         let path = GuestPath::new("/run").unwrap();
         for (text, options) in [("/run", ""), ("/run:rw,size=64m", "size=64m")] {
             let tmpfs = Tmpfs::parse(options).unwrap();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_read() {
+    fn hosts_are_parsed() {
         for (text, line) in [
             ("db:10.0.0.1", Some("10.0.0.1\tdb\n")),
             ("db=10.0.0.1", Some("10.0.0.1\tdb\n")),

@@ -1,4 +1,4 @@
-//! Docker's options that udocker.py does not have, and what becomes of each.
+//! Docker's options that udocker.py does not have, and how each is treated.
 
 use Kind::{Flag, Value};
 use Treatment::{AddHost, CidFile, Mount, NoEffect, ReadOnly, Refused, Silent, Tmpfs, Unless};
@@ -6,38 +6,38 @@ use Treatment::{AddHost, CidFile, Mount, NoEffect, ReadOnly, Refused, Silent, Tm
 /// Whether an option has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// None, or `=true` and `=false`.
+    /// No value, or `=true` or `=false`.
     Flag,
-    /// One; the option may be given several times.
+    /// One value; the option may be given several times.
     Value,
 }
 
-/// What becomes of an option.
+/// How an option is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
-    /// It is so in any case.
+    /// Ignored: every run is as the option asks.
     Silent,
-    /// It changes nothing here, for this reason.
+    /// Ignored with an info line that gives this reason.
     NoEffect(&'static str),
-    /// The first value is so in any case; others change nothing, for this reason.
+    /// Ignored if the value is the first text, else ignored with the second as the reason.
     Unless(&'static str, &'static str),
-    /// Without it the run would not be what was asked for.
+    /// Refused with this reason: without it the run would not be what the user asked for.
     Refused(&'static str),
-    /// Networks of Docker are the host's here, and none cannot be had.
+    /// `host` is ignored, `none` is refused, other networks are ignored with an info line.
     Network,
-    /// The container's own files cannot be written.
+    /// The root tree is read-only.
     ReadOnly,
-    /// A bind, or an empty directory.
+    /// A bind, or a file system in memory.
     Mount,
-    /// An empty directory.
+    /// A file system in memory.
     Tmpfs,
     /// The size of `/dev/shm`.
     SharedMemory,
-    /// The name of the machine.
+    /// The host name.
     HostName,
-    /// Somebody who reaps orphans.
+    /// An init process that reaps orphans.
     Init,
-    /// Whose processes are seen.
+    /// The processes that the guest sees.
     Processes,
     /// A line of `/etc/hosts`.
     AddHost,
@@ -82,7 +82,7 @@ const STOPPED_BY_SIGNALS: Treatment = NoEffect("signals to udocker are passed on
 
 /// Source: `docker run --help` of Docker 28.
 pub(super) const OPTIONS: &[DockerOption] = &[
-    // udocker.py takes it for a flag.
+    // Docker's `-a` takes a value; this is the flag of udocker.py.
     short('a', row("attach-all", Flag, Silent)),
     row("add-host", Value, AddHost),
     row("annotation", Value, NO_LABELS),
