@@ -29,10 +29,15 @@ pub(super) fn carry_out(preparations: &[Preparation], mount_points: bool) -> Res
             Preparation::WorkingDirectory(place) => {
                 open_beneath(place.base.as_path(), place.below(), true)?;
             }
-            Preparation::Generate { path, text } => {
+            Preparation::Generate {
+                path,
+                text,
+                is_optional,
+            } => {
                 let path = path.as_path();
                 if !path.exists() {
-                    write_atomic(path, text.as_bytes(), 0o644)?;
+                    let written = write_atomic(path, text.as_bytes(), 0o644);
+                    written.or_else(|error| if *is_optional { Ok(()) } else { Err(error) })?;
                 }
             }
         }
@@ -70,6 +75,7 @@ mod tests {
             Preparation::Generate {
                 path: base.beneath(Path::new("passwd-1")),
                 text: "first\n".to_string(),
+                is_optional: false,
             },
         ]
     }
@@ -123,5 +129,13 @@ mod tests {
         assert!(carry_out(&[Preparation::MountDirectory(below.clone())], true).is_ok());
         assert!(carry_out(&[Preparation::MountFile(below.clone())], true).is_ok());
         assert!(carry_out(&[Preparation::WorkingDirectory(below)], true).is_err());
+        for is_optional in [true, false] {
+            let generated = Preparation::Generate {
+                path: base.beneath(Path::new("file/x")),
+                text: String::new(),
+                is_optional,
+            };
+            assert_eq!(carry_out(&[generated], true).is_ok(), is_optional);
+        }
     }
 }

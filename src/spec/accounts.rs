@@ -126,9 +126,11 @@ impl AccountFile {
             access: Access::ReadWrite,
             tmpfs: None,
         };
-        binds
-            .preparations
-            .push(Preparation::Generate { path, text });
+        binds.preparations.push(Preparation::Generate {
+            path,
+            text,
+            is_optional: false,
+        });
         binds.add(volume, &container.root, view)?;
         Ok(())
     }

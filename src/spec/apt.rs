@@ -45,6 +45,8 @@ pub(super) fn plan_apt(
     binds.preparations.push(Preparation::Generate {
         path,
         text: TEXT.to_string(),
+        is_optional: false,
     });
-    Ok(binds.add(volume, &container.root, view)?)
+    binds.add(volume, &container.root, view)?;
+    Ok(())
 }

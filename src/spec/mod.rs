@@ -264,6 +264,8 @@ pub enum Preparation {
         path: HostPath,
         /// The initial content.
         text: String,
+        /// Whether the container runs without the file if it cannot be written.
+        is_optional: bool,
     },
 }
 

@@ -55,9 +55,11 @@ pub(super) fn plan_name_files(
             access: request.root_access,
             ..volume
         };
-        binds
-            .preparations
-            .push(Preparation::Generate { path, text });
+        binds.preparations.push(Preparation::Generate {
+            path,
+            text,
+            is_optional: true,
+        });
         binds.add(volume, &container.root, view)?;
     }
     Ok(())
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(plan.warnings, []);
         let mut texts = Vec::new();
         for preparation in &plan.preparations {
-            if let Preparation::Generate { path, text } = preparation {
+            if let Preparation::Generate { path, text, .. } = preparation {
                 assert!(
                     plan.binds
                         .iter()

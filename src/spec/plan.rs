@@ -477,7 +477,7 @@ mod tests {
             ..RunRequest::default()
         };
         let spec = plan(&request, ProcessConfig::default()).unwrap();
-        let [Preparation::Generate { path, text }] = &spec.preparations[..] else {
+        let [Preparation::Generate { path, text, .. }] = &spec.preparations[..] else {
             panic!("{:?}", spec.preparations);
         };
         assert!(path.to_string().starts_with("/c/passwd-"), "{path}");

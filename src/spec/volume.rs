@@ -89,9 +89,12 @@ pub enum VolumeError {
         /// The text in place of an option.
         option: String,
     },
-    /// The path in the container is `/`, or a link to it.
+    /// The path in the container is `/`.
     #[error("invalid volume '{0}': the root of the container cannot be replaced")]
     CoversRoot(String),
+    /// The path in the container is a symbolic link to `/`.
+    #[error("invalid volume target '{0}': it is a link to the root, which cannot be replaced")]
+    LinkToRoot(GuestPath),
     /// The text can be split in several ways.
     #[error("invalid volume '{0}': it can be read in more than one way")]
     Ambiguous(String),
@@ -325,7 +328,7 @@ fn is_optional(source: &HostPath) -> bool {
 }
 
 impl BindPlan {
-    /// Adds a bind, and resolves its target through the earlier ones.
+    /// Adds a bind, whose target is resolved through the earlier ones, and returns it.
     ///
     /// # Errors
     /// The target cannot be resolved, or is the root.
@@ -334,11 +337,10 @@ impl BindPlan {
         volume: Volume,
         root: &HostPath,
         view: &dyn GuestView,
-    ) -> Result<(), VolumeError> {
+    ) -> Result<&mut Bind, VolumeError> {
         let found = resolve_guest_path(view, root, &self.binds, &volume.target)?;
         if found.guest.is_root() {
-            let Volume { source, target, .. } = &volume;
-            return Err(VolumeError::CoversRoot(format!("{source}:{target}")));
+            return Err(VolumeError::LinkToRoot(volume.target));
         }
         self.binds.retain(|bind| bind.target != found.guest);
         if found.file_type.is_none() {
@@ -362,7 +364,7 @@ impl BindPlan {
             tmpfs: volume.tmpfs,
         };
         self.binds.insert(index, bind);
-        Ok(())
+        Ok(&mut self.binds[index])
     }
 }
 
@@ -558,7 +560,7 @@ mod tests {
                 ..BindRequest::default()
             };
             match plan_binds(&requested, &root, &view) {
-                Err(VolumeError::CoversRoot(_)) => assert!(!is_fine, "{text}"),
+                Err(VolumeError::LinkToRoot(_)) => assert!(!is_fine, "{text}"),
                 result => assert_eq!(result.is_ok(), is_fine, "{text}"),
             }
         }

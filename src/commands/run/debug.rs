@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Display;
 
-use crate::spec::{Access, Bind, Identity, Preparation, Processes, RunSpec};
+use crate::spec::{Access, Identity, Preparation, Processes, RunSpec};
 
 /// Returns one line for each decision in `spec`. Values of variables are left out, since they may
 /// be secrets.
@@ -51,16 +51,12 @@ pub(super) fn debug_lines(spec: &RunSpec) -> Vec<String> {
     let ports = spec.ports.iter();
     lines.extend(ports.map(|port| format!("port {} is {} on the host", port.guest, port.host)));
     lines.extend(spec.binds.iter().map(|bind| {
-        let Bind {
-            source,
-            target,
-            access,
-            tmpfs,
-        } = bind;
-        let memory = tmpfs.map(|options| format!(", in memory if possible ({options})"));
+        let (source, target, access) = (&bind.source, &bind.target, sealed(bind.access));
+        let memory = bind
+            .tmpfs
+            .map(|options| format!(", in memory if possible ({options})"));
         format!(
-            "bind '{source}' at '{target}'{}{}",
-            sealed(*access),
+            "bind '{source}' at '{target}'{access}{}",
             memory.unwrap_or_default()
         )
     }));
@@ -81,7 +77,7 @@ pub(super) fn debug_lines(spec: &RunSpec) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{ExecMode, GuestPath, HostPath};
+    use crate::spec::{Bind, ExecMode, GuestPath, HostPath};
 
     #[test]
     fn every_decision_is_told_but_no_value_of_a_variable() {
@@ -98,7 +94,11 @@ mod tests {
             tmpfs: None,
         }];
         let text = "me:x\n".to_string();
-        spec.preparations = vec![Preparation::Generate { path, text }];
+        spec.preparations = vec![Preparation::Generate {
+            path,
+            text,
+            is_optional: false,
+        }];
         assert_eq!(
             debug_lines(&spec),
             [
