@@ -1,9 +1,9 @@
 //! Undoes what udocker.py's modes R and S leave in a container.
 //!
 //! ```text
-//! .bind_orig_files/#etc#passwd       the container's own file; ROOT/etc/passwd is a link to
-//! ROOT/.bind_host_files/#etc#passwd  which exists only while udocker.py runs the container
-//! .mountpoints/#data#in -> #         a created mount point -> its part that existed before
+//! .bind_orig_files/#etc#passwd  the container's own /etc/passwd; in ROOT stands a link instead, to
+//!                               .bind_host_files/#etc#passwd, which exists only during a run
+//! .mountpoints/#data#in -> #    a mount point that was created -> its part that existed before
 //! ```
 //!
 //! udocker.py does not undo this itself after a run, so other modes and programs find dangling
