@@ -281,7 +281,10 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Warning::NotAVolume(name) => write!(f, "`--novol` of '{name}', which is no volume"),
+            Warning::NotAVolume(name) => write!(
+                f,
+                "`--novol={name}` has no effect: that is neither a default binding nor a volume"
+            ),
             Warning::PrivilegedPorts(ports) => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
                 let ports = ports.join(", ");

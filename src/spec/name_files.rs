@@ -4,11 +4,13 @@
 //! The copies are named after the host's text, like generated account files, so later runs see what
 //! the guest has written until the host's text changes.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::accounts::{HOST_FILE_LIMIT, generated_path};
 use super::guest::{FileType, GuestView, resolve_guest_path};
 use super::path::{BeneathPath, HostPath};
 use super::volume::{BindPlan, Volume};
-use super::{ContainerFacts, Preparation, RunRequest, SpecError};
+use super::{ContainerFacts, ExecMode, Preparation, RunRequest, SpecError};
 
 /// The files with the names of the host and of its peers.
 pub const NAME_FILES: [&str; 2] = ["/etc/hosts", "/etc/hostname"];
@@ -35,6 +37,9 @@ pub(super) fn plan_name_files(
         (false, Some(_)) => &NAME_FILES[..1],
         (false, None) => &NAME_FILES,
     };
+    if !can_bind_from(&container.directory, container.mode) {
+        return Ok(());
+    }
     for name in names {
         let volume = Volume::same_path(name)?;
         let is_left_out = request
@@ -65,6 +70,14 @@ pub(super) fn plan_name_files(
     Ok(())
 }
 
+/// Whether the engine of `mode` can bind files in `directory`: Apptainer, and a PRoot other than the
+/// embedded one, cannot where the path has a separator of their options in it.
+fn can_bind_from(directory: &HostPath, mode: ExecMode) -> bool {
+    let path = directory.as_path().as_os_str().as_bytes();
+    let is_limited = matches!(mode, ExecMode::P1 | ExecMode::P2 | ExecMode::S1);
+    !is_limited || !path.iter().any(|byte| b":,".contains(byte))
+}
+
 /// Whether the target is missing or empty in the root tree, and not covered by a bind.
 fn is_missing(
     volume: &Volume,
@@ -92,7 +105,6 @@ mod tests {
     use super::super::volume::{Access, BindRequest, plan_binds};
     use super::*;
     use crate::oci::ImageConfig;
-    use crate::spec::ExecMode;
 
     fn container() -> ContainerFacts {
         ContainerFacts {
@@ -206,6 +218,19 @@ mod tests {
             let (found_targets, found_texts) = plan(&request, &view);
             assert_eq!(found_targets, targets, "{request:?}");
             assert_eq!(found_texts, texts, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn copies_are_not_bound_from_paths_that_the_engine_may_not_take() {
+        for (path, mode, can) in [
+            ("/c", ExecMode::S1, true),
+            ("/a:b/c", ExecMode::S1, false),
+            ("/a,b/c", ExecMode::P1, false),
+            ("/a:b/c", ExecMode::R1, true),
+        ] {
+            let path = HostPath::new(path).unwrap();
+            assert_eq!(can_bind_from(&path, mode), can, "{path} {mode}");
         }
     }
 
