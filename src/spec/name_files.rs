@@ -70,8 +70,8 @@ pub(super) fn plan_name_files(
     Ok(())
 }
 
-/// Whether the engine of `mode` can bind files in `directory`: Apptainer, and a PRoot other than the
-/// embedded one, cannot where the path has a separator of their options in it.
+/// Whether the engine of `mode` can bind files in `directory`: Apptainer, and a PRoot other than
+/// the embedded one, take colons and commas in the path for separators.
 fn can_bind_from(directory: &HostPath, mode: ExecMode) -> bool {
     let path = directory.as_path().as_os_str().as_bytes();
     let is_limited = matches!(mode, ExecMode::P1 | ExecMode::P2 | ExecMode::S1);

@@ -92,7 +92,7 @@ fn doctor_reports_directories_mounted_noexec() {
         found["found"].as_str().unwrap().starts_with(&start),
         "{found}"
     );
-    assert_eq!(check(&ran, "engine folder")["result"], "ok");
+    assert_eq!(check(&ran, "engine directory")["result"], "ok");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn doctor_reports_a_read_only_repository() {
             ),
         ),
         (
-            "engine folder",
+            "engine directory",
             "limited",
             format!(
                 "{}: nothing can be written there (read-only filesystem or storage medium)",

@@ -39,7 +39,7 @@ pub(super) enum MountError {
 
 /// Parses `type=bind,source=/host,target=/inside,readonly`.
 pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
-    let own = || text.to_string();
+    let owned = || text.to_string();
     let (mut kind, mut source, mut target) = ("volume".to_string(), None, None);
     let mut access = Access::ReadWrite;
     let mut tmpfs = Vec::new();
@@ -53,16 +53,16 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
             "consistency" => {}
             "tmpfs-size" | "tmpfs-mode" => tmpfs.push(field["tmpfs-".len()..].to_string()),
             known if known.starts_with("bind-") || known.starts_with("volume-") => {}
-            _ => return Err(MountError::UnknownPart(own(), field)),
+            _ => return Err(MountError::UnknownPart(owned(), field)),
         }
     }
-    let target = target.ok_or_else(|| MountError::Missing(own(), "target"))?;
+    let target = target.ok_or_else(|| MountError::Missing(owned(), "target"))?;
     let target = guest_path(&target, text)?;
     match (kind.as_str(), source) {
-        ("bind", None) => Err(MountError::Missing(own(), "source")),
+        ("bind", None) => Err(MountError::Missing(owned(), "source")),
         ("bind", Some(source)) => Ok(Mounted::Bind(Volume {
             source: HostPath::new(source).map_err(|source| VolumeError::RelativeSource {
-                volume: own(),
+                volume: owned(),
                 source,
             })?,
             target,
@@ -71,12 +71,12 @@ pub(super) fn parse_mount(text: &str) -> Result<Mounted, MountError> {
         })),
         ("tmpfs", _) => {
             let options = Tmpfs::parse(&tmpfs.join(","));
-            let options = options.map_err(|error| MountError::Tmpfs(own(), error))?;
+            let options = options.map_err(|error| MountError::Tmpfs(owned(), error))?;
             Ok(Mounted::Empty(target, options))
         }
         ("volume", None) => Ok(Mounted::Nothing),
-        ("volume", Some(_)) => Err(MountError::NamedVolume(own())),
-        _ => Err(MountError::UnknownType(own(), kind)),
+        ("volume", Some(_)) => Err(MountError::NamedVolume(owned())),
+        _ => Err(MountError::UnknownType(owned(), kind)),
     }
 }
 
@@ -117,7 +117,10 @@ fn fields(text: &str) -> Vec<String> {
         match character {
             '"' => is_quoted = !is_quoted,
             ',' if !is_quoted => fields.push(String::new()),
-            c => fields.last_mut().expect("there is one").push(c),
+            c => fields
+                .last_mut()
+                .expect("the first field is there from the start")
+                .push(c),
         }
     }
     fields
