@@ -29,6 +29,7 @@ fi
 
 gate rustfmt cargo fmt --check
 gate shellcheck scripts/run-shellcheck.sh
+gate bash scripts/check-decisions.sh
 gate cargo-clippy cargo clippy --locked --all-targets -- -D warnings
 gate g++ cargo clippy --locked --manifest-path tests/fuzz/Cargo.toml -- -D warnings
 gate cargo-deny cargo deny --locked check licenses bans sources
