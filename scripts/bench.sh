@@ -30,16 +30,10 @@ chmod -R a+rX "$layout"
 work=$(mktemp -d)
 chmod 755 "$work"
 trap 'kill "${registry:-}" 2>/dev/null || true; chmod -R u+rwx "$work"; rm -rf "$work"' EXIT
-cat >"$work/registry.yml" <<END
-version: 0.1
-log: {level: info, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $work/registry}}
-http: {addr: "127.0.0.1:0"}
-END
-docker-registry serve "$work/registry.yml" 2>"$work/log" &
+scripts/serve-registry.sh "$work/registry" &
 registry=$!
-until grep --quiet 'listening on' "$work/log"; do kill -0 "$registry"; sleep 0.1; done
-address=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$work/log")
+until [[ -s $work/registry/address ]]; do kill -0 "$registry"; sleep 0.1; done
+address=$(cat "$work/registry/address")
 skopeo --insecure-policy copy --quiet --dest-tls-verify=false \
 	"oci:$layout:latest" "docker://$address/lab/distro:1"
 

@@ -1,29 +1,17 @@
 #!/bin/bash
 # Serves the image demo/busybox:latest, made from busybox-static, from a docker-registry on a free
-# loopback port: serve-busybox.sh DIR. Writes HOST:PORT to DIR/address when it is ready, and runs
-# until it is killed.
+# loopback port: serve-busybox.sh DIR. Writes HOST:PORT to DIR/address when the image is there, and
+# runs until it is killed.
 set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
 cd "${1:?usage: $0 DIR}"
 export HOME=$PWD
 
-cat >registry.yml <<END
-version: 0.1
-log: {level: info, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $PWD/registry}}
-http: {addr: "127.0.0.1:0"}
-END
-# Made here, since it is read before the registry writes to it.
-: >registry.err
-docker-registry serve registry.yml 2>>registry.err &
+"$here/serve-registry.sh" "$PWD/registry" &
 server=$!
 trap 'kill "$server"' EXIT
-for _ in {1..200}; do
-	address=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' registry.err)
-	[[ -z $address ]] || break
-	kill -0 "$server" || { cat registry.err >&2; exit 1; }
-	sleep 0.1
-done
-[[ -n $address ]] || { echo "$0: the registry does not start" >&2; cat registry.err >&2; exit 1; }
+until [[ -s registry/address ]]; do kill -0 "$server"; sleep 0.1; done
+address=$(cat registry/address)
 
 umoci init --layout image
 umoci new --image image:latest
