@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs a test binary as the unprivileged user that test.sh made, where the caller is root; cargo
-# and nextest call it as the target's runner. Root passes many tests that a user must pass for real.
+# Runs a command as the unprivileged test user (make-test-user.sh) if the caller is root. cargo and
+# nextest call it as the target's runner: as root many tests would pass for the wrong reason.
 set -euo pipefail
 
 [[ $(id -u) == 0 ]] || exec "$@"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures listings of a large repository, and archive commands beside tar doing the same work, and
-# prints a table with the targets. Numbers mean something on a quiet machine only. Options go to
-# bench/commands.py: bench-commands.sh --rounds 5.
+# prints a table with the targets. Needs a quiet machine. Options go to bench/commands.py:
+# bench-commands.sh --rounds 5.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export PATH=$HOME/.cargo/bin:$PATH

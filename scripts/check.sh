@@ -20,7 +20,7 @@ gate() {
 	scripts/skip.sh "$tool is not installed; scripts/test.sh installs it"
 }
 
-# Root's tests run as another user.
+# If the caller is root, the tests run as another user.
 if [[ $(id -u) == 0 ]]; then
 	scripts/make-test-user.sh
 	target=$(rustc --version --verbose | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs a container in front of the user: demo.sh UDOCKER. The image comes from Docker Hub or, where
-# that cannot be reached, from a real docker-registry on loopback that is filled with busybox and
-# gone afterwards. `demo.sh --hub-is-reachable` only answers that question.
+# Runs a first container for the user: demo.sh UDOCKER. The image comes from Docker Hub or, if that
+# cannot be reached, from a docker-registry on loopback that serves busybox for the time of the demo.
+# `demo.sh --hub-is-reachable` only returns whether Docker Hub can be reached.
 set -euo pipefail
 
 hub_is_reachable() { curl --silent --max-time 8 --output /dev/null https://registry-1.docker.io/v2/; }
@@ -41,13 +41,12 @@ fi
 
 "$here/serve-busybox.sh" "$work" >"$work/registry.log" 2>&1 &
 registry=$!
-for _ in {1..300}; do
-	[[ ! -s $work/address ]] || break
+until [[ -s $work/address ]]; do
 	kill -0 "$registry" 2>/dev/null || { cat "$work/registry.log" >&2; exit 1; }
 	sleep 0.1
 done
 image=http://$(cat "$work/address")/demo/busybox:latest
-# A store of its own: nothing that points to a registry that is gone stays in the user's.
+# A repository of its own, so that the user's does not keep an image of a registry that is gone.
 export UDOCKER_DIR=$work/home/.udocker
 show pull "$image"
 show images

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Installs the packages of packages.txt for the PURPOSEs given that are not there yet, as root or
-# through sudo. Does nothing, quickly, when all are there.
+# Installs the packages that packages.txt lists for the given PURPOSEs and that are missing, as root or
+# through sudo.
 set -euo pipefail
 
 [[ $# -gt 0 ]] || { echo "usage: $0 PURPOSE…" >&2; exit 2; }
 list=$(dirname "$0")/packages.txt
 if ! command -v apt-get >/dev/null; then
-	echo "$0: this is no Debian or Ubuntu; see $list for what has to be installed" >&2
+	echo "$0: this is neither Debian nor Ubuntu; $list lists the packages to install" >&2
 	exit 1
 fi
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs Python programs that tests run beside ours, of fixed versions, into a virtual
-# environment: install-python.sh DIRECTORY PACKAGE==VERSION... Tests that need them are skipped
-# aloud where they are missing.
+# Installs Python programs that the tests run, at fixed versions, into a virtual environment:
+# install-python.sh DIRECTORY PACKAGE==VERSION... Without them, the tests that need them report that
+# they are skipped.
 set -euo pipefail
 
 directory=$1; shift

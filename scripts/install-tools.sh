@@ -1,12 +1,12 @@
 #!/bin/bash
 # Installs the cargo tools that check.sh needs and that are not on the PATH into target/tools, at
-# the versions this project is tested with. Unoptimised: they compile in a third of the time.
+# tested versions. They are built without optimisation, in a third of the time.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 root=${CARGO_TARGET_DIR:-$PWD/target}/tools
 export PATH=$root/bin:$PATH
-# `host-tuple` and the static C library of .cargo/config.toml are for udocker alone.
+# .cargo/config.toml (`host-tuple`, static C library) is for udocker only.
 unset CARGO_TARGET_DIR
 install_tool() {
 	command -v "$1" >/dev/null && return

@@ -1,7 +1,8 @@
 #!/bin/bash
-# As root: makes the unprivileged user as whom tests and measurements run, once, and an empty folder
-# for its temporary files. The user is granted a range of ids (see subuid(5)), which tests of mode R1
-# map with uidmap's tools; where these are missing, nothing is granted.
+# As root: creates the unprivileged user for tests and measurements, udocker-test, if it does not
+# exist, and a directory for its temporary files. The user is granted a range of ids (see subuid(5)),
+# which tests of mode R1 map with the tools of the package uidmap; without these tools no range is
+# granted.
 set -euo pipefail
 id udocker-test >/dev/null 2>&1 ||
 	useradd --system --user-group --create-home --home-dir /var/lib/udocker-test --shell /bin/sh udocker-test

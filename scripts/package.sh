@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes what a release consists of: package.sh UDOCKER OUTDIR writes
+# Makes the files of a release: package.sh UDOCKER OUTDIR writes
 #   udocker-VERSION-ARCH.tar.gz  udocker/udocker, with licences and the source reference of PRoot
 #   udocker-VERSION-….whl        the same executable for `pip install`, with the module that Python
 #                                programs import

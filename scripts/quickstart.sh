@@ -1,7 +1,7 @@
 #!/bin/bash
 # From a fresh Debian or Ubuntu machine to a running container: installs what the build needs,
 # builds PRoot and the executable, puts `udocker` and `udocker.py` into ~/.local/bin, and runs a
-# container. As root, with sudo, or as a user who may use sudo. A second run skips what is done.
+# container. As root, with sudo, or as a user who may use sudo. A second run skips finished steps.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -14,7 +14,7 @@ if ! scripts/demo.sh --hub-is-reachable; then
 	scripts/install-packages.sh demo
 fi
 
-# Under sudo all the rest belongs to the user who called.
+# Under sudo, everything else is done as, and for, the calling user.
 if [[ $(id -u) == 0 && ${SUDO_USER:-root} != root ]]; then
 	say "Going on as $SUDO_USER"
 	home=$(getent passwd "$SUDO_USER" | cut -d : -f 6)
@@ -31,7 +31,7 @@ vendor-proot/build.sh
 
 say "The executable (a few minutes the first time)"
 cargo build --release --locked
-# The build goes below a folder named after the target, whichever that is here.
+# The output directory is named after the target.
 built=${CARGO_TARGET_DIR:-target}/$(rustc --version --verbose | sed -n 's/^host: //p')/release/udocker
 
 say "Installing into ~/.local/bin"

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Shows that Docker's own daemon loads what `save` writes, and that what Docker saves and exports is
-# taken: show-docker.sh UDOCKER. Root only, since it starts a daemon, with everything in a folder of
-# its own and no network for containers.
+# Shows that Docker's own daemon loads the archives of `save`, and that we read Docker's archives:
+# show-docker.sh UDOCKER. Root only, since it starts a daemon, with a data directory of its own and no
+# network for containers.
 set -euo pipefail
 udocker=$(readlink -f "${1:?usage: $0 UDOCKER}")
 [[ $(id -u) == 0 ]] || { echo "$0: a daemon needs root" >&2; exit 1; }
 "$(dirname "$(readlink -f "$0")")/install-packages.sh" docker
-# Debian has the client in a package of its own since 13.
+# Since Debian 13 the client is a separate package.
 command -v docker >/dev/null || { echo "$0: there is no docker command; install docker-cli" >&2; exit 1; }
 
 work=$(mktemp -d)

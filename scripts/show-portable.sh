@@ -1,7 +1,7 @@
 #!/bin/bash
 # Shows that the release executable is one static file that runs on an old and on a new
-# distribution: show-portable.sh UDOCKER CACHEDIR. Debian only (elsewhere it says so); root, for
-# debootstrap and chroot. The two roots are kept in CACHEDIR.
+# distribution: show-portable.sh UDOCKER CACHEDIR. Needs Debian (elsewhere it is skipped with a
+# message), and root for debootstrap and chroot. The two roots are kept in CACHEDIR.
 set -euo pipefail
 [[ $# == 2 ]] || { echo "usage: $0 UDOCKER CACHEDIR" >&2; exit 2; }
 binary=$(readlink -e "$1")
@@ -9,7 +9,7 @@ cache=$(mkdir -p "$2" && cd "$2" && pwd)
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 fail() { echo "$binary: $*" >&2; exit 1; }
-# ldd answers 1 for what is not dynamic, so its words count.
+# ldd returns 1 for a static executable, so its output is checked.
 linked=$(ldd "$binary" 2>&1 || true)
 [[ $linked == *"statically linked"* || $linked == *"not a dynamic executable"* ]] || fail "not static: $linked"
 size=$(stat --format %s "$binary")

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Walks at full length what the tests of every day do for seconds: fifty processes in one repository
-# for two minutes, and a hundred `kill -9` of each of pull, create, load, rm and rmi.
+# Runs two tests at full length that otherwise take seconds: fifty processes in one repository for two
+# minutes, and a hundred `kill -9` of each of pull, create, load, rm and rmi.
 # stress.sh [PROCESSES [SECONDS [KILLS]]]
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs what the tests need and runs them all; see packages.txt. As root the test binaries run as
-# the user udocker-test, whom this makes. The first run takes a quarter of an hour or so on two
-# processors, mostly compiling and the test images; later ones a few minutes.
+# Installs what the tests need (packages.txt) and runs all of them. If the caller is root, the tests run
+# as the user udocker-test, which this script creates. The first run takes about a quarter of an hour
+# on two processors, mostly for compiling and the test images; later runs take a few minutes.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export PATH=$HOME/.cargo/bin:$PATH
@@ -14,7 +14,7 @@ scripts/install-rust.sh
 
 if [[ $(id -u) == 0 ]]; then
 	scripts/make-test-user.sh
-	# A checkout where that user cannot go, below /root for one, is tested as a copy elsewhere.
+	# If that user cannot read the checkout, for example below /root, a copy is tested.
 	if ! runuser -u udocker-test -- test -r "$PWD/Cargo.toml"; then
 		copy=/var/lib/udocker-test/checkout
 		say "The user udocker-test cannot read $PWD: testing a copy in $copy"

@@ -2,9 +2,9 @@
 """Measures the listing of large repositories, and archive commands beside tar doing the same work;
 bench-commands.sh prepares what this needs and calls it.
 
-The work of tar includes what makes it the same: it reads the layers of an archive to their end where
-udocker checks them, and sees that the disk has what udocker brings to the disk. Every number is the
-fastest of a few runs that take turns; nothing is removed in between.
+tar does the same work: it reads the layers of an archive to their end if udocker checks them, and
+syncs files that udocker syncs. Every number is the fastest of a few runs in turns; nothing is removed
+in between.
 """
 
 import argparse
@@ -21,7 +21,8 @@ MANY = 1000
 
 
 def listings(runner, udocker, rounds):
-    """Median seconds of looking at a repository with many images and containers, by command."""
+    """Returns the median seconds of each listing command in a repository with many images and
+    containers."""
     home = runner.environment("many")
     tree, archive = (os.path.join(runner.work, name) for name in ("small", "small.tar"))
     os.makedirs(os.path.join(tree, "etc"))
@@ -42,7 +43,7 @@ def listings(runner, udocker, rounds):
 
 
 def multiply(store):
-    """Makes many of the one image and the one container, without the syncing of commands."""
+    """Copies the one image and the one container many times, without syncing as commands do."""
     images = os.path.join(store, "repos", "lab", "image")
     containers = os.path.join(store, "containers")
     first = os.readlink(os.path.join(containers, "c0"))
@@ -57,7 +58,7 @@ def multiply(store):
 
 
 class Archives:
-    """An image, a container of it and archives of both, and what is done with them."""
+    """An image, a container of it and archives of both, and the commands on them."""
 
     IMAGE = "lab/distro:latest"
 

@@ -1,4 +1,4 @@
-/* What any filter of system calls costs: runs a command under one that lets everything through.
+/* Shows the cost of any filter of system calls: runs a command under one that allows every call.
  *
  * filtered COMMAND… */
 #include <linux/filter.h>

@@ -1,7 +1,7 @@
 """Peak memory with images that are large in one respect each.
 
-They are written as OCI layouts whose layers compress well, so that little has to be kept; what
-they unpack to is written in full.
+They are written as OCI layouts whose layers compress well, so that the archives are small; the
+unpacked files are written in full.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Hashed:
 
 
 class Zeros(io.RawIOBase):
-    """As many zeros as are read."""
+    """An endless file of zeros."""
 
     def readinto(self, buffer):
         buffer[:] = bytes(len(buffer))

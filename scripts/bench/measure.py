@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Measures udocker beside other programs; bench.sh prepares what this needs and calls it.
 
-Every number is the fastest of a few runs that take turns, so that a busy moment does not hit one
-side alone. Peak memory is what the kernel counted for the process and those it waited for. What
-was made is only removed at the end: ext4 looks for space differently for a minute after a removal.
+Every number is the fastest of a few runs in turns, so that a busy moment does not affect one side
+only. Peak memory is the kernel's count for the process and the children it waited for. Files are
+removed at the end only: ext4 looks for space differently for a minute after a removal. The targets
+and their reasons are in docs/performance.md.
 """
 
 import argparse
@@ -31,7 +32,7 @@ class Bench:
         self.rows = []
 
     def row(self, what, value, limit, note=""):
-        """Adds a line to the table; a measurement without a limit is for information."""
+        """Adds a line to the table; without a limit it is for information."""
         self.rows.append((what, value, limit, note))
 
     def compare(self, what, limit, ours, others):
@@ -42,20 +43,20 @@ class Bench:
         self.row(what, ours / others, limit, f"{ours:.3f} s against {others:.3f} s")
 
     def floor(self, ours, other):
-        """Adds the least that the ratio before could be on these processors; what servers and the
-        kernel's own threads do is not even in it."""
+        """Adds the lowest ratio that is possible on these processors. It does not include the work of
+        servers and of the kernel's own threads."""
         note = f"{ours.floor:.3f} s: all processors busy all the time"
         self.row("  at least", ours.floor / other.best, None, note)
 
     def udocker(self, home, *arguments, into=None, trees="false"):
-        """Without trees of images, unless they are asked for: what is created is unpacked."""
+        """Runs udocker; without trees of images by default, so that `create` unpacks."""
         environment = self.runner.environment(home)
         environment["UDOCKER_IMAGE_TREES"] = trees
         return self.runner.run([self.options.udocker, *arguments], environment, into)
 
     def udocker_py(self, home, *arguments, into=None):
-        """udocker.py finds its engine: our PRoot, and a version file that keeps it from
-        downloading its own."""
+        """Runs udocker.py with our PRoot, and a version file that keeps it from downloading an
+        engine."""
         top = os.path.join(self.runner.work, home, ".udocker")
         for name in ("lib", "bin"):
             os.makedirs(os.path.join(top, name), exist_ok=True)
@@ -197,7 +198,7 @@ class Bench:
             home, image = ("ours0", self.reference) if pull == self.udocker else ("py0", LAYER_IMAGE)
             pull(home, "create", "--name=start", image)
         argv = ("--quiet", "run", "--nobanner", "start", "/bin/true")
-        # With an engine that ends at once, what is left is our own time.
+        # With an engine that ends at once, the rest is our own time.
         stubbed = self.runner.environment("ours0")
         stubbed["UDOCKER_USE_PROOT_EXECUTABLE"] = stub
         measure = self.runner.turns(rounds, {
@@ -225,7 +226,7 @@ class Bench:
 
 
 def can_share_blocks(directory):
-    """Whether files there can be clones of each other."""
+    """Returns whether files in a directory can share blocks."""
     ficlone = 0x40049409
     with tempfile.TemporaryFile(dir=directory) as one, tempfile.TemporaryFile(dir=directory) as two:
         one.write(b"x" * 65536)

@@ -24,12 +24,12 @@ class Measured:
 
     @property
     def floor(self):
-        """How long it would take if all processors were at work from its start to its end."""
+        """The time it would take if all processors were busy from its start to its end."""
         return min(self.processor_seconds) / len(os.sched_getaffinity(0))
 
     @property
     def best_on_disk(self):
-        """The shortest time until what the command wrote was on the disk."""
+        """The shortest time until the command's files were on the disk."""
         return min(map(sum, zip(self.seconds, self.sync_seconds, strict=True)))
 
 
@@ -40,7 +40,7 @@ class Runner:
         self.work = work
 
     def environment(self, home):
-        """Nothing but a home of that name, and where programs and temporary files are."""
+        """Returns an environment with a home of that name, a directory for temporary files and PATH."""
         paths = {"HOME": os.path.join(self.work, home), "TMPDIR": os.path.join(self.work, "tmp")}
         for path in paths.values():
             os.makedirs(path, exist_ok=True)
@@ -48,8 +48,8 @@ class Runner:
 
     def run(self, argv, environment, into=None, expected=0):
         """Runs a command to its end; returns its standard output."""
-        # What is started here counts this interpreter's own memory as its first, so that time(1),
-        # which is small, starts it and tells its memory.
+        # The peak of a child of this interpreter includes the interpreter's memory at the fork. So
+        # time(1), which is small, starts the command and reports its memory.
         with (tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err,
               tempfile.NamedTemporaryFile("r", encoding="ascii") as told):
             start = time.monotonic()
@@ -68,13 +68,13 @@ class Runner:
         return text
 
     def turns(self, rounds, commands):
-        """Runs each of the commands, which are told the round and where to measure, in turns."""
+        """Runs the commands in turns; each gets the round and its `Measured`."""
         measured = {name: Measured() for name in commands}
         os.sync()
         for number in range(rounds):
             for name, command in commands.items():
                 command(number, measured[name])
-                # What it wrote is not to be written during the next one.
+                # Its files must not be written to the disk during the next command.
                 start = time.monotonic()
                 os.sync()
                 measured[name].sync_seconds.append(time.monotonic() - start)

@@ -1,5 +1,5 @@
-/* How long do two commands take from their start to their end? They run in turns, so that whatever
- * else the machine does hits both alike.
+/* Measures two commands from start to end. They run in turns, so that other work on the machine
+ * affects both alike.
  *
  * starts ROUNDS COMMAND… -- COMMAND… prints the median of each in milliseconds, and the median of
  * the ratios of neighbours. */
@@ -20,7 +20,7 @@ static double now(void)
 	return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
 }
 
-/* Milliseconds; ends the program if the command fails. */
+/* Returns milliseconds; ends this program if the command fails. */
 static double run(char **command)
 {
 	double start = now();
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 		return 1;
 	for (int i = -3; i < rounds; i++) {
 		double first = run(argv + 2), other = run(second);
-		if (i < 0) /* Everything has to be in memory. */
+		if (i < 0) /* The first runs bring everything into memory. */
 			continue;
 		times[i] = first;
 		others[i] = other;

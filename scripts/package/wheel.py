@@ -1,7 +1,7 @@
 """Makes a wheel around the executable: wheel.py UDOCKER VERSION ARCH OUTDIR.
 
-The executable is static, so it suits every C library. What a wheel has to hold says the "Binary
-distribution format" of the Python packaging specifications.
+The executable is static, so it works with every C library. The content of a wheel is specified by
+the "Binary distribution format" of the Python packaging specifications.
 """
 
 import base64
@@ -34,19 +34,19 @@ Tag: py3-none-{platform}
 
 
 def read(*path):
-    """The bytes of a file of ours."""
+    """Returns the bytes of a file of this repository."""
     with open(os.path.join(*path), "rb") as file:
         return file.read()
 
 
 def record_line(name, data):
-    """What RECORD says of a file."""
+    """Returns the line of RECORD for a file."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return f"{name},sha256={digest},{len(data)}\n"
 
 
 def contents(udocker, version, platforms):
-    """The members: name, bytes, and whether it is to be executable."""
+    """Yields the members: name, bytes, and whether the file is executable."""
     yield f"udocker-{version}.data/scripts/udocker", read(udocker), True
     yield f"udocker-{version}.data/scripts/udocker.py", read(HERE, "udocker.py"), True
     for name in sorted(os.listdir(os.path.join(HERE, "udocker"))):

@@ -1,3 +1,3 @@
-"""What Python programs import of udocker: see `udocker.umain`."""
+"""The interface for Python programs: see `udocker.umain`."""
 
 __version__ = "@VERSION@"

@@ -1,4 +1,4 @@
-"""`python -m udocker.maincmd`, and the function that was once the program's entry point."""
+"""`python -m udocker.maincmd`, and `main`, the entry point of udocker.py 1.3."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from udocker.umain import executable
 
 
 def main():
-    """Becomes the program."""
+    """Replaces this process by the executable."""
     sys.stdout.flush()
     os.execv(executable(), ["udocker", *sys.argv[1:]])
 
