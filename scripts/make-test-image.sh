@@ -2,7 +2,7 @@
 # Makes the image of a real distribution that the end-to-end tests use: an OCI layout OUTDIR/distro
 # with the tag "latest" and three layers: debootstrap; then a compiler, numpy and git; then
 # deletions and replacements (test-image/changes.sh). Root only; a few minutes and 700 MB.
-# A second run sees by the hash of its own scripts that nothing is to do.
+# A second run does nothing unless these scripts have changed (a stamp has their hash).
 set -euo pipefail
 
 [[ $# == 1 ]] || { echo "usage: $0 OUTDIR" >&2; exit 2; }
@@ -24,7 +24,7 @@ umoci init --layout "$image"
 umoci new --image "$image:latest"
 umoci unpack --image "$image:latest" "$bundle"
 
-# Packs what changed in the bundle since the last layer.
+# Packs the changes in the bundle since the last layer.
 layer() {
 	rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*_* "$root"/var/log/*.log
 	umoci repack --refresh-bundle --image "$image:latest" --history.comment "$1" "$bundle"

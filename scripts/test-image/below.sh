@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs as root inside the test image's tree, at the end of its second layer: puts one of each type
-# there for the third layer (changes.sh) to delete and to replace.
+# Runs as root inside the test image's tree, at the end of its second layer: makes one file of each
+# type for the third layer (changes.sh) to delete and to replace.
 set -euo pipefail
 umask 022
 mkdir -p /srv/below

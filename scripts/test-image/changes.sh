@@ -1,15 +1,15 @@
 #!/bin/bash
-# Runs as root inside the test image's tree, before its third layer is packed: at least one case of
-# each change that a layer can make to those below it (below.sh), and of each odd entry.
+# Runs as root inside the test image's tree, before its third layer is packed: makes at least one case
+# of each change that a layer can make to lower layers (below.sh), and of each unusual entry.
 set -euo pipefail
 umask 022
 
-# Deletions, of what packages brought too.
+# Deletions, also of files from packages.
 rm -r /usr/share/doc /usr/share/man
 cd /srv/below
 rm -r ./*-deleted tree/with
 
-# Replacement of each type by each other, and by its own type.
+# Replacements of each type by each other type and by its own.
 rm -r ./*-to-* ./*-remade
 for old in file directory link pipe; do
 	echo new >"$old-to-file"
@@ -21,7 +21,7 @@ ln -s tree link-remade; mkfifo pipe-remade
 mkdir -p /usr/share/doc; echo new >/usr/share/doc/only # deleted above, then made anew
 rm hard-two; echo alone >hard-two
 
-# Modes alone, of files and directories below.
+# Changes of mode only.
 chmod 4750 file-moded; chmod 0700 directory-moded; chmod 0600 /etc/fstab
 
 mkdir /srv/zoo
@@ -48,7 +48,7 @@ echo name >'with blank'; echo name >$'with\nnewline'; echo name >'ünïcödé-ß
 truncate -s 8M sparse; printf end >>sparse
 head -c 3000000 /dev/zero >zeros
 
-# What an unprivileged user cannot have or keep as it is.
+# Entries that an unprivileged user cannot make, or not keep unchanged.
 mkfifo pipe; mknod null c 1 3; mknod block b 7 0
 
 # Times: old, newer than now, with a fraction; of files and of directories with content.
