@@ -3,11 +3,11 @@
 # bubblewrap; work in R1 and P1 beside a plain user-namespace chroot; and work in R1 beside the host
 # itself. bench/engine.py has the measurements and explains the tables.
 #
-# bench-engine.sh [LINE…]: lines of work as in vendor-proot/bench-work.sh, all by default; "start" is
-# the start alone, and lines of the host are cpu@host fork@host make@host ring@host (Open MPI).
-# Needs the test image (scripts/make-test-image.sh) and a quiet machine; as root it installs the rest.
-# CLOCK=cpu compares processor time instead. ROUNDS is 9 by default, 30 times as many for starts.
-# P1=no leaves P1 out.
+# bench-engine.sh [LINE…]: lines of work as in vendor-proot/bench-work.sh, all by default; "start"
+# is the start alone, and lines of the host are cpu@host fork@host make@host ring@host (Open MPI).
+# Needs the test image (scripts/make-test-image.sh) and a quiet machine; as root it installs the
+# rest. CLOCK=cpu compares processor time instead. ROUNDS is 9 by default, 30 times as many for
+# starts. P1=no leaves P1 out.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}

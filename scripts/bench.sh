@@ -1,8 +1,9 @@
 #!/bin/bash
 # Compares speed and memory with udocker.py 1.3.17, umoci, skopeo, tar, cp and rm, side by side in
 # one run, and prints a table with the targets. Needs a quiet machine. First run scripts/test.sh or
-# scripts/make-test-image.sh, which makes the image; this script fetches and builds the rest. Takes 15 GB in TMPDIR. Options go to bench/measure.py: bench.sh --rounds 5;
-# --large measures memory with huge images instead, and takes 30 GB and half an hour.
+# scripts/make-test-image.sh, which makes the image; this script fetches and builds the rest. Takes
+# 15 GB in TMPDIR. Options go to bench/measure.py: bench.sh --rounds 5; --large measures memory with
+# huge images instead, and takes 30 GB and half an hour.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export PATH=$HOME/.cargo/bin:$PATH

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs a first container for the user: demo.sh UDOCKER. The image comes from Docker Hub or, if that
-# cannot be reached, from a docker-registry on loopback that serves busybox for the time of the demo.
-# `demo.sh --hub-is-reachable` only returns whether Docker Hub can be reached.
+# cannot be reached, from a docker-registry on loopback that serves busybox for the time of the
+# demo. `demo.sh --hub-is-reachable` only returns whether Docker Hub can be reached.
 set -euo pipefail
 
 hub_is_reachable() { curl --silent --max-time 8 --output /dev/null https://registry-1.docker.io/v2/; }

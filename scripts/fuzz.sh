@@ -1,8 +1,8 @@
 #!/bin/bash
 # Fuzzes the parsers and the unpacker with cargo-fuzz, which needs a nightly compiler: fuzz.sh
 # [MINUTES [TARGET…]], by default half an hour for each target. The corpus stays in target/fuzz; an
-# input that fails is shown, and belongs into a test once the bug is corrected. docs/fuzzing.md lists
-# the runs, and says why the leak check is disabled.
+# input that fails is shown, and belongs into a test once the bug is corrected. docs/fuzzing.md
+# lists the runs, and says why the leak check is disabled.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 

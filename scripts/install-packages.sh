@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs the packages that packages.txt lists for the given PURPOSEs and that are missing, as root or
-# through sudo.
+# Installs the packages that packages.txt lists for the given PURPOSEs and that are missing, as root
+# or through sudo.
 set -euo pipefail
 
 [[ $# -gt 0 ]] || { echo "usage: $0 PURPOSE…" >&2; exit 2; }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Ensures a Rust toolchain at least as new as Cargo.toml's rust-version: uses the installed one, else
-# installs the distribution's, else one by rustup's installer in the caller's home.
+# Ensures a Rust toolchain at least as new as Cargo.toml's rust-version: uses the installed one,
+# else installs the distribution's, else one by rustup's installer in the caller's home.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$HOME/.cargo/bin:$PATH

@@ -3,9 +3,9 @@
 # by Slurm's `srun --mpi=pmix` on one node and on two.
 #
 # scripts/mpi-tests.sh UDOCKER [TIMES] installs what it needs (packages.txt), through sudo if the
-# caller is not root. Cluster and container belong to the caller, or for root to the test user, and are
-# in a temporary directory. MPI_ROOT=DIR keeps the container's root tree for the next run. Needs Debian,
-# and the PRoot of vendor-proot/build.sh.
+# caller is not root. Cluster and container belong to the caller, or for root to the test user, and
+# are in a temporary directory. MPI_ROOT=DIR keeps the container's root tree for the next run. Needs
+# Debian, and the PRoot of vendor-proot/build.sh.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 udocker=$(readlink -f "${1:?usage: mpi-tests.sh UDOCKER [TIMES]}") times=${2:-30}

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs shellcheck --severity=warning over every bash script of the repository, recognised by its first
-# line.
+# Runs shellcheck --severity=warning over every bash script of the repository, recognised by its
+# first line.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 grep --recursive --files-with-matches --null --binary-files=without-match --max-count=1 \

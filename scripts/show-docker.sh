@@ -1,7 +1,7 @@
 #!/bin/bash
 # Shows that Docker's own daemon loads the archives of `save`, and that we read Docker's archives:
-# show-docker.sh UDOCKER. Root only, since it starts a daemon, with a data directory of its own and no
-# network for containers.
+# show-docker.sh UDOCKER. Root only, since it starts a daemon, with a data directory of its own and
+# no network for containers.
 set -euo pipefail
 udocker=$(readlink -f "${1:?usage: $0 UDOCKER}")
 [[ $(id -u) == 0 ]] || { echo "$0: a daemon needs root" >&2; exit 1; }

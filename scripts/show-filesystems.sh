@@ -1,8 +1,8 @@
 #!/bin/bash
-# Shows, on its own file systems in loop devices, behaviour that tests without privilege cannot: clones
-# share blocks on btrfs and xfs, an exceeded quota is named and leaves nothing behind, a repository of
-# another user can be read without messages, and a failing disk is named. Root only; takes the
-# executable: show-filesystems.sh UDOCKER. The files in filesystems/ have one part each.
+# Shows, on its own file systems in loop devices, behaviour that tests without privilege cannot:
+# clones share blocks on btrfs and xfs, an exceeded quota is named and leaves nothing behind, a
+# repository of another user can be read without messages, and a failing disk is named. Root only;
+# takes the executable: show-filesystems.sh UDOCKER. The files in filesystems/ have one part each.
 set -euo pipefail
 
 [[ $# == 1 ]] || { echo "usage: $0 UDOCKER" >&2; exit 2; }

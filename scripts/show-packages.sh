@@ -1,8 +1,8 @@
 #!/bin/bash
 # Shows that apt installs common packages, and that these run, in a Debian container in each mode:
-# show-packages.sh UDOCKER [MODE…], by default R1 with one id, R1 with the granted id ranges (R1+), and
-# R2. Needs the test image (scripts/make-test-image.sh) and the archive that this machine's apt uses;
-# root runs it as the test user.
+# show-packages.sh UDOCKER [MODE…], by default R1 with one id, R1 with the granted id ranges (R1+),
+# and R2. Needs the test image (scripts/make-test-image.sh) and the archive that this machine's apt
+# uses; root runs it as the test user.
 set -euo pipefail
 udocker=$(readlink -f "${1:?usage: $0 UDOCKER [MODE…]}")
 cd "$(dirname "$(readlink -f "$0")")/.."

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs two tests at full length that otherwise take seconds: fifty processes in one repository for two
-# minutes, and a hundred `kill -9` of each of pull, create, load, rm and rmi.
-# stress.sh [PROCESSES [SECONDS [KILLS]]]
+# Runs two tests at full length that otherwise take seconds: fifty processes in one repository for
+# two minutes, and a hundred `kill -9` of each of pull, create, load, rm and rmi. stress.sh
+# [PROCESSES [SECONDS [KILLS]]]
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs what the tests need (packages.txt) and runs all of them. If the caller is root, the tests run
-# as the user udocker-test, which this script creates. The first run takes about a quarter of an hour
-# on two processors, mostly for compiling and the test images; later runs take a few minutes.
+# Installs what the tests need (packages.txt) and runs all of them. If the caller is root, the tests
+# run as the user udocker-test, which this script creates. The first run takes about a quarter of an
+# hour on two processors, mostly for compiling and the test images; later runs take a few minutes.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export PATH=$HOME/.cargo/bin:$PATH

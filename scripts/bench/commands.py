@@ -3,8 +3,8 @@
 bench-commands.sh prepares what this needs and calls it.
 
 tar does the same work: it reads the layers of an archive to their end if udocker checks them, and
-syncs files that udocker syncs. Every number is the fastest of a few runs in turns; nothing is removed
-in between.
+syncs files that udocker syncs. Every number is the fastest of a few runs in turns; nothing is
+removed in between.
 """
 
 import argparse

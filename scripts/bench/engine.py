@@ -2,10 +2,10 @@
 """Measures work in containers beside the same work without one; bench-engine.sh prepares what this
 needs and calls it.
 
-Each number is the median of the ratios of neighbouring runs, followed by the range of the middle half
-of all ratios. R1 has the ids that are granted here. With one id a filter of system calls imitates
-root, and the kernel then takes a slower path into each call; a filter that allows everything shows
-how much of the time that is. P1 is shown with tracer and guest free to move, and on one core.
+Each number is the median of the ratios of neighbouring runs, followed by the range of the middle
+half of all ratios. R1 has the ids that are granted here. With one id a filter of system calls
+imitates root, and the kernel then takes a slower path into each call; a filter that allows
+everything shows how much of the time that is. P1 is shown with tracer and guest free to move, and on one core.
 """
 
 import argparse
@@ -15,9 +15,11 @@ import statistics
 import subprocess
 import sys
 
-TIMED = """cd "$2"; export PATH=/usr/bin:/bin LC_ALL=C; TIMEFORMAT="%U %S"; start=${EPOCHREALTIME/./}
+TIMED = """cd "$2"
+export PATH=/usr/bin:/bin LC_ALL=C; TIMEFORMAT="%U %S"; start=${EPOCHREALTIME/./}
 { time eval "$1" >/dev/null 2>&1 </dev/null; } 2>&1; echo $((${EPOCHREALTIME/./} - start))"""
-CHROOT = """mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" && exec chroot "$0" "$@\""""
+CHROOT = """mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" &&
+exec chroot "$0" "$@\""""
 ONE_CORE = ["taskset", "-c", "0"]
 COLUMNS = "{:10} {:>9}  {:21} {:19} {:19} {:>8} {:>12}"
 
@@ -68,8 +70,9 @@ class Engines:
         """The time of a line of work in the container, or in a chroot of its root."""
         script = self.work(line)
         if variant in ("native", "filter"):
-            namespaces = ["unshare", "--map-root-user", "--mount", "sh", "-c", CHROOT, self.options.root]
-            return self.timed([*pin, *self.filtered(variant), *namespaces], script, "/root")
+            chroot = ["unshare", "--map-root-user", "--mount", "sh", "-c", CHROOT]
+            argv = [*pin, *self.filtered(variant), *chroot, self.options.root]
+            return self.timed(argv, script, "/root")
         # The image has a locale of its own, which the chroot does without.
         argv = [*pin, self.udocker, "run", "--nobanner", "-e", "LC_ALL=C", "bench"]
         return self.timed(argv, script, "/root", in_mode(variant))
@@ -130,9 +133,11 @@ class Engines:
             binds += ["--bind", f"{scratch}/apt.conf", "/etc/apt/apt.conf.d/zz-bench"]
         argv = [f"{scratch}/starts", str(self.options.rounds * 30),
                 self.udocker, "run", "--nobanner", "bench", "true", "--",
-                "bwrap", "--unshare-user", "--uid", "0", "--gid", "0", *binds, "--chdir", "/root", "/bin/true"]
+                "bwrap", "--unshare-user", "--uid", "0", "--gid", "0", *binds, "--chdir", "/root",
+                "/bin/true"]
         ours, bwrap, ratio = run(argv, in_mode("one")).split()
-        print(f"start of `true`: R1 {ours} ms, bwrap {bwrap} ms, ratio {ratio} (at most 1.20)", flush=True)
+        target = f"ratio {ratio} (at most 1.20)"
+        print(f"start of `true`: R1 {ours} ms, bwrap {bwrap} ms, {target}", flush=True)
 
 
 def median(values):

@@ -43,8 +43,8 @@ class Bench:
         self.row(what, ours / others, limit, f"{ours:.3f} s against {others:.3f} s")
 
     def floor(self, ours, other):
-        """Adds the lowest ratio that is possible on these processors. It does not include the work of
-        servers and of the kernel's own threads."""
+        """Adds the lowest ratio that is possible on these processors. It does not include the work
+        of servers and of the kernel's own threads."""
         note = f"{ours.floor:.3f} s: all processors busy all the time"
         self.row("  at least", ours.floor / other.best, None, note)
 
@@ -147,7 +147,7 @@ class Bench:
         if can_share_blocks(work):
             self.create_clones(rounds)
         else:
-            self.create_twins(rounds)
+            self.create_copies(rounds)
         self.compare("verify / zcat, sha256sum", 1.0, measure["verify"], measure["pass"])
         self.row("create, peak MiB", measure["ours"].peak_mib, 64)
         self.row("verify, peak MiB", measure["verify"].peak_mib, 64)
@@ -173,13 +173,14 @@ class Bench:
         })
         self.compare("second create / first", 0.2, measure["second"], measure["first"])
 
-    def create_twins(self, rounds):
+    def create_copies(self, rounds):
         """Creates a container, and a second one that is a copy of it."""
         def create(n, into):
-            self.udocker("ours0", "create", f"--name=twin{n}", self.reference, into=into, trees="true")
+            name = f"--name=copy{n}"
+            self.udocker("ours0", "create", name, self.reference, into=into, trees="true")
 
         create("", None)
-        root = self.root("ours0", "twin")
+        root = self.root("ours0", "copy")
         measure = self.runner.turns(rounds, {
             "ours": create,
             "copy": lambda n, into: self.tool(
@@ -194,9 +195,8 @@ class Bench:
         """Starts a program in a container, again and again."""
         stub = os.path.join(self.runner.work, "true")
         os.symlink("/bin/busybox", stub)
-        for pull in (self.udocker, self.udocker_py):
-            home, image = ("ours0", self.reference) if pull == self.udocker else ("py0", LAYER_IMAGE)
-            pull(home, "create", "--name=start", image)
+        self.udocker("ours0", "create", "--name=start", self.reference)
+        self.udocker_py("py0", "create", "--name=start", LAYER_IMAGE)
         argv = ("--quiet", "run", "--nobanner", "start", "/bin/true")
         # With an engine that ends at once, the rest is our own time.
         stubbed = self.runner.environment("ours0")
@@ -204,7 +204,8 @@ class Bench:
         measure = self.runner.turns(rounds, {
             "ours": lambda _, into: self.udocker("ours0", *argv, into=into),
             "py": lambda _, into: self.udocker_py("py0", *argv, into=into),
-            "stubbed": lambda _, into: self.runner.run([self.options.udocker, *argv], stubbed, into),
+            "stubbed": lambda _, into: self.runner.run(
+                [self.options.udocker, *argv], stubbed, into),
             "stub": lambda _, into: self.tool(stub, into=into),
             "version": lambda _, into: self.udocker("ours0", "--version", into=into),
         })

@@ -40,7 +40,7 @@ class Runner:
         self.work = work
 
     def environment(self, home):
-        """Returns an environment with a home of that name, a directory for temporary files and PATH."""
+        """Returns an environment with PATH, a home of that name and a temporary directory."""
         paths = {"HOME": os.path.join(self.work, home), "TMPDIR": os.path.join(self.work, "tmp")}
         for path in paths.values():
             os.makedirs(path, exist_ok=True)

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Part of show-filesystems.sh: clones of containers, and containers cloned from the tree of an image.
+# Part of show-filesystems.sh: clones of containers, and containers cloned from the tree of an
+# image.
 
 # show_clones TYPE: on a file system that `mounted` has mounted.
 show_clones() {

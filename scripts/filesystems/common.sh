@@ -13,8 +13,8 @@ as() {
 }
 udocker() { as 1000 "$work/udocker" --quiet "$@"; }
 
-# mounted TYPE OPTION…: mounts a new file system as $work/TYPE.mount, with a home that belongs to user
-# 1000. Returns at the first failure, since `set -e` does not end a function in a condition.
+# mounted TYPE OPTION…: mounts a new file system as $work/TYPE.mount, with a home that belongs to
+# user 1000. Returns at the first failure, since `set -e` does not end a function in a condition.
 mounted() {
 	truncate --size 1G "$work/$1" || return
 	"mkfs.$1" "${@:2}" "$work/$1" >/dev/null || return

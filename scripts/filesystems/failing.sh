@@ -14,8 +14,8 @@ for command in images ps 'inspect c' 'inspect lab/tool:1' 'verify lab/tool:1' 'r
 done
 echo "another user's repository: read without messages"
 
-# The loop device is shortened to end inside a layer. Containers are elsewhere: writing behind the end
-# would lengthen the file of the device again.
+# The loop device is shortened to end inside a layer. Containers are elsewhere: writing behind the
+# end would lengthen the file of the device again.
 install -d --owner 1000 --group 1000 "$work/elsewhere"
 home=$owner settings=("UDOCKER_CONTAINERS=$work/elsewhere")
 umount "$work/ext4.mount"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Starts a Slurm cluster of one user, for mpi-tests.sh: authentication, controller, and two nodes on
-# this machine. `work` is its directory; SLURM_CONF names the file to write; the ids of the processes
-# are appended to `daemons`.
+# this machine. `work` is its directory; SLURM_CONF names the file to write; the ids of the
+# processes are appended to `daemons`.
 
 dd if=/dev/urandom of="$work/key" bs=1 count=1024 status=none
 chmod 400 "$work/key"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs as root inside the test image's tree, before its third layer is packed: makes at least one case
-# of each change that a layer can make to lower layers (below.sh), and of each unusual entry.
+# Runs as root inside the test image's tree, before its third layer is packed: makes at least one
+# case of each change that a layer can make to lower layers (below.sh), and of each unusual entry.
 set -euo pipefail
 umask 022
 
