@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container;
-use crate::store::Age;
+use crate::store::{Age, UnlinkedBlobs};
 
 /// What udocker.py, or another host, may be in the middle of is given this time; our own processes
 /// hold locks.
@@ -19,8 +19,8 @@ const YOUNG: Duration = Duration::from_secs(60 * 60);
   udocker gc
   udocker gc --all")]
 pub struct Args {
-    /// Remove also what has changed within the last hour; only while no udocker.py and no other
-    /// host is at work
+    /// Remove also what has changed within the last hour, and layers that another repository may
+    /// have in use; only while no udocker.py and no other host is at work
     #[arg(long)]
     all: bool,
 }
@@ -31,9 +31,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if !store.exists() {
         return Ok(DONE);
     }
-    let age = Age(if args.all { Duration::ZERO } else { YOUNG });
+    let (age, unlinked) = match args.all {
+        true => (Age(Duration::ZERO), UnlinkedBlobs::All),
+        false => (Age(YOUNG), UnlinkedBlobs::OfOneRepository),
+    };
     let swept = container::sweep(store, age, context.kept_trees());
-    let garbage = store.collect_garbage(age)?;
+    let garbage = store.collect_garbage(age, unlinked)?;
     context.printer.out(format_args!(
         "removed: {} containers, {} files of images ({} MB)",
         swept.containers,
@@ -44,6 +47,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         context.printer.info(format_args!(
             "kept: {} files that are young or in use; `udocker gc --all` removes the young ones",
             garbage.kept
+        ));
+    }
+    if garbage.maybe_shared > 0 {
+        context.printer.info(format_args!(
+            "kept: {} layers that no image here has, since '{}' may serve other repositories too; \
+             `udocker gc --all` removes them",
+            garbage.maybe_shared,
+            store.layout().layers.display()
         ));
     }
     let of_containers = swept.failures.into_iter().map(CommandError::from);

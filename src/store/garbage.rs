@@ -8,15 +8,13 @@
 //! `layers/.pulling` shared, and blobs go only while nobody does. udocker.py holds nothing: it is
 //! left the time that [`Age`] gives.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::error::StoreError;
-use super::images::{IMAGE_FILES, MARKERS, linked_names};
+use super::images::{IMAGE_FILES, MARKERS, is_of_file_system, linked_names};
 use super::{Lock, Store, staging};
 use crate::host::fs as host_fs;
 
@@ -37,6 +35,16 @@ impl Age {
     }
 }
 
+/// Which of the blobs that no image links to are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnlinkedBlobs {
+    /// None where `layers` and `repos` do not have the same parent directory: `layers` may serve
+    /// several repositories then, and images of the others may link to these blobs.
+    OfOneRepository,
+    /// All.
+    All,
+}
+
 /// What was removed and what was not.
 #[derive(Debug, Default)]
 pub struct Garbage {
@@ -46,6 +54,8 @@ pub struct Garbage {
     pub bytes: u64,
     /// Files left because they are young or in use.
     pub kept: u64,
+    /// Blobs left because images of another repository may link to them.
+    pub maybe_shared: u64,
     /// What could not be removed, or not be looked at.
     pub failures: Vec<StoreError>,
 }
@@ -64,7 +74,11 @@ impl Store {
     ///
     /// # Errors
     /// The repository cannot be written.
-    pub fn collect_garbage(&self, age: Age) -> Result<Garbage, StoreError> {
+    pub fn collect_garbage(
+        &self,
+        age: Age,
+        unlinked: UnlinkedBlobs,
+    ) -> Result<Garbage, StoreError> {
         let mut collector = Collector {
             garbage: Garbage::default(),
             age,
@@ -72,11 +86,8 @@ impl Store {
         staging::remove_stray_locks(&self.layout.container_staging());
         let pulls = Lock::try_exclusive(&self.layout.pull_lock())?;
         let _images = Lock::exclusive(&self.layout.images_lock())?;
-        collector.remove_dead_images(&self.layout.repos);
-        match linked_names(&self.layout.repos) {
-            Ok(linked) => self.remove_unlinked_files(&linked, pulls.is_some(), &mut collector),
-            Err(error) => collector.garbage.failures.push(error.into()),
-        }
+        collector.remove_dead_images(&self.layout.repos, &self.layout.repos);
+        self.remove_unlinked_files(unlinked, pulls.is_some(), &mut collector);
         self.sweep_import_staging(age, &mut collector.garbage);
         for entry in entries(&self.layout.blob_staging()) {
             if self.blobs().is_mark_in_use(&entry.file_name()) {
@@ -90,23 +101,52 @@ impl Store {
         Ok(collector.garbage)
     }
 
-    /// Removes what no link leads to, unless somebody is pulling, who may be about to make one.
+    /// Removes temporary files from `layers`, and blobs that no image links to; nothing while a
+    /// pull is under way, which links to its blobs at its end.
     fn remove_unlinked_files(
         &self,
-        linked: &BTreeSet<OsString>,
+        unlinked: UnlinkedBlobs,
         nobody_pulls: bool,
         collector: &mut Collector,
     ) {
-        for entry in entries(&self.layout.layers) {
-            let is_blob = is_file(&entry) && !is_hidden(&entry);
-            if is_temporary(&entry) || (is_blob && !linked.contains(&entry.file_name())) {
-                if nobody_pulls {
-                    collector.remove(&entry.path());
-                } else {
-                    collector.garbage.kept += 1;
+        let (mut files, mut blobs) = (Vec::new(), Vec::new());
+        for entry in entries(&self.layout.layers).filter(is_file) {
+            if is_temporary(&entry) {
+                files.push(entry.path());
+            } else if !is_hidden(&entry) {
+                blobs.push(entry.path());
+            }
+        }
+        // A new repository has no blobs, and may have no `repos` yet.
+        if !blobs.is_empty() {
+            match linked_names(&self.layout.repos) {
+                Ok(linked) => {
+                    blobs.retain(|blob| !blob.file_name().is_some_and(|name| linked.contains(name)))
+                }
+                Err(error) => {
+                    collector.garbage.failures.push(error.into());
+                    blobs.clear();
                 }
             }
         }
+        if unlinked == UnlinkedBlobs::OfOneRepository && self.may_share_layers() {
+            collector.garbage.maybe_shared = blobs.len() as u64;
+            blobs.clear();
+        }
+        for file in files.iter().chain(&blobs) {
+            if nobody_pulls {
+                collector.remove(file);
+            } else {
+                collector.garbage.kept += 1;
+            }
+        }
+    }
+
+    /// Whether `layers` may serve other repositories too, since it is not beside `repos`.
+    fn may_share_layers(&self) -> bool {
+        let parent =
+            |directory: &Path| Some(directory.canonicalize().ok()?.parent()?.to_path_buf());
+        parent(&self.layout.layers) != parent(&self.layout.repos)
     }
 }
 
@@ -132,12 +172,15 @@ impl Collector {
     }
 
     /// Removes, below `directory`, what belongs to an image in directories that are none.
-    fn remove_dead_images(&mut self, directory: &Path) {
+    fn remove_dead_images(&mut self, repos: &Path, directory: &Path) {
         for entry in entries(directory).filter(is_directory) {
             let path = entry.path();
+            if is_of_file_system(repos, &path) {
+                continue;
+            }
             // Looked at first: removing what is inside makes it young.
             let is_old = entry.metadata().is_ok_and(|meta| self.age.has(&meta));
-            self.remove_dead_images(&path);
+            self.remove_dead_images(repos, &path);
             let is_image = MARKERS.iter().any(|marker| path.join(marker).is_file());
             for part in entries(&path) {
                 // A directory of such a name is a tag, or a part of a repository's name.
@@ -228,12 +271,16 @@ mod tests {
         let orphan = blob(&store, b"orphan");
         fs::write(image.join(".tmp-abc"), "x").unwrap();
 
-        let young = store.collect_garbage(HOUR).unwrap();
+        let young = store
+            .collect_garbage(HOUR, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
         assert_eq!((young.files, young.bytes), (0, 0), "{young:?}");
         assert!(store.blobs().contains(&orphan, None) && dead.is_dir());
 
         make_older(directory.path(), HOUR);
-        let collected = store.collect_garbage(HOUR).unwrap();
+        let collected = store
+            .collect_garbage(HOUR, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
         assert_eq!(collected.kept, 0);
         assert_eq!(collected.bytes, 20 + 6 + 1 + 2);
         assert!(collected.failures.is_empty(), "{collected:?}");
@@ -241,7 +288,9 @@ mod tests {
         assert!(!store.blobs().contains(&shared, None) && !store.blobs().contains(&orphan, None));
         assert!(!dead.exists());
         assert_eq!(store.images().len(), 1);
-        let again = store.collect_garbage(NOW).unwrap();
+        let again = store
+            .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
         assert_eq!((again.files, again.kept), (0, 0), "{again:?}");
     }
 
@@ -254,14 +303,96 @@ mod tests {
             publish(&store, tag, &used);
         }
         make_older(directory.path(), HOUR);
-        // What a disk has at its top is no part of any.
-        let found = store.layout.repos.join("lost+found");
-        fs::create_dir(&found).unwrap();
-        fs::set_permissions(&found, fs::Permissions::from_mode(0o000)).unwrap();
-        let collected = store.collect_garbage(HOUR).unwrap();
+        let collected = store
+            .collect_garbage(HOUR, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
         assert!(collected.failures.is_empty(), "{collected:?}");
         assert_eq!((collected.files, store.images().len()), (0, 3));
+    }
+
+    #[test]
+    fn directories_of_the_file_system_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let image = publish(&store, "1", &[blob(&store, b"used")]);
+        let repos = &store.layout.repos;
+        let [found, snapshot] = ["lost+found", ".snapshot"].map(|name| repos.join(name));
+        fs::create_dir(&found).unwrap();
+        fs::create_dir_all(snapshot.join("lab")).unwrap();
+        fs::rename(&image, snapshot.join("lab/tool")).unwrap();
+        assert!(store.images().is_empty());
+        // Half of an image, such as a snapshot may hold.
+        let manifest = snapshot.join("lab/tool/manifest");
+        fs::remove_file(manifest.with_file_name("TAG")).unwrap();
+        fs::set_permissions(&found, fs::Permissions::from_mode(0o000)).unwrap();
+        let collected = store
+            .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
         fs::set_permissions(&found, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(collected.failures.is_empty(), "{collected:?}");
+        assert!(manifest.exists());
+    }
+
+    #[test]
+    fn without_the_images_no_blob_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = store(directory.path());
+        let used = blob(&whole, b"used");
+        publish(&whole, "1", std::slice::from_ref(&used));
+        let mistyped = Store::open(Layout {
+            repos: directory.path().join("typo"),
+            ..whole.layout.clone()
+        });
+        for unlinked in [UnlinkedBlobs::OfOneRepository, UnlinkedBlobs::All] {
+            let collected = mistyped.collect_garbage(NOW, unlinked).unwrap();
+            let [failure] = &collected.failures[..] else {
+                panic!("{collected:?}");
+            };
+            assert!(failure.to_string().contains("/typo'"), "{failure}");
+            assert!(whole.blobs().contains(&used, None));
+        }
+        // A new repository has neither.
+        fs::remove_file(whole.layout.blob(&used)).unwrap();
+        let collected = mistyped.collect_garbage(NOW, UnlinkedBlobs::All).unwrap();
+        assert!(collected.failures.is_empty(), "{collected:?}");
+    }
+
+    #[test]
+    fn blobs_that_another_repository_may_use_are_removed_on_request_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| {
+            let store = Store::open(Layout {
+                layers: directory.path().join("layers"),
+                ..Layout::below(&directory.path().join(name))
+            });
+            store.ensure().unwrap();
+            store
+        });
+        let used = blob(&first, b"used");
+        publish(&first, "1", std::slice::from_ref(&used));
+        let collected = second
+            .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
+        assert_eq!((collected.files, collected.maybe_shared), (0, 1));
+        assert!(first.blobs().contains(&used, None));
+        let collected = second.collect_garbage(NOW, UnlinkedBlobs::All).unwrap();
+        assert_eq!((collected.files, collected.maybe_shared), (1, 0));
+
+        // What links lead to is what counts.
+        for name in ["repos", "layers"] {
+            let place = directory.path().join("elsewhere").join(name);
+            fs::create_dir_all(&place).unwrap();
+            let link = directory.path().join("linked").join(name);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(place, link).unwrap();
+        }
+        let linked = Store::open(Layout::below(&directory.path().join("linked")));
+        linked.ensure().unwrap();
+        blob(&linked, b"orphan");
+        let collected = linked
+            .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
+        assert_eq!((collected.files, collected.maybe_shared), (1, 0));
     }
 
     #[test]
@@ -278,11 +409,20 @@ mod tests {
             let other = publish(&store, "2", &[used.clone(), orphan.clone()]);
             let other = store.images().into_iter().find(|i| i.directory == other);
             store.remove_image(&other.unwrap()).unwrap();
-            assert_eq!(store.collect_garbage(NOW).unwrap().failures.len(), 1);
+            assert_eq!(
+                store
+                    .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+                    .unwrap()
+                    .failures
+                    .len(),
+                1
+            );
             assert!(store.blobs().contains(&used, None) && store.blobs().contains(&orphan, None));
         }
         allow(0o700);
-        let collected = store.collect_garbage(NOW).unwrap();
+        let collected = store
+            .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+            .unwrap();
         assert!(collected.failures.is_empty(), "{collected:?}");
         assert!(store.blobs().contains(&used, None) && !store.blobs().contains(&orphan, None));
     }
@@ -297,10 +437,22 @@ mod tests {
         else {
             panic!("it is not there");
         };
-        assert_eq!(store.collect_garbage(NOW).unwrap().kept, 2);
+        assert_eq!(
+            store
+                .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+                .unwrap()
+                .kept,
+            2
+        );
         assert!(store.blobs().contains(&done, None) && coming.path().exists());
         drop((pull, coming));
-        assert_eq!(store.collect_garbage(NOW).unwrap().files, 2);
+        assert_eq!(
+            store
+                .collect_garbage(NOW, UnlinkedBlobs::OfOneRepository)
+                .unwrap()
+                .files,
+            2
+        );
         assert!(!store.blobs().contains(&done, None));
     }
 }

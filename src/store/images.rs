@@ -254,6 +254,9 @@ fn ensure_files(blobs: &[Digest], place: impl Fn(&Digest) -> PathBuf) -> Result<
 /// # Errors
 /// Some of them cannot be read.
 pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> {
+    // A directory below that another process has just removed is empty. `repos` itself may be
+    // missing for a mistyped path, or a file system that is not mounted.
+    fs::read_dir(repos).map_err(FsError::at("list", repos))?;
     let mut names = BTreeSet::new();
     let mut waiting: Vec<PathBuf> = vec![repos.to_path_buf()];
     while let Some(directory) = waiting.pop() {
@@ -275,7 +278,7 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
 }
 
 /// Whether a directory is none of the repository's: of those at the top no name begins with a dot.
-fn is_of_file_system(repos: &Path, directory: &Path) -> bool {
+pub(super) fn is_of_file_system(repos: &Path, directory: &Path) -> bool {
     let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
     directory.parent() == Some(repos) && (name == b"lost+found" || name.starts_with(b"."))
 }
@@ -299,7 +302,10 @@ fn collect(repos: &Path) -> Vec<Image> {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             match entry.file_type() {
                 // Links are blobs; only directories can be repositories or images.
-                Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
+                Ok(kind) if kind.is_dir() => {
+                    let path = entry.path();
+                    waiting.extend((!is_of_file_system(repos, &path)).then_some(path));
+                }
                 Ok(kind) if kind.is_file() && entry.file_name() == "TAG" => {
                     images.extend(Image::in_directory(repos, &directory));
                 }

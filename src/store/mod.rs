@@ -45,7 +45,7 @@ pub use container_names::{ContainerId, ContainerName, NameError};
 pub use container_staging::StagedContainer;
 pub use containers::{Container, RootState};
 pub use error::StoreError;
-pub use garbage::{Age, Garbage};
+pub use garbage::{Age, Garbage, UnlinkedBlobs};
 pub use image_content::{ImageContent, LayerFile};
 pub use image_trees::{ImageTree, KeptTrees};
 pub use images::{Form, Image};

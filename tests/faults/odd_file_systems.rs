@@ -75,6 +75,31 @@ fn leftovers_that_cannot_be_removed_fail_gc_only() {
     assert!(points.iter().all(|point| !point.exists()));
 }
 
+#[test]
+fn gc_removes_no_layer_where_it_cannot_see_the_images_that_need_it() {
+    let sandbox = with_image(&two_layers(), IMAGE);
+    let gc = |variable: &str, value: &Path| {
+        let gc = sandbox.udocker(["gc"]).env(variable, value);
+        gc.env("UDOCKER_LAYERS", sandbox.store().join("layers"))
+            .run()
+    };
+    let missing = sandbox.path("missing");
+    let failed = gc("UDOCKER_REPOS", &missing).exits_with(1);
+    assert!(
+        failed.stderr.starts_with("Error: cannot list"),
+        "{failed:#?}"
+    );
+    let other = sandbox.path("other");
+    let make = ["mkrepo", other.to_str().unwrap()];
+    sandbox.udocker(make).run().succeeds();
+    let done = gc("UDOCKER_DIR", &other).succeeds();
+    assert!(
+        done.stderr.contains("may serve other repositories"),
+        "{done:#?}"
+    );
+    sandbox.udocker(["verify", IMAGE]).run().succeeds();
+}
+
 /// overlayfs cannot rename directories of the lower layer. A repository is in the lower layer when
 /// it comes with the image of the container in which the program runs.
 #[test]
