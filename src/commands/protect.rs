@@ -13,13 +13,22 @@ pub struct Args {
     target: String,
 }
 
-/// Sets or takes away the protection of a container or image.
-pub(super) fn run(args: &Args, context: &Context, protected: bool) -> Outcome {
-    match context.store.container(&args.target) {
+/// Protects a container or image.
+pub(super) fn protect(args: &Args, context: &Context) -> Outcome {
+    set_protected(&args.target, context, true)
+}
+
+/// Removes the protection of a container or image.
+pub(super) fn unprotect(args: &Args, context: &Context) -> Outcome {
+    set_protected(&args.target, context, false)
+}
+
+fn set_protected(target: &str, context: &Context, protected: bool) -> Outcome {
+    match context.store.container(target) {
         Ok(container) => container.set_protected(protected)?,
         Err(_) => {
-            let image = context.store.image(&args.target);
-            let image = image.map_err(|_| context.unknown_target(&args.target))?;
+            let image = context.store.image_named(target);
+            let image = image.map_err(|_| context.unknown_target(target))?;
             image.set_protected(protected)?;
         }
     }

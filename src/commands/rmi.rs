@@ -24,7 +24,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 }
 
 fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
-    let image = context.store.image(text)?;
+    let image = context.store.image_named(text).map_err(|error| {
+        let hint = match context.store.image(text) {
+            Ok(other) => format!("the image is called '{}' here", other.name),
+            Err(_) => "list images with `udocker images`".to_string(),
+        };
+        CommandError::failed(error).with_hint(hint)
+    })?;
     context.store.remove_image(&image)?;
     // What is left of them harms nobody, and `gc` tells of it.
     container::sweep_image_trees(&context.store, context.kept_trees());

@@ -70,7 +70,7 @@ mod tests {
     fn names_are_taken_as_the_store_has_them() {
         for (text, repository, tag) in [
             ("busybox", "busybox", None),
-            ("library/busybox", "busybox", None),
+            ("library/busybox", "library/busybox", None),
             (
                 "docker.io/library/busybox:1",
                 "docker.io/library/busybox",

@@ -4,7 +4,6 @@
 //! [https://|http://][HOST[:PORT]/]NAME[:TAG][@DIGEST]
 //! ```
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -104,11 +103,6 @@ impl Reference {
         }
     }
 
-    /// Whether the text names a tag or digest itself.
-    pub fn has_version(&self) -> bool {
-        self.tag.is_some() || self.digest.is_some()
-    }
-
     /// The registry to ask: the one in the reference, else `default`.
     pub fn registry(&self, default: &RegistryUrl) -> RegistryUrl {
         match &self.host {
@@ -134,16 +128,10 @@ impl Reference {
         }
     }
 
-    /// The name this image gets in the local store.
-    ///
-    /// That is how it was typed, as with udocker.py: scripts look for it in listings. Only the
-    /// `library/` of an official image is left out where no host comes before it.
+    /// The name this image gets in the local store: the one that was typed, as with udocker.py,
+    /// since scripts look for it in listings.
     pub fn local_name(&self) -> LocalName {
-        let repository = match self.host {
-            None => self.official().unwrap_or(&self.path).to_string(),
-            Some(_) => self.typed_repository(),
-        };
-        self.local(repository)
+        self.local(self.typed_repository())
     }
 
     fn local(&self, repository: String) -> LocalName {
@@ -172,24 +160,24 @@ impl Reference {
         host.is_none_or(is_docker_hub_host)
     }
 
-    /// Local names this reference may be stored under, best first: as it was typed, as we store it,
-    /// then under the other names of Docker Hub. An image of another registry is never taken for it.
-    pub fn local_candidates(&self) -> Vec<LocalName> {
-        let mut repositories = vec![self.typed_repository()];
-        if self.is_of_docker_hub() {
-            let paths = match self.official() {
-                Some(word) => vec![word.to_string(), format!("library/{word}")],
-                None => vec![self.path.clone()],
-            };
-            repositories.extend(paths.iter().cloned());
-            for host in DOCKER_HUB_HOSTS {
-                repositories.extend(paths.iter().map(|path| format!("{host}/{path}")));
-            }
+    /// The local names that an image of Docker Hub may have, best first: those without a host, then
+    /// those with one of Docker Hub's hosts. None for other registries.
+    ///
+    /// An image without a host in its name may be from a registry that replaced Docker Hub as the
+    /// default, such as a mirror; the store does not record which.
+    pub fn docker_hub_aliases(&self) -> Vec<LocalName> {
+        if !self.is_of_docker_hub() {
+            return Vec::new();
         }
-        let mut seen = BTreeSet::new();
-        repositories.retain(|repository| seen.insert(repository.clone()));
+        let paths = match self.official() {
+            Some(word) => vec![word.to_string(), format!("library/{word}")],
+            None => vec![self.path.clone()],
+        };
+        let with_hosts = DOCKER_HUB_HOSTS
+            .iter()
+            .flat_map(|host| paths.iter().map(move |path| format!("{host}/{path}")));
+        let repositories = paths.iter().cloned().chain(with_hosts);
         repositories
-            .into_iter()
             .map(|repository| self.local(repository))
             .collect()
     }
@@ -336,7 +324,7 @@ mod tests {
                 hub,
                 "library/debian",
                 "latest",
-                "debian:latest",
+                "library/debian:latest",
             ),
             (
                 "docker.io/busybox:1",
@@ -476,48 +464,41 @@ mod tests {
     }
 
     #[test]
-    fn what_udocker_py_stored_is_found_and_no_image_of_another_registry() {
+    fn only_images_of_docker_hub_have_aliases() {
         for (text, first, others) in [
             (
                 "docker.io/library/busybox:1",
-                &["docker.io/library/busybox:1", "busybox:1"][..],
+                Some("busybox:1"),
                 &["library/busybox:1", "index.docker.io/busybox:1"][..],
             ),
             (
                 "library/busybox:1",
-                &["library/busybox:1", "busybox:1"],
+                Some("busybox:1"),
                 &["docker.io/busybox:1", "docker.io/library/busybox:1"],
             ),
             (
                 "busybox:1",
-                &["busybox:1"],
+                Some("busybox:1"),
                 &["library/busybox:1", "docker.io/library/busybox:1"],
             ),
             (
-                "lab/tool:1",
-                &["lab/tool:1", "docker.io/lab/tool:1"],
-                &["registry-1.docker.io/lab/tool:1"],
-            ),
-            (
                 "index.docker.io/lab/tool:1",
-                &["index.docker.io/lab/tool:1", "lab/tool:1"],
-                &["docker.io/lab/tool:1"],
+                Some("lab/tool:1"),
+                &["docker.io/lab/tool:1", "registry-1.docker.io/lab/tool:1"],
             ),
-            ("quay.io/lab/tool:1", &["quay.io/lab/tool:1"], &[]),
-            (
-                "https://localhost:5000/busybox:1",
-                &["localhost:5000/busybox:1"],
-                &[],
-            ),
+            ("quay.io/lab/tool:1", None, &[]),
+            ("https://localhost:5000/busybox:1", None, &[]),
         ] {
             let reference: Reference = text.parse().unwrap();
-            let candidates = reference.local_candidates();
-            let found: Vec<String> = candidates.iter().map(LocalName::to_string).collect();
-            assert_eq!(&found[..first.len()], first, "{text}");
+            let aliases = reference.docker_hub_aliases();
+            let aliases: Vec<String> = aliases.iter().map(LocalName::to_string).collect();
+            assert_eq!(aliases.first().map(String::as_str), first, "{text}");
             for other in others {
-                assert!(found.iter().any(|name| name == other), "{text}: {found:?}");
+                assert!(
+                    aliases.iter().any(|name| name == other),
+                    "{text}: {aliases:?}"
+                );
             }
-            assert_eq!(found.len() > first.len(), !others.is_empty(), "{found:?}");
         }
     }
 

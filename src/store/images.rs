@@ -59,23 +59,35 @@ impl Store {
         images
     }
 
-    /// Finds an image by what a user typed: first the one that is listed so, then what else it can
-    /// mean.
+    /// Finds an image by the text that a user typed: first the image of that name, then one of
+    /// another name of Docker Hub.
     ///
     /// # Errors
     /// `StoreError::NoImage`
     pub fn image(&self, text: &str) -> Result<Image, StoreError> {
+        self.image_named(text).or_else(|missing| {
+            let reference = text.parse::<Reference>();
+            let aliases = reference.map_or(Vec::new(), |reference| reference.docker_hub_aliases());
+            self.first_image(aliases).ok_or(missing)
+        })
+    }
+
+    /// Finds an image by its own name only, for commands that remove or change it.
+    ///
+    /// # Errors
+    /// `StoreError::NoImage`
+    pub fn image_named(&self, text: &str) -> Result<Image, StoreError> {
         let mut names = LocalName::listed_as(text);
-        if let Ok(reference) = text.parse::<Reference>() {
-            names.extend(reference.local_candidates());
-        }
+        names.extend(text.parse::<Reference>().map(|name| name.local_name()));
         names.extend(LocalName::parse_lenient(text));
         names.extend(LocalName::split_by_udocker_py(text));
-        names
-            .into_iter()
-            .map(|name| self.image_at(&name))
-            .find(Image::exists)
+        self.first_image(names)
             .ok_or_else(|| StoreError::NoImage(text.to_string()))
+    }
+
+    fn first_image(&self, names: Vec<LocalName>) -> Option<Image> {
+        let mut images = names.iter().map(|name| self.image_at(name));
+        images.find(Image::exists)
     }
 
     /// The image that has this name, or would have it.

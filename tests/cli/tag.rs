@@ -63,6 +63,41 @@ fn images_are_listed_as_named_and_found_by_equivalent_names() {
     let rmi = ["rmi", "docker.io/lab/tool:1"];
     sandbox.udocker(rmi).run().succeeds();
     assert!(is_listed("lab/tool:1") && !is_listed("docker.io/lab/tool:1"));
+
+    // Only its own name removes or changes an image.
+    let unprotect = ["unprotect", "docker.io/lab/tool:1"];
+    sandbox.udocker(unprotect).run().exits_with(1);
+    let unprotect = ["unprotect", "lab/tool:1"];
+    sandbox.udocker(unprotect).run().succeeds();
+    let missing = sandbox.udocker(rmi).run().exits_with(1);
+    let hint = "Hint: the image is called 'lab/tool:1' here";
+    assert!(missing.stderr.contains(hint), "{missing:#?}");
+    assert!(is_listed("lab/tool:1"));
+}
+
+/// Nextflow's pipelines name official images with `library/`, which udocker.py keeps.
+#[test]
+fn an_official_image_is_kept_under_the_name_that_was_typed() {
+    let sandbox = with_image();
+    for (name, content) in [("tool:1", "short"), ("library/tool:1", "long")] {
+        let archive = DockerArchive::new(name, &[layer("base", content)]);
+        let load = sandbox.udocker(["load"]).stdin(archive.finish());
+        load.run().succeeds().prints(name);
+    }
+    let tag = ["tag", "lab/tool:1", "library/other:1"];
+    sandbox.udocker(tag).run().succeeds();
+    for (name, content) in [
+        ("tool:1", "short"),
+        ("library/tool:1", "long"),
+        ("library/other:1", "from below"),
+        ("other:1", "from below"),
+    ] {
+        assert_eq!(file_in_image(&sandbox, name, "etc/base"), content, "{name}");
+    }
+    let images = sandbox.udocker(["images"]).run().succeeds();
+    images.prints(
+        "REPOSITORY\nlab/tool:1    .\nlibrary/other:1    .\nlibrary/tool:1    .\ntool:1    .",
+    );
 }
 
 #[test]
