@@ -123,7 +123,8 @@ fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<Local
     let fallback = || format!("loaded/{}", image.config.digest.short());
     let wanted = wanted.map(|name| name.repository.clone());
     let mut names: Vec<LocalName> = Vec::new();
-    for text in &image.names {
+    // A digest in a name is that of a registry's manifest, which need not be the archive's.
+    for text in image.names.iter().filter(|name| !name.contains('@')) {
         // A word alone is the tag in an OCI layout.
         let (own, tag) = if text.contains([':', '/']) {
             let name: NewName = text.parse()?;
@@ -385,12 +386,16 @@ mod tests {
         let loaded = format!("loaded/{}", Digest::of(b"config").short());
         let tagged = format!("{loaded}:v1");
         let latest = format!("{loaded}:latest");
+        let digest = format!("docker.io/lab/tool@{}", Digest::of(b"manifest"));
         for (names, wanted, expected) in [
             (&["a:1"][..], None, &["a:1"][..]),
             (&["a:1", "b:2"], None, &["a:1", "b:2"]),
             (&["docker.io/library/a:1"], None, &["docker.io/library/a:1"]),
             (&["v1"], None, &[&tagged]),
             (&[], None, &[&latest]),
+            (&[&digest], None, &[&latest]),
+            (&[&digest, "a:1"], None, &["a:1"]),
+            (&[&digest], Some("new"), &["new:latest"]),
             (&["a:1", "b:2"], Some("new"), &["new:1", "new:2"]),
             (&["a:1", "b:1"], Some("new"), &["new:1"]),
             (&["a:1", "b:2"], Some("new:3"), &["new:3"]),
