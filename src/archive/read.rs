@@ -135,8 +135,8 @@ pub fn read_directory<E: From<ArchiveError>>(
     mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
 ) -> Result<Contents, E> {
     let mut contents = Contents::default();
-    // All of it is copied, so a directory of anything else is left alone.
-    if !LISTS.iter().any(|list| directory.join(list).exists()) {
+    // All files are copied, so a directory that is no archive is left alone.
+    if !has_list(directory).map_err(ArchiveError::from)? {
         return Ok(contents);
     }
     let mut pending = vec![(directory.to_path_buf(), String::new())];
@@ -165,6 +165,16 @@ pub fn read_directory<E: From<ArchiveError>>(
         }
     }
     Ok(contents)
+}
+
+fn has_list(directory: &Path) -> Result<bool, FsError> {
+    for list in LISTS {
+        let path = directory.join(list);
+        if path.try_exists().map_err(FsError::at("examine", &path))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn open(path: &Path) -> Result<File, FsError> {
@@ -237,5 +247,27 @@ impl Write for Target<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_that_may_not_be_entered_is_not_taken_for_an_empty_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = directory.path().join("layout");
+        fs::create_dir(&layout).unwrap();
+        fs::write(layout.join("index.json"), "{}").unwrap();
+        fs::set_permissions(&layout, fs::Permissions::from_mode(0o600)).unwrap();
+        // Root may enter it all the same.
+        if layout.join("index.json").try_exists().is_err() {
+            let new_file = || -> Result<_, ArchiveError> { panic!("there is nothing to copy") };
+            let error = read_directory(&layout, new_file).unwrap_err().to_string();
+            assert!(error.contains("Permission denied"), "{error}");
+        }
+        fs::set_permissions(&layout, fs::Permissions::from_mode(0o700)).unwrap();
     }
 }
