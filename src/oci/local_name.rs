@@ -55,8 +55,9 @@ impl LocalName {
         LocalName::of_directory(&format!("{repository}/{tag}"))
     }
 
-    /// The name of an image in this directory of the store; `None` if that leaves it.
-    fn of_directory(path: &str) -> Option<LocalName> {
+    /// The name of an image in this directory of `repos`; `None` if the path leaves `repos`, or has
+    /// one component only.
+    pub(crate) fn of_directory(path: &str) -> Option<LocalName> {
         let is_component = |part: &str| !matches!(part, "" | "." | "..");
         let (repository, tag) = path.rsplit_once('/')?;
         path.split('/').all(is_component).then(|| LocalName {

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::Store;
 use super::error::StoreError;
+use super::links::link_target;
 use crate::host::fs::{self as host_fs, FsError};
 use crate::host::unique::unique_name;
 
@@ -115,7 +116,7 @@ impl Store {
         let mut names: Vec<String> = entries
             .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
-            .filter(|entry| link_target(&entry.path()).as_deref() == Some(id.as_str()))
+            .filter(|entry| named_id(&entry.path()).as_deref() == Some(id.as_str()))
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         names.sort();
@@ -128,7 +129,7 @@ impl Store {
         for name in self.names_of(id) {
             let link = self.layout.containers.join(name);
             // It may have gone to a new container since they were listed.
-            if link_target(&link).as_deref() == Some(id.as_str()) {
+            if named_id(&link).as_deref() == Some(id.as_str()) {
                 let _ = fs::remove_file(link);
             }
         }
@@ -181,7 +182,7 @@ impl Store {
         new: &ContainerName,
     ) -> Result<(), StoreError> {
         let link = self.layout.containers.join(old.as_str());
-        let id = link_target(&link)
+        let id = named_id(&link)
             .and_then(|target| ContainerId::parse(&target))
             .filter(|id| self.layout.container(id).is_dir())
             .ok_or_else(|| StoreError::NoName(old.to_string()))?;
@@ -190,10 +191,9 @@ impl Store {
     }
 }
 
-/// The last component of what a link points to.
-pub(super) fn link_target(path: &Path) -> Option<String> {
-    let target = fs::read_link(path).ok()?;
-    target.file_name()?.to_str().map(str::to_string)
+/// The id of the container that a name leads to; none if `link` is no link.
+pub(super) fn named_id(link: &Path) -> Option<String> {
+    link_target(link).ok()??.into_string().ok()
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ use std::time::SystemTime;
 use rustix::fs::{Access, access};
 
 use super::Store;
-use super::container_names::{ContainerId, link_target};
+use super::container_names::{ContainerId, named_id};
 use super::error::StoreError;
-use super::images::set_marker;
+use super::links::set_marker;
 use crate::host::fs::{read_limited, write_atomic};
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig};
 
@@ -68,7 +68,7 @@ impl Store {
             };
             match entry.file_type() {
                 Ok(kind) if kind.is_symlink() => {
-                    if let Some(id) = link_target(&entry.path()) {
+                    if let Some(id) = named_id(&entry.path()) {
                         names.entry(id).or_default().push(file_name);
                     }
                 }
@@ -108,7 +108,7 @@ impl Store {
         if !is_plain {
             return Err(missing());
         }
-        let id = match link_target(&self.layout.containers.join(text)) {
+        let id = match named_id(&self.layout.containers.join(text)) {
             Some(target) => ContainerId::parse(&target),
             None => ContainerId::parse(text),
         }

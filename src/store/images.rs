@@ -17,12 +17,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
+use super::links::{link, link_target, set_marker};
 use super::{Lock, Store};
 use crate::host::fs::{self as host_fs, FsError, write_atomic};
 use crate::oci::{Digest, LocalName, Reference};
@@ -126,12 +126,12 @@ impl Store {
 
     /// Publishes a pulled image under `name`, replacing what is there.
     ///
-    /// All blobs have to be in `layers/` already; `is_current` of a blob that another process
-    /// removed in between is checked under the lock.
+    /// All blobs have to be in `layers/` already. That no other process has removed one since is
+    /// checked under the lock.
     ///
     /// # Errors
-    /// `StoreError::BlobVanished` if a blob has to be fetched again; else what the file system
-    /// says.
+    /// `StoreError::BlobVanished` if a blob has to be fetched again; `NameClash`; `Fs` if a file or
+    /// link cannot be written.
     pub fn publish_image(
         &self,
         name: &LocalName,
@@ -158,7 +158,11 @@ impl Store {
         let image = self.image_at(name);
         host_fs::create_dir_all(&image.directory)?;
         for blob in blobs {
-            image.link(blob.to_string().as_ref(), &self.layout.blob(blob))?;
+            link(
+                &image.directory,
+                blob.to_string().as_ref(),
+                &self.layout.blob(blob),
+            )?;
         }
         // Another host, to which the lock says nothing, may be removing an image of this name, or one
         // with these blobs: it may just have taken a link away, or not have seen one that is new.
@@ -295,17 +299,6 @@ pub(super) fn is_of_file_system(repos: &Path, directory: &Path) -> bool {
     directory.parent() == Some(repos) && (name == b"lost+found" || name.starts_with(b"."))
 }
 
-/// The last component of what a link leads to; none if it has just been removed.
-fn link_target(path: &Path) -> Result<Option<OsString>, FsError> {
-    match fs::read_link(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        target => {
-            let target = target.map_err(FsError::at("read link", path))?;
-            Ok(target.file_name().map(OsString::from))
-        }
-    }
-}
-
 /// Walks the tree of repositories: each directory is listed once, and asked nothing else.
 fn collect(repos: &Path) -> Vec<Image> {
     let mut images = Vec::new();
@@ -334,16 +327,11 @@ impl Image {
         ensure_files(blobs, |blob| self.directory.join(blob.to_string()))
     }
 
-    /// The image whose directory this is; `None` where it is too near to the top to be one.
+    /// The image in this directory of `repos`; `None` if the directory is too near to the top.
     fn in_directory(repos: &Path, directory: &Path) -> Option<Image> {
-        let repository = directory.parent()?.strip_prefix(repos).ok()?;
-        let tag = directory.file_name()?;
-        let name = LocalName {
-            repository: repository.to_string_lossy().into_owned(),
-            tag: tag.to_string_lossy().into_owned(),
-        };
-        (!name.repository.is_empty()).then(|| Image {
-            name,
+        let path = directory.strip_prefix(repos).ok()?;
+        Some(Image {
+            name: LocalName::of_directory(&path.to_string_lossy())?,
             directory: directory.to_path_buf(),
         })
     }
@@ -405,55 +393,6 @@ impl Image {
         }
         Ok(targets)
     }
-
-    /// Makes or replaces the relative link `name` to `target`.
-    pub(super) fn link(&self, name: &Path, target: &Path) -> Result<(), FsError> {
-        let link = self.directory.join(name);
-        let mut relative = relative_path(&self.directory, target);
-        // On the way up it does not come back through the links that led here.
-        if !self.directory.join(&relative).exists()
-            && let (Ok(from), Ok(to)) = (self.directory.canonicalize(), target.canonicalize())
-        {
-            relative = relative_path(&from, &to);
-        }
-        match symlink(&relative, &link) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if fs::read_link(&link).is_ok_and(|current| current == relative) {
-                    return Ok(());
-                }
-                host_fs::remove_file(&link)?;
-                symlink(&relative, &link).map_err(FsError::at("link", &link))
-            }
-            result => result.map_err(FsError::at("link", &link)),
-        }
-    }
-}
-
-/// Makes or removes an empty marker file. What a link leads to is not made, and what is there is
-/// left as it is.
-pub(super) fn set_marker(path: &Path, present: bool) -> Result<(), FsError> {
-    if !present {
-        return host_fs::remove_file(path);
-    }
-    match File::create_new(path) {
-        Err(_) if path.is_file() => Ok(()),
-        made => made.map(drop).map_err(FsError::at("create", path)),
-    }
-}
-
-/// The way from the directory `from` to `to`. Links in the repository are relative, so that it
-/// can be moved as a whole.
-fn relative_path(from: &Path, to: &Path) -> PathBuf {
-    let common = from
-        .components()
-        .zip(to.components())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let ups = from.components().skip(common).map(|_| Path::new(".."));
-    let downs = to.components().skip(common);
-    ups.map(Path::to_path_buf)
-        .chain(downs.map(|part| PathBuf::from(part.as_os_str())))
-        .collect()
 }
 
 #[cfg(test)]
@@ -462,6 +401,7 @@ mod tests {
     use crate::store::testing::store;
     use crate::store::{Layout, Staging};
     use std::io::Write;
+    use std::os::unix::fs::symlink;
 
     fn add_blob(store: &Store, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
@@ -618,22 +558,6 @@ mod tests {
     }
 
     #[test]
-    fn marking_follows_no_link_and_changes_no_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        symlink(at("elsewhere"), at("PROTECT")).unwrap();
-        assert!(set_marker(&at("PROTECT"), true).is_err());
-        assert!(!at("elsewhere").exists());
-        fs::write(at("elsewhere"), "content").unwrap();
-        set_marker(&at("PROTECT"), true).unwrap();
-        assert_eq!(fs::read_to_string(at("elsewhere")).unwrap(), "content");
-        for _ in 0..2 {
-            set_marker(&at("other"), true).unwrap();
-        }
-        assert!(at("other").is_file());
-    }
-
-    #[test]
     fn removing_an_image_leaves_the_blobs_of_others() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
@@ -711,20 +635,10 @@ mod tests {
         let image = publish(&store, "x", &["l"]);
         let (config, layer) = (add_blob(&store, b"{}"), add_blob(&store, b"of v1"));
         for (link, blob) in [("container.json", &config), ("aa.layer", &layer)] {
-            image
-                .link(link.as_ref(), &store.layout().blob(blob))
-                .unwrap();
+            super::link(&image.directory, link.as_ref(), &store.layout().blob(blob)).unwrap();
         }
         publish(&store, "x", &["l"]);
         assert!(!store.blobs().contains(&config, None));
         assert!(!store.blobs().contains(&layer, None));
-    }
-
-    #[test]
-    fn links_are_relative() {
-        assert_eq!(
-            relative_path(Path::new("/t/repos/a/b"), Path::new("/t/layers/x")),
-            Path::new("../../../layers/x")
-        );
     }
 }

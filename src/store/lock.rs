@@ -46,7 +46,7 @@ impl Lock {
     /// # Errors
     /// The file cannot be made or opened.
     pub fn try_exclusive(path: &Path) -> Result<Option<Lock>, FsError> {
-        acquire(open(path)?, path, FlockOperation::NonBlockingLockExclusive)
+        try_acquire(open(path)?, path)
     }
 
     /// Takes the lock of a file that must be there already, only if nobody holds it.
@@ -57,16 +57,12 @@ impl Lock {
             .custom_flags(OFlags::NOFOLLOW.bits() as i32)
             .open(path)
             .map_err(FsError::at("open lock file", path))?;
-        acquire(file, path, FlockOperation::NonBlockingLockExclusive)
+        try_acquire(file, path)
     }
 
     fn wait(path: &Path, operation: FlockOperation) -> Result<Lock, FsError> {
-        // A blocking lock is never refused, so the loop only ever goes round once.
-        loop {
-            if let Some(lock) = acquire(open(path)?, path, operation)? {
-                return Ok(lock);
-            }
-        }
+        let lock = acquire(open(path)?, operation);
+        lock.map_err(|errno| FsError::at("lock", path)(errno.into()))
     }
 
     /// Writes into the lock file which host took the lock. Without it, others only know less.
@@ -99,15 +95,22 @@ fn open(path: &Path) -> Result<File, FsError> {
         .map_err(FsError::at("open lock file", path))
 }
 
-/// Returns the lock if it is held now; only the non-blocking kind may be refused.
-fn acquire(file: File, path: &Path, operation: FlockOperation) -> Result<Option<Lock>, FsError> {
+/// Takes the lock of `file` unless another process holds it.
+fn try_acquire(file: File, path: &Path) -> Result<Option<Lock>, FsError> {
+    match acquire(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(FsError::at("lock", path)(errno.into())),
+    }
+}
+
+fn acquire(file: File, operation: FlockOperation) -> Result<Lock, Errno> {
     let is_real = match retry_on_intr(|| flock(&file, operation)) {
         Ok(()) => true,
-        Err(Errno::WOULDBLOCK) => return Ok(None),
         Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => false,
-        Err(errno) => return Err(FsError::at("lock", path)(errno.into())),
+        Err(errno) => return Err(errno),
     };
-    Ok(Some(Lock { file, is_real }))
+    Ok(Lock { file, is_real })
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod image_trees;
 mod images;
 mod import_staging;
 mod layout;
+mod links;
 mod lock;
 mod new_images;
 mod staging;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::error::StoreError;
-use super::images::Image;
+use super::images::{Form, IMAGE_FILES, Image};
+use super::links;
 use super::{Lock, Store};
 use crate::host::fs::{self as host_fs, FsError, read_limited, write_atomic};
 use crate::oci::{Digest, LocalName, MANIFEST_MAX_BYTES};
@@ -36,7 +37,8 @@ pub struct NewBlob {
 
 impl Store {
     /// Publishes images with their blobs. An image that is there already with the same manifest
-    /// gets back what it lacks.
+    /// gets back the blobs that it lacks. One that udocker.py loaded has no manifest to compare, and
+    /// is replaced if it is damaged.
     ///
     /// # Errors
     /// `StoreError::ImageExists` if a name stands for something else; what the file system says.
@@ -48,7 +50,9 @@ impl Store {
             let image = self.image_at(&new.name);
             if !image.exists() {
                 missing.push(image);
-            } else if !has_manifest(&image, &read_manifest(&new.manifest)?) {
+            } else if !has_manifest(&image, &read_manifest(&new.manifest)?)
+                && !is_damaged_v1(&image)
+            {
                 return Err(StoreError::ImageExists(new.name.to_string()));
             }
         }
@@ -134,12 +138,12 @@ impl Store {
     fn copy_image(&self, source: &Image, image: &Image) -> Result<(), StoreError> {
         host_fs::create_dir_all(&image.directory)?;
         for link in source.links()? {
-            let path = source.directory.join(&link);
-            let target = fs::read_link(&path).map_err(FsError::at("read link", &path))?;
-            let blob = target.file_name().unwrap_or_default();
-            image.link(link.as_ref(), &self.layout.layers.join(blob))?;
+            let blob = links::link_target(&source.directory.join(&link))?
+                .ok_or_else(|| StoreError::NoImage(source.name.to_string()))?;
+            let blob = self.layout.layers.join(blob);
+            links::link(&image.directory, link.as_ref(), &blob)?;
         }
-        for entry in ["manifest", "ancestry", "container.json", "v1", "v2"] {
+        for entry in IMAGE_FILES {
             let path = source.directory.join(entry);
             if path.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
                 let bytes = read_limited(&path, MANIFEST_MAX_BYTES as u64)?;
@@ -159,6 +163,10 @@ impl Store {
 
 fn has_manifest(image: &Image, manifest: &[u8]) -> bool {
     read_manifest(&image.directory.join("manifest")).is_ok_and(|bytes| bytes == manifest)
+}
+
+fn is_damaged_v1(image: &Image) -> bool {
+    image.form() == Form::V1 && image.content().is_err()
 }
 
 fn read_manifest(path: &Path) -> Result<Vec<u8>, FsError> {
@@ -254,6 +262,32 @@ mod tests {
             store.publish_new(&[other]),
             Err(StoreError::ImageExists(_))
         ));
+    }
+
+    #[test]
+    fn an_image_that_udocker_py_loaded_is_replaced_if_it_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let loaded = store.layout().repos.join("old/1");
+        fs::create_dir_all(&loaded).unwrap();
+        for (name, content) in [
+            ("TAG", ""),
+            ("v1", ""),
+            ("ancestry", r#"["aa"]"#),
+            ("container.json", "{}"),
+            ("aa.layer", "layer"),
+        ] {
+            fs::write(loaded.join(name), content).unwrap();
+        }
+        let new = image(directory.path(), "old:1", &["{}", "layer"]);
+        assert!(matches!(
+            store.publish_new(std::slice::from_ref(&new)),
+            Err(StoreError::ImageExists(_))
+        ));
+        fs::remove_file(loaded.join("aa.layer")).unwrap();
+        let replaced = store.publish_new(&[new]).unwrap().remove(0);
+        assert_eq!(replaced.form(), Form::V2);
+        assert_eq!(replaced.content().unwrap().layers.len(), 1);
     }
 
     #[test]
