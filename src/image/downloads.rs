@@ -1,7 +1,8 @@
-//! Layers on their way: a container can be unpacked from them while they are still downloaded.
+//! Layers being downloaded, from which a container can be unpacked meanwhile.
 //!
-//! The pull tells what it has, and readers wait for it. A reader may see bytes that later turn
-//! out wrong; so what is made of them must not be used before the pull has ended well.
+//! The pull announces what it has, and readers wait for it. A reader may get bytes that later turn
+//! out to be wrong. So a container that is made from them must not be used before the pull has
+//! succeeded.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::oci::{DiffId, Digest, ImageConfig};
 
-/// What a pull has so far; shared by the one who pulls and those who read.
+/// What a pull has so far, shared by the thread that pulls and those that read.
 #[derive(Debug, Default)]
 pub struct Downloads {
     state: Mutex<State>,
@@ -26,7 +27,7 @@ struct State {
     has_ended: bool,
 }
 
-/// What the image will consist of, known before its layers are there.
+/// What the image of a pull consists of, known before its layers are there.
 #[derive(Clone, Debug)]
 pub struct PendingContent {
     /// The configuration document.
@@ -35,15 +36,23 @@ pub struct PendingContent {
     pub layers: Vec<(Digest, Option<DiffId>)>,
 }
 
-/// How much of a blob is there.
+/// A blob that is being downloaded, or has been.
 #[derive(Clone, Debug)]
 struct Download {
     /// The file it is in now.
     path: PathBuf,
-    bytes: u64,
-    is_whole: bool,
-    /// How often it was begun anew, whatever had been there.
+    available: Available,
+    /// How often the download has discarded what it had and begun again.
     restarts: u32,
+}
+
+/// How much of a blob can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Available {
+    /// So many bytes, from its beginning.
+    Bytes(u64),
+    /// All of it.
+    Whole,
 }
 
 impl Downloads {
@@ -57,7 +66,7 @@ impl Downloads {
     }
 
     /// The manifest and the configuration are there.
-    pub(super) fn has_content(&self, config_bytes: Vec<u8>, layers: &[Digest]) {
+    pub(super) fn announce_content(&self, config_bytes: Vec<u8>, layers: &[Digest]) {
         let Ok(config) = ImageConfig::parse(&config_bytes) else {
             return;
         };
@@ -71,40 +80,35 @@ impl Downloads {
         });
     }
 
-    /// A blob has so many bytes in this file.
-    pub(super) fn has_bytes(&self, digest: &Digest, path: &Path, bytes: u64) {
-        self.change(|state| {
-            let arrival = state.blobs.entry(digest.clone()).or_insert(Download {
-                path: path.to_path_buf(),
-                bytes,
-                is_whole: false,
-                restarts: 0,
-            });
-            arrival.bytes = bytes;
-        });
-    }
-
-    /// A blob begins anew.
-    pub(super) fn has_restarted(&self, digest: &Digest) {
-        self.change(|state| {
-            if let Some(arrival) = state.blobs.get_mut(digest) {
-                arrival.bytes = 0;
-                arrival.restarts += 1;
-            }
-        });
+    /// The first `bytes` bytes of a blob are in the file at `path`.
+    pub(super) fn announce_bytes(&self, digest: &Digest, path: &Path, bytes: u64) {
+        self.announce(digest, path, Available::Bytes(bytes));
     }
 
     /// A blob is whole and has its name.
-    pub(super) fn is_whole(&self, digest: &Digest, path: &Path) {
+    pub(super) fn announce_whole(&self, digest: &Digest, path: &Path) {
+        self.announce(digest, path, Available::Whole);
+    }
+
+    fn announce(&self, digest: &Digest, path: &Path, available: Available) {
         self.change(|state| {
-            let arrival = state.blobs.entry(digest.clone()).or_insert(Download {
+            let known = state.blobs.get(digest);
+            let download = Download {
                 path: path.to_path_buf(),
-                bytes: 0,
-                is_whole: true,
-                restarts: 0,
-            });
-            arrival.is_whole = true;
-            arrival.path = path.to_path_buf();
+                available,
+                restarts: known.map_or(0, |known| known.restarts),
+            };
+            state.blobs.insert(digest.clone(), download);
+        });
+    }
+
+    /// The download of a blob begins again.
+    pub(super) fn announce_restart(&self, digest: &Digest) {
+        self.change(|state| {
+            if let Some(download) = state.blobs.get_mut(digest) {
+                download.available = Available::Bytes(0);
+                download.restarts += 1;
+            }
         });
     }
 
@@ -113,8 +117,8 @@ impl Downloads {
         self.change(|state| state.has_ended = true);
     }
 
-    /// Waits until the image's content is known; `None` if that is never, because the pull failed
-    /// or the image is of an old form.
+    /// Waits until the content of the image is known; `None` if the pull fails, or the image is of
+    /// an old form.
     pub fn wait_for_content(&self) -> Option<PendingContent> {
         let state = self.lock();
         let state = self
@@ -124,26 +128,29 @@ impl Downloads {
         state.content.clone()
     }
 
-    /// Waits until something of a blob is there, and opens it.
+    /// Waits until some bytes of a blob are there, and opens it.
     ///
     /// # Errors
-    /// The pull ended without it, or it cannot be opened.
-    pub fn open(&self, digest: &Digest) -> io::Result<BlobReader<'_>> {
-        let mut arrival = self.wait_for(digest, |_| true)?;
-        let file = match File::open(&arrival.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !arrival.is_whole => {
-                // It has just got its name, and is about to tell.
-                arrival = self.wait_for(digest, |_| false)?;
-                File::open(&arrival.path)?
+    /// The pull ended without the blob, or its file cannot be opened.
+    pub fn open(&self, digest: &Digest) -> io::Result<DownloadReader<'_>> {
+        let mut download = self.wait_for(digest, |_| true)?;
+        let file = match File::open(&download.path) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && download.available != Available::Whole =>
+            {
+                // It has just been renamed, which will be announced.
+                download = self.wait_for(digest, |_| false)?;
+                File::open(&download.path)?
             }
             opened => opened?,
         };
-        Ok(BlobReader {
+        Ok(DownloadReader {
             downloads: self,
             digest: digest.clone(),
             file,
             offset: 0,
-            restarts: arrival.restarts,
+            restarts: download.restarts,
         })
     }
 
@@ -155,8 +162,8 @@ impl Downloads {
         let mut state = self.lock();
         loop {
             match state.blobs.get(digest) {
-                Some(arrival) if arrival.is_whole || is_enough(arrival) => {
-                    return Ok(arrival.clone());
+                Some(download) if download.available == Available::Whole || is_enough(download) => {
+                    return Ok(download.clone());
                 }
                 _ if state.has_ended => return Err(io::Error::other("the download failed")),
                 _ => {}
@@ -169,9 +176,9 @@ impl Downloads {
     }
 }
 
-/// Reads a blob, waiting where it has not arrived yet.
+/// Reads a blob, and waits for bytes that have not been downloaded yet.
 #[derive(Debug)]
-pub struct BlobReader<'a> {
+pub struct DownloadReader<'a> {
     downloads: &'a Downloads,
     digest: Digest,
     file: File,
@@ -179,21 +186,21 @@ pub struct BlobReader<'a> {
     restarts: u32,
 }
 
-impl Read for BlobReader<'_> {
+impl Read for DownloadReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (offset, restarts) = (self.offset, self.restarts);
-        let arrival = self.downloads.wait_for(&self.digest, |arrival| {
-            arrival.bytes > offset || arrival.restarts != restarts
+        let download = self.downloads.wait_for(&self.digest, |download| {
+            download.available > Available::Bytes(offset) || download.restarts != restarts
         })?;
-        if arrival.restarts != restarts {
+        if download.restarts != restarts {
             return Err(io::Error::other("the download began anew"));
         }
-        let available = if arrival.is_whole {
-            buffer.len()
-        } else {
-            usize::try_from(arrival.bytes - offset).unwrap_or(buffer.len())
+        let wanted = match download.available {
+            Available::Whole => buffer.len(),
+            Available::Bytes(bytes) => {
+                usize::try_from(bytes - offset).map_or(buffer.len(), |left| buffer.len().min(left))
+            }
         };
-        let wanted = buffer.len().min(available);
         let count = self.file.read_at(&mut buffer[..wanted], offset)?;
         self.offset += count as u64;
         Ok(count)
@@ -220,9 +227,9 @@ mod tests {
             });
             for (part, total) in [("hello ", 6), ("world", 11)] {
                 file.write_all(part.as_bytes()).unwrap();
-                downloads.has_bytes(&digest, &path, total);
+                downloads.announce_bytes(&digest, &path, total);
             }
-            downloads.is_whole(&digest, &path);
+            downloads.announce_whole(&digest, &path);
             downloads.end();
             assert_eq!(reader.join().unwrap().unwrap(), "hello world");
         });
@@ -236,10 +243,10 @@ mod tests {
         let digest = Digest::of(b"abcdef");
         for fail in [
             (|downloads: &Downloads, _: &Digest| downloads.end()) as fn(&Downloads, &Digest),
-            |downloads, digest| downloads.has_restarted(digest),
+            |downloads, digest| downloads.announce_restart(digest),
         ] {
             let downloads = Downloads::default();
-            downloads.has_bytes(&digest, &path, 3);
+            downloads.announce_bytes(&digest, &path, 3);
             let mut blob = downloads.open(&digest).unwrap();
             let mut buffer = [0; 8];
             assert_eq!(blob.read(&mut buffer).unwrap(), 3);
@@ -255,7 +262,7 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         let digest = Digest::of(b"abc");
         let downloads = Downloads::default();
-        downloads.has_bytes(&digest, &directory.path().join("moved"), 3);
+        downloads.announce_bytes(&digest, &directory.path().join("moved"), 3);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 let mut text = String::new();
@@ -263,7 +270,7 @@ mod tests {
                 io::Result::Ok(text)
             });
             std::thread::sleep(std::time::Duration::from_millis(50));
-            downloads.is_whole(&digest, &path);
+            downloads.announce_whole(&digest, &path);
             assert_eq!(reader.join().unwrap().unwrap(), "abc");
         });
     }

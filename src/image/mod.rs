@@ -10,7 +10,7 @@ mod save;
 mod tee;
 mod verify;
 
-pub use downloads::{BlobReader, Downloads, PendingContent};
+pub use downloads::{DownloadReader, Downloads, PendingContent};
 pub use error::ImageError;
 pub use import::{ImportSource, import, imported_config};
 pub use load::{LoadSource, load};

@@ -80,7 +80,9 @@ pub fn pull(
     if let ConfigSource::Blob(config) = &resolved.manifest.config {
         digests.push(config.digest.clone());
     }
-    for attempt in 1.. {
+    let mut tries = PUBLISH_TRIES;
+    loop {
+        tries -= 1;
         pull.fetch_config(&resolved, request.platform)?;
         let mut needs = vec![(store.layout().layers.as_path(), pull.need(&layers))];
         let unpacked_in = request.unpacked_in.into_iter();
@@ -88,11 +90,10 @@ pub fn pull(
         space::require_all(&needs).map_err(StoreError::from)?;
         pull.fetch_all(&layers)?;
         match store.publish_image(&name, &resolved.bytes, &digests) {
-            Err(StoreError::BlobVanished(_)) if attempt < PUBLISH_TRIES => {}
+            Err(StoreError::BlobVanished(_)) if tries > 0 => {}
             result => return Ok(result?),
         }
     }
-    unreachable!("the loop ends by returning")
 }
 
 struct EndOnDrop<'a>(&'a Downloads);
@@ -149,11 +150,15 @@ impl Pull<'_> {
             let reason = format!("it is larger than {CONFIG_MAX_BYTES} bytes");
             return Err(invalid(serde::de::Error::custom(reason)));
         }
-        let blobs = self.store.blobs();
-        blobs.check_small(&descriptor.digest, CONFIG_MAX_BYTES)?;
-        self.fetch(descriptor)?;
-        let path = self.store.layout().blob(&descriptor.digest);
-        let bytes = read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?;
+        let stored = self.store.blobs();
+        let bytes = match stored.read_small(&descriptor.digest, CONFIG_MAX_BYTES)? {
+            Some(bytes) => bytes,
+            None => {
+                self.fetch(descriptor)?;
+                let path = self.store.layout().blob(&descriptor.digest);
+                read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?
+            }
+        };
         let config = ImageConfig::parse(&bytes).map_err(invalid)?;
         // Where an index has told what it is for, its word outweighs the configuration's, which some
         // builders leave at that of their own machine.
@@ -168,7 +173,7 @@ impl Pull<'_> {
         }
         let layers = resolved.manifest.layers.iter();
         let layers: Vec<Digest> = layers.map(|layer| layer.digest.clone()).collect();
-        self.downloads.has_content(bytes, &layers);
+        self.downloads.announce_content(bytes, &layers);
         Ok(())
     }
 
@@ -214,9 +219,7 @@ impl Pull<'_> {
     }
 
     fn fetch(&self, blob: &Descriptor) -> Result<(), ImageError> {
-        if !self.store.blobs().contains(&blob.digest, blob.size)
-            && let Staging::Needed(staged) = self.store.blobs().stage(&blob.digest, blob.size)?
-        {
+        if let Staging::Needed(staged) = self.store.blobs().stage(&blob.digest, blob.size)? {
             let label = format!("downloading {}", blob.digest.short());
             let task = self.progress.begin(&label, blob.size);
             let mut sink = StoreSink {
@@ -235,7 +238,7 @@ impl Pull<'_> {
             sink.staged.publish()?;
         }
         let path = self.store.layout().blob(&blob.digest);
-        self.downloads.is_whole(&blob.digest, &path);
+        self.downloads.announce_whole(&blob.digest, &path);
         Ok(())
     }
 }
@@ -259,12 +262,12 @@ impl BlobSink for StoreSink<'_> {
             .write_all(bytes)
             .map_err(|error| self.room.explain(error, self.blob.size))?;
         self.downloads
-            .has_bytes(&self.blob.digest, self.staged.path(), self.staged.len());
+            .announce_bytes(&self.blob.digest, self.staged.path(), self.staged.len());
         Ok(())
     }
 
     fn restart(&mut self) -> io::Result<()> {
-        self.downloads.has_restarted(&self.blob.digest);
+        self.downloads.announce_restart(&self.blob.digest);
         self.staged.restart()
     }
 }

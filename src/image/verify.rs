@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use super::ImageError;
 use crate::host::fs::FsError;
-use crate::oci::{Algorithm, Digest, Hasher};
+use crate::oci::{Algorithm, Digest};
 use crate::progress::Progress;
 use crate::rootfs::{self, Checked, Layer, RootfsError};
 use crate::store::{Image, LayerFile};
@@ -38,9 +38,7 @@ pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, Im
         ..VerifyReport::default()
     };
     if let Some(expected) = &content.config_digest {
-        let mut hasher = Hasher::new(expected.algorithm());
-        hasher.update(&content.config_bytes);
-        let found = hasher.finish();
+        let found = expected.algorithm().digest(&content.config_bytes);
         if found != *expected {
             let fault = format!("configuration {expected} has the content of {found}");
             report.faults.push(fault);

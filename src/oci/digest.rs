@@ -24,6 +24,13 @@ impl Algorithm {
         }
     }
 
+    /// Hashes `bytes`.
+    pub fn digest(self, bytes: &[u8]) -> Digest {
+        let mut hasher = Hasher::new(self);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
     fn hex_len(self) -> usize {
         match self {
             Algorithm::Sha256 => 64,
@@ -63,9 +70,7 @@ pub struct Digest {
 impl Digest {
     /// Hashes `bytes` with SHA-256.
     pub fn of(bytes: &[u8]) -> Digest {
-        let mut hasher = Hasher::new(Algorithm::Sha256);
-        hasher.update(bytes);
-        hasher.finish()
+        Algorithm::Sha256.digest(bytes)
     }
 
     /// The algorithm before the colon.
