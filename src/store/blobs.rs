@@ -1,10 +1,10 @@
 //! Blobs: files named by the digest of their content.
 //!
-//! A blob on its way is `layers/.staging/<digest>.<host>`, locked by the process that fetches it, so
-//! that a hundred pulls of one image download it once; a process that waited finds the blob done.
-//! What a killed process left there is resumed.
+//! An unfinished blob is `layers/.staging/<digest>.<host>`, locked by the process that downloads
+//! it. So a hundred pulls of one image download it once: a process that waited for the lock finds
+//! the blob complete. The next process resumes the file that a killed one has left.
 //!
-//! Nothing large is hashed here: it is while the bytes come in, by whoever brings them.
+//! Large blobs are not hashed here, but by the download or import while it reads the bytes.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
@@ -24,10 +24,10 @@ use crate::host::fs::{self, FsError};
 use crate::host::unique::unique_name;
 use crate::oci::Digest;
 
-/// Behind a blob's digest, what marks it as damaged.
+/// The suffix of the file that marks a blob as damaged.
 const DAMAGED: &str = ".damaged";
 
-/// So many bytes are written between two requests to bring them to the disk.
+/// How many bytes are written before the system is asked to begin writing them to the disk.
 const WRITE_BACK_BYTES: u64 = 2 << 20;
 
 /// The blobs of a repository.
@@ -36,12 +36,12 @@ pub struct Blobs<'a> {
     layout: &'a Layout,
 }
 
-/// What asking for a blob to write gives.
+/// The result of [`Blobs::stage`].
 #[derive(Debug)]
 pub enum Staging<'a> {
-    /// It is there already.
+    /// The blob is there already.
     Present,
-    /// It has to be written, by the holder alone.
+    /// The blob has to be written; no other process on this host writes it.
     Needed(StagedBlob<'a>),
 }
 
@@ -50,8 +50,7 @@ impl<'a> Blobs<'a> {
         Blobs { layout }
     }
 
-    /// Whether the blob is there: with as many bytes as it has to have, where that is known, and not
-    /// marked as damaged.
+    /// Whether the blob is there, has `size` bytes if that is known, and is not marked as damaged.
     pub fn contains(&self, digest: &Digest, size: Option<u64>) -> bool {
         let is_right =
             |meta: Metadata| meta.is_file() && size.is_none_or(|size| size == meta.len());
@@ -59,11 +58,11 @@ impl<'a> Blobs<'a> {
             && !self.damage_mark(digest).exists()
     }
 
-    /// Notes that a blob is not what its name says, so that the next one who needs it brings it
-    /// again. What has it meanwhile finds out by itself.
+    /// Marks a blob whose content does not have its digest, so that the next pull or load replaces
+    /// it. Images and containers that use it are not told.
     ///
     /// # Errors
-    /// The repository cannot be written.
+    /// `StoreError::Fs` if the mark cannot be created.
     pub fn mark_damaged(&self, digest: &Digest) -> Result<(), StoreError> {
         fs::create_dir_all(&self.layout.blob_staging())?;
         Ok(set_marker(&self.damage_mark(digest), true)?)
@@ -73,7 +72,7 @@ impl<'a> Blobs<'a> {
     /// marked as damaged, and counts as missing.
     ///
     /// # Errors
-    /// The repository cannot be written.
+    /// `StoreError::Fs` if the mark cannot be created.
     pub fn read_small(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.layout.blob(digest);
         if !path.exists() {
@@ -87,7 +86,7 @@ impl<'a> Blobs<'a> {
         Ok(bytes)
     }
 
-    /// Gives a file its name as a blob, in place of what has it.
+    /// Renames a file to the blob `digest`, and replaces the one that is there.
     pub(super) fn name(&self, file: &Path, digest: &Digest) -> Result<PathBuf, FsError> {
         let path = self.layout.blob(digest);
         fs::rename(file, &path)?;
@@ -101,7 +100,7 @@ impl<'a> Blobs<'a> {
             .join(format!("{digest}{DAMAGED}"))
     }
 
-    /// Whether what has this name beside unfinished downloads marks a blob that is there.
+    /// Whether the file of this name in the staging directory marks a blob that is there.
     pub(super) fn is_mark_in_use(&self, name: &OsStr) -> bool {
         let digest = name.to_str().and_then(|name| name.strip_suffix(DAMAGED));
         digest
@@ -109,24 +108,24 @@ impl<'a> Blobs<'a> {
             .is_some_and(|digest| self.layout.blob(&digest).is_file())
     }
 
-    /// The number of bytes that an unfinished download has left of a blob.
+    /// The number of bytes that an unfinished download has of a blob.
     pub fn staged_bytes(&self, digest: &Digest) -> u64 {
         let path = self.staging_path(digest);
         path.symlink_metadata().map_or(0, |meta| meta.len())
     }
 
-    /// Where a blob is written until it is whole. Another host may not see the lock on it, so it
-    /// writes to another file.
+    /// The file of an unfinished blob. Each host has its own, since locks may not be visible to
+    /// other hosts.
     fn staging_path(&self, digest: &Digest) -> PathBuf {
         let name = format!("{digest}.{}", host_name());
         self.layout.blob_staging().join(name)
     }
 
-    /// Begins to write a blob of `size` bytes, where that is known, after what an earlier try left.
-    /// Waits while another process writes the same one.
+    /// Begins to write a blob of `size` bytes, if that is known, behind the bytes that an earlier
+    /// try has left. Waits while another process writes the same blob.
     ///
     /// # Errors
-    /// The staging file cannot be made, locked or read.
+    /// `StoreError::Fs` if the staging file cannot be created, opened or examined.
     pub fn stage(&self, digest: &Digest, size: Option<u64>) -> Result<Staging<'a>, StoreError> {
         let staging = self.layout.blob_staging();
         fs::create_dir_all(&staging)?;
@@ -141,18 +140,18 @@ impl<'a> Blobs<'a> {
                 .read(true)
                 .write(true)
                 .mode(0o666)
-                // What a link leads to is never the file that it has the name of.
+                // A symbolic link of this name never leads to a staged blob.
                 .custom_flags(OFlags::NOFOLLOW.bits() as i32)
                 .open(&path)
                 .map_err(FsError::at("open", &path))?;
             let locked = retry_on_intr(|| flock(&file, FlockOperation::LockExclusive));
             if locked.is_err() {
-                // Without locks two processes must not share a file: each writes its own.
+                // Without locks, two processes must not share a file, so each writes its own.
                 let path = staging.join(format!("{digest}.{}", unique_name()));
                 let file = File::create_new(&path).map_err(FsError::at("create", &path))?;
                 return StagedBlob::of(file, path, digest, *self).map(Staging::Needed);
             }
-            // The one who held the lock may have renamed the file that is open here.
+            // The process that held the lock may have renamed the file that is open here.
             let opened = file.metadata().map_err(FsError::at("examine", &path))?;
             let is_current = path.symlink_metadata().is_ok_and(|current| {
                 current.ino() == opened.ino() && current.dev() == opened.dev()
@@ -167,7 +166,7 @@ impl<'a> Blobs<'a> {
     }
 }
 
-/// A blob being written. Dropped unpublished, it stays for the next try.
+/// A blob being written. If it is dropped without being published, its bytes stay for the next try.
 #[derive(Debug)]
 pub struct StagedBlob<'a> {
     blobs: Blobs<'a>,
@@ -175,12 +174,12 @@ pub struct StagedBlob<'a> {
     file: File,
     path: PathBuf,
     len: u64,
-    /// The bytes before this are on their way to the disk.
+    /// The system has been asked to write the bytes before this offset to the disk.
     written_back: u64,
 }
 
 impl<'a> StagedBlob<'a> {
-    /// Takes over what is in `file`.
+    /// Continues the blob whose first bytes are in `file`.
     fn of(
         file: File,
         path: PathBuf,
@@ -201,34 +200,34 @@ impl<'a> StagedBlob<'a> {
         })
     }
 
-    /// The number of bytes there are so far.
+    /// The number of bytes so far.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether nothing is there yet.
+    /// Whether there are no bytes yet.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The file the bytes are in until they are published.
+    /// The file that has the bytes until they are published.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads what an earlier try has left, from the beginning.
+    /// Reads the bytes that an earlier try has left, from the beginning.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be rewound.
     pub fn existing(&mut self) -> io::Result<impl Read + '_> {
         self.file.rewind()?;
         Ok((&self.file).take(self.len))
     }
 
-    /// Throws away what is there.
+    /// Discards all bytes.
     ///
     /// # Errors
-    /// The file cannot be cut.
+    /// The file cannot be truncated.
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.len = 0;
@@ -236,11 +235,11 @@ impl<'a> StagedBlob<'a> {
         Ok(())
     }
 
-    /// Gives the blob its name. Whoever wrote it has compared size and digest with what the name
-    /// says; nothing else may get it.
+    /// Gives the blob its final name. The caller has compared its size and digest; no other content
+    /// may get this name.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the file cannot be synced or renamed.
     pub fn publish(self) -> Result<PathBuf, StoreError> {
         self.file
             .sync_data()
@@ -250,12 +249,12 @@ impl<'a> StagedBlob<'a> {
 }
 
 impl Write for StagedBlob<'_> {
-    /// Where the disk is full, what is there so far is removed: it would keep the disk full.
+    /// If the disk is full, the unfinished blob is removed, since it would keep the disk full.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Err(error) = self.file.write_all_at(bytes, self.len) {
             use io::ErrorKind::{QuotaExceeded, StorageFull};
             if matches!(error.kind(), StorageFull | QuotaExceeded) {
-                // The error that matters is the first one.
+                // The first error is returned.
                 let _ = fs::remove_file(&self.path);
             }
             return Err(error);
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_what_its_name_says_is_replaced() {
+    fn a_blob_without_its_digest_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let digest = Digest::of(b"hello world");
@@ -337,12 +336,12 @@ mod tests {
             assert_eq!(read.as_deref(), Some(&b"hello world"[..]));
             assert!(store.blobs().contains(&digest, Some(11)), "{content}");
         }
-        // What is not marked shows by its length.
+        // A wrong size shows without a mark.
         assert!(!store.blobs().contains(&digest, Some(12)));
     }
 
     #[test]
-    fn a_link_is_no_blob_on_its_way() {
+    fn a_link_is_no_staged_blob() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let digest = Digest::of(b"x");

@@ -1,4 +1,4 @@
-//! Ids and names of containers: what can be one, and the links that give names.
+//! Ids and names of containers, and the links that give names.
 
 use std::fmt;
 use std::fs;
@@ -19,18 +19,18 @@ const FILE_NAME_MAX_BYTES: usize = 255;
 /// Why a text cannot be a container name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NameError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a container name must not be empty")]
     Empty,
-    /// A character that paths, listings or scripts would trip over.
+    /// It has a character that would be special in paths, listings or scripts.
     #[error(
         "container name '{0}' holds a character that names may not have: / . blank [ ] or a control character"
     )]
     Character(String),
-    /// It would not fit a file name.
+    /// It is longer than a file name can be.
     #[error("the container name is longer than {FILE_NAME_MAX_BYTES} bytes")]
     TooLong,
-    /// It would be taken for an id.
+    /// It could be taken for an id.
     #[error("container name '{0}' looks like a container id")]
     LooksLikeId(String),
 }
@@ -40,12 +40,12 @@ pub enum NameError {
 pub struct ContainerId(String);
 
 impl ContainerId {
-    /// Makes a new one.
+    /// Makes a new id.
     pub fn random() -> ContainerId {
         ContainerId(unique_name())
     }
 
-    /// Reads one. udocker.py's ids are UUIDs too, of another version.
+    /// Parses an id. udocker.py's ids are UUIDs too, of another version.
     pub fn parse(text: &str) -> Option<ContainerId> {
         let is_word = |part: &str| {
             !part.is_empty()
@@ -71,7 +71,7 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// A name of a container: safe as a file name, and never to be taken for an id.
+/// A name of a container: safe as a file name, and never the same as an id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerName(String);
 
@@ -123,12 +123,12 @@ impl Store {
         names
     }
 
-    /// Takes away all names of a container that is gone. One that cannot be taken leads to nothing,
-    /// and is replaced by who wants it.
+    /// Removes all names of a container that is gone. A name that cannot be removed leads nowhere,
+    /// and is replaced when another container gets it.
     pub(super) fn forget_names(&self, id: &ContainerId) {
         for name in self.names_of(id) {
             let link = self.layout.containers.join(name);
-            // It may have gone to a new container since they were listed.
+            // Another process may have given it to a new container since it was listed.
             if named_id(&link).as_deref() == Some(id.as_str()) {
                 let _ = fs::remove_file(link);
             }
@@ -138,7 +138,8 @@ impl Store {
     /// Gives a container a name.
     ///
     /// # Errors
-    /// `StoreError::NameTaken` if a container has it; a link to nothing is replaced.
+    /// `StoreError::NameTaken` if a container has it (a dangling link is replaced); `Fs` if the
+    /// link cannot be created.
     pub fn add_name(&self, id: &ContainerId, name: &ContainerName) -> Result<(), StoreError> {
         let link = self.layout.containers.join(name.as_str());
         loop {
@@ -160,10 +161,10 @@ impl Store {
         self.layout.containers.join(name.as_str()).exists()
     }
 
-    /// Takes a name away.
+    /// Removes a name.
     ///
     /// # Errors
-    /// `StoreError::NoName`
+    /// `StoreError::NoName` if no container has it; `Fs` if the link cannot be removed.
     pub fn remove_name(&self, name: &ContainerName) -> Result<(), StoreError> {
         let link = self.layout.containers.join(name.as_str());
         if !link.is_symlink() {
@@ -172,10 +173,11 @@ impl Store {
         Ok(host_fs::remove_file(&link)?)
     }
 
-    /// Replaces a name of a container by another one. For a moment it has both.
+    /// Replaces a name of a container by another one. For a moment the container has both.
     ///
     /// # Errors
-    /// `StoreError::NoName`, `StoreError::NameTaken`; nothing has changed then.
+    /// `StoreError::NoName` or `NameTaken`, and nothing has changed; `Fs` if a link cannot be
+    /// created or removed.
     pub fn rename_container(
         &self,
         old: &ContainerName,
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_would_confuse_are_refused() {
+    fn names_that_could_be_taken_for_paths_or_ids_are_refused() {
         let id = ContainerId::random().to_string();
         for text in ["", "a/b", "..", "a b", "[x]", "a\nb", &id, &"x".repeat(256)] {
             assert!(text.parse::<ContainerName>().is_err(), "{text:?}");

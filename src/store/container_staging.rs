@@ -1,5 +1,5 @@
-//! Containers on their way in and out: made whole outside the listing, and taken out of it before
-//! they are removed.
+//! Containers being created or removed: one is completed before it is listed, and taken out of the
+//! listing before its files are removed.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,15 +14,15 @@ use super::staging::{self, Slot};
 use crate::host::fs::{self as host_fs, FsError, write_atomic};
 
 impl Store {
-    /// Begins a container: an empty ROOT in the staging folder.
+    /// Begins a container: an empty ROOT in the staging directory.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the directory or its lock file cannot be created.
     pub fn stage_container(&self) -> Result<StagedContainer, StoreError> {
         let id = ContainerId::random();
         let slot = Slot::take(&self.layout.container_staging(), id.as_str())?;
-        // Only the user may enter: images hold set-user-ID programs, and as files of this user
-        // they would let everybody else act as him.
+        // Only the user may enter: images have set-user-ID programs, which would let all other
+        // users act as this one.
         fs::DirBuilder::new()
             .mode(0o700)
             .create(slot.path())
@@ -32,10 +32,10 @@ impl Store {
         Ok(StagedContainer { id, slot })
     }
 
-    /// Publishes a container that is whole.
+    /// Publishes a complete container.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if its directory cannot be renamed.
     pub fn publish_container(&self, staged: StagedContainer) -> Result<Container, StoreError> {
         let directory = self.layout.container(&staged.id);
         host_fs::rename(staged.slot.path(), &directory)?;
@@ -46,12 +46,12 @@ impl Store {
         })
     }
 
-    /// Takes a container out of the listing, its names after it, and hands its directory over for
-    /// removal. Where the file system moves no directories, it stays listed until it is removed.
+    /// Takes a container and then its names out of the listing, and returns its directory, to be
+    /// removed. Where its directory cannot be renamed, it stays listed until it is removed.
     ///
     /// # Errors
-    /// `StoreError::Protected`; `NoContainer` if another process has taken it out already; what
-    /// the file system says.
+    /// `StoreError::Protected`; `NoContainer` if another process has taken it out already; `Fs` if
+    /// the directory cannot be renamed or the lock file not created.
     pub fn retire_container(&self, container: &Container) -> Result<StagedContainer, StoreError> {
         if container.is_protected() {
             return Err(StoreError::Protected(container.id.to_string()));
@@ -59,11 +59,11 @@ impl Store {
         let slot = Slot::take(&self.layout.container_staging(), container.id.as_str())?;
         let slot = match host_fs::rename(&container.directory, slot.path()) {
             Ok(()) => slot,
-            // Another process was faster.
+            // Another process has taken it out.
             Err(error) if error.is_not_found() && !container.directory.exists() => {
                 return Err(StoreError::NoContainer(container.id.to_string()));
             }
-            // So answers an overlay file system, of directories of its lower layers.
+            // An overlay file system returns this for directories of its lower layers.
             Err(error) if error.crosses_devices() => slot.at(&container.directory),
             Err(error) => return Err(error.into()),
         };
@@ -74,8 +74,9 @@ impl Store {
         })
     }
 
-    /// What killed processes left in the staging folder, for removal, without their names; where
-    /// another host may still be at work on it, only from `age` on.
+    /// Returns the directories that killed processes have left in the staging directory, to be
+    /// removed, and removes their names. A directory that another host may still be working on is
+    /// returned only if it is as old as `age`.
     pub fn abandoned_containers(&self, age: Age) -> Vec<StagedContainer> {
         staging::abandoned(&self.layout.container_staging(), age)
             .into_iter()
@@ -88,7 +89,7 @@ impl Store {
     }
 }
 
-/// A container's directory outside the listing: not yet, or no longer, a container.
+/// The directory of a container that is not listed yet, or no longer.
 #[derive(Debug)]
 pub struct StagedContainer {
     id: ContainerId,
@@ -96,17 +97,17 @@ pub struct StagedContainer {
 }
 
 impl StagedContainer {
-    /// Takes the directory that belongs into `slot`.
+    /// The directory in `slot`.
     pub(super) fn new(id: ContainerId, slot: Slot) -> StagedContainer {
         StagedContainer { id, slot }
     }
 
-    /// The id it has or will have.
+    /// The container's id.
     pub fn id(&self) -> &ContainerId {
         &self.id
     }
 
-    /// The whole directory.
+    /// The directory.
     pub fn path(&self) -> &Path {
         self.slot.path()
     }
@@ -116,10 +117,10 @@ impl StagedContainer {
         self.slot.path().join("ROOT")
     }
 
-    /// Writes what a container has beside its ROOT. `image` is `<repository>:<tag>`.
+    /// Writes the files that a container has beside its ROOT. `image` is `<repository>:<tag>`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if a file cannot be written.
     pub fn write_metadata(&self, config: &[u8], image: &str) -> Result<(), StoreError> {
         let at = |entry: &str| self.slot.path().join(entry);
         write_atomic(&at("container.json"), config, 0o644)?;
@@ -145,12 +146,12 @@ mod tests {
         assert!(store.containers().is_empty());
         assert!(!store.has_name(&name("n")));
         assert!(retired.root().is_dir());
-        // Who has it still, to copy it for one, learns that it is gone and not damaged.
+        // A process that still has it, such as a clone, learns that it is gone and not damaged.
         assert!(matches!(
             container.config_bytes(),
             Err(StoreError::NoContainer(_))
         ));
-        // Somebody is at work on it, so nobody else may take it for a leftover.
+        // It is being removed, so it is no leftover.
         assert!(store.abandoned_containers(Age::DAY).is_empty());
         drop(retired);
         assert_eq!(store.abandoned_containers(Age::DAY).len(), 1);
@@ -174,7 +175,7 @@ mod tests {
         store.add_name(&other, &name("given")).unwrap();
         drop(store.retire_container(&container).unwrap());
         assert!(!store.has_name(&name("kept")));
-        // Somebody who has looked at it before comes too late.
+        // A process that has found the container earlier comes too late.
         store.add_name(&other, &name("kept")).unwrap();
         assert!(store.retire_container(&container).is_err());
         assert_eq!(store.container("kept").unwrap().names, ["given", "kept"]);

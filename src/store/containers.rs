@@ -1,4 +1,4 @@
-//! Containers: `containers/<id>/`, and their names, links beside them (see `container_names`).
+//! Containers: `containers/<id>/`. Their names are links beside them (see `container_names`).
 //!
 //! ```text
 //! ROOT/            the root file system
@@ -9,8 +9,8 @@
 //! attributes       owners, modes and devices that emulated root has made, see `rootfs`
 //! ```
 //!
-//! A container is made in the staging folder and appears by one rename; it is removed the other
-//! way round (see `container_staging`).
+//! A container is created in the staging directory and appears by one rename. It is removed in the
+//! reverse order (see `container_staging`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,19 +27,19 @@ use super::links::set_marker;
 use crate::host::fs::{read_limited, write_atomic};
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig};
 
-/// Largest text that is kept beside ROOT, such as the name of an image.
+/// Largest text file beside ROOT that is read, such as the one with the image's name.
 const TEXT_MAX_BYTES: u64 = 64 << 10;
 
-/// What `ps` says about a container's ROOT.
+/// The state of a container's ROOT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootState {
     /// The user may write to it.
     Writable,
-    /// The user may not.
+    /// The user may not write to it.
     ReadOnly,
-    /// It is not there.
+    /// There is no ROOT.
     Missing,
-    /// It is something else than a directory.
+    /// It is not a directory.
     NotDirectory,
 }
 
@@ -137,20 +137,20 @@ impl Container {
         self.directory.join("PROTECT").is_file()
     }
 
-    /// Sets or takes away the protection.
+    /// Sets or removes the protection.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the file `PROTECT` cannot be created or removed.
     pub fn set_protected(&self, protected: bool) -> Result<(), StoreError> {
         Ok(set_marker(&self.directory.join("PROTECT"), protected)?)
     }
 
-    /// The image it was made from, `<repository>:<tag>`; empty where that is not known.
+    /// The image it was created from, `<repository>:<tag>`; empty if that is not known.
     pub fn image(&self) -> String {
         self.text("imagerepo.name").unwrap_or_default()
     }
 
-    /// The execution mode it was set up for; `None` means the default.
+    /// The execution mode that `setup` has set; `None` means the default.
     pub fn execmode(&self) -> Option<String> {
         self.text("execmode").filter(|mode| !mode.is_empty())
     }
@@ -158,7 +158,7 @@ impl Container {
     /// Sets the execution mode.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the file `execmode` cannot be written.
     pub fn set_execmode(&self, mode: &str) -> Result<(), StoreError> {
         Ok(write_atomic(
             &self.entry("execmode"),
@@ -167,20 +167,20 @@ impl Container {
         )?)
     }
 
-    /// Whether the host's NVIDIA libraries were put into it.
+    /// Whether the host's NVIDIA libraries have been copied into it.
     pub fn is_nvidia(&self) -> bool {
         self.entry("nvidia").exists()
     }
 
-    /// Marks that the host's NVIDIA libraries were put into it.
+    /// Marks that the host's NVIDIA libraries have been copied into it.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the file `nvidia` cannot be created.
     pub fn set_nvidia(&self) -> Result<(), StoreError> {
         Ok(set_marker(&self.entry("nvidia"), true)?)
     }
 
-    /// The path of something that is kept beside ROOT.
+    /// The path of a file or directory beside ROOT.
     pub fn entry(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
@@ -190,8 +190,8 @@ impl Container {
         Some(String::from_utf8_lossy(&bytes).trim().to_string())
     }
 
-    /// Makes sure that nobody has removed the container meanwhile. Who removes one takes it out of
-    /// the repository first; what was read before this is whole.
+    /// Makes sure that no other process has begun to remove the container. A container is renamed
+    /// before its files are removed, so all files that were read before this call are complete.
     ///
     /// # Errors
     /// `StoreError::NoContainer`
@@ -219,7 +219,7 @@ impl Container {
     /// The image's configuration.
     ///
     /// # Errors
-    /// `StoreError::DamagedContainer` if it is missing or makes no sense.
+    /// As [`Container::config_bytes`]; `DamagedContainer` if the document cannot be parsed.
     pub fn config(&self) -> Result<ImageConfig, StoreError> {
         let path = self.directory.join("container.json");
         ImageConfig::parse(&self.config_bytes()?)
@@ -234,7 +234,7 @@ impl Container {
         }
     }
 
-    /// What `ps` says about ROOT.
+    /// The state of ROOT for `ps`.
     pub fn root_state(&self) -> RootState {
         let root = self.root();
         match fs::metadata(&root) {
@@ -246,7 +246,7 @@ impl Container {
     }
 }
 
-/// When a container was made, for the order of listings.
+/// When a container was created, for the order of listings.
 fn age_key(directory: &Path) -> SystemTime {
     fs::metadata(directory.join("imagerepo.name"))
         .map(|meta| {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_container_is_not_found() {
+    fn no_other_text_finds_a_container() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         for text in ["", ".", "..", "../containers", "x", "/etc", "a b"] {

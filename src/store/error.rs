@@ -9,42 +9,42 @@ use crate::oci::{Digest, ManifestError};
 /// An operation on the repository that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file system refused.
+    /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] FsError),
     /// No such image.
     #[error("there is no image '{0}' here")]
     NoImage(String),
-    /// An image name that is in use.
+    /// Another image has this name.
     #[error("there is an image '{0}' already")]
     ImageExists(String),
-    /// An image name whose directory others have, or would have, a file in place of.
+    /// The directory of one image would be in the place of a file of another image.
     #[error(
         "image '{image}' cannot be kept beside the others: '{}' would belong to two of them",
         path.display()
     )]
     NameClash {
-        /// The name.
+        /// Its name.
         image: String,
-        /// What both would have.
+        /// The path that both would need.
         path: PathBuf,
     },
     /// No such container.
     #[error("there is no container '{0}' here")]
     NoContainer(String),
-    /// Marked against removal.
+    /// The image or container is protected against removal.
     #[error("'{0}' is protected")]
     Protected(String),
-    /// A container name or id that is in use.
+    /// Another container has this name.
     #[error("the name '{0}' is taken")]
     NameTaken(String),
-    /// A name that no container has.
+    /// No container has this name.
     #[error("no container has the name '{0}'")]
     NoName(String),
-    /// A text that cannot be a container name.
+    /// The text cannot be a container name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A stored image lacks something or contradicts itself.
+    /// A stored image lacks a part or contradicts itself.
     #[error("image '{image}' is damaged: {reason}")]
     DamagedImage {
         /// Its name.
@@ -52,7 +52,7 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
-    /// A stored manifest that is none.
+    /// A stored manifest cannot be parsed.
     #[error("image '{image}' is damaged: {source}")]
     DamagedManifest {
         /// Its name.
@@ -60,23 +60,23 @@ pub enum StoreError {
         /// What is wrong.
         source: ManifestError,
     },
-    /// A container's metadata cannot be read.
+    /// A container's metadata cannot be read or parsed.
     #[error("container '{container}' is damaged: '{}': {reason}", path.display())]
     DamagedContainer {
         /// Its id.
         container: String,
-        /// The file concerned.
+        /// The file with the metadata.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
-    /// Another process removed a blob just before it was used.
+    /// Another process has removed a blob just before an image was to link to it.
     #[error("blob {0} has just been removed by another process")]
     BlobVanished(Digest),
 }
 
 impl StoreError {
-    /// Whether the repository cannot be written by this user.
+    /// Whether this user may not write to the repository.
     pub fn is_read_only(&self) -> bool {
         use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         matches!(self, StoreError::Fs(error)

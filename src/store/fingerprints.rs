@@ -1,11 +1,12 @@
-//! What containers of an image were when they were made, so that others can be copied from them.
+//! Fingerprints: the state of an image's containers when they were created, so that a container
+//! that has not changed can be copied.
 //!
 //! ```text
 //! <chain id>@<boot id>.<container id>     the fingerprint, see `rootfs`
 //! ```
-//! One counts in the boot in which it was written: after a crash a file may have lost its content
-//! together with the time of its last change. So it need not be synced. What is half written, or
-//! of a container that is gone, is no fingerprint that fits.
+//! A fingerprint is valid in the boot in which it was written: after a crash, a file may have lost
+//! its content together with the time of its last change. So it need not be synced. One that is
+//! incomplete, or whose container is gone, matches nothing.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -19,11 +20,11 @@ use crate::host::fs::{self as host_fs, FsError};
 use crate::oci::ChainId;
 
 impl Store {
-    /// Remembers that the container `id` has the tree of the image whose layers make `chain`:
-    /// `write` writes its fingerprint.
+    /// Records with `write` the fingerprint of the container `id`, whose tree is that of the layers
+    /// with the chain id `chain`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the file cannot be created or written.
     pub fn write_fingerprint(
         &self,
         chain: &ChainId,
@@ -45,8 +46,8 @@ impl Store {
         Ok(written.map_err(FsError::at("write", &path))?)
     }
 
-    /// The containers that were made with the tree of the image whose layers make `chain`, the
-    /// youngest first, each with its fingerprint.
+    /// The containers that were created from layers with the chain id `chain`, the youngest first,
+    /// each with its fingerprint.
     pub fn fingerprints(
         &self,
         chain: &ChainId,
@@ -71,17 +72,18 @@ impl Store {
         })
     }
 
-    /// Forgets containers that are gone, and other boots. One is not gone while it is being made.
+    /// Removes the fingerprints of other boots, and of containers that are neither listed nor being
+    /// created.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if one cannot be removed; the others are removed all the same.
     pub fn sweep_fingerprints(&self) -> Result<(), StoreError> {
         let Ok(entries) = fs::read_dir(self.layout.fingerprints()) else {
             return Ok(());
         };
         let boot = boot_id();
         let staging = self.layout.container_staging();
-        // Mostly it is there; else it may be on its way from the staging folder.
+        // It may be renamed from the staging directory between the first two checks.
         let exists = |id: &ContainerId| {
             let is_listed = || self.layout.container(id).is_dir();
             is_listed() || staging.join(id.as_str()).is_dir() || is_listed()
@@ -103,7 +105,7 @@ impl Store {
     }
 }
 
-/// What identifies the tree of an image in this boot.
+/// The name of an image's tree in this boot; `None` if the boot has no id.
 pub(super) fn tree_name(chain: &ChainId) -> Option<String> {
     Some(format!("{}@{}", chain.0, boot_id()?))
 }
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_found_by_the_tree_they_were_made_with() {
+    fn containers_are_found_by_the_chain_id_of_their_layers() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let ids = ["first", "other", "second"].map(|text| {
@@ -130,7 +132,7 @@ mod tests {
                 .write_fingerprint(&chain(tree), staged.id(), write)
                 .unwrap();
             std::thread::sleep(std::time::Duration::from_millis(20));
-            // Another process sweeps before it is published.
+            // Another process sweeps before the container is published.
             store.sweep_fingerprints().unwrap();
             store.publish_container(staged).unwrap().id
         });
@@ -147,7 +149,7 @@ mod tests {
         assert_eq!(found(), expected);
         assert_eq!(store.fingerprints(&chain("c")).count(), 0);
 
-        // What is of no use goes: that of a container that is gone, and of another boot.
+        // Those of another boot and of a container that is gone are removed.
         fs::remove_dir_all(store.layout.container(&second)).unwrap();
         let path = |boot: &str| {
             let name = format!("{}@{boot}.{first}", chain("a").0);

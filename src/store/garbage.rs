@@ -1,12 +1,12 @@
-//! What nothing refers to any more.
+//! Garbage: files that killed processes have left.
 //!
-//! Killed processes leave image directories without `TAG`, blobs that no image links to, blobs
-//! half downloaded, temporary files and lock files. All of them are outside the listings and
-//! harmless, and the next pull makes use of the blobs; [`Store::collect_garbage`] removes them.
+//! These are image directories without `TAG`, blobs that no image links to, unfinished downloads,
+//! temporary files and lock files. They are harmless, no listing shows them, and the next pull uses
+//! the blobs; [`Store::collect_garbage`] removes them.
 //!
-//! Pulls put blobs under their names before the image that links to them. So a pull holds
-//! `layers/.pulling` shared, and blobs go only while nobody does. udocker.py holds nothing: it is
-//! left the time that [`Age`] gives.
+//! A pull gives blobs their final names before it writes the image that links to them. So it holds
+//! `layers/.pulling` shared, and blobs are removed only while no process does. udocker.py takes no
+//! locks; [`Age`] gives it time.
 
 use std::fs::{self, DirEntry};
 use std::os::unix::fs::MetadataExt;
@@ -18,15 +18,15 @@ use super::images::{IMAGE_FILES, MARKERS, is_of_file_system, linked_names};
 use super::{Lock, Store, staging};
 use crate::host::fs as host_fs;
 
-/// How long something must not have changed before it counts as left behind.
+/// How long a file must not have changed before it counts as garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(pub Duration);
 
 impl Age {
-    /// A day: what commands give to work of which they cannot know whether it goes on.
+    /// A day: the age at which commands take work for abandoned that may still go on.
     pub const DAY: Age = Age(Duration::from_secs(24 * 60 * 60));
 
-    /// Whether a file is of that age; one from the future is young.
+    /// Whether a file has that age; one from the future has not.
     pub(super) fn has(self, meta: &fs::Metadata) -> bool {
         let changed = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         SystemTime::now()
@@ -38,42 +38,43 @@ impl Age {
 /// Which of the blobs that no image links to are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnlinkedBlobs {
-    /// None where `layers` and `repos` do not have the same parent directory: `layers` may serve
-    /// several repositories then, and images of the others may link to these blobs.
+    /// None if `layers` and `repos` do not have the same parent directory: then `layers` may serve
+    /// several repositories, and images of the others may link to these blobs.
     OfOneRepository,
     /// All.
     All,
 }
 
-/// What was removed and what was not.
+/// The result of collecting garbage.
 #[derive(Debug, Default)]
 pub struct Garbage {
     /// Files and links removed.
     pub files: u64,
-    /// Their bytes.
+    /// The bytes of the files removed.
     pub bytes: u64,
     /// Files left because they are young or in use.
     pub kept: u64,
     /// Blobs left because images of another repository may link to them.
     pub maybe_shared: u64,
-    /// What could not be removed, or not be looked at.
+    /// Files that could not be removed, and directories that could not be read.
     pub failures: Vec<StoreError>,
 }
 
 impl Store {
-    /// Says that blobs are coming in whose image is not there yet, for as long as the lock is held.
+    /// Takes the lock of a pull: while it is held, no other process removes blobs without an image.
     ///
     /// # Errors
-    /// The lock file cannot be made or opened.
+    /// `StoreError::Fs` if the lock file cannot be created, opened or locked.
     pub fn begin_pull(&self) -> Result<Lock, StoreError> {
         Ok(Lock::shared(&self.layout.pull_lock())?)
     }
 
-    /// Removes what no image and no process has a use for, of images and blobs; staged containers
-    /// are [`Store::abandoned_containers`]. Nothing younger than `age` goes.
+    /// Removes garbage of images and blobs that is as old as `age`. That of containers is
+    /// [`Store::abandoned_containers`].
     ///
     /// # Errors
-    /// The repository cannot be written.
+    /// `StoreError::Fs` if a lock file cannot be created, opened or locked. All other failures are
+    /// in the result.
     pub fn collect_garbage(
         &self,
         age: Age,
@@ -106,7 +107,7 @@ impl Store {
     fn remove_unlinked_files(
         &self,
         unlinked: UnlinkedBlobs,
-        nobody_pulls: bool,
+        no_pulls: bool,
         collector: &mut Collector,
     ) {
         let (mut files, mut blobs) = (Vec::new(), Vec::new());
@@ -134,7 +135,7 @@ impl Store {
             blobs.clear();
         }
         for file in files.iter().chain(&blobs) {
-            if nobody_pulls {
+            if no_pulls {
                 collector.remove(file);
             } else {
                 collector.garbage.kept += 1;
@@ -156,7 +157,7 @@ struct Collector {
 }
 
 impl Collector {
-    /// Removes a file or link that is old enough.
+    /// Removes a file or link if it is old enough.
     fn remove(&mut self, path: &Path) {
         let Ok(meta) = path.symlink_metadata() else {
             return;
@@ -171,19 +172,19 @@ impl Collector {
         }
     }
 
-    /// Removes, below `directory`, what belongs to an image in directories that are none.
+    /// Removes the files of an image from all directories below `directory` that are no image.
     fn remove_dead_images(&mut self, repos: &Path, directory: &Path) {
         for entry in entries(directory).filter(is_directory) {
             let path = entry.path();
             if is_of_file_system(repos, &path) {
                 continue;
             }
-            // Looked at first: removing what is inside makes it young.
+            // Checked first, since removing files inside changes its time.
             let is_old = entry.metadata().is_ok_and(|meta| self.age.has(&meta));
             self.remove_dead_images(repos, &path);
             let is_image = MARKERS.iter().any(|marker| path.join(marker).is_file());
             for part in entries(&path) {
-                // A directory of such a name is a tag, or a part of a repository's name.
+                // A directory of one of these names is a tag, or a part of a repository's name.
                 let is_part = is_symlink(&part)
                     || (is_file(&part) && IMAGE_FILES.iter().any(|name| part.file_name() == *name));
                 if is_temporary(&part) || (!is_image && is_part) {
@@ -191,7 +192,7 @@ impl Collector {
                 }
             }
             if !is_image && is_old {
-                // One that still holds something stays.
+                // A directory that is not empty stays.
                 let _ = fs::remove_dir(&path);
             }
         }
@@ -218,7 +219,7 @@ fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with('.')
 }
 
-/// Whether it is what `write_atomic` had not renamed yet.
+/// Whether it is a file that `write_atomic` has not renamed.
 fn is_temporary(entry: &DirEntry) -> bool {
     is_file(entry)
         && entry
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_image_needs_goes_and_the_rest_stays() {
+    fn files_that_no_image_needs_are_removed_and_all_others_stay() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let used = blob(&store, b"used");
@@ -321,7 +322,7 @@ mod tests {
         fs::create_dir_all(snapshot.join("lab")).unwrap();
         fs::rename(&image, snapshot.join("lab/tool")).unwrap();
         assert!(store.images().is_empty());
-        // Half of an image, such as a snapshot may hold.
+        // A snapshot may have an incomplete image.
         let manifest = snapshot.join("lab/tool/manifest");
         fs::remove_file(manifest.with_file_name("TAG")).unwrap();
         fs::set_permissions(&found, fs::Permissions::from_mode(0o000)).unwrap();
@@ -378,7 +379,7 @@ mod tests {
         let collected = second.collect_garbage(NOW, UnlinkedBlobs::All).unwrap();
         assert_eq!((collected.files, collected.maybe_shared), (1, 0));
 
-        // What links lead to is what counts.
+        // Of symbolic links, the targets count.
         for name in ["repos", "layers"] {
             let place = directory.path().join("elsewhere").join(name);
             fs::create_dir_all(&place).unwrap();
@@ -396,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_where_it_cannot_be_seen_what_is_needed() {
+    fn no_blob_is_removed_while_an_image_cannot_be_read() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let used = blob(&store, b"used");
@@ -435,7 +436,7 @@ mod tests {
         let done = blob(&store, b"done");
         let Staging::Needed(coming) = store.blobs().stage(&Digest::of(b"coming"), None).unwrap()
         else {
-            panic!("it is not there");
+            panic!("the blob is not there yet");
         };
         assert_eq!(
             store

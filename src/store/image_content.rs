@@ -1,4 +1,4 @@
-//! What an image in the store consists of, in either form: its configuration and its layers.
+//! The content of an image in the store, in either form: its configuration and its layers.
 
 use std::path::{Path, PathBuf};
 
@@ -10,43 +10,42 @@ use crate::oci::{
     Manifest, ParsedManifest,
 };
 
-/// A layer's file, base first in a list.
+/// The file of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerFile {
     /// The link inside the image's directory.
     pub path: PathBuf,
-    /// The digest the bytes must have; old images have none.
+    /// The digest that the bytes must have; `None` in images of form v1.
     pub digest: Option<Digest>,
-    /// The digest the uncompressed bytes must have, where the configuration says.
+    /// The digest that the uncompressed bytes must have, if the configuration has it.
     pub diff_id: Option<DiffId>,
 }
 
-/// What an image consists of.
+/// The content of an image.
 #[derive(Clone, Debug)]
 pub struct ImageContent {
     /// The configuration document as it is stored.
     pub config_bytes: Vec<u8>,
-    /// Its parsed form.
+    /// The parsed configuration.
     pub config: ImageConfig,
-    /// The digest of the configuration, where it is a blob of its own.
+    /// The digest of the configuration, if it is a blob of its own.
     pub config_digest: Option<Digest>,
     /// The layers, base first.
     pub layers: Vec<LayerFile>,
 }
 
 impl ImageContent {
-    /// What identifies the tree that its layers make, where the configuration says.
+    /// The chain id of its layers, if the configuration has the diff_ids.
     pub fn chain_id(&self) -> Option<ChainId> {
         ChainId::of_known(self.layers.iter().map(|layer| layer.diff_id.as_ref()))
     }
 }
 
 impl Image {
-    /// Reads what the image consists of.
+    /// Reads the image's metadata, and makes sure that its layers are there.
     ///
     /// # Errors
-    /// `StoreError::DamagedImage` and `DamagedManifest` if a part is missing or is not what it
-    /// should be.
+    /// `StoreError::DamagedImage` or `DamagedManifest` if a part is missing or cannot be parsed.
     pub fn content(&self) -> Result<ImageContent, StoreError> {
         match self.form() {
             Form::V1 => self.content_v1(),
@@ -57,7 +56,8 @@ impl Image {
     /// The stored manifest of a pulled image, as the registry sent it.
     ///
     /// # Errors
-    /// It is missing or is none.
+    /// `StoreError::DamagedImage` if it is missing or an index; `DamagedManifest` if it cannot be
+    /// parsed.
     pub fn manifest(&self) -> Result<Manifest, StoreError> {
         let path = self.directory.join("manifest");
         let bytes = read_limited(&path, MANIFEST_MAX_BYTES as u64)
@@ -117,8 +117,8 @@ impl Image {
     ) -> Result<ImageContent, StoreError> {
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|error| self.damaged(format!("its configuration is not valid: {error}")))?;
-        // The layers of form v1 were repacked by whoever loaded them; only a pulled image keeps
-        // the ones its configuration speaks of.
+        // Only the layers of a pulled image are certain to be those of its configuration: for form
+        // v1 they may have been packed again.
         let diff_ids = match &config_digest {
             Some(_) => config.diff_ids_of(layers.len()),
             None => vec![None; layers.len()],

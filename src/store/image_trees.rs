@@ -1,15 +1,15 @@
-//! The trees that images unpack to, from which further containers are cloned.
+//! The unpacked trees of images, from which containers are cloned.
 //!
 //! ```text
 //! <chain id>@<boot id>/ROOT
 //! ```
-//! They are there only where files can share blocks, so that a tree takes next to no room as long
-//! as a container has the same files. Nothing writes into one: it is made in the staging folder,
-//! appears by one rename, and is taken out by another before its files go. Who clones one looks
-//! afterwards whether it is still there, and has all of it if so.
+//! They are kept by default only where files can share blocks, so that a tree takes hardly any room
+//! as long as a container has the same files. Nothing writes into a tree: it is made in the staging
+//! directory, appears by one rename, and is renamed again before its files are removed. A process
+//! that has cloned one checks afterwards that it is still there; then the clone is complete.
 //!
-//! What has just been written need not be on the disk yet, and a crash would leave files empty that
-//! every later container would inherit. So a tree is used only in the boot in which it was made.
+//! New files need not be on the disk yet, and a crash could leave them empty, which every later
+//! container would inherit. So a tree is used only in the boot in which it was made.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -28,10 +28,10 @@ use crate::host::facts::boot_id;
 use crate::host::fs::{self as host_fs, FsError};
 use crate::oci::ChainId;
 
-/// How long a tree is kept that nobody clones.
+/// How long a tree is kept that is not cloned.
 const UNUSED: Age = Age(Duration::from_secs(7 * 24 * 60 * 60));
 
-/// Which trees stay, of those that are of use at all.
+/// Which of the trees that are young and of this boot are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptTrees {
     /// All.
@@ -46,7 +46,7 @@ pub enum KeptTrees {
 #[derive(Debug)]
 pub struct ImageTree {
     path: PathBuf,
-    /// Held open, so that no other can have its inode.
+    /// Held open, so that no other directory can get its inode.
     directory: File,
 }
 
@@ -56,33 +56,33 @@ impl ImageTree {
         self.path.join("ROOT")
     }
 
-    /// Whether nobody has begun to remove it: whoever has read it before this has read all of it.
+    /// Whether no process has begun to remove it: then all files read before this call are
+    /// complete.
     pub fn is_present(&self) -> bool {
         let (found, own) = (fs::metadata(&self.path), self.directory.metadata());
         matches!((found, own), (Ok(found), Ok(own))
             if (found.dev(), found.ino()) == (own.dev(), own.ino()))
     }
 
-    /// Notes that somebody has had use for it.
+    /// Records that it has just been used.
     pub fn note_use(&self) {
-        // Without that it is only thought unused, and made again.
+        // Where this fails, the tree is removed earlier, and made again.
         let _ = self.directory.set_modified(SystemTime::now());
     }
 }
 
 impl Store {
-    /// The tree of the image whose layers make `chain`, if there is one.
+    /// The tree of the layers with the chain id `chain`, if there is one.
     pub fn image_tree(&self, chain: &ChainId) -> Option<ImageTree> {
         let path = self.image_tree_path(chain)?;
         let directory = File::open(&path).ok()?;
         Some(ImageTree { path, directory })
     }
 
-    /// Keeps what was made in the staging folder as the tree of an image; gives it back where
-    /// there is one already.
+    /// Publishes a staged directory as the tree of an image; returns it if there is a tree already.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the directory cannot be renamed, or the one above it not created.
     pub fn publish_image_tree(
         &self,
         chain: &ChainId,
@@ -99,9 +99,8 @@ impl Store {
         }
     }
 
-    /// Takes trees out that are of no more use, and hands each over for removal, or says why it
-    /// stays: those of other boots, those that nobody has used for a week, and what `kept` leaves
-    /// out.
+    /// Takes trees out that are of no more use: those of other boots, those not used for a week,
+    /// and those that `kept` excludes. Returns each, to be removed, or the reason why it stays.
     pub fn retire_image_trees(&self, kept: KeptTrees) -> Vec<Result<StagedContainer, StoreError>> {
         let Ok(entries) = fs::read_dir(self.layout.image_trees()) else {
             return Vec::new();
@@ -131,10 +130,10 @@ impl Store {
         retired
     }
 
-    /// Takes a tree out, and hands it over for removal, unless that has been done already.
+    /// Takes a tree out and returns it, to be removed; `None` if another process has done so.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the tree cannot be renamed, or the lock file not created.
     pub fn retire_image_tree(
         &self,
         tree: &ImageTree,
@@ -160,10 +159,10 @@ impl Store {
         let slot = Slot::take(&self.layout.container_staging(), id.as_str())?;
         match host_fs::rename(path, slot.path()) {
             Ok(()) => Ok(Some(StagedContainer::new(id, slot))),
-            // Another process was faster.
+            // Another process has taken it out.
             Err(error) if error.is_not_found() => Ok(None),
-            // So answers an overlay file system, of directories of its lower layers. It takes no
-            // room to leave them there, and where they are, others may be reading them.
+            // An overlay file system returns this for directories of its lower layers. They may
+            // stay: they take no room in the upper layer, and other processes may be reading them.
             Err(error) if error.crosses_devices() => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -1,8 +1,8 @@
 //! Images: `repos/<repository>/<tag>/`.
 //!
 //! ```text
-//! TAG             <path of the repository directory>:<tag>; the directory is an image once this is there
-//! v2 | v1         empty: which form this is
+//! TAG             <path of the repository directory>:<tag>; makes the directory an image
+//! v2 | v1         empty: the form of the image
 //! PROTECT         empty: rmi must refuse
 //! manifest        v2: the manifest as the registry sent it
 //! ancestry        v1: a JSON list of layer ids, top layer first
@@ -10,10 +10,10 @@
 //! <link>          one relative link per blob into layers/
 //! ```
 //!
-//! What these say about its content is read in `image_content`.
+//! `image_content` reads the content of an image from these.
 //!
-//! An image is written in place: links first, then the manifest by a rename, then `TAG`. Readers
-//! see the old image or the new one, and a directory without `TAG` is no image to anybody.
+//! An image is written in place: first the links, then the manifest by a rename, then `TAG`.
+//! Readers see the old image or the new one, and all programs ignore a directory without `TAG`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -27,10 +27,10 @@ use super::{Lock, Store};
 use crate::host::fs::{self as host_fs, FsError, write_atomic};
 use crate::oci::{Digest, LocalName, Reference};
 
-/// The files that make a directory an image, or protect it.
+/// The files that make a directory an image and protect it.
 pub(super) const MARKERS: [&str; 2] = ["TAG", "PROTECT"];
 
-/// The other files of an image's directory, beside its links.
+/// The other files in an image's directory, beside its links.
 pub(super) const IMAGE_FILES: [&str; 5] = ["v1", "v2", "manifest", "ancestry", "container.json"];
 
 /// Which of udocker's two forms an image has.
@@ -90,7 +90,7 @@ impl Store {
         images.find(Image::exists)
     }
 
-    /// The image that has this name, or would have it.
+    /// The image of this name, which need not exist.
     pub(super) fn image_at(&self, name: &LocalName) -> Image {
         Image {
             directory: self.layout.image(name),
@@ -98,8 +98,8 @@ impl Store {
         }
     }
 
-    /// Makes sure that an image can have this name beside the others: the directory of one is
-    /// where another that is called `v1` or `TAG` would have a file.
+    /// Makes sure that an image can have this name beside the others: the directory of an image
+    /// with the tag `v1` or `TAG` may be in the place of a file of another image.
     ///
     /// # Errors
     /// `StoreError::NameClash`
@@ -124,7 +124,7 @@ impl Store {
         }
     }
 
-    /// Publishes a pulled image under `name`, replacing what is there.
+    /// Publishes a pulled image under `name`, and replaces the image that is there.
     ///
     /// All blobs have to be in `layers/` already. That no other process has removed one since is
     /// checked under the lock.
@@ -147,7 +147,7 @@ impl Store {
         ensure_files(blobs, |blob| self.layout.blob(blob))
     }
 
-    /// Writes an image whose blobs are there, under the lock.
+    /// Writes an image whose blobs are there. The caller holds the lock.
     pub(super) fn write_image(
         &self,
         name: &LocalName,
@@ -164,8 +164,9 @@ impl Store {
                 &self.layout.blob(blob),
             )?;
         }
-        // Another host, to which the lock says nothing, may be removing an image of this name, or one
-        // with these blobs: it may just have taken a link away, or not have seen one that is new.
+        // Another host may not see the lock, and may be removing an image of this name or with
+        // these blobs: it may just have removed a link, or have read the directory before the links
+        // were made.
         image.ensure_linked(blobs)?;
         let at = |entry: &str| image.directory.join(entry);
         write_atomic(&at("manifest"), manifest, 0o644)?;
@@ -178,8 +179,8 @@ impl Store {
 
         image.ensure_linked(blobs)?;
 
-        // What an earlier image of this name had beyond that; first what made it one of another form,
-        // which would need its links.
+        // The files of an earlier image of this name are removed; first the marker of form v1,
+        // which would need its own links.
         host_fs::remove_file(&at("v1"))?;
         let current: BTreeSet<OsString> =
             blobs.iter().map(|blob| blob.to_string().into()).collect();
@@ -193,13 +194,14 @@ impl Store {
         Ok(image)
     }
 
-    /// Removes an image, and every blob that no other image links to.
+    /// Removes an image, and its blobs that no other image links to. As with udocker.py, images of
+    /// other repositories with the same `layers` do not count.
     ///
     /// # Errors
-    /// `StoreError::Protected`; `NoImage` if it is gone already; what the file system says.
+    /// `StoreError::Protected`; `NoImage` if it is gone already; `Fs` if a file cannot be removed.
     pub fn remove_image(&self, image: &Image) -> Result<(), StoreError> {
         let _lock = Lock::exclusive(&self.layout.images_lock())?;
-        // Another process may have been faster.
+        // Another process may have removed it.
         if !image.exists() {
             return Err(StoreError::NoImage(image.name.to_string()));
         }
@@ -209,10 +211,10 @@ impl Store {
         self.erase_image(image)
     }
 
-    /// Removes an image, or what there is of it, under the lock.
+    /// Removes an image, or the remains of one. The caller holds the lock.
     pub(super) fn erase_image(&self, image: &Image) -> Result<(), StoreError> {
         let links = image.links()?;
-        // Without TAG it is no image any more, whatever happens next.
+        // Without TAG it is no image any more, even if the next steps fail.
         host_fs::remove_file(&image.directory.join("TAG"))?;
         let unlinked = image.unlink(&links)?;
         for entry in host_fs::list(&image.directory)? {
@@ -224,7 +226,7 @@ impl Store {
         self.remove_unlinked(&unlinked)
     }
 
-    /// A directory of `repos`, and those above it.
+    /// A directory below `repos`, and those between the two.
     fn below_repos<'p>(&self, directory: &'p Path) -> impl Iterator<Item = &'p Path> {
         let is_below =
             |path: &&Path| path.starts_with(&self.layout.repos) && **path != self.layout.repos;
@@ -233,15 +235,15 @@ impl Store {
 
     fn remove_empty_directories(&self, directory: &Path) {
         for directory in self.below_repos(directory) {
-            // One that holds other images is not empty, and stays with those above it.
+            // A directory with other images is not empty, and stays with those above it.
             if fs::remove_dir(directory).is_err() {
                 return;
             }
         }
     }
 
-    /// Removes those of these blobs that nobody links to: none where that is not known, which
-    /// collecting garbage tells.
+    /// Removes those of `blobs` that no image links to; none if a directory of `repos` cannot be
+    /// read, which `gc` reports.
     fn remove_unlinked(&self, blobs: &[OsString]) -> Result<(), StoreError> {
         if blobs.is_empty() {
             return Ok(());
@@ -256,7 +258,7 @@ impl Store {
     }
 }
 
-/// Checks that each of these blobs is found at its `place`.
+/// Checks that each of these blobs has a file at its `place`.
 fn ensure_files(blobs: &[Digest], place: impl Fn(&Digest) -> PathBuf) -> Result<(), StoreError> {
     match blobs.iter().find(|blob| !place(blob).is_file()) {
         Some(missing) => Err(StoreError::BlobVanished(missing.clone())),
@@ -264,14 +266,14 @@ fn ensure_files(blobs: &[Digest], place: impl Fn(&Digest) -> PathBuf) -> Result<
     }
 }
 
-/// The names in `layers/` that links anywhere in `repos` lead to, in directories without `TAG` too:
-/// somebody may be about to make it.
+/// The names of the blobs that links in `repos` lead to, also those in directories without `TAG`:
+/// another process may be about to write it.
 ///
 /// # Errors
-/// Some of them cannot be read.
+/// A directory or link cannot be read; `repos` is missing.
 pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> {
-    // A directory below that another process has just removed is empty. `repos` itself may be
-    // missing for a mistyped path, or a file system that is not mounted.
+    // Directories below may be gone, since other processes remove images. If `repos` itself is
+    // missing, its path may be mistyped, or its file system not mounted.
     fs::read_dir(repos).map_err(FsError::at("list", repos))?;
     let mut names = BTreeSet::new();
     let mut waiting: Vec<PathBuf> = vec![repos.to_path_buf()];
@@ -279,7 +281,7 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
         for entry in host_fs::list(&directory)? {
             let path = entry.path();
             let kind = match entry.file_type() {
-                // Somebody has just removed it.
+                // Another process has just removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 kind => kind.map_err(FsError::at("examine", &path))?,
             };
@@ -293,20 +295,21 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
     Ok(names)
 }
 
-/// Whether a directory is none of the repository's: of those at the top no name begins with a dot.
+/// Whether a directory at the top of `repos` is the file system's own, such as `lost+found` or
+/// snapshots. No image has a name that begins with a dot.
 pub(super) fn is_of_file_system(repos: &Path, directory: &Path) -> bool {
     let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
     directory.parent() == Some(repos) && (name == b"lost+found" || name.starts_with(b"."))
 }
 
-/// Walks the tree of repositories: each directory is listed once, and asked nothing else.
+/// Finds all images below `repos`. Each directory is read once, and no file is examined.
 fn collect(repos: &Path) -> Vec<Image> {
     let mut images = Vec::new();
     let mut waiting = vec![repos.to_path_buf()];
     while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             match entry.file_type() {
-                // Links are blobs; only directories can be repositories or images.
+                // Symbolic links lead to blobs; only directories can be images or have some.
                 Ok(kind) if kind.is_dir() => {
                     let path = entry.path();
                     waiting.extend((!is_of_file_system(repos, &path)).then_some(path));
@@ -322,7 +325,7 @@ fn collect(repos: &Path) -> Vec<Image> {
 }
 
 impl Image {
-    /// Checks that its links lead to these blobs.
+    /// Checks that its links to these blobs lead to files.
     fn ensure_linked(&self, blobs: &[Digest]) -> Result<(), StoreError> {
         ensure_files(blobs, |blob| self.directory.join(blob.to_string()))
     }
@@ -336,7 +339,7 @@ impl Image {
         })
     }
 
-    /// Whether it is still there.
+    /// Whether the image exists.
     pub fn exists(&self) -> bool {
         self.directory.join("TAG").is_file()
     }
@@ -346,9 +349,9 @@ impl Image {
         format!("{}:{}", repository.display(), self.name.tag)
     }
 
-    /// Which form it has.
+    /// The form of the image.
     pub fn form(&self) -> Form {
-        // A directory is a tag or a part of a name, here and below.
+        // A directory of this name belongs to another image, here and below.
         if self.directory.join("v1").is_file() {
             Form::V1
         } else {
@@ -356,15 +359,15 @@ impl Image {
         }
     }
 
-    /// Whether `rmi` has to refuse.
+    /// Whether `rmi` has to refuse to remove it.
     pub fn is_protected(&self) -> bool {
         self.directory.join("PROTECT").is_file()
     }
 
-    /// Sets or takes away the protection.
+    /// Sets or removes the protection.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the file `PROTECT` cannot be created or removed.
     pub fn set_protected(&self, protected: bool) -> Result<(), StoreError> {
         Ok(set_marker(&self.directory.join("PROTECT"), protected)?)
     }
@@ -372,7 +375,7 @@ impl Image {
     /// The names of the links in its directory, sorted.
     ///
     /// # Errors
-    /// The directory cannot be listed.
+    /// `StoreError::Fs` if the directory cannot be listed.
     pub fn links(&self) -> Result<Vec<OsString>, StoreError> {
         let mut links: Vec<OsString> = host_fs::list(&self.directory)?
             .into_iter()
@@ -383,7 +386,7 @@ impl Image {
         Ok(links)
     }
 
-    /// Removes links, and returns the names of the blobs that they led to.
+    /// Removes links, and returns the names of their blobs.
     fn unlink(&self, links: &[OsString]) -> Result<Vec<OsString>, FsError> {
         let mut targets = Vec::new();
         for link in links {
@@ -466,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_first_what_is_listed_so_then_what_else_it_can_mean() {
+    fn a_text_finds_the_image_listed_as_it_before_one_of_another_name() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         for (repository, tag) in [
@@ -516,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_image_is_called_does_not_cost_it_its_blobs() {
+    fn an_image_of_any_name_keeps_its_blobs() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let deepest = format!("{}a", "a/".repeat(127));

@@ -1,8 +1,8 @@
 //! Files on their way into the store whose digest is not known before they are read.
 //!
-//! They lie in a directory of their own in the blobs' staging folder, so that publishing one is a
-//! rename. What is not published goes when the holder does; what a killed process left is swept
-//! away by the next one that takes something in, or with the garbage.
+//! They are in a directory of their own in the blobs' staging directory, so that publishing one is
+//! a rename. Files that are not published are removed when [`ImportStaging`] is dropped; those that
+//! a killed process has left, by the next import or by `gc`.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +14,7 @@ use super::{Age, Garbage, Store};
 use crate::host::fs::{self as host_fs, FsError};
 use crate::host::unique::unique_name;
 
-/// Takes files in, until it is dropped.
+/// A directory for files to be imported, which is removed when this is dropped.
 #[derive(Debug)]
 pub struct ImportStaging {
     slot: Slot,
@@ -22,13 +22,13 @@ pub struct ImportStaging {
 }
 
 impl Store {
-    /// Begins to take files in.
+    /// Creates a directory for files to be imported.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if a directory or the lock file cannot be created.
     pub fn import_staging(&self) -> Result<ImportStaging, StoreError> {
         self.ensure()?;
-        // What cannot be removed is told by who collects garbage.
+        // `gc` reports what cannot be removed.
         self.sweep_import_staging(Age::DAY, &mut Garbage::default());
         let staging = self.layout.blob_staging();
         let slot = Slot::take(&staging, &unique_name())?;
@@ -36,15 +36,15 @@ impl Store {
         Ok(ImportStaging { slot, files: 0 })
     }
 
-    /// Removes what killed processes took in; where another host may still be at work on it, only
-    /// from `age` on.
+    /// Removes the directories that killed processes have left; one that another host may still be
+    /// working on, only if it is as old as `age`.
     pub(super) fn sweep_import_staging(&self, age: Age, garbage: &mut Garbage) {
         for leftover in staging::abandoned(&self.layout.blob_staging(), age) {
             let listing = fs::read_dir(leftover.path()).into_iter().flatten();
             let sizes = listing.map(|entry| entry?.metadata().map(|meta| meta.len()));
             let sizes: Vec<u64> = sizes.map(|size| size.unwrap_or_default()).collect();
             match fs::remove_dir_all(leftover.path()) {
-                // Another process may have been faster.
+                // Another process may have removed it.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let error = FsError::at("remove", leftover.path())(error);
                     garbage.failures.push(error.into());
@@ -59,10 +59,10 @@ impl Store {
 }
 
 impl ImportStaging {
-    /// Makes a new empty file, to be written and read, and returns where it is.
+    /// Creates an empty file, opened for writing and reading, and returns its path too.
     ///
     /// # Errors
-    /// What the file system says.
+    /// `StoreError::Fs` if the file cannot be created.
     pub fn file(&mut self) -> Result<(PathBuf, File), StoreError> {
         let path = self.next_path();
         let file = File::options()
@@ -74,10 +74,10 @@ impl ImportStaging {
         Ok((path, file))
     }
 
-    /// Gives a file a further name here, so that it can be published and stays where it was.
+    /// Makes a hard link here to a file, so that it can be published and keeps its own name.
     ///
     /// # Errors
-    /// It is on another file system, or on one that has no such names.
+    /// The file is on another file system, or on one without hard links.
     pub fn link(&mut self, source: &Path) -> io::Result<PathBuf> {
         let path = self.next_path();
         fs::hard_link(source, &path)?;
@@ -93,7 +93,7 @@ impl ImportStaging {
 
 impl Drop for ImportStaging {
     fn drop(&mut self) {
-        // What cannot be removed now is swept away later.
+        // What cannot be removed now is removed later.
         let _ = fs::remove_dir_all(self.slot.path());
     }
 }
@@ -105,12 +105,12 @@ mod tests {
     use crate::store::Layout;
 
     #[test]
-    fn what_is_not_published_goes_with_the_holder_or_after_a_kill() {
+    fn files_that_are_not_published_are_removed_at_the_end_or_after_a_kill() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(Layout::below(directory.path()));
         let mut import_staging = store.import_staging().unwrap();
         let (path, _) = import_staging.file().unwrap();
-        // Another process's staging directory stays while that is at work.
+        // The directory of another process stays while that process works.
         let mut other = store.import_staging().unwrap();
         let (left, _) = other.file().unwrap();
         assert!(path.exists() && left.exists());

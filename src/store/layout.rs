@@ -8,7 +8,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, stat
 use super::container_names::ContainerId;
 use crate::oci::{Digest, LocalName};
 
-/// Where the parts of the repository are. They can be on different file systems.
+/// The paths of the repository's parts, which can be on different file systems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Top directory.
@@ -28,7 +28,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Everything at its usual place below `top`.
+    /// The layout with all parts at their usual places below `top`.
     pub fn below(top: &Path) -> Layout {
         Layout {
             top: top.to_path_buf(),
@@ -41,7 +41,7 @@ impl Layout {
         }
     }
 
-    /// The same with paths that hold wherever they are used from, such as a link.
+    /// The same layout with absolute paths, which can be used from a link's directory too.
     pub(super) fn absolute(self) -> Layout {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         Layout {
@@ -83,12 +83,12 @@ impl Layout {
         self.layers.join(".lock")
     }
 
-    /// Shared by the pulls under way.
+    /// Held shared by each pull.
     pub(super) fn pull_lock(&self) -> PathBuf {
         self.layers.join(".pulling")
     }
 
-    /// Blobs on their way.
+    /// Unfinished downloads and imports.
     pub(super) fn blob_staging(&self) -> PathBuf {
         self.layers.join(".staging")
     }
@@ -98,25 +98,25 @@ impl Layout {
         self.containers.join(id.as_str())
     }
 
-    /// Where containers are made and taken apart: beside the containers' directory, because
-    /// udocker.py lists every directory inside it, and inside where there is no other way.
+    /// The staging directory of containers. It is beside `containers`, since udocker.py lists every
+    /// directory inside that; it is inside where it cannot be beside.
     pub(super) fn container_staging(&self) -> PathBuf {
         self.beside_containers("staging")
     }
 
-    /// Trees of images, each named by what its layers make and by the boot in which that was
+    /// Trees of images, each named by the chain id of its layers and by the boot in which it was
     /// written (see `image_trees`).
     pub(super) fn image_trees(&self) -> PathBuf {
         self.beside_containers("trees")
     }
 
-    /// What containers were when they were made (see `fingerprints`).
+    /// Fingerprints of containers when they were created (see `fingerprints`).
     pub(super) fn fingerprints(&self) -> PathBuf {
         self.beside_containers("fingerprints")
     }
 
     fn beside_containers(&self, what: &str) -> PathBuf {
-        // Behind a symbolic link the file system to stay on is the link's target's.
+        // If `containers` is a symbolic link, renames have to stay on its target's file system.
         let containers = self
             .containers
             .canonicalize()
@@ -133,8 +133,8 @@ impl Layout {
     }
 }
 
-/// Whether nothing beside `directory` can be renamed into it: it is mounted, or a subvolume. Of
-/// mounts from the same file system, kernels before 5.8 do not tell.
+/// Whether `directory` is a mount or a subvolume, so that nothing beside it can be renamed into it.
+/// Kernels before 5.8 do not report mounts of the same file system.
 fn is_mount(directory: &Path) -> bool {
     let attributes = statx(CWD, directory, AtFlags::empty(), StatxFlags::empty());
     let device = |path: &Path| path.metadata().map(|meta| meta.dev()).ok();

@@ -1,9 +1,10 @@
 //! Advisory locks.
 //!
-//! Where the file system has none (some NFS and Lustre mounts), a lock is had at once and
-//! protects nothing; the store is correct without, by unique names and atomic renames, and only
-//! does some work twice. Other mounts keep locks to their host. So that a lock is not held proves
-//! something only on the host where it was taken, see [`Lock::sign`].
+//! Some file systems have no locks (some NFS and Lustre mounts). There a lock is taken at once and
+//! protects nothing: the store stays correct by unique names and atomic renames, and only does some
+//! work twice. On other mounts, locks are visible only to their own host. So a lock that can be
+//! taken proves that no process works on something only on the host that signed it, see
+//! [`Lock::sign`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -16,40 +17,40 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::host::facts::host_name;
 use crate::host::fs::FsError;
 
-/// A held lock; dropping it gives it back.
+/// A held lock; dropping it releases it.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
-    /// Whether the file system knows locks at all.
+    /// Whether the file system has locks.
     is_real: bool,
 }
 
 impl Lock {
-    /// Waits until nobody else holds the lock file at `path`, which is made where missing.
+    /// Waits until no other process holds the lock file at `path`, which is created if missing.
     ///
     /// # Errors
-    /// The file cannot be made or opened.
+    /// The file cannot be created, opened or locked.
     pub fn exclusive(path: &Path) -> Result<Lock, FsError> {
         Lock::wait(path, FlockOperation::LockExclusive)
     }
 
-    /// Waits until nobody holds the lock exclusively; others may share it.
+    /// Waits until no other process holds the lock exclusively; others may share it.
     ///
     /// # Errors
-    /// The file cannot be made or opened.
+    /// The file cannot be created, opened or locked.
     pub fn shared(path: &Path) -> Result<Lock, FsError> {
         Lock::wait(path, FlockOperation::LockShared)
     }
 
-    /// Takes the lock only if nobody holds it.
+    /// Takes the lock only if no other process holds it.
     ///
     /// # Errors
-    /// The file cannot be made or opened.
+    /// The file cannot be created, opened or locked.
     pub fn try_exclusive(path: &Path) -> Result<Option<Lock>, FsError> {
         try_acquire(open(path)?, path)
     }
 
-    /// Takes the lock of a file that must be there already, only if nobody holds it.
+    /// Takes the lock of a file that exists already, only if no other process holds it.
     pub(super) fn try_existing(path: &Path) -> Result<Option<Lock>, FsError> {
         let file = File::options()
             .read(true)
@@ -65,14 +66,14 @@ impl Lock {
         lock.map_err(|errno| FsError::at("lock", path)(errno.into()))
     }
 
-    /// Writes into the lock file which host took the lock. Without it, others only know less.
+    /// Writes the name of this host into the lock file. Where that fails, others only know less.
     pub(super) fn sign(&self) {
         let _ = self.file.set_len(0);
         let _ = (&self.file).write_all(host_name().as_bytes());
     }
 
-    /// Whether nobody has held the lock when it was taken: not where there are no locks, nor
-    /// where another host, of whose locks nothing is known here, has signed it.
+    /// Whether it is certain that no process held the lock when it was taken. It is not where there
+    /// are no locks, nor where another host has signed the file, whose locks may not be visible.
     pub(super) fn was_free(&self) -> bool {
         let mut signature = String::new();
         self.is_real
@@ -87,9 +88,9 @@ fn open(path: &Path) -> Result<File, FsError> {
         .truncate(false)
         .read(true)
         .write(true)
-        // Whoever may write to the repository may hold its locks: the umask says who.
+        // All users who may write to the repository may hold its locks; the umask decides.
         .mode(0o666)
-        // Somebody's link would have a file made elsewhere.
+        // A link from another user could have a file created elsewhere.
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(path)
         .map_err(FsError::at("open lock file", path))

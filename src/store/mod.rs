@@ -6,21 +6,21 @@
 //! ├── layers/<digest>               blobs: layers and configurations (see `blobs`)
 //! │   ├── .lock                     held while images and blobs are published or removed
 //! │   ├── .pulling                  shared by pulls, so that `garbage` leaves their blobs alone
-//! │   └── .staging/                 blobs on their way, resumed by the next pull; those of archives (see `import_staging`);
-//! │                                 and which blobs are known to be damaged
+//! │   └── .staging/                 unfinished downloads, which the next pull resumes; files of
+//! │                                 imports (see `import_staging`); marks of damaged blobs
 //! ├── containers/<id>/              a container (see `containers`)
 //! │   └── <name> -> <id>            its names
-//! ├── .containers.staging/          containers on their way in or out (in `containers`, where that
-//! │                                 is a mount, or what is beside it cannot be written)
+//! ├── .containers.staging/          containers being created or removed (inside `containers` if it
+//! │                                 is a mount, or its parent directory cannot be written)
 //! ├── .containers.trees/            trees of images, to clone containers from (see `image_trees`)
-//! ├── .containers.fingerprints/         what containers were, to copy others from (see `fingerprints`)
+//! ├── .containers.fingerprints/     fingerprints of new containers (see `fingerprints`)
 //! ├── bin/                          the engine's executables
 //! ├── lib/, doc/                    udocker.py's own
 //! ```
 //!
-//! Nothing is visible under its final name before it is whole: it is written beside it, synced
-//! and renamed. A rename is the commit; what a killed process left in a staging folder is swept
-//! away or resumed by the next command.
+//! Nothing is visible under its final name before it is whole: a file is written beside it, synced
+//! and renamed. The rename is the commit. The next command removes or resumes what a killed process
+//! has left in a staging directory.
 
 mod blobs;
 mod container_names;
@@ -64,14 +64,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the repository at `layout`. Nothing is read or made yet.
+    /// Opens the repository at `layout`. Nothing is read or created yet.
     pub fn open(layout: Layout) -> Store {
         Store {
             layout: layout.absolute(),
         }
     }
 
-    /// Where things are.
+    /// The paths of its parts.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -86,10 +86,10 @@ impl Store {
         self.layout.layers.is_dir()
     }
 
-    /// Makes the directories that are missing, before something is written.
+    /// Creates the directories that are missing, before something is written.
     ///
     /// # Errors
-    /// One of them cannot be made.
+    /// `StoreError::Fs` if a directory cannot be created.
     pub fn ensure(&self) -> Result<(), StoreError> {
         for directory in self.layout.directories() {
             if !directory.is_dir() {

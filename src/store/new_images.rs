@@ -1,6 +1,6 @@
-//! Images that are new to the store: from archives, and as further names of others.
+//! New images: from archives, and as further names of stored ones.
 //!
-//! Unlike a pull, these never replace an image. All images of one call appear, or none does.
+//! Unlike a pull, these do not replace an image. All images of one call appear, or none does.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::oci::{Digest, LocalName, MANIFEST_MAX_BYTES};
 pub struct NewImage {
     /// Its name.
     pub name: LocalName,
-    /// The file with its manifest, which is copied: many large ones take no memory.
+    /// The file with its manifest, so that many large manifests take no memory. It is copied.
     pub manifest: PathBuf,
-    /// What the manifest refers to.
+    /// The blobs of the manifest.
     pub blobs: Rc<[NewBlob]>,
 }
 
@@ -29,20 +29,21 @@ pub struct NewImage {
 pub struct NewBlob {
     /// The digest of its content.
     pub digest: Digest,
-    /// How many bytes that has.
+    /// The number of its bytes.
     pub size: u64,
-    /// Where it is in the staging directory of an import. It is moved from there.
+    /// Its path in the staging directory of an import, from where it is moved.
     pub source: PathBuf,
 }
 
 impl Store {
     /// Publishes images with their blobs. An image that is there already with the same manifest
-    /// gets back the blobs that it lacks. One that udocker.py loaded has no manifest to compare, and
-    /// is replaced if it is damaged.
+    /// gets back the blobs that it lacks. One that udocker.py loaded has no manifest to compare,
+    /// and is replaced if it is damaged.
     ///
     /// # Errors
-    /// `StoreError::ImageExists` if a name stands for something else; what the file system says.
-    /// Nothing has changed then, and all files are where they were.
+    /// `StoreError::ImageExists` if another image has one of the names; `NameClash`; `Fs` if a file
+    /// cannot be read, moved or written. Nothing has changed then, and all files are in their old
+    /// places.
     pub fn publish_new(&self, images: &[NewImage]) -> Result<Vec<Image>, StoreError> {
         let _lock = Lock::exclusive(&self.layout.images_lock())?;
         let mut missing = Vec::new();
@@ -59,8 +60,8 @@ impl Store {
         let mut moved = Vec::new();
         let result = self.write_all(images, &mut moved);
         if result.is_err() {
-            // The first error is the one to be told. Files go back before an image that is erased
-            // takes them with it.
+            // The first error is returned. Files are moved back before their images are erased,
+            // which would remove them.
             for blob in moved {
                 let _ = fs::rename(self.layout.blob(&blob.digest), &blob.source);
             }
@@ -83,7 +84,7 @@ impl Store {
             if !self.blobs().contains(&blob.digest, Some(blob.size)) {
                 let is_new = !self.layout.blob(&blob.digest).exists();
                 self.bring_in(blob)?;
-                // What replaces a damaged one is for others, too.
+                // A blob that replaces a damaged one stays, since other images may need it.
                 moved.extend(is_new.then_some(blob));
             }
         }
@@ -94,7 +95,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a file its name as a blob.
+    /// Moves a file to its place as a blob.
     fn bring_in(&self, blob: &NewBlob) -> Result<(), StoreError> {
         let file = File::open(&blob.source).map_err(FsError::at("open", &blob.source))?;
         file.sync_data()
@@ -106,9 +107,9 @@ impl Store {
     /// Gives an image a further name.
     ///
     /// # Errors
-    /// `StoreError::Protected` if the image is protected, as udocker.py has it;
-    /// `StoreError::ImageExists` if the name is taken; what the file system says. Nothing has
-    /// changed then.
+    /// `StoreError::Protected` if the image is protected, as in udocker.py; `ImageExists` if the
+    /// name is taken; `NameClash`; `NoImage` if the image is gone; `Fs` if a file cannot be read or
+    /// written. Nothing has changed then.
     pub fn tag_image(&self, source: &Image, name: &LocalName) -> Result<Image, StoreError> {
         let _lock = Lock::exclusive(&self.layout.images_lock())?;
         if source.is_protected() {
@@ -123,12 +124,12 @@ impl Store {
             return Err(StoreError::NoImage(source.name.to_string()));
         }
         if image.directory.is_dir() {
-            // What a killed process has left would count as part of it.
+            // Links that a killed process has left would count as part of the new image.
             self.erase_image(&image)?;
         }
         let result = self.copy_image(source, &image);
         if result.is_err() && image.directory.is_dir() {
-            // The first error is the one to be told.
+            // The first error is returned.
             let _ = self.erase_image(&image);
         }
         result?;
@@ -150,8 +151,8 @@ impl Store {
                 write_atomic(&image.directory.join(entry), &bytes, 0o644)?;
             }
         }
-        // Another host, to which this lock says nothing, may have begun to remove it before it saw
-        // the links.
+        // Another host may not see the lock, and may have begun to remove the source before the new
+        // links were made.
         if !source.exists() {
             return Err(StoreError::NoImage(source.name.to_string()));
         }
@@ -225,7 +226,7 @@ mod tests {
         Rc::get_mut(&mut bad.blobs).unwrap()[1].source = directory.path().join("missing");
         assert!(store.publish_new(&[good.clone(), bad]).is_err());
         assert!(is_untouched(&store));
-        // A file where the second image needs a directory, found once the first one is written.
+        // A file in the place of the second image's directory, found once the first is written.
         let obstacle = store.layout().repos.join("x");
         fs::write(&obstacle, "").unwrap();
         let bad = image(directory.path(), "x/bad", &["{} ", "other"]);
@@ -239,7 +240,7 @@ mod tests {
             store.image("good").unwrap().content().unwrap().layers.len(),
             1
         );
-        // The same once more is no news, but brings back what is missing or cut.
+        // Publishing the same again brings back blobs that are missing or damaged.
         store.publish_new(std::slice::from_ref(&good)).unwrap();
         let layer = store.layout().blob(&Digest::of(b"layer"));
         let damages: [&dyn Fn(); 3] = [
@@ -256,7 +257,7 @@ mod tests {
             store.publish_new(&[again]).unwrap();
             assert_eq!(fs::read_to_string(&layer).unwrap(), "layer");
         }
-        // Something else of this name is refused.
+        // Another image of this name is refused.
         let other = image(directory.path(), "good", &["{}", "another"]);
         assert!(matches!(
             store.publish_new(&[other]),
@@ -309,13 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_has_nothing_of_what_was_left_under_its_name() {
+    fn a_tag_has_no_file_of_an_image_that_was_half_removed() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let new = |text, layer| image(directory.path(), text, &["{}", layer]);
         store.publish_new(&[new("a:1", "layer")]).unwrap();
         store.publish_new(&[new("b:1", "old")]).unwrap();
-        // Killed in the middle of `rmi`, and of the form that comes first.
+        // A killed `rmi` has left the image without TAG. The marker of form v1 would take
+        // precedence.
         let left = store.image("b:1").unwrap().directory;
         fs::remove_file(left.join("TAG")).unwrap();
         fs::write(left.join("v1"), "").unwrap();
@@ -335,7 +337,7 @@ mod tests {
             .publish_new(&[image(directory.path(), "a:1", &["{}", "layer"])])
             .unwrap();
         let source = store.image("a:1").unwrap();
-        // A file where the new name needs a directory.
+        // A file in the place of the new image's directory.
         fs::write(store.layout().repos.join("taken"), "").unwrap();
         assert!(store.tag_image(&source, &name("taken/x:1")).is_err());
         source.set_protected(true).unwrap();

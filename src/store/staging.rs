@@ -1,8 +1,8 @@
-//! Directories on their way in or out.
+//! Directories that are being filled or removed.
 //!
-//! `<staging>/<id>` is the directory and `<staging>/<id>.lock` is held by the process at work on
-//! it. A lock that nobody holds marks something left by a killed process. Where that cannot be
-//! known, because another host made it or there are no locks, age tells.
+//! `<staging>/<id>` is the directory, and the process that works on it holds `<staging>/<id>.lock`.
+//! A lock that no process holds marks a directory that a killed process has left. Where that is not
+//! certain, because another host created the lock or there are no locks, its age decides.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::garbage::Age;
 use super::lock::Lock;
 use crate::host::fs::{self, FsError};
 
-/// The right to a name in a staging folder, for as long as it lives.
+/// The right to a name in a staging directory, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     lock_path: PathBuf,
@@ -19,8 +19,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Takes the name `id` in the folder `staging`, which is made where missing. The directory
-    /// itself is not made.
+    /// Takes the name `id` in `staging`, which is created if missing. The directory `id` itself is
+    /// not created.
     pub(super) fn take(staging: &Path, id: &str) -> Result<Slot, FsError> {
         fs::create_dir_all(staging)?;
         let lock_path = staging.join(format!("{id}.lock"));
@@ -33,13 +33,13 @@ impl Slot {
         })
     }
 
-    /// The same right, for a directory that is elsewhere.
+    /// The same lock, for a directory elsewhere.
     pub(super) fn at(mut self, path: &Path) -> Slot {
         self.path = path.to_path_buf();
         self
     }
 
-    /// The place of the directory.
+    /// The path of the directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -47,15 +47,15 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // The lock file goes only after the directory, so that a leftover is always marked.
+        // The lock file is removed only after the directory, so that a leftover is always marked.
         if !self.path.exists() {
             let _ = std::fs::remove_file(&self.lock_path);
         }
     }
 }
 
-/// Returns the directories in `staging` that nobody works on any more, each with its slot; those
-/// of which that is not certain only from `age` on.
+/// Returns the directories in `staging` that no process works on any more, each with its slot.
+/// Those for which that is not certain are returned only if they are as old as `age`.
 pub(super) fn abandoned(staging: &Path, age: Age) -> Vec<Slot> {
     let Ok(entries) = std::fs::read_dir(staging) else {
         return Vec::new();
@@ -67,9 +67,9 @@ pub(super) fn abandoned(staging: &Path, age: Age) -> Vec<Slot> {
         .collect()
 }
 
-/// Removes lock files whose directory is gone and that nobody holds. A process that has just
-/// made one and not locked it yet goes on without: its directory then counts as abandoned by its
-/// age alone.
+/// Removes lock files that no process holds and whose directory is gone. A process that has just
+/// created one and not locked it yet continues without: then only the age of its directory tells
+/// whether it is abandoned.
 pub(super) fn remove_stray_locks(staging: &Path) {
     for entry in std::fs::read_dir(staging).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -88,7 +88,7 @@ fn abandoned_slot(path: &Path, age: Age) -> Option<Slot> {
     let mut lock_name = path.as_os_str().to_os_string();
     lock_name.push(".lock");
     let lock_path = PathBuf::from(lock_name);
-    // The lock is as old as the work; the directory may be one that is being removed.
+    // The lock is as old as the work on the directory, which may itself be older and being removed.
     let is_old = |path: &Path| path.symlink_metadata().is_ok_and(|meta| age.has(&meta));
     let lock = match Lock::try_existing(&lock_path) {
         Ok(lock) => lock.filter(|lock| lock.was_free() || is_old(&lock_path))?,

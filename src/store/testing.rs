@@ -1,4 +1,4 @@
-//! What the tests of this module begin with.
+//! Helpers for the tests of this module.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -14,14 +14,14 @@ pub(super) fn store(directory: &Path) -> Store {
     store
 }
 
-/// A container with the least that it needs.
+/// A container with an empty ROOT and the least metadata.
 pub(super) fn create(store: &Store) -> Container {
     let staged = store.stage_container().unwrap();
     staged.write_metadata(b"{}", "busybox:latest").unwrap();
     store.publish_container(staged).unwrap()
 }
 
-/// Makes everything below `directory` older by `age`.
+/// Makes all files and directories below `directory` older by `age`.
 pub(super) fn make_older(directory: &Path, age: Age) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
