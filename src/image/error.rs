@@ -8,31 +8,31 @@ use crate::registry::RegistryError;
 use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 
-/// A workflow on an image that failed.
+/// Why a workflow on an image failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The registry, or the way there.
+    /// The registry, or the connection to it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The repository.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file system, elsewhere.
+    /// A file operation outside the repository.
     #[error(transparent)]
     Fs(#[from] FsError),
     /// An archive of images.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// A layer.
+    /// A layer that cannot be unpacked.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
-    /// A name that no image can have.
+    /// A text that cannot be the name of an image.
     #[error(transparent)]
     Name(#[from] NewNameError),
-    /// An archive with one name twice.
+    /// An archive in which two images have one name.
     #[error("two of its images are called '{0}'")]
     NameTwice(String),
-    /// One name for an archive of several images.
+    /// One name was given for an archive of several images.
     #[error("'{name}' can be the name of one image, and there are {count} in the archive")]
     OneNameForMany {
         /// The name.
@@ -40,41 +40,41 @@ pub enum ImageError {
         /// How many images there are.
         count: usize,
     },
-    /// An archive whose configuration is that of something else.
+    /// An archive whose configuration has another number of layers.
     #[error("its configuration lists {said} layers, and there are {found}")]
     LayerCount {
-        /// Layers in the configuration.
+        /// The number of layers in the configuration.
         said: usize,
-        /// Layers in the archive.
+        /// The number of layers in the archive.
         found: usize,
     },
-    /// A layer that is not the one of the configuration.
+    /// A layer whose diff_id is not the one in the configuration.
     #[error("its layer '{name}' is damaged: it unpacks to {found}, its configuration says {said}")]
     WrongLayer {
         /// Its path in the archive.
         name: String,
-        /// The digest in the configuration.
+        /// The diff_id in the configuration.
         said: DiffId,
-        /// The digest of what is there.
+        /// The diff_id of the layer.
         found: DiffId,
     },
-    /// An archive to import without a single file.
+    /// An archive to be imported that has no files.
     #[error("'{0}' holds no files: it is no tar archive, or an empty one")]
     NothingInside(String),
-    /// The configuration that came is none.
+    /// The configuration cannot be parsed.
     #[error("the image configuration {digest} is not valid: {source}")]
     Config {
         /// Its digest.
         digest: Digest,
-        /// What is wrong with it.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// The configuration that came is for another platform.
+    /// The configuration is for another platform.
     #[error("the image is for {found}, not for {wanted}")]
     Platform {
-        /// What was asked for.
+        /// The platform asked for.
         wanted: String,
-        /// What the configuration says.
+        /// The platform in the configuration.
         found: String,
     },
 }

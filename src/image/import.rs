@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
 use super::ImageError;
-use super::load::{check_tar, keep, manifest_of};
+use super::load::{check_tar, manifest_of, stage_bytes};
 use super::tee::TeeReader;
 use crate::archive::Part;
 use crate::host::fs::FsError;
@@ -19,20 +19,21 @@ use crate::rootfs::{self, Layer};
 use crate::store::{Image, ImportStaging, NewBlob, NewImage, Store};
 use crate::stream::copy_hashed;
 
-/// Where the archive comes from.
+/// The source of an archive.
 pub enum ImportSource {
-    /// Bytes, what messages call them, and how many there are, where that is known.
+    /// The bytes, their name in messages, and their number, if that is known.
     Stream(Box<dyn Read + Send>, String, Option<u64>),
-    /// A file that is gone once its image is there. Where the file system can do that, it is not
-    /// copied.
+    /// A file, which is removed once its image is there. It is linked instead of copied where the
+    /// file system allows it.
     Moved(PathBuf),
 }
 
 /// Imports an archive, compressed or not, as the image `name`.
 ///
 /// # Errors
-/// It is no tar archive, or holds what could not be unpacked; the name stands for another image
-/// already. Nothing has changed then.
+/// `ImageError::Rootfs` if it is no tar archive or has an entry that cannot be unpacked;
+/// `NothingInside` if it is empty; `Fs` if it cannot be read or copied; `Store` if another image
+/// has the name, or the store cannot be written. Nothing has changed then.
 pub fn import(
     store: &Store,
     source: ImportSource,
@@ -44,11 +45,11 @@ pub fn import(
     let (layer, diff_id, entries, moved) = match source {
         ImportSource::Stream(stream, label, size) => {
             let (layer, diff_id, entries) =
-                take(stream, label, size, &mut import_staging, progress)?;
+                copy(stream, label, size, &mut import_staging, progress)?;
             (layer, diff_id, entries, None)
         }
         ImportSource::Moved(path) => {
-            // It keeps its own name until the image is there.
+            // The file keeps its own name until the image is there.
             let linked = can_be_moved(&path).then(|| import_staging.link(&path));
             let (layer, diff_id, entries) = match linked {
                 Some(Ok(place)) => {
@@ -60,7 +61,7 @@ pub fn import(
                     let file = File::open(&path).map_err(FsError::at("open", &path))?;
                     let label = path.display().to_string();
                     let size = file.metadata().ok().map(|meta| meta.len());
-                    take(file, label, size, &mut import_staging, progress)?
+                    copy(file, label, size, &mut import_staging, progress)?
                 }
             };
             (layer, diff_id, entries, Some(path))
@@ -69,14 +70,14 @@ pub fn import(
     if entries == 0 {
         return Err(ImageError::NothingInside(layer.name.to_string()));
     }
-    let config = keep(
+    let config = stage_bytes(
         &imported_config(platform, Some(&diff_id)),
         &mut import_staging,
     )?;
     let manifest = manifest_of(&config, std::slice::from_ref(&layer))?;
     let new = NewImage {
         name: name.clone(),
-        manifest: keep(&manifest, &mut import_staging)?.path,
+        manifest: stage_bytes(&manifest, &mut import_staging)?.path,
         blobs: [config, layer]
             .into_iter()
             .map(|part| NewBlob {
@@ -93,8 +94,8 @@ pub fn import(
     Ok(image)
 }
 
-/// Whether it is a file whose name can be taken away afterwards; else it would go on being changed
-/// under that.
+/// Whether `path` is a file that can be removed afterwards. If it stayed, changes to it would
+/// change the blob.
 fn can_be_moved(path: &Path) -> bool {
     let directory = path
         .parent()
@@ -103,9 +104,9 @@ fn can_be_moved(path: &Path) -> bool {
         && access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK).is_ok()
 }
 
-/// Copies a stream into the staging directory and checks it on the way: returns it with the digest of its
-/// uncompressed bytes and the number of its entries.
-fn take(
+/// Copies a stream into the staging directory and checks it as a layer meanwhile. Returns the file,
+/// the digest of its uncompressed bytes and the number of its entries.
+fn copy(
     source: impl Read + Send,
     label: String,
     size: Option<u64>,
@@ -121,19 +122,19 @@ fn take(
     let room = Room::at(directory);
     let copying =
         |error: io::Error| FsError::at("copy", Path::new(&label))(room.explain(error, size));
-    let mut keeping = TeeReader::new(source, file).map_err(copying)?;
+    let mut tee = TeeReader::new(source, file).map_err(copying)?;
     let layer = Layer {
         name: label.escape_debug().to_string(),
-        source: Box::new(&mut keeping),
+        source: Box::new(&mut tee),
         diff_id: None,
         size: None,
     };
     let checked = rootfs::check_layer(layer, Some(Algorithm::Sha256), progress);
-    if let Some(failure) = keeping.failure() {
+    if let Some(failure) = tee.failure() {
         return Err(copying(failure).into());
     }
     let checked = checked?;
-    let (size, compressed) = keeping.finish().map_err(copying)?;
+    let (size, compressed) = tee.finish().map_err(copying)?;
     let Some(diff_id) = checked.diff_id else {
         return Err(ImageError::NothingInside(label));
     };
@@ -147,7 +148,7 @@ fn take(
     Ok((part, diff_id, checked.entries))
 }
 
-/// Hashes the file that is called `path`, and is at `place` too.
+/// Hashes the file `path`, which has a hard link at `place`.
 fn examine(path: &Path, place: PathBuf) -> Result<Part, ImageError> {
     let hash = || copy_hashed(&mut File::open(&place)?, &mut io::sink(), Algorithm::Sha256);
     let (digest, size) = hash().map_err(FsError::at("read", path))?;
@@ -159,8 +160,8 @@ fn examine(path: &Path, place: PathBuf) -> Result<Part, ImageError> {
     })
 }
 
-/// The configuration of what was imported: all that is known is what it is for. The time is left
-/// out, so that the same archive makes the same image each time.
+/// The configuration of an imported image: only its platform is known. It has no time, so that the
+/// same archive makes the same image each time.
 pub fn imported_config(platform: &Platform, diff_id: Option<&DiffId>) -> Vec<u8> {
     let mut config = json!({
         "architecture": platform.architecture,

@@ -1,10 +1,9 @@
 //! Loading: from an archive into the store.
 //!
-//! Everything is stored in form v2, with real digests: those of the archive's own blobs where it
-//! is an OCI layout, with its manifest byte by byte; else those that are made while the layers
-//! are read, with a manifest made from them. udocker.py reads that form as well as the form v1
-//! that its own `load` makes, and unlike v1 it can be verified, and shares its layers with images
-//! that are pulled.
+//! All images are stored in form v2, with digests. An OCI layout has them, and a manifest, which is
+//! kept byte by byte. For other archives, digests are computed while the layers are read, and a
+//! manifest is made from them. udocker.py reads this form as well as the form v1 that its own
+//! `load` writes. Unlike v1, it can be verified, and shares its layers with images that are pulled.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,20 +26,22 @@ use crate::rootfs::{self, Layer};
 use crate::store::{Image, ImportStaging, NewBlob, NewImage, Store, StoreError};
 use crate::stream::Compression;
 
-/// Where an archive comes from.
+/// The source of an archive.
 pub enum LoadSource {
-    /// A tar archive, compressed or not, and how many bytes it has, where that is known.
+    /// A tar archive, compressed or not, and the number of its bytes, if that is known.
     Stream(Box<dyn Read + Send>, Option<u64>),
-    /// An unpacked one.
+    /// An unpacked archive.
     Directory(PathBuf),
 }
 
-/// Loads all images of an archive; with `name` under that name instead of their own. Returns the
-/// images, one for each name.
+/// Loads all images of an archive, under `name` instead of their own names if it is given. Returns
+/// the images, one for each name.
 ///
 /// # Errors
-/// The archive cannot be read, is damaged or contradicts itself; a name stands for another image
-/// already. Nothing is left then.
+/// `ImageError::Archive`, `Rootfs`, `Config`, `LayerCount` or `WrongLayer` if the archive cannot be
+/// read, or is damaged; `Name`, `NameTwice` or `OneNameForMany` if its images cannot have these
+/// names; `Store` if another image has one of them, or the store cannot be written. Nothing is left
+/// then.
 pub fn load(
     store: &Store,
     source: LoadSource,
@@ -112,8 +113,9 @@ fn all_names(
     Ok(all)
 }
 
-/// The names of one image: those it has in the archive, with another repository if one is wanted.
-/// One without a repository is called after its configuration, so that it is the same each time.
+/// The names of one image: those in the archive, with the repository of `wanted` if it is given. An
+/// image without a repository is named after the digest of its configuration, so that it has the
+/// same name each time.
 fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<LocalName>, ImageError> {
     if let Some(name) = wanted
         && name.tag.is_some()
@@ -151,8 +153,7 @@ fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<Local
     Ok(names)
 }
 
-/// Checks an image and makes what is to be published of it: the file with the manifest, and the
-/// blobs.
+/// Checks an image, and returns the file with its manifest, and its blobs.
 fn prepare(
     image: &ArchivedImage,
     layers: &mut Layers<'_>,
@@ -177,13 +178,13 @@ fn prepare(
             digest: image.config.digest.clone(),
             source,
         })?;
-        config_part = keep(&bytes, import_staging)?;
-        // The archive's own names the configuration that was there.
+        config_part = stage_bytes(&bytes, import_staging)?;
+        // The manifest in the archive refers to the old configuration.
         manifest = None;
     }
     let manifest = match manifest {
         Some(part) => part.path.clone(),
-        None => keep(&manifest_of(&config_part, &parts)?, import_staging)?.path,
+        None => stage_bytes(&manifest_of(&config_part, &parts)?, import_staging)?.path,
     };
     let mut blobs: Vec<NewBlob> = Vec::new();
     for part in std::iter::once(&config_part).chain(parts.iter()) {
@@ -198,16 +199,16 @@ fn prepare(
     Ok((manifest, blobs.into()))
 }
 
-/// What the diff_ids of a configuration turned out to be.
+/// What the diff_ids in a configuration are.
 #[derive(Debug, PartialEq, Eq)]
 enum DiffIds {
-    /// Right, or not there, as in images of before 2016.
+    /// Right, or missing, as in images made before 2016.
     Right,
-    /// Digests of the compressed layers: udocker.py's `import` writes them.
+    /// Digests of the compressed layers, which udocker.py's `import` writes.
     OfCompressed,
 }
 
-/// Compares what the configuration says about the layers with what they are.
+/// Compares the diff_ids in the configuration with those of the layers.
 fn check_diff_ids(
     config: &ImageConfig,
     layers: &[Part],
@@ -246,8 +247,11 @@ pub(super) fn with_diff_ids(
     serde_json::to_vec(&document)
 }
 
-/// Puts bytes into a staged file.
-pub(super) fn keep(bytes: &[u8], import_staging: &mut ImportStaging) -> Result<Part, StoreError> {
+/// Writes bytes to a staged file.
+pub(super) fn stage_bytes(
+    bytes: &[u8],
+    import_staging: &mut ImportStaging,
+) -> Result<Part, StoreError> {
     let (path, mut file) = import_staging.file()?;
     file.write_all(bytes).map_err(FsError::at("write", &path))?;
     Ok(Part {
@@ -294,13 +298,14 @@ fn compression_of(path: &Path) -> Result<Compression, FsError> {
     compression.map_err(FsError::at("read", path))
 }
 
-/// Most layers that images have without listing them; real archives have a few for each image.
+/// The most layers that are added because images do not list them; real archives lack a few for
+/// each image.
 const UNLISTED_MAX: usize = 1 << 16;
 
-/// Reads layers, each content once.
+/// The layers of an archive; each is read once.
 struct Layers<'p> {
     known: BTreeMap<Digest, DiffId>,
-    /// By the digest of the uncompressed bytes.
+    /// The layers by the digests of their uncompressed bytes.
     parts: BTreeMap<Digest, Part>,
     unlisted_max: usize,
     progress: &'p dyn Progress,
@@ -311,13 +316,14 @@ impl Layers<'_> {
         parts.iter().map(|part| self.check(part)).collect()
     }
 
-    /// All layers of an image that lists only some: of several images in one archive, udocker.py
-    /// lists no layer twice. `None` where none is missing, or not all of them have come before.
+    /// All layers of an image that lists only some: udocker.py lists each layer of an archive for
+    /// one image only. `None` if no layer is missing, or not all missing ones have been read
+    /// before.
     fn completed(&mut self, listed: &[Part], said: &[DiffId]) -> Option<Vec<Part>> {
         let missing = said.len().checked_sub(listed.len()).filter(|n| *n > 0)?;
         self.unlisted_max = self.unlisted_max.checked_sub(missing)?;
         let part_of = |said: &DiffId| {
-            // It may be that of the compressed layer.
+            // It may be the digest of the compressed layer.
             let DiffId(plain) = self.known.get(&said.0).unwrap_or(said);
             self.parts.get(plain).cloned()
         };
@@ -338,10 +344,10 @@ impl Layers<'_> {
     }
 }
 
-/// Reads a layer to its end and refuses what could not be unpacked. Returns the digest of its
+/// Reads a layer to its end, and refuses one that cannot be unpacked. Returns the digest of its
 /// uncompressed bytes, and the number of its entries.
 pub(super) fn check_tar(part: &Part, progress: &dyn Progress) -> Result<(DiffId, u64), ImageError> {
-    // A layer that is not compressed has been hashed already.
+    // The digest of an uncompressed layer is known.
     let is_plain = compression_of(&part.path)? == Compression::None
         && part.digest.algorithm() == Algorithm::Sha256;
     let file = File::open(&part.path).map_err(FsError::at("open", &part.path))?;
@@ -382,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_called_what_the_archive_or_the_user_says() {
+    fn images_get_their_names_from_the_archive_or_the_user() {
         let loaded = format!("loaded/{}", Digest::of(b"config").short());
         let tagged = format!("{loaded}:v1");
         let latest = format!("{loaded}:latest");
@@ -413,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_is_not_for_two_images() {
+    fn two_images_cannot_have_one_name() {
         let images = [image(&["a:1"]), image(&["a:1"])];
         assert!(matches!(
             all_names(&images, None),
@@ -427,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_are_compared_with_what_the_configuration_says() {
+    fn layers_are_compared_with_the_configuration() {
         let config = |ids: &[&[u8]]| ImageConfig {
             diff_ids: ids.iter().map(|id| DiffId(Digest::of(id))).collect(),
             ..ImageConfig::default()

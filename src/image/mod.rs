@@ -1,4 +1,4 @@
-//! Workflows on images: what `udocker pull`, `verify` and their like do, without the terminal.
+//! Workflows on images, such as pull, load and verify, without the terminal.
 
 mod downloads;
 mod error;

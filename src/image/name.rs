@@ -1,4 +1,4 @@
-//! Names for images that come from no registry.
+//! Names that users give to images.
 
 use std::str::FromStr;
 
@@ -7,18 +7,18 @@ use crate::oci::{LocalName, Reference, ReferenceError};
 /// Why a text cannot be the name of a new image.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NewNameError {
-    /// Listings and terminals would trip over it.
+    /// It has a control character, which would break listings and terminals.
     #[error("image name '{0}' holds a control character")]
     Control(String),
-    /// Only what comes from a registry is known by its digest.
+    /// It has a digest. Only the digest of a registry's manifest can be part of a name.
     #[error("image name '{0}' holds a digest, which cannot be given to an image")]
     Digest(String),
-    /// It breaks the rules.
+    /// It is neither a reference nor a name that udocker.py would take.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
 }
 
-/// A name that an image is to get; the tag may be left to others.
+/// A name for an image; the tag may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewName {
     /// The repository, as the store has it.
@@ -28,7 +28,7 @@ pub struct NewName {
 }
 
 impl NewName {
-    /// The whole name; without a tag it is `latest`.
+    /// The whole name, with the tag `latest` if none was given.
     pub fn local(&self) -> LocalName {
         LocalName {
             repository: self.repository.clone(),
@@ -40,7 +40,7 @@ impl NewName {
 impl FromStr for NewName {
     type Err = NewNameError;
 
-    /// Takes upper case too, as udocker.py does for images that never see a registry.
+    /// Accepts upper case too, as udocker.py does for images that come from no registry.
     fn from_str(text: &str) -> Result<NewName, NewNameError> {
         if text.chars().any(char::is_control) {
             return Err(NewNameError::Control(text.escape_debug().to_string()));
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_as_the_store_has_them() {
+    fn names_are_split_into_repository_and_tag() {
         for (text, repository, tag) in [
             ("busybox", "busybox", None),
             ("library/busybox", "library/busybox", None),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_would_leave_the_store_or_lie_are_refused() {
+    fn names_that_would_leave_the_store_or_have_a_digest_are_refused() {
         let digest = format!("a@sha256:{}", "0".repeat(64));
         for text in [
             "",

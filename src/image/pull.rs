@@ -17,33 +17,34 @@ use crate::progress::Progress;
 use crate::registry::{BlobSink, Client, ResolvedImage};
 use crate::store::{Image, StagedBlob, Staging, Store, StoreError};
 
-/// Blobs fetched at the same time. More do not help on one connection to one server, and each
-/// costs buffers.
+/// How many blobs are downloaded at the same time. More do not help on one connection to one
+/// server, and each needs buffers.
 const PARALLEL_DOWNLOADS: usize = 4;
 
-/// How often blobs that others remove in between are fetched again.
+/// How often a pull is tried whose blobs other processes remove before it is done.
 const PUBLISH_TRIES: usize = 5;
 
 /// What to pull.
 #[derive(Clone, Copy, Debug)]
 pub struct PullRequest<'a> {
-    /// As the user typed it.
+    /// The image, as the user typed it.
     pub reference: &'a Reference,
-    /// For which platform.
+    /// The platform.
     pub platform: &'a Platform,
     /// The registry for references without a host.
     pub default_registry: &'a RegistryUrl,
-    /// Where the layers are unpacked as soon as they are here, if they are: there has to be room
-    /// for that, too.
+    /// The directory in which the layers are unpacked at once, if they are, which has to have room
+    /// for them too.
     pub unpacked_in: Option<&'a Path>,
 }
 
-/// Pulls an image. Blobs that are in the store already are not fetched again. `downloads` learns
-/// what there is as it comes in.
+/// Pulls an image. Blobs that are in the store already are not downloaded again. The progress of
+/// the others is announced in `downloads`.
 ///
 /// # Errors
-/// The registry does not have it or sends something else; the store cannot be written. What has
-/// arrived whole stays and is used by the next try.
+/// `ImageError::Registry` if the registry does not have the image, sends wrong bytes or cannot be
+/// reached; `Config` or `Platform` if the configuration does not fit; `Store` if the store cannot
+/// be written. Blobs that are complete stay, and the next try uses them.
 pub fn pull(
     store: &Store,
     client: &Client,
@@ -51,7 +52,7 @@ pub fn pull(
     downloads: &Downloads,
     progress: &dyn Progress,
 ) -> Result<Image, ImageError> {
-    // Whoever waits for an arrival must not wait for ever, however this ends.
+    // Readers of the downloads must not wait for ever, however this function ends.
     let _end = EndOnDrop(downloads);
     store.ensure()?;
     let _pulling = store.begin_pull()?;
@@ -104,7 +105,7 @@ impl Drop for EndOnDrop<'_> {
     }
 }
 
-/// Every blob once; some images have the same layer twice.
+/// The layers without repetitions: some images have a layer twice.
 fn unique(layers: &[Descriptor]) -> Vec<&Descriptor> {
     let mut seen = BTreeSet::new();
     layers
@@ -113,7 +114,7 @@ fn unique(layers: &[Descriptor]) -> Vec<&Descriptor> {
         .collect()
 }
 
-/// What layers take at the least once they are unpacked, see `container::create`.
+/// The least room that the unpacked layers take, see `container::create`.
 fn least_unpacked(layers: &[&Descriptor]) -> Need {
     let is_compressed = |layer: &&&Descriptor| !layer.media_type.as_str().ends_with(".tar");
     let sizes = layers
@@ -136,7 +137,7 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    /// Fetches the configuration, and refuses one that is damaged or for another platform before
+    /// Fetches the configuration, and refuses one that is invalid or for another platform before
     /// the layers are fetched.
     fn fetch_config(&self, resolved: &ResolvedImage, wanted: &Platform) -> Result<(), ImageError> {
         let ConfigSource::Blob(descriptor) = &resolved.manifest.config else {
@@ -160,8 +161,8 @@ impl Pull<'_> {
             }
         };
         let config = ImageConfig::parse(&bytes).map_err(invalid)?;
-        // Where an index has told what it is for, its word outweighs the configuration's, which some
-        // builders leave at that of their own machine.
+        // The platform in an index outweighs the one in the configuration, which some builders
+        // leave at that of their own machine.
         if resolved.platform.is_none()
             && let Some(found) = &config.platform
             && wanted.distance(found).is_none()
@@ -177,8 +178,7 @@ impl Pull<'_> {
         Ok(())
     }
 
-    /// What the blobs that are not here yet take. What an earlier try has left of them is not
-    /// needed again.
+    /// The room that the missing blobs take, without the bytes that an earlier try has left.
     fn need(&self, blobs: &[&Descriptor]) -> Need {
         let missing = |blob: &&&Descriptor| !self.store.blobs().contains(&blob.digest, blob.size);
         let left = |blob: &Descriptor| {
@@ -192,7 +192,7 @@ impl Pull<'_> {
         }
     }
 
-    /// Fetches blobs, several at a time; the first failure ends the others at their next blob.
+    /// Fetches blobs, several at a time. After a failure, no further blob is begun.
     fn fetch_all(&self, blobs: &[&Descriptor]) -> Result<(), ImageError> {
         let queue = Mutex::new(blobs.iter());
         let failed = AtomicBool::new(false);
@@ -243,10 +243,10 @@ impl Pull<'_> {
     }
 }
 
-/// Lets the registry client write into the store; neither knows the other.
+/// Writes the bytes from the registry client, which does not know the store, into a staged blob.
 struct StoreSink<'a> {
     staged: StagedBlob<'a>,
-    /// What there was before.
+    /// The room on the file system before the download.
     room: Room,
     blob: &'a Descriptor,
     downloads: &'a Downloads,

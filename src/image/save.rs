@@ -1,7 +1,7 @@
 //! Saving: from the store to an archive.
 //!
 //! Layers are written as they are stored, compressed or not: all programs that read such archives
-//! tell the compression from the content, and the archive stays small.
+//! detect the compression, and the archive stays small.
 
 use std::fs::File;
 use std::io::Write;
@@ -18,7 +18,8 @@ use crate::store::{Form, Image, ImageContent, LayerFile};
 /// Writes an archive of `images` and returns `out`.
 ///
 /// # Errors
-/// An image is damaged; `out` cannot be written.
+/// `ImageError::Store`, `Rootfs` or `Config` if an image is damaged; `Archive` if `out` cannot be
+/// written.
 pub fn save<W: Write>(images: &[Image], out: W, progress: &dyn Progress) -> Result<W, ImageError> {
     let images = images
         .iter()
@@ -50,8 +51,8 @@ fn saved(image: &Image, progress: &dyn Progress) -> Result<SavedImage, ImageErro
     })
 }
 
-/// The name, if it is one that registries and other programs allow: no digest for a tag, and no
-/// upper case.
+/// The name, if registries and other programs allow it: without a digest as tag, and without upper
+/// case.
 fn portable_name(name: &LocalName) -> Option<LocalName> {
     let is_portable = name.to_string().parse::<Reference>().is_ok() && !name.tag.contains(':');
     is_portable.then(|| name.clone())
@@ -62,8 +63,8 @@ fn layer_name(layer: &LayerFile) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// The configuration with the digest of every layer, which loading compares. In form v1 and in
-/// images of before 2016 they are missing, or are those of compressed layers.
+/// The configuration with the diff_ids of all layers, which `load` compares. In form v1 and in
+/// images made before 2016 they are missing, or are digests of the compressed layers.
 fn complete_config(
     image: &Image,
     content: &ImageContent,

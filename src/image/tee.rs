@@ -1,4 +1,4 @@
-//! Reading an archive and keeping it in one go.
+//! Reading an archive and copying it at the same time.
 
 use std::fs::File;
 use std::io::{self, Chain, Cursor, Read, Write};
@@ -8,27 +8,27 @@ use crate::stream::{BackgroundHasher, Compression};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// First bytes that tell whether an archive is compressed.
+/// How many of the first bytes show whether an archive is compressed.
 const HEAD_BYTES: u64 = 4;
 
-/// Hands on what it reads, and writes it to a file meanwhile.
+/// Passes on the bytes that it reads, and writes them to a file.
 ///
-/// The bytes are hashed beside that only if they are compressed: those that are not, whoever reads
-/// them through as a layer hashes anyway.
+/// It hashes the bytes only if they are compressed: the reader of the layer hashes the uncompressed
+/// bytes anyway.
 pub(super) struct TeeReader<R> {
     source: Chain<Cursor<Vec<u8>>, R>,
     file: File,
     hasher: Option<BackgroundHasher>,
     bytes: u64,
-    /// Why the file could not be written, which readers would take for a fault of the source.
+    /// The error of writing the file, which readers would take for one of the source.
     failure: Option<io::Error>,
 }
 
 impl<R: Read> TeeReader<R> {
-    /// Keeps what `source` has in `file`.
+    /// Copies `source` to `file`.
     ///
     /// # Errors
-    /// Those of reading the first bytes.
+    /// The first bytes cannot be read.
     pub(super) fn new(mut source: R, file: File) -> io::Result<TeeReader<R>> {
         let mut head = Vec::new();
         source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
@@ -42,16 +42,16 @@ impl<R: Read> TeeReader<R> {
         })
     }
 
-    /// What went wrong with the file, if anything did.
+    /// The error of writing the file, if there was one.
     pub(super) fn failure(&mut self) -> Option<io::Error> {
         self.failure.take()
     }
 
-    /// Keeps what nobody has read, and returns how many bytes there were, and their digest if they
-    /// are compressed.
+    /// Copies the rest of the source. Returns the number of all bytes, and their digest if they are
+    /// compressed.
     ///
     /// # Errors
-    /// Those of both sides.
+    /// The source cannot be read, or the file cannot be written.
     pub(super) fn finish(mut self) -> io::Result<(u64, Option<Digest>)> {
         let mut rest = vec![0; BUFFER_BYTES];
         while self.read(&mut rest)? > 0 {}
@@ -59,7 +59,7 @@ impl<R: Read> TeeReader<R> {
         Ok((self.bytes, digest))
     }
 
-    fn keep(&mut self, piece: &[u8]) -> io::Result<()> {
+    fn copy(&mut self, piece: &[u8]) -> io::Result<()> {
         self.file.write_all(piece)?;
         self.bytes += piece.len() as u64;
         if let Some(hasher) = &mut self.hasher {
@@ -73,11 +73,11 @@ impl<R: Read> Read for TeeReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
         if count > 0
-            && let Err(error) = self.keep(&buffer[..count])
+            && let Err(error) = self.copy(&buffer[..count])
         {
-            let told = io::Error::from(error.kind());
+            let passed_on = io::Error::from(error.kind());
             self.failure = Some(error);
-            return Err(told);
+            return Err(passed_on);
         }
         Ok(count)
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::stream::decompress;
 
-    /// Hands out one byte at a time, as a pipe may.
+    /// Returns one byte at a time, as a pipe may.
     struct OneByteReader(Cursor<Vec<u8>>);
 
     impl Read for OneByteReader {
@@ -99,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn all_is_kept_and_hashed_if_it_is_compressed() {
+    fn all_bytes_are_copied_and_hashed_if_they_are_compressed() {
         let compressed = zstd::encode_all(&b"text"[..], 1).unwrap();
-        // What stands behind the archive belongs to the file, too.
+        // Bytes behind the archive belong to the file, too.
         let with_rest = [&compressed[..], b"rest"].concat();
         for (bytes, digest) in [
             (b"plain text".to_vec(), None),
@@ -112,23 +112,22 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("kept");
             let file = File::create(&path).unwrap();
-            let mut keeping =
-                TeeReader::new(OneByteReader(Cursor::new(bytes.clone())), file).unwrap();
-            let (_, mut reader) = decompress(&mut keeping).unwrap();
+            let mut tee = TeeReader::new(OneByteReader(Cursor::new(bytes.clone())), file).unwrap();
+            let (_, mut reader) = decompress(&mut tee).unwrap();
             reader.read_exact(&mut [0; 0]).unwrap();
             drop(reader);
             let length = bytes.len() as u64;
-            assert_eq!(keeping.finish().unwrap(), (length, digest));
+            assert_eq!(tee.finish().unwrap(), (length, digest));
             assert_eq!(std::fs::read(&path).unwrap(), bytes);
         }
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_to_blame_itself() {
+    fn the_error_of_writing_the_file_is_kept() {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut keeping = TeeReader::new(&b"plain text"[..], full).unwrap();
-        assert!(keeping.read(&mut [0; 8]).is_err());
-        let failure = keeping.failure().unwrap();
+        let mut tee = TeeReader::new(&b"plain text"[..], full).unwrap();
+        assert!(tee.read(&mut [0; 8]).is_err());
+        let failure = tee.failure().unwrap();
         assert_eq!(failure.raw_os_error(), Some(libc::ENOSPC));
     }
 }

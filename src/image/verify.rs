@@ -1,4 +1,4 @@
-//! Verifying: is a stored image what it says?
+//! Verifying: whether the blobs of a stored image have their digests.
 
 use std::fs::File;
 use std::sync::Mutex;
@@ -12,25 +12,26 @@ use crate::rootfs::{self, Checked, Layer, RootfsError};
 use crate::store::{Image, LayerFile};
 use crate::stream::HashingReader;
 
-/// Layers that are read at once, at most, since each takes some memory.
+/// How many layers are read at once, at most, since each takes some memory.
 const MAX_WORKERS: usize = 8;
 
-/// What a check found.
+/// The result of verifying an image.
 #[derive(Debug, Default)]
 pub struct VerifyReport {
-    /// How many layers were read to their end.
+    /// The number of layers.
     pub layers: usize,
-    /// What is wrong, one line each.
+    /// The faults, one line each.
     pub faults: Vec<String>,
-    /// The blobs that are not what their names say.
+    /// The blobs that do not have their digests.
     pub damaged: Vec<Digest>,
 }
 
 /// Reads every blob of an image on all processors: compares digests with the manifest and diff_ids
-/// with the configuration, and looks for entries that could not be unpacked.
+/// with the configuration, and looks for entries that cannot be unpacked.
 ///
 /// # Errors
-/// The image's own metadata cannot be read; faults of its blobs are in the report.
+/// `ImageError::Store` if the image's metadata cannot be read. Faults of its blobs are in the
+/// report.
 pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, ImageError> {
     let content = image.content()?;
     let mut report = VerifyReport {
@@ -72,8 +73,8 @@ pub fn verify(image: &Image, progress: &dyn Progress) -> Result<VerifyReport, Im
     Ok(report)
 }
 
-/// Reads one layer to its end, as it is stored and as it unpacks in one pass; returns what is
-/// wrong with it, and its digest if that is not the one of its bytes.
+/// Reads one layer to its end in one pass, both its stored and its uncompressed bytes. Returns its
+/// fault, and its digest if the stored bytes do not have it.
 fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<(String, Option<Digest>)> {
     let name = match &layer.digest {
         Some(digest) => digest.short().to_string(),
@@ -89,7 +90,7 @@ fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<(String, Op
             let fault = format!("layer '{name}' cannot be read to its end: {error}");
             Some((fault, None))
         }
-        // What was altered needs no other explanation.
+        // A wrong digest explains all other faults.
         Ok((_, stored))
             if layer
                 .digest
@@ -103,7 +104,7 @@ fn check_layer(layer: &LayerFile, progress: &dyn Progress) -> Option<(String, Op
     }
 }
 
-/// Returns whether a layer could be unpacked, and the digest of its stored bytes.
+/// Returns whether a layer can be unpacked, and the digest of its stored bytes.
 fn read_layer(
     layer: &LayerFile,
     name: &str,
@@ -124,7 +125,7 @@ fn read_layer(
         size: Some(size),
     };
     let unpacked = rootfs::check_layer(archive, None, progress);
-    // There may be more behind what its compression takes, and behind what is wrong.
+    // There may be more bytes behind the end of the compressed data, or behind a fault.
     let (digest, _) = stored.finish().map_err(at("read"))?;
     Ok((unpacked, digest))
 }
