@@ -1,4 +1,4 @@
-//! What an archive holds, by path.
+//! The files and links of an archive, by path.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,21 +10,21 @@ use super::error::ArchiveError;
 use crate::host::fs::read_limited;
 use crate::oci::{Digest, MANIFEST_MAX_BYTES};
 
-/// Most members that are read: images have a few per layer.
+/// The most members an archive may have; images have a few per layer.
 const MEMBERS_MAX: usize = 1 << 16;
 
-/// Most bytes in the names of members and in the targets of links.
+/// The most bytes that the names of members and the targets of links may have together.
 const NAMES_MAX_BYTES: usize = 16 << 20;
 
-/// Links that are followed one after the other.
+/// How many links are followed one after the other.
 const HOPS_MAX: usize = 16;
 
-/// A file of an archive, kept in a file of this host.
+/// A file of an archive, copied to a file of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Its path in the archive. Any number of layers may be the same file.
     pub name: Arc<str>,
-    /// Where it is kept.
+    /// The path of the copy.
     pub path: PathBuf,
     /// The digest of its bytes.
     pub digest: Digest,
@@ -32,7 +32,7 @@ pub struct Part {
     pub size: u64,
 }
 
-/// Everything in an archive that can be part of an image.
+/// All members of an archive that can be part of an image.
 #[derive(Debug, Default)]
 pub struct Contents {
     members: BTreeMap<String, Member>,
@@ -42,27 +42,27 @@ pub struct Contents {
 #[derive(Debug)]
 enum Member {
     File(Part),
-    /// A link, symbolic or hard, to another path in the archive; none if it leads out of it.
+    /// A link, symbolic or hard, to another path in the archive; `None` if it leads out of it.
     Link(Option<String>),
 }
 
 impl Contents {
-    /// Adds a file. As with `tar`, the last one of a name holds.
+    /// Adds a file. As with `tar`, the last file of a name replaces the others.
     pub(super) fn add_file(&mut self, part: Part) -> Result<(), ArchiveError> {
         self.add(part.name.to_string(), Member::File(part))
     }
 
-    /// Adds a symbolic link, whose target counts from the directory it is in.
+    /// Adds a symbolic link, whose target is relative to its directory.
     pub(super) fn add_symlink(&mut self, path: String, target: &str) -> Result<(), ArchiveError> {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        // An absolute target means the host's files.
+        // An absolute target would be a file of the host.
         let target = (!target.starts_with('/'))
             .then(|| inside(&format!("{directory}/{target}")))
             .flatten();
         self.add(path, Member::Link(target))
     }
 
-    /// Adds a hard link, whose target counts from the top.
+    /// Adds a hard link, whose target is relative to the top of the archive.
     pub(super) fn add_hard_link(&mut self, path: String, target: &str) -> Result<(), ArchiveError> {
         self.add(path, Member::Link(inside(target)))
     }
@@ -83,25 +83,25 @@ impl Contents {
         Ok(())
     }
 
-    /// Whether there is something at this path.
+    /// Whether there is a file or link at this path.
     pub(super) fn has(&self, path: &str) -> bool {
         self.members.contains_key(path)
     }
 
-    /// Finds a file, through links, and compares its content with the digest that its name, or one
-    /// on the way to it, says.
+    /// Finds a file, through links, and compares its digest with those in its path and in the paths
+    /// of the links.
     pub(super) fn part(&self, path: &str) -> Result<&Part, ArchiveError> {
         let shown = || path.escape_debug().to_string();
         let mut current = inside(path).ok_or_else(|| ArchiveError::Escapes(shown()))?;
-        let mut said = Vec::new();
+        let mut expected = Vec::new();
         for _ in 0..HOPS_MAX {
-            said.extend(digest_in_name(&current));
+            expected.extend(digest_in_path(&current));
             match self.members.get(&current) {
                 None => return Err(ArchiveError::Missing(shown())),
                 Some(Member::Link(None)) => break,
                 Some(Member::Link(Some(target))) => current.clone_from(target),
                 Some(Member::File(part)) => {
-                    let is_right = said.iter().all(|said| *said == part.digest);
+                    let is_right = expected.iter().all(|digest| *digest == part.digest);
                     return is_right
                         .then_some(part)
                         .ok_or_else(|| ArchiveError::WrongDigest {
@@ -114,7 +114,7 @@ impl Contents {
         Err(ArchiveError::BadLink(shown()))
     }
 
-    /// Reads a document.
+    /// Reads a document into memory.
     pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, ArchiveError> {
         let part = self.part(path)?;
         let limit = MANIFEST_MAX_BYTES as u64;
@@ -133,8 +133,8 @@ impl Contents {
     }
 }
 
-/// A path without `.` and empty components, and with `..` carried out; none if it leads out of
-/// the archive. A leading slash means its top.
+/// The path without `.`, `..` and empty components; `None` if it leads out of the archive. A
+/// leading slash is the top of the archive.
 pub(super) fn inside(path: &str) -> Option<String> {
     let mut components = Vec::new();
     for component in path.split('/') {
@@ -149,9 +149,8 @@ pub(super) fn inside(path: &str) -> Option<String> {
     Some(components.join("/"))
 }
 
-/// The digest that a file of this path has to have: `blobs/sha256/<hex>`, or `<hex>.json` at the
-/// top.
-pub(super) fn digest_in_name(path: &str) -> Option<Digest> {
+/// The digest in a path: that of `blobs/sha256/<hex>`, or of `<hex>.json` at the top.
+pub(super) fn digest_in_path(path: &str) -> Option<Digest> {
     let components: Vec<&str> = path.split('/').collect();
     match components[..] {
         ["blobs", algorithm, hex] => format!("{algorithm}:{hex}").parse().ok(),
@@ -182,9 +181,9 @@ mod tests {
     }
 
     #[test]
-    fn names_say_digests() {
+    fn digests_are_read_from_paths() {
         let hex = Digest::of(b"").hex().to_string();
-        for (path, says) in [
+        for (path, has_digest) in [
             (format!("blobs/sha256/{hex}"), true),
             (format!("{hex}.json"), true),
             (format!("{hex}/layer.tar"), false),
@@ -192,7 +191,7 @@ mod tests {
             ("blobs/sha256/x".to_string(), false),
             ("manifest.json".to_string(), false),
         ] {
-            assert_eq!(digest_in_name(&path).is_some(), says, "{path}");
+            assert_eq!(digest_in_path(&path).is_some(), has_digest, "{path}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Archives with a `manifest.json`.
+//! Archives of `docker save`, with a `manifest.json`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use super::{Allowance, ArchivedImage};
 
 const MANIFEST: &str = "manifest.json";
 
-/// What the lists hold is read once it is known how much that is.
+/// An image in `manifest.json`. The items of its lists are parsed after they have been counted.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item<'a> {

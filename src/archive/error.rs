@@ -9,23 +9,23 @@ use crate::oci::{Digest, ManifestError};
 /// Why an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The source of the bytes failed, or its compression is damaged.
+    /// The archive cannot be read, or its compression is damaged.
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
-    /// The place where its content is kept while it is read.
+    /// A file of the archive cannot be copied.
     #[error("cannot write its '{name}' to '{}': {source}", path.display())]
     Keep {
         /// The path in the archive.
         name: String,
-        /// Where it was to be kept.
+        /// The path of the copy.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// No tar archive, or a damaged one.
+    /// The archive is no tar archive, or a damaged one.
     #[error("it is no tar archive, or a damaged one")]
     NotTar,
-    /// It ends too early.
+    /// The archive ends within a member.
     #[error("the archive ends in the middle of '{0}'")]
     Truncated(String),
     /// A member whose path leads out of the archive.
@@ -34,32 +34,32 @@ pub enum ArchiveError {
     /// A link that leads out of the archive, or around in a circle.
     #[error("its member '{0}' is a link that leads nowhere in the archive")]
     BadLink(String),
-    /// Far more than an archive of images has.
+    /// The archive has far more of something than images need.
     #[error("it has more than {0} {1}")]
     TooMuch(usize, &'static str),
-    /// Neither of the known forms.
+    /// The archive has none of the known forms, or no image.
     #[error("it holds no images: there is no manifest.json, index.json or repositories in it")]
     NoImages,
-    /// Something that others refer to.
+    /// A file that another one refers to is missing.
     #[error("it lacks '{0}'")]
     Missing(String),
-    /// A file whose name says another digest.
+    /// A file does not have the digest in its path.
     #[error("its member '{path}' is damaged: the content has the digest {found}")]
     WrongDigest {
         /// The path in the archive.
         path: String,
-        /// The digest of what is there.
+        /// The digest of the file.
         found: Digest,
     },
-    /// A document of the archive that makes no sense.
+    /// A document of the archive cannot be parsed.
     #[error("its '{path}' is not valid: {source}")]
     Document {
         /// The path in the archive.
         path: String,
-        /// What is wrong.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A document larger than any real one.
+    /// A document of the archive is too large.
     #[error("its '{path}' is larger than {limit} bytes")]
     TooLarge {
         /// The path in the archive.
@@ -67,29 +67,29 @@ pub enum ArchiveError {
         /// The limit.
         limit: u64,
     },
-    /// A manifest that is none.
+    /// A manifest of the archive cannot be parsed.
     #[error("its '{path}' is not usable: {source}")]
     Manifest {
         /// The path in the archive.
         path: String,
-        /// What is wrong.
+        /// The cause.
         source: ManifestError,
     },
-    /// An index without an image that can run here.
+    /// An index has no image for the platform.
     #[error("its '{path}' has no image for {wanted}")]
     NoPlatform {
         /// The path of the index.
         path: String,
-        /// What was looked for.
+        /// The platform.
         wanted: String,
     },
-    /// Layers that name each other as parents.
+    /// Layers are each other's parents, or indexes contain each other.
     #[error("its layers form a circle at '{0}'")]
     Circle(String),
-    /// The output.
+    /// The archive cannot be written.
     #[error("cannot write the archive: {0}")]
     Write(#[source] io::Error),
-    /// A file on this host.
+    /// A file on this host cannot be read.
     #[error(transparent)]
     Fs(#[from] FsError),
 }

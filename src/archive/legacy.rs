@@ -1,4 +1,5 @@
-//! Archives of Docker before 1.10: `repositories` names top layers, and each layer its parent.
+//! Archives of Docker before 1.10: `repositories` has the top layers, and each layer has its
+//! parent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ struct LayerJson {
     parent: Option<String>,
 }
 
-/// Finds the images that `repositories` lists; one that has several names comes once.
+/// Finds the images that `repositories` lists. An image with several names is returned once.
 pub(super) fn images(
     contents: &Contents,
     allowance: &mut Allowance,
@@ -65,7 +66,7 @@ fn image(
     layers.reverse();
     Ok(ArchivedImage {
         names,
-        // The newest layer's description is that of the image.
+        // The description of the top layer is the image's configuration.
         config: contents.part(&format!("{top}/json"))?.clone(),
         layers,
         manifest: None,

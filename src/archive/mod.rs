@@ -1,17 +1,17 @@
-//! Images as archives: what `docker save` writes, and OCI layouts.
+//! Archives of images: those of `docker save`, and OCI layouts.
 //!
-//! Reading: everything in the archive is first put into files of the caller's and hashed on the
-//! way ([`read_tar`], [`read_directory`]), since the list of what belongs to what may come last
-//! and the archive through a pipe. Nothing is written under a name that the archive chooses.
-//! [`images`] then finds out which images there are:
+//! Reading: all files in the archive are first copied to files of the caller and hashed meanwhile
+//! ([`read_tar`], [`read_directory`]), since the list of the images may come last, and the archive
+//! through a pipe. No file is written under a name from the archive. Then [`images`] finds the
+//! images:
 //!
-//! | there is | so it is |
+//! | file | form of the archive |
 //! | --- | --- |
-//! | `manifest.json` | what `docker save`, `podman save` and `skopeo` write; since Docker 25 with an OCI layout beside it, which says less |
+//! | `manifest.json` | that of `docker save`, `podman save` and `skopeo`; Docker 25 and later adds an OCI layout, which has less information |
 //! | `index.json` | an OCI layout |
-//! | `repositories` | what Docker before 1.10 wrote: a chain of layers, each with its own `json` |
+//! | `repositories` | that of Docker before 1.10: a chain of layers, each with its own `json` |
 //!
-//! Writing: [`write_archive`] writes the first form with the third one beside it, which
+//! Writing: [`write_archive`] writes the first form, and the third one beside it, which
 //! `docker load`, `podman load`, `skopeo` and udocker.py read.
 //!
 //! Sources: Docker image specification v1.2, "Combined Image JSON + Filesystem Changeset Format";
@@ -35,21 +35,22 @@ use crate::oci::Platform;
 /// An image in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchivedImage {
-    /// Its names as they stand there, `repository:tag` each; an OCI layout may say the tag alone.
+    /// Its names as in the archive, `repository:tag` each; an OCI layout may have the tag alone.
     pub names: Vec<String>,
     /// The configuration.
     pub config: Part,
     /// The layers, base first.
     pub layers: Vec<Part>,
-    /// The manifest as it is, where there is one: in OCI layouts.
+    /// The manifest, in OCI layouts.
     pub manifest: Option<Part>,
 }
 
-/// Finds the images in an archive. Where one is there for several platforms, it is the one for
+/// Finds the images in an archive. Of an image for several platforms, it takes the one for
 /// `platform`.
 ///
 /// # Errors
-/// It holds none, or far too many, or one that lacks something or is not what its digest says.
+/// `ArchiveError::NoImages` or `TooMuch` if it has none or far too many; `Missing`, `WrongDigest`,
+/// `Document`, `Manifest` or another one if a part of an image is missing or damaged.
 pub fn images(
     contents: &Contents,
     platform: &Platform,
@@ -70,8 +71,8 @@ pub fn images(
     Ok(images)
 }
 
-/// What the images of one archive may consist of at the most: lists are short, and what they refer
-/// to again and again is not.
+/// How many images, names and layers one archive may still have. A short list can refer to the same
+/// long list again and again.
 struct Allowance {
     images: usize,
     names: usize,

@@ -10,7 +10,7 @@ use super::error::ArchiveError;
 use super::{Allowance, ArchivedImage};
 use crate::oci::{ConfigSource, Descriptor, Digest, Manifest, ParsedManifest, Platform};
 
-/// Indexes within indexes that are looked into.
+/// How many indexes within each other are read.
 const DEPTH_MAX: usize = 4;
 
 #[derive(Deserialize)]
@@ -28,19 +28,19 @@ struct TopEntry {
 
 #[derive(Default, Deserialize)]
 struct Annotations {
-    /// Where `containerd` and Docker put the whole name.
+    /// The whole name, from `containerd` and Docker.
     #[serde(rename = "io.containerd.image.name")]
     whole_name: Option<String>,
-    /// Where OCI has the tag.
+    /// The tag, as OCI defines.
     #[serde(rename = "org.opencontainers.image.ref.name")]
     tag: Option<String>,
-    /// What a statement about an image has, which BuildKit puts beside it.
+    /// Set for BuildKit's statements about an image, such as attestations.
     #[serde(rename = "vnd.docker.reference.type")]
     statement: Option<IgnoredAny>,
 }
 
-/// Finds the images that `index.json` lists: each entry is one. An entry that is an index itself
-/// is one image for several platforms. An image under several names comes once.
+/// Finds the images that `index.json` lists, one for each entry. An entry that is an index itself
+/// is one image for several platforms. An image with several names is returned once.
 pub(super) fn images(
     contents: &Contents,
     platform: &Platform,
@@ -48,7 +48,7 @@ pub(super) fn images(
 ) -> Result<Vec<ArchivedImage>, ArchiveError> {
     let index: TopIndex = contents.json("index.json")?;
     let mut found: Vec<ArchivedImage> = Vec::new();
-    // Which of the images found an entry means.
+    // The positions in `found` of the entries' images.
     let mut known: BTreeMap<Digest, usize> = BTreeMap::new();
     for entry in index.manifests {
         let annotations = entry.annotations.unwrap_or_default();
@@ -98,7 +98,7 @@ fn image(
                 return assemble(contents, &path, manifest);
             }
             ParsedManifest::Index(index) => {
-                // A layout may hold some of an index's platforms only.
+                // A layout may have the images of some platforms only.
                 let best = index
                     .candidates(platform)
                     .into_iter()
@@ -146,14 +146,14 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    /// A layout in the making.
+    /// Builds a layout.
     struct Layout<'d> {
         directory: &'d Path,
         contents: Contents,
     }
 
     impl Layout<'_> {
-        /// Adds a file, and describes it as an index or manifest does.
+        /// Adds a file, and returns its descriptor.
         fn add(&mut self, name: Option<&str>, bytes: &[u8]) -> Value {
             let digest = Digest::of(bytes);
             let name = name.map_or_else(|| blob_path(&digest).into(), Arc::from);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_inside_is_one_image_for_the_platform_asked_for() {
+    fn an_inner_index_is_one_image_for_the_wanted_platform() {
         let directory = tempfile::tempdir().unwrap();
         let mut layout = layout(&directory);
         let manifests = [layout.add_image("amd64"), layout.add_image("arm64")];
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_where_they_are_whole_and_statements_are_no_images() {
+    fn whole_names_come_before_tags_and_statements_are_no_images() {
         let directory = tempfile::tempdir().unwrap();
         let mut layout = layout(&directory);
         let mut whole = layout.add_image("arm64");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_holds_itself_is_given_up() {
+    fn indexes_that_contain_each_other_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let mut layout = layout(&directory);
         let mut entry = layout.add(None, br#"{"manifests":[]}"#);

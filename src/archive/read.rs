@@ -1,4 +1,4 @@
-//! Everything out of an archive, into files of the caller's.
+//! Copying all files of an archive to files of the caller.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -10,37 +10,38 @@ use std::rc::Rc;
 use rustix::fs::OFlags;
 use tar::EntryType;
 
-use super::contents::{Contents, Part, digest_in_name, inside};
+use super::contents::{Contents, Part, digest_in_path, inside};
 use super::error::ArchiveError;
 use crate::host::fs::FsError;
 use crate::host::space::{self, Need, Room};
 use crate::oci::{Algorithm, Digest};
 use crate::stream::{copy_hashed, decompress};
 
-/// What tells which images there are; an archive has one of these.
+/// The files that list the images; an archive has one of these.
 const LISTS: [&str; 3] = ["manifest.json", "index.json", "repositories"];
 
-/// Directories that a layout has above its blobs.
+/// How many directories a layout has above its blobs.
 const DEPTH_MAX: usize = 4;
 
-/// Reads a tar archive, compressed or not, to its end. `new_file` gives new empty files for its
-/// content, and where they are.
+/// Reads a tar archive, compressed or not, to its end. `new_file` returns new empty files for its
+/// content, with their paths.
 ///
 /// # Errors
-/// Those of `new_file`; the archive cannot be read, or has a path that leads out of it.
+/// Those of `new_file`; `ArchiveError::Read`, `NotTar` or `Truncated` if the archive cannot be
+/// read; `Escapes` or `TooMuch` if it is refused; `Keep` if a file cannot be copied.
 pub fn read_tar<E: From<ArchiveError>>(
     source: impl Read + Send,
     mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
 ) -> Result<Contents, E> {
     let (_, plain) = decompress(source).map_err(ArchiveError::Read)?;
     let headers = Rc::new(Cell::new(0));
-    let mut archive = tar::Archive::new(Guarded {
+    let mut archive = tar::Archive::new(LimitedReader {
         inner: plain,
         left: Rc::clone(&headers),
     });
     let mut contents = Contents::default();
     let mut entries = archive.entries().map_err(unreadable)?;
-    // What the last member has that nobody reads.
+    // The bytes of the last member, if it is skipped.
     let mut skipped = 0;
     loop {
         headers.set(HEADERS_MAX_BYTES.saturating_add(skipped));
@@ -54,7 +55,7 @@ pub fn read_tar<E: From<ArchiveError>>(
                 let (place, mut file) = new_file()?;
                 let declared = entry.size();
                 skipped = 0;
-                let part = take(&path, place, declared, &mut entry, &mut file)?;
+                let part = copy(&path, place, declared, &mut entry, &mut file)?;
                 if part.size < declared {
                     let name = path.escape_debug().to_string();
                     return Err(ArchiveError::Truncated(name).into());
@@ -74,22 +75,22 @@ pub fn read_tar<E: From<ArchiveError>>(
         }
     }
     headers.set(u64::MAX);
-    // What compression has at its end is checked too.
+    // The end of the compressed data has a checksum.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(ArchiveError::Read)?;
     Ok(contents)
 }
 
-/// Most bytes between two members: headers and what extends them. Names take far less.
+/// The most bytes between two members: headers and their extensions. Names take far less.
 const HEADERS_MAX_BYTES: u64 = 1 << 20;
 
-/// Passes on what is read as long as some is left to be read: the `tar` crate keeps what extends a
-/// header in memory, whatever its size.
-struct Guarded<R> {
+/// Reads no more than `left` bytes: the `tar` crate keeps extensions of headers in memory, whatever
+/// their size.
+struct LimitedReader<R> {
     inner: R,
     left: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Guarded<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.left.get();
         if left == 0 {
@@ -105,8 +106,8 @@ impl<R: Read> Read for Guarded<R> {
     }
 }
 
-/// The `tar` crate's own complaints are of kind `Other`, and quote what they complain about; all
-/// other kinds come from below it.
+/// The `tar` crate's own errors are of kind `Other`, and quote the archive. All other kinds are
+/// errors of reading.
 fn unreadable(error: io::Error) -> ArchiveError {
     match error.kind() {
         io::ErrorKind::Other => ArchiveError::NotTar,
@@ -114,8 +115,8 @@ fn unreadable(error: io::Error) -> ArchiveError {
     }
 }
 
-/// The path of a member. One that leads out is refused, though nothing would be written there:
-/// whoever made it meant no good.
+/// The path of a member. One that leads out of the archive is refused: no file would be written
+/// there, but the archive has been made to do harm.
 fn path_of(bytes: &[u8]) -> Result<String, ArchiveError> {
     let text = String::from_utf8_lossy(bytes);
     let has_dots = text.split('/').any(|component| component == "..");
@@ -126,10 +127,11 @@ fn path_of(bytes: &[u8]) -> Result<String, ArchiveError> {
 }
 
 /// Reads an unpacked archive, such as an OCI layout, without following symbolic links. `new_file`
-/// gives new empty files for copies, and where they are.
+/// returns new empty files for the copies, with their paths.
 ///
 /// # Errors
-/// Those of `new_file`; something cannot be read.
+/// Those of `new_file`; `ArchiveError::Fs` or `Read` if a directory or file cannot be read;
+/// `TooMuch` if there are too many; `Keep` if a file cannot be copied.
 pub fn read_directory<E: From<ArchiveError>>(
     directory: &Path,
     mut new_file: impl FnMut() -> Result<(PathBuf, File), E>,
@@ -159,8 +161,8 @@ pub fn read_directory<E: From<ArchiveError>>(
             } else if kind.is_file() {
                 let mut source = open(&place).map_err(ArchiveError::from)?;
                 let size = source.metadata().map_or(0, |meta| meta.len());
-                let (copy, mut file) = new_file()?;
-                contents.add_file(take(&name, copy, size, &mut source, &mut file)?)?;
+                let (path, mut file) = new_file()?;
+                contents.add_file(copy(&name, path, size, &mut source, &mut file)?)?;
             }
         }
     }
@@ -185,8 +187,8 @@ fn open(path: &Path) -> Result<File, FsError> {
         .map_err(FsError::at("open", path))
 }
 
-/// Copies a file of the archive, which is said to have `declared_bytes`, to its place.
-fn take(
+/// Copies a file of the archive, which should have `declared_bytes`, to `place`.
+fn copy(
     name: &str,
     place: PathBuf,
     declared_bytes: u64,
@@ -194,7 +196,7 @@ fn take(
     file: &mut File,
 ) -> Result<Part, ArchiveError> {
     let directory = place.parent().unwrap_or(Path::new("."));
-    let cannot_keep = |source| ArchiveError::Keep {
+    let cannot_copy = |source| ArchiveError::Keep {
         name: name.escape_debug().to_string(),
         path: place.clone(),
         source,
@@ -203,17 +205,17 @@ fn take(
         bytes: declared_bytes,
         files: 0,
     };
-    space::require(directory, need).map_err(|error| cannot_keep(error.source))?;
+    space::require(directory, need).map_err(|error| cannot_copy(error.source))?;
     let room = Room::at(directory);
     let mut target = Target {
         file,
         failure: None,
     };
     let algorithm =
-        digest_in_name(name).map_or(Algorithm::Sha256, |digest| Digest::algorithm(&digest));
+        digest_in_path(name).map_or(Algorithm::Sha256, |digest| Digest::algorithm(&digest));
     let copied = copy_hashed(source, &mut target, algorithm);
     if let Some(error) = target.failure {
-        return Err(cannot_keep(room.explain(error, Some(declared_bytes))));
+        return Err(cannot_copy(room.explain(error, Some(declared_bytes))));
     }
     let (digest, size) = copied.map_err(|error| {
         ArchiveError::Read(io::Error::new(
@@ -229,7 +231,8 @@ fn take(
     })
 }
 
-/// A file that remembers why it could not be written, which a copy takes for a fault of either side.
+/// A file that records the error of writing it, since the error of a copy may be that of either
+/// side.
 struct Target<'a> {
     file: &'a mut File,
     failure: Option<io::Error>,

@@ -1,14 +1,14 @@
-//! An archive as `docker save` writes it.
+//! Writing an archive in the form of `docker save`.
 //!
 //! ```text
-//! manifest.json        what belongs to which image
-//! repositories         the same for readers of before 2016, udocker.py among them
+//! manifest.json        the images with their names, configurations and layers
+//! repositories         the same for readers from before 2016, and for udocker.py
 //! <digest>.json        the configuration of an image
 //! <id>/layer.tar       a layer, compressed where it is stored compressed
 //! <id>/json, VERSION   its description for old readers
 //! ```
-//! As in Docker's own archives, `<id>` says all that is below a layer too, since an old
-//! description names one parent. Content that occurs again is a hard link to where it came first.
+//! As in Docker's own archives, `<id>` identifies a layer together with all layers below it, since
+//! a `json` has one parent. A layer that occurs again is a hard link to the first one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -27,7 +27,7 @@ use crate::stream::{TarAttributes, TarKind, TarWriter};
 /// An image to be written.
 #[derive(Clone, Debug)]
 pub struct SavedImage {
-    /// Its name; none if it has none that other programs would take.
+    /// Its name, if other programs would accept it.
     pub name: Option<LocalName>,
     /// Its configuration, with the digests of all layers.
     pub config: Vec<u8>,
@@ -38,16 +38,16 @@ pub struct SavedImage {
 /// A layer to be written.
 #[derive(Clone, Debug)]
 pub struct SavedLayer {
-    /// Tells its content from that of others.
+    /// Identifies its content.
     pub id: String,
-    /// Where it is.
+    /// The path of its file.
     pub path: PathBuf,
 }
 
-/// Writes an archive of `images`.
+/// Writes an archive of `images`, and returns `out`.
 ///
 /// # Errors
-/// A layer cannot be read, or `out` cannot be written.
+/// `ArchiveError::Fs` if a layer cannot be read; `Write` if `out` cannot be written.
 pub fn write_archive<W: Write>(images: &[SavedImage], out: W) -> Result<W, ArchiveError> {
     let plan = Plan::of(images);
     let mut writer = TarWriter::new(out);
@@ -107,7 +107,7 @@ fn write_layer<W: Write>(
         })
 }
 
-/// What is written, in this order.
+/// The contents of an archive, in the order in which they are written.
 struct Plan<'i> {
     documents: Vec<(String, Vec<u8>)>,
     layers: Vec<PlannedLayer<'i>>,
@@ -122,7 +122,7 @@ struct PlannedLayer<'i> {
 #[derive(Debug, PartialEq, Eq)]
 enum Content<'i> {
     File(&'i PathBuf),
-    /// The same as in the directory of another id.
+    /// The same as the layer in the directory of this id.
     SameAs(String),
 }
 
@@ -132,7 +132,7 @@ impl<'i> Plan<'i> {
         let mut repositories: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
         let mut configs: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut layers = Vec::new();
-        // Where each content is, and which ids are written already.
+        // The id with the first layer of each content, and the ids that are planned already.
         let mut places: BTreeMap<&str, String> = BTreeMap::new();
         let mut written: BTreeSet<String> = BTreeSet::new();
         for image in images {
@@ -140,7 +140,7 @@ impl<'i> Plan<'i> {
             let mut parent: Option<String> = None;
             let mut paths: Vec<String> = Vec::new();
             for (index, layer) in image.layers.iter().enumerate() {
-                // The top layer describes the image, so that it cannot be that of another one.
+                // The top layer has the configuration, so it cannot be the layer of another image.
                 let top = (index + 1 == image.layers.len()).then_some(&image.config);
                 let id = chain_id(parent.as_deref(), &layer.id, top);
                 let content = match places.get(&layer.id[..]) {
@@ -192,7 +192,7 @@ impl<'i> Plan<'i> {
     }
 }
 
-/// An id in the manner of Docker's first images: 64 hexadecimal digits.
+/// The id of a layer with all layers below it: 64 hexadecimal digits, as Docker's first images had.
 fn chain_id(parent: Option<&str>, content: &str, top: Option<&Vec<u8>>) -> String {
     let config = top.map(|config| Digest::of(config).to_string());
     let text = format!(
@@ -225,7 +225,7 @@ fn layer_json(id: &str, parent: Option<&str>, config: Option<&Vec<u8>>) -> Vec<u
     serde_json::to_vec(&layer).expect("texts, and what was JSON before, are JSON")
 }
 
-/// What the description of a layer has of its image's configuration, as it stands there.
+/// The members of an image's configuration that its top layer's `json` repeats.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ImageJson<'a> {
