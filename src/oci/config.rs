@@ -1,4 +1,4 @@
-//! The image configuration: what to run, in which environment, on which layers.
+//! The image configuration: the command, its environment and the diff_ids of the layers.
 
 use std::{fmt, iter};
 
@@ -8,21 +8,19 @@ use serde::{Deserialize, Deserializer};
 use super::document::parse_object;
 use super::{DiffId, Platform};
 
-/// Largest configuration accepted, in bytes: as much as a manifest may have, which is what other
-/// programs take too.
+/// The largest configuration accepted, in bytes: the same as for manifests, as in other programs.
 pub const CONFIG_MAX_BYTES: u64 = 4 << 20;
 
 /// The members of an image configuration that this program uses.
 ///
-/// Lenient on purpose: images of ten years and several builders are out there, and udocker.py
-/// took `null`, a string for a list, or lower-case names, so they are taken here too. The
-/// document itself is kept as it was; this is only a view of it. What is not used is skipped
-/// and takes no memory, however much there is.
+/// Parsing is lenient, since images come from ten years and several builders: like udocker.py, it
+/// accepts `null`, a string for a list, and lower-case names. The document itself is kept
+/// unchanged; this is only a view of it. Other members are skipped, and take no memory.
 ///
 /// Source: OCI image-spec v1.1, "Image Configuration"; Docker image specification v1.2.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageConfig {
-    /// What the image is for, where it says so.
+    /// The platform, if the configuration has one.
     pub platform: Option<Platform>,
     /// Digests of the uncompressed layers, base first. Empty for old images.
     pub diff_ids: Vec<DiffId>,
@@ -34,36 +32,36 @@ pub struct ImageConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ProcessConfig {
-    /// `K=V` each.
+    /// The environment, `K=V` each.
     #[serde(rename = "Env", alias = "env", deserialize_with = "words")]
     pub env: Vec<String>,
-    /// Arguments that the user may replace.
+    /// The arguments, which the user may replace.
     #[serde(rename = "Cmd", alias = "cmd", deserialize_with = "words")]
     pub cmd: Vec<String>,
-    /// The command itself.
+    /// The command.
     #[serde(
         rename = "Entrypoint",
         alias = "entrypoint",
         deserialize_with = "words"
     )]
     pub entrypoint: Vec<String>,
-    /// Where to start; empty where the image does not say.
+    /// The working directory; empty if the image has none.
     #[serde(rename = "WorkingDir", alias = "workingdir", deserialize_with = "text")]
     pub working_dir: String,
-    /// `name`, `uid` or `uid:gid`; empty where the image does not say.
+    /// `name`, `uid` or `uid:gid`; empty if the image has none.
     #[serde(rename = "User", alias = "user", deserialize_with = "text")]
     pub user: String,
-    /// Host name; hardly ever set.
+    /// The host name, which is hardly ever set.
     #[serde(rename = "Hostname", alias = "hostname", deserialize_with = "text")]
     pub hostname: String,
-    /// `80/tcp` each.
+    /// The ports, `80/tcp` each.
     #[serde(
         rename = "ExposedPorts",
         alias = "exposedports",
         deserialize_with = "keys"
     )]
     pub exposed_ports: Vec<String>,
-    /// Mount points the image declares.
+    /// The mount points that the image declares.
     #[serde(rename = "Volumes", alias = "volumes", deserialize_with = "keys")]
     pub volumes: Vec<String>,
 }
@@ -91,10 +89,11 @@ struct RawRootfs {
 }
 
 impl ImageConfig {
-    /// Reads a configuration document.
+    /// Parses a configuration document.
     ///
     /// # Errors
-    /// The document is not JSON, not an object, or a member has an impossible type.
+    /// `serde_json::Error` if the document is not JSON or not an object, or a member has a wrong
+    /// type.
     pub fn parse(bytes: &[u8]) -> Result<ImageConfig, serde_json::Error> {
         let raw: RawConfig = parse_object(bytes)?;
         let platform = (!raw.architecture.is_empty()).then(|| Platform {
@@ -116,8 +115,8 @@ impl ImageConfig {
         })
     }
 
-    /// The diff_ids of as many layers. Old images have none, or not one per layer; then there is
-    /// nothing to compare.
+    /// The diff_ids of an image with so many layers. They are unknown in old images, which have
+    /// none, or not one for each layer.
     pub fn diff_ids_of(&self, layers: usize) -> Vec<Option<DiffId>> {
         if self.diff_ids.len() == layers {
             self.diff_ids.iter().cloned().map(Some).collect()
@@ -126,7 +125,7 @@ impl ImageConfig {
         }
     }
 
-    /// The platform as udocker.py prints it: `unknown` stands for what is missing.
+    /// The platform as udocker.py prints it: `unknown/unknown` if the configuration has none.
     pub fn platform_text(&self) -> String {
         self.platform
             .as_ref()
@@ -134,23 +133,25 @@ impl ImageConfig {
     }
 }
 
-/// Most strings in a list. A program can hardly be started with more arguments or variables, and in
-/// memory each takes many times the three bytes that it has to take in the document.
+/// The most strings in a list. A program can hardly be started with more arguments or variables,
+/// and each takes many times more memory than the three bytes that it may have in the document.
 const STRINGS_MAX: usize = 1 << 14;
 
-fn few<E: Error>(strings: impl IntoIterator<Item = Result<String, E>>) -> Result<Vec<String>, E> {
-    let mut few = Vec::new();
+fn collect_limited<E: Error>(
+    strings: impl IntoIterator<Item = Result<String, E>>,
+) -> Result<Vec<String>, E> {
+    let mut collected = Vec::new();
     for string in strings {
-        if few.len() == STRINGS_MAX {
+        if collected.len() == STRINGS_MAX {
             let reason = format_args!("a list of more than {STRINGS_MAX} strings");
             return Err(E::custom(reason));
         }
-        few.push(string?);
+        collected.push(string?);
     }
-    Ok(few)
+    Ok(collected)
 }
 
-/// A list of strings; `null` is empty and a string is split at blanks.
+/// Parses a list of strings; `null` is an empty list, and a string is split at blanks.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Words;
     impl<'de> Visitor<'de> for Words {
@@ -162,16 +163,16 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
             Ok(Vec::new())
         }
         fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
-            few(text.split_whitespace().map(|word| Ok(word.to_string())))
+            collect_limited(text.split_whitespace().map(|word| Ok(word.to_string())))
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
-            few(iter::from_fn(|| list.next_element().transpose()))
+            collect_limited(iter::from_fn(|| list.next_element().transpose()))
         }
     }
     deserializer.deserialize_any(Words)
 }
 
-/// A string; `null` is empty and a number is written out.
+/// Parses a string; `null` is an empty one, and a number is converted.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Text;
     impl Visitor<'_> for Text {
@@ -198,7 +199,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     deserializer.deserialize_any(Text)
 }
 
-/// The keys of an object, or a list of strings.
+/// Parses the keys of an object, or a list of strings.
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Keys;
     impl<'de> Visitor<'de> for Keys {
@@ -210,7 +211,7 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
             Ok(Vec::new())
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<String>, A::Error> {
-            let mut keys = few(iter::from_fn(|| {
+            let mut keys = collect_limited(iter::from_fn(|| {
                 let entry = map.next_entry::<_, IgnoredAny>();
                 entry.map(|entry| entry.map(|(key, _)| key)).transpose()
             }))?;
@@ -219,7 +220,7 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
             Ok(keys)
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
-            few(iter::from_fn(|| list.next_element().transpose()))
+            collect_limited(iter::from_fn(|| list.next_element().transpose()))
         }
     }
     deserializer.deserialize_any(Keys)
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_have_an_end() {
+    fn lists_may_not_be_too_long() {
         let strings = |count| r#""a","#.repeat(count) + r#""a""#;
         let words = "a ".repeat(STRINGS_MAX + 1);
         for config in [
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error() {
+    fn damaged_configurations_are_refused() {
         for text in [
             "",
             "[]",

@@ -1,8 +1,8 @@
-//! What proves to a registry who asks.
+//! Credentials for registries.
 
 use std::fmt;
 
-/// A text that never shows in logs, errors or debug output.
+/// A text that never appears in logs, errors or debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -12,7 +12,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The text itself, to be sent to a registry or kept in the key store.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -6,17 +6,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// A hash algorithm of the OCI registry of digest algorithms.
+/// A hash algorithm that OCI has registered for digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// SHA-256, the one everybody uses.
+    /// SHA-256, which nearly all images use.
     Sha256,
-    /// SHA-512, legal and rare.
+    /// SHA-512, which is rare.
     Sha512,
 }
 
 impl Algorithm {
-    /// The name as it stands before the colon.
+    /// The name, as before the colon in a digest.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
@@ -39,13 +39,13 @@ impl Algorithm {
     }
 }
 
-/// Why a text is no digest.
+/// Why a text is not a digest.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DigestError {
     /// No colon between algorithm and value.
     #[error("digest '{0}' has no algorithm, as in sha256:…")]
     NoAlgorithm(String),
-    /// An algorithm that cannot be checked here.
+    /// The algorithm is not supported.
     #[error("digest algorithm '{0}' is not supported, only sha256 and sha512 are")]
     UnknownAlgorithm(String),
     /// The value has the wrong length or is not lower-case hexadecimal.
@@ -53,12 +53,12 @@ pub enum DigestError {
     BadValue {
         /// The text as given.
         text: String,
-        /// How many digits the algorithm has.
+        /// The number of digits of the algorithm.
         expected: usize,
     },
 }
 
-/// The hash of some bytes as they are stored or sent, such as a compressed layer.
+/// The digest of bytes as they are stored or sent, such as a compressed layer.
 ///
 /// Source: OCI image-spec v1.1, "Descriptors", section on digests.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// The digest of an *uncompressed* layer, as the image configuration lists it.
 ///
-/// A type of its own so that it is never compared with the digest of the compressed blob.
+/// It has a type of its own, so that it is never compared with the digest of the compressed blob.
 ///
 /// Source: OCI image-spec v1.1, "Image Configuration", section on layer DiffIDs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -157,14 +157,14 @@ impl fmt::Display for DiffId {
     }
 }
 
-/// What identifies the tree that layers make when they are applied one over the other.
+/// The digest that identifies the tree that is made by applying layers one over the other.
 ///
 /// Source: OCI image-spec v1.1, "Image Configuration", section on layer ChainIDs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChainId(pub Digest);
 
 impl ChainId {
-    /// That of layers with these diff_ids, the base first; no layers have none.
+    /// The chain id of layers with these diff_ids, base first; `None` for no layers.
     pub fn of<'a>(diff_ids: impl IntoIterator<Item = &'a DiffId>) -> Option<ChainId> {
         diff_ids
             .into_iter()
@@ -173,14 +173,14 @@ impl ChainId {
             .map(ChainId)
     }
 
-    /// The same of layers whose diff_ids may be unknown; then there is none.
+    /// The chain id of layers whose diff_ids may be unknown; `None` if one of them is.
     pub fn of_known<'a>(diff_ids: impl IntoIterator<Item = Option<&'a DiffId>>) -> Option<ChainId> {
         let known: Option<Vec<&DiffId>> = diff_ids.into_iter().collect();
         ChainId::of(known?)
     }
 }
 
-/// A digest in the making.
+/// Computes a digest.
 #[derive(Clone)]
 pub struct Hasher(HasherState);
 
@@ -191,7 +191,7 @@ enum HasherState {
 }
 
 impl Hasher {
-    /// Starts a digest with `algorithm`.
+    /// Begins a digest with `algorithm`.
     pub fn new(algorithm: Algorithm) -> Hasher {
         Hasher(match algorithm {
             Algorithm::Sha256 => HasherState::Sha256(Sha256::new()),
@@ -207,7 +207,7 @@ impl Hasher {
         }
     }
 
-    /// Ends it.
+    /// The digest of the bytes added.
     pub fn finish(self) -> Digest {
         let (algorithm, bytes) = match self.0 {
             HasherState::Sha256(state) => (Algorithm::Sha256, state.finalize().to_vec()),
@@ -230,7 +230,7 @@ mod tests {
         );
     }
 
-    /// The digests are those of the definition, worked out with sha256sum.
+    /// The digests have been computed by the definition, with sha256sum.
     #[test]
     fn chains_are_digests_of_digests() {
         let layers = ["a", "b", "c"].map(|text| DiffId(Digest::of(text.as_bytes())));

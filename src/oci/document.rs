@@ -1,5 +1,5 @@
-//! JSON documents, which strangers have written: what takes a few bytes there can take a hundred
-//! times as many in memory, so nothing is read that is not used.
+//! JSON documents from untrusted sources. A value of a few bytes can take a hundred times as many
+//! in memory, so members that are not used are not parsed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visit
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Reads a document that has to be an object. serde takes a list for a structure too.
+/// Parses a document that has to be an object: serde would accept a list for a structure too.
 ///
 /// # Errors
-/// It is no JSON, no object, or a member is of a wrong kind.
+/// `serde_json::Error` if it is not JSON or not an object, or a member has a wrong type.
 pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err(Error::custom("it is a list, not an object"));
@@ -20,7 +20,7 @@ pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde
     serde_json::from_slice(bytes)
 }
 
-/// Reads a member that may be there and be `null`, as Go and .NET write what is empty.
+/// Parses a member that may be `null`, as Go and .NET write empty values.
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -29,7 +29,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a list, of which nothing is kept behind the first `MAX` items; `null` is an empty one.
+/// Parses a list, of which only the first `MAX` items are kept; `null` is an empty list.
 pub(crate) fn first<'de, const MAX: usize, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -58,7 +58,8 @@ where
     deserializer.deserialize_any(First::<MAX, T>(PhantomData))
 }
 
-/// An object whose members are still text, in the order of their names; of equal ones the last.
+/// An object whose values are not parsed yet, in the order of the names. Of equal names, it has the
+/// last.
 #[derive(Clone, Debug)]
 pub struct RawObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -106,8 +107,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
                 while let Some((Name(name), value)) = map.next_entry::<_, &RawValue>()? {
                     members.push((name, value));
                 }
-                // A stable sort would take half as much memory again. Where a value stands in the
-                // document tells which one of equal names is the last.
+                // A stable sort would take half as much memory again. The position of a value in
+                // the document shows which of equal names is the last.
                 members.sort_unstable_by(|(name, value), (other_name, other)| {
                     let place = |value: &RawValue| value.get().as_ptr();
                     name.cmp(other_name)
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_kept_up_to_a_length() {
+    fn lists_are_cut_at_a_length() {
         #[derive(Deserialize)]
         struct List(#[serde(deserialize_with = "first::<2, _, _>")] Vec<u8>);
         for (text, expected) in [
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_sorted_and_the_last_of_a_name_holds() {
+    fn members_are_sorted_and_the_last_of_a_name_is_kept() {
         let text = r#"{ "b": [1, 2],"a":1,"\u0062":{"z": 1e3},"é":null, "a" : "x"}"#;
         let mut object: RawObject<'_> = serde_json::from_str(text).unwrap();
         assert_eq!(object.get("a").unwrap().get(), r#""x""#);

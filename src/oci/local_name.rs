@@ -7,15 +7,16 @@ use super::reference::{NAME_MAX_BYTES, is_tag};
 /// The name of an image in the local store: `repos/<repository>/<tag>/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LocalName {
-    /// `busybox`, `quay.io/biocontainers/samtools`, `localhost:5000/tool`.
+    /// The repository, such as `busybox`, `quay.io/biocontainers/samtools` or
+    /// `localhost:5000/tool`.
     pub repository: String,
-    /// `latest`, or a digest for images pulled by digest.
+    /// The tag, or the digest of an image that was pulled by digest.
     pub tag: String,
 }
 
 impl LocalName {
-    /// Reads a name as udocker.py takes it for images that never came from a registry, such as
-    /// `IMPORTED:unknown`: upper case is allowed. `None` if it could leave the store.
+    /// Parses a name as udocker.py does for images that come from no registry, such as
+    /// `IMPORTED:unknown`: upper case is allowed. `None` if the name could leave the store.
     pub fn parse_lenient(text: &str) -> Option<LocalName> {
         let (repository, tag) = match text.rsplit_once(':') {
             Some((repository, tag)) if !tag.contains('/') => (repository, tag),
@@ -38,8 +39,8 @@ impl LocalName {
         })
     }
 
-    /// The names that are listed as this text, whatever made them: udocker.py has fewer rules, and
-    /// takes ports for tags.
+    /// All names that a listing shows as this text. udocker.py has fewer rules for names, and takes
+    /// ports for tags.
     pub fn listed_as(text: &str) -> Vec<LocalName> {
         text.rmatch_indices(':')
             .map(|(colon, _)| (&text[..colon], &text[colon + 1..]))
@@ -48,7 +49,7 @@ impl LocalName {
             .collect()
     }
 
-    /// Where udocker.py looks for an image of this name: all that follows the first colon is the
+    /// The name under which udocker.py looks for an image: the text after the first colon is the
     /// tag.
     pub fn split_by_udocker_py(text: &str) -> Option<LocalName> {
         let (repository, tag) = text.split_once(':')?;
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_udocker_py_takes_are_read_and_none_leaves_the_store() {
+    fn names_that_udocker_py_accepts_are_parsed_and_none_leaves_the_store() {
         for (text, name) in [
             ("IMPORTED:unknown", Some("IMPORTED:unknown")),
             ("Lab/Tool", Some("Lab/Tool:latest")),
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_udocker_py_made_is_found_by_what_is_listed_and_by_what_was_typed() {
+    fn names_from_udocker_py_are_found_as_listed_and_as_typed() {
         let directories = |names: &[LocalName]| {
             let directory = |name: &LocalName| format!("{} {}", name.repository, name.tag);
             names.iter().map(directory).collect::<Vec<_>>()

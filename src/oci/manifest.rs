@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 use super::document::{first, or_default, parse_object};
 use super::{Digest, MediaType, Platform};
 
-/// Largest manifest accepted, in bytes.
+/// The largest manifest accepted, in bytes.
 ///
 /// Source: OCI distribution-spec v1.1, "Pushing manifests": registries should allow 4 MiB.
 pub const MANIFEST_MAX_BYTES: usize = 4 << 20;
 
-/// Most layers an image may have; no builder makes more than 127.
+/// The most layers an image may have; no builder makes more than 127.
 const LAYERS_MAX: usize = 4096;
 
-/// Most manifests an index may list; there are some fifty platforms.
+/// The most manifests an index may list; there are some fifty platforms.
 const MANIFESTS_MAX: usize = 4096;
 
-/// Configurations of what is stored like an image and is none. Other unknown types may be images.
+/// Configuration types of artifacts that are not images. Other unknown types may be images.
 const ARTIFACT_CONFIGS: [&str; 4] = [
     "application/vnd.oci.empty.v1+json",
     "application/vnd.cncf.helm.config.v1+json",
@@ -25,23 +25,23 @@ const ARTIFACT_CONFIGS: [&str; 4] = [
     "application/vnd.docker.plugin.v1+json",
 ];
 
-/// Other places that are kept of a foreign layer; Windows' have one.
+/// How many URLs of a foreign layer are kept; Windows' layers have one.
 const URLS_MAX: usize = 16;
 
-/// Points to stored bytes.
+/// Describes a stored blob.
 ///
 /// Source: OCI image-spec v1.1, "Content Descriptors".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {
-    /// What the bytes are.
+    /// The type of the blob.
     #[serde(rename = "mediaType", default, deserialize_with = "or_default")]
     pub media_type: MediaType,
-    /// Their hash.
+    /// Its digest.
     pub digest: Digest,
-    /// Their number; `None` only in schema 1, which does not say.
+    /// The number of its bytes; `None` only in schema 1, which does not have it.
     #[serde(default)]
     pub size: Option<u64>,
-    /// Other places to get them, for foreign layers.
+    /// URLs from where a foreign layer can be downloaded.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -59,7 +59,7 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
 }
 
-/// Where the image configuration is.
+/// The place of the image configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigSource {
     /// A blob of its own.
@@ -73,7 +73,7 @@ pub enum ConfigSource {
 pub struct IndexEntry {
     /// The manifest, or a further index.
     pub descriptor: Descriptor,
-    /// What it is for, where the index says so.
+    /// Its platform, if the index has it.
     pub platform: Option<Platform>,
 }
 
@@ -84,7 +84,7 @@ pub struct Index {
     pub entries: Vec<IndexEntry>,
 }
 
-/// What a manifest document turned out to be.
+/// A parsed manifest document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParsedManifest {
     /// An image.
@@ -93,38 +93,38 @@ pub enum ParsedManifest {
     Index(Index),
 }
 
-/// Why a document is no manifest.
+/// Why a document is not a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Longer than any registry stores.
+    /// The document is larger than registries accept.
     #[error("the manifest is larger than {MANIFEST_MAX_BYTES} bytes")]
     TooLarge,
-    /// Not JSON, or a required member is missing or wrong.
+    /// The document is not JSON, or a required member is missing or wrong.
     #[error("the manifest is not valid: {0}")]
     Json(#[from] serde_json::Error),
-    /// JSON, but neither an image nor an index.
+    /// The document is JSON, but neither an image nor an index.
     #[error("the document is neither an image manifest nor an index{0}")]
     Unknown(String),
-    /// More layers than any real image.
+    /// The manifest has too many layers.
     #[error("the manifest lists {0} layers, more than the {LAYERS_MAX} allowed")]
     TooManyLayers(usize),
-    /// More images than there are platforms.
+    /// The index has too many manifests.
     #[error("the index lists {0} manifests, more than the {MANIFESTS_MAX} allowed")]
     TooManyManifests(usize),
-    /// An artifact, not a container image.
+    /// The manifest is that of an artifact, not a container image.
     #[error("this is not a container image but an artifact of type '{0}'")]
     Artifact(String),
 }
 
 impl ManifestError {
-    /// Whether the document is sound, and something else than an image.
+    /// Whether the document is valid, but not an image.
     pub fn is_of_no_image(&self) -> bool {
         matches!(self, ManifestError::Artifact(_) | ManifestError::Unknown(_))
     }
 }
 
-/// What a document is told by. Of everything else in it nothing is kept: what takes four bytes in
-/// JSON can take a hundred times as many in memory.
+/// The members that show the kind of a document. No others are kept: a value of four bytes in JSON
+/// can take a hundred times as many in memory.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Shape {
@@ -198,13 +198,13 @@ struct RawPlatform {
 }
 
 impl ParsedManifest {
-    /// Reads a manifest or index.
+    /// Parses a manifest or index.
     ///
-    /// What it is follows from `content_type` where that is a known type, then from the
-    /// document's own `mediaType`, then from its members.
+    /// Its kind is that of `content_type` if that is a known type, else of the document's own
+    /// `mediaType`, else it depends on the members.
     ///
     /// # Errors
-    /// `ManifestError`, by cause; nothing is guessed around damage.
+    /// `ManifestError`, by cause. Damaged documents are not repaired.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, ManifestError> {
         if bytes.len() > MANIFEST_MAX_BYTES {
             return Err(ManifestError::TooLarge);
@@ -248,7 +248,7 @@ fn parse_image(
     let layers = raw
         .layers
         .into_iter()
-        // BuildKit's attestations and other statements about the image are no part of its tree.
+        // BuildKit's attestations and other statements about the image are not part of its tree.
         .filter(|layer| !layer.media_type.as_str().contains("in-toto"))
         .collect();
     Ok(ParsedManifest::Image(Manifest {
@@ -344,7 +344,7 @@ fn is_attestation(entry: &RawIndexEntry) -> bool {
 }
 
 impl Index {
-    /// Returns the entries that may hold an image for `wanted`, best first.
+    /// Returns the entries that may be, or lead to, an image for `wanted`, best first.
     ///
     /// Exact platforms come first, then older variants, then nested indexes and entries that do
     /// not say what they are for, which have to be looked into.
@@ -364,7 +364,7 @@ impl Index {
         rated.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// The platforms the index says it has, for messages.
+    /// The platforms in the index, for messages.
     pub fn platforms(&self) -> Vec<String> {
         self.entries
             .iter()

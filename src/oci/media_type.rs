@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A media type, classed as far as the program cares.
+/// A media type, as far as the program distinguishes them.
 ///
-/// Layer types say nothing about compression here: that is told from the first bytes, since
-/// registries and builders get the type wrong often enough.
+/// Types of layers are not distinguished: the compression is detected from the first bytes, since
+/// registries and builders often get the type wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MediaType {
     /// `application/vnd.oci.image.index.v1+json`
@@ -34,7 +34,7 @@ impl MediaType {
         MediaType::DockerSchema1,
     ];
 
-    /// Reads a media type, ignoring parameters such as `; charset=utf-8` and upper case.
+    /// Parses a media type, and ignores parameters such as `; charset=utf-8` and upper case.
     pub fn parse(text: &str) -> MediaType {
         let essence = text.split(';').next().unwrap_or_default().trim();
         match essence.to_ascii_lowercase().as_str() {
@@ -50,7 +50,7 @@ impl MediaType {
         }
     }
 
-    /// The type as it is sent.
+    /// The text of the type.
     pub fn as_str(&self) -> &str {
         match self {
             MediaType::OciIndex => "application/vnd.oci.image.index.v1+json",
@@ -70,7 +70,7 @@ impl MediaType {
     }
 }
 
-/// Where none is named.
+/// The type of a document without one.
 impl Default for MediaType {
     fn default() -> MediaType {
         MediaType::Other(String::new())

@@ -1,11 +1,11 @@
-//! The operating system, architecture and variant an image is for.
+//! The operating system, architecture and variant of an image.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is no platform.
+/// A text that is not a platform.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("platform '{0}' is not of the form os/arch or os/arch/variant, as in linux/arm64/v8")]
 pub struct PlatformError(String);
@@ -15,11 +15,11 @@ pub struct PlatformError(String);
 /// Source: OCI image-spec v1.1, "Image Index", platform object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
-    /// `linux` for everything this program can run.
+    /// The operating system: `linux` for all images that this program can run.
     pub os: String,
-    /// `amd64`, `arm64`, `arm`, `386`, `ppc64le`, …
+    /// The architecture: `amd64`, `arm64`, `arm`, `386`, `ppc64le`, …
     pub architecture: String,
-    /// `v7`, `v8`; empty where there is none.
+    /// The variant: `v7`, `v8`; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }
@@ -30,7 +30,7 @@ impl Platform {
         Platform::linux(std::env::consts::ARCH)
     }
 
-    /// Linux on `architecture`, given in any of the usual spellings.
+    /// Linux on `architecture`, in any of the usual spellings.
     pub fn linux(architecture: &str) -> Platform {
         let (architecture, variant) = normalize_architecture(architecture, "");
         Platform {
@@ -40,12 +40,11 @@ impl Platform {
         }
     }
 
-    /// How well an image for `offered` suits a user who wants `self`: smaller is better,
-    /// `None` means not at all.
+    /// How far an image for `offered` is from the wanted platform `self`: smaller is better, and
+    /// `None` means that it does not run.
     ///
-    /// An older ARM variant runs on a newer processor (`v7` takes `v6` and `v5`), and a missing
-    /// variant is taken for the architecture's usual one (`arm64` is `v8`, `arm` is `v7`,
-    /// `amd64` is `v1`).
+    /// A newer ARM processor runs older variants (`v7` runs `v6` and `v5`), and a missing variant
+    /// means the architecture's usual one (`arm64` is `v8`, `arm` is `v7`, `amd64` is `v1`).
     pub fn distance(&self, offered: &Platform) -> Option<u32> {
         let (wanted_arch, wanted_variant) =
             normalize_architecture(&self.architecture, &self.variant);
@@ -99,8 +98,8 @@ fn normalize_architecture(architecture: &str, variant: &str) -> (String, String)
 impl FromStr for Platform {
     type Err = PlatformError;
 
-    /// Reads `os/arch[/variant]`; `arch` alone means Linux. Common spellings such as `x86_64`
-    /// are brought to OCI's.
+    /// Parses `os/arch[/variant]`; `arch` alone means Linux. Common spellings such as `x86_64` are
+    /// converted to OCI's.
     fn from_str(text: &str) -> Result<Platform, PlatformError> {
         let parts: Vec<&str> = text.split('/').collect();
         let is_word = |part: &&str| {
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_spellings_are_brought_to_ocis() {
+    fn common_spellings_are_converted_to_ocis() {
         for (text, expected) in [
             ("linux/x86_64", "linux/amd64"),
             ("aarch64", "linux/arm64"),

@@ -10,20 +10,20 @@ use std::str::FromStr;
 use super::registry_url::{DOCKER_HUB_HOSTS, is_docker_hub_host, is_host, split_scheme};
 use super::{Digest, DigestError, LocalName, RegistryUrl};
 
-/// Longest repository name.
+/// The longest repository name, in bytes.
 pub(super) const NAME_MAX_BYTES: usize = 255;
 const TAG_MAX_BYTES: usize = 128;
 
-/// Why a text is no image reference.
+/// Why a text is not an image reference.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReferenceError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("the image reference is empty")]
     Empty,
-    /// A scheme other than http and https.
+    /// The scheme is neither http nor https.
     #[error("image reference '{0}' has a scheme other than http:// and https://")]
     Scheme(String),
-    /// A registry host that is none.
+    /// The registry host is not valid.
     #[error("image reference '{text}' names an impossible registry host '{host}'")]
     Host {
         /// The whole text.
@@ -31,7 +31,7 @@ pub enum ReferenceError {
         /// The part in question.
         host: String,
     },
-    /// A repository name against the rules.
+    /// The repository name is not valid.
     #[error(
         "image reference '{text}' has an invalid repository name '{name}': lower-case letters, digits and single . _ - between them"
     )]
@@ -41,12 +41,12 @@ pub enum ReferenceError {
         /// The part in question.
         name: String,
     },
-    /// The name is too long for a registry or a file system.
+    /// The repository name is too long for a registry or a file system.
     #[error(
         "the repository name in the image reference is longer than {NAME_MAX_BYTES} characters"
     )]
     TooLong,
-    /// A tag against the rules.
+    /// The tag is not valid.
     #[error("image reference '{text}' has an invalid tag '{tag}'")]
     Tag {
         /// The whole text.
@@ -54,22 +54,22 @@ pub enum ReferenceError {
         /// The part in question.
         tag: String,
     },
-    /// A digest that is none.
+    /// The digest is not valid.
     #[error("image reference '{text}': {source}")]
     Digest {
         /// The whole text.
         text: String,
-        /// What is wrong with it.
+        /// The cause.
         source: DigestError,
     },
 }
 
-/// Which manifest of a repository is meant.
+/// Identifies a manifest in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TagOrDigest {
-    /// A label that can move.
+    /// A tag, which can be moved to another manifest.
     Tag(String),
-    /// The content itself.
+    /// The digest of the manifest.
     Digest(Digest),
 }
 
@@ -94,7 +94,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Which manifest is meant: the digest where there is one, else the tag, else `latest`.
+    /// The digest if there is one, else the tag, else `latest`.
     pub fn tag_or_digest(&self) -> TagOrDigest {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => TagOrDigest::Digest(digest.clone()),
@@ -103,7 +103,7 @@ impl Reference {
         }
     }
 
-    /// The registry to ask: the one in the reference, else `default`.
+    /// The registry in the reference, else `default`.
     pub fn registry(&self, default: &RegistryUrl) -> RegistryUrl {
         match &self.host {
             None => default.clone(),
@@ -111,10 +111,10 @@ impl Reference {
         }
     }
 
-    /// The repository names to try at the registry, in order.
+    /// The names of the repository to try at the registry, in order.
     ///
-    /// A one-word name means `library/NAME` at Docker Hub. At a default registry that replaces
-    /// Docker Hub, such as a mirror, NAME is tried first.
+    /// A NAME without a slash means `library/NAME` at Docker Hub. At a default registry that
+    /// replaces Docker Hub, such as a mirror, NAME itself is tried first.
     pub fn remote_repositories(&self, default: &RegistryUrl) -> Vec<String> {
         let official = format!("library/{}", self.path);
         if self.path.contains('/') {
@@ -148,13 +148,13 @@ impl Reference {
         }
     }
 
-    /// The one word that an official image of Docker Hub is called by.
+    /// The name of an official image of Docker Hub, without `library/`.
     fn official(&self) -> Option<&str> {
         let word = self.path.strip_prefix("library/").unwrap_or(&self.path);
         (self.is_of_docker_hub() && !word.contains('/')).then_some(word)
     }
 
-    /// Whether it names Docker Hub, or no registry at all.
+    /// Whether its host is one of Docker Hub's, or missing.
     fn is_of_docker_hub(&self) -> bool {
         let host = self.host.as_deref();
         host.is_none_or(is_docker_hub_host)
@@ -262,7 +262,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Splits `NAME:sha256:…`, which is how `images` lists what was pulled by its digest.
+/// Splits `NAME:sha256:…`, as `images` lists an image that was pulled by digest.
 fn split_listed_digest(text: &str) -> (&str, Option<Digest>) {
     let last_two = text.rmatch_indices(':').nth(1);
     let split = last_two.and_then(|(colon, _)| {
@@ -282,7 +282,7 @@ fn is_name_component(text: &str) -> bool {
     if !is_word(*first) || !is_word(*last) {
         return false;
     }
-    // What stands between words is ".", "_", "__" or any number of "-".
+    // Words are separated by ".", "_", "__" or any number of "-".
     bytes
         .split(|b| is_word(*b))
         .all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'))
@@ -306,7 +306,7 @@ mod tests {
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn every_form_is_understood() {
+    fn all_forms_are_parsed() {
         let digest = format!("sha256:{HEX}");
         let hub = "https://registry-1.docker.io";
         // text, registry, remote repository, version, local name

@@ -16,25 +16,25 @@ pub(super) const DOCKER_HUB_HOSTS: [&str; 4] = [
     "registry.hub.docker.com",
 ];
 
-/// Whether Docker Hub is known under this name.
+/// Whether this is one of Docker Hub's hosts.
 pub fn is_docker_hub_host(host: &str) -> bool {
     let is_it = |name: &&str| name.eq_ignore_ascii_case(host);
     DOCKER_HUB_HOSTS.iter().any(is_it)
 }
 
-/// Why a text is no address of a registry. It may hold a password, so it is not repeated.
+/// Why a text is not the address of a registry. It may have a password, so it is not repeated.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RegistryUrlError {
-    /// A scheme other than http and https.
+    /// The scheme is neither http nor https.
     #[error("the address of a registry begins with https:// or http://, if with any scheme")]
     Scheme,
-    /// User name and password.
+    /// It has a user name or password.
     #[error("the address of a registry holds no login; `udocker login` keeps one")]
     Login,
-    /// A host that is none.
+    /// The host is not valid.
     #[error("'{0}' is no host of a registry")]
     Host(String),
-    /// More than a registry's own path.
+    /// It has a path other than `/v1` and `/v2`.
     #[error("the path '{0}' is not part of a registry's address")]
     Path(String),
 }
@@ -44,8 +44,8 @@ pub enum RegistryUrlError {
 pub struct RegistryUrl(String);
 
 impl RegistryUrl {
-    /// Reads `https://host:port`, `http://host` or `host`, which means https. The path `/v1` or
-    /// `/v2` is dropped, as every registry has it.
+    /// Parses `https://host:port`, `http://host` or `host`, which means https. The path `/v1` or
+    /// `/v2` is dropped, since every registry has it.
     ///
     /// # Errors
     /// `RegistryUrlError`, naming the part that is wrong.
@@ -70,7 +70,7 @@ impl RegistryUrl {
         RegistryUrl(DOCKER_HUB_REGISTRY.to_string())
     }
 
-    /// Takes parts that have been checked.
+    /// Builds the address from parts that have been checked.
     pub(super) fn new(scheme: &str, host: &str) -> RegistryUrl {
         if is_docker_hub_host(host) {
             return RegistryUrl::docker_hub();
@@ -88,7 +88,7 @@ impl RegistryUrl {
         self.0.split_once("://").map_or(&self.0, |(_, host)| host)
     }
 
-    /// A repository here, as a user names it.
+    /// The name of a repository at this registry, as users type it.
     pub fn repository_text(&self, repository: &str) -> String {
         match self.0.strip_prefix("https://") {
             _ if self.is_docker_hub() => repository.to_string(),
@@ -97,7 +97,7 @@ impl RegistryUrl {
         }
     }
 
-    /// Whether this is Docker Hub under any of its names.
+    /// Whether this is Docker Hub, by any of its hosts.
     pub fn is_docker_hub(&self) -> bool {
         is_docker_hub_host(self.host())
     }
@@ -109,7 +109,7 @@ impl fmt::Display for RegistryUrl {
     }
 }
 
-/// Takes `http://` or `https://` off; `None` where it is another scheme.
+/// Splits off `http://` or `https://`; `None` if it is another scheme.
 pub(super) fn split_scheme(text: &str) -> Option<(Option<&str>, &str)> {
     match text.split_once("://") {
         None => Some((None, text)),
@@ -118,7 +118,8 @@ pub(super) fn split_scheme(text: &str) -> Option<(Option<&str>, &str)> {
     }
 }
 
-/// A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port.
+/// Whether the text is a DNS name, an IPv4 address or an IPv6 address in brackets, with an optional
+/// port.
 pub(super) fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_are_named_as_users_do() {
+    fn repositories_are_named_as_users_type_them() {
         for (registry, expected) in [
             ("docker.io", "lab/tool"),
             ("quay.io", "quay.io/lab/tool"),
