@@ -83,7 +83,7 @@ impl Store {
         for blob in images.iter().flat_map(|new| new.blobs.iter()) {
             if !self.blobs().contains(&blob.digest, Some(blob.size)) {
                 let is_new = !self.layout.blob(&blob.digest).exists();
-                self.bring_in(blob)?;
+                self.move_in_place(blob)?;
                 // A blob that replaces a damaged one stays, since other images may need it.
                 moved.extend(is_new.then_some(blob));
             }
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// Moves a file to its place as a blob.
-    fn bring_in(&self, blob: &NewBlob) -> Result<(), StoreError> {
+    fn move_in_place(&self, blob: &NewBlob) -> Result<(), StoreError> {
         let file = File::open(&blob.source).map_err(FsError::at("open", &blob.source))?;
         file.sync_data()
             .map_err(FsError::at("sync", &blob.source))?;
