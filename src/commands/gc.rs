@@ -6,8 +6,8 @@ use super::{CommandError, Context, DONE, Outcome};
 use crate::container;
 use crate::store::{Age, UnlinkedBlobs};
 
-/// What udocker.py, or another host, may be in the middle of is given this time; our own processes
-/// hold locks.
+/// The age at which files count as left behind: udocker.py and other hosts may still be at work on
+/// younger ones. Processes of this program hold locks.
 const YOUNG: Duration = Duration::from_secs(60 * 60);
 
 /// Remove what interrupted commands have left
@@ -25,7 +25,7 @@ pub struct Args {
     all: bool,
 }
 
-/// Removes what killed processes have left.
+/// Removes the files that killed processes have left.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let store = &context.store;
     if !store.exists() {

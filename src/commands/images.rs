@@ -42,7 +42,7 @@ fn lines(image: &Image, args: &Args) -> Vec<String> {
     let mut lines = vec![line(image, args.platform)];
     if args.long {
         lines.push(format!(" {}", image.directory.display()));
-        // One that is being removed has none any more.
+        // An image that is being removed may have no links any more.
         for link in image.links().unwrap_or_default() {
             let size = fs::metadata(image.directory.join(&link)).map_or(0, |meta| meta.len());
             lines.push(layer_line(&link.to_string_lossy(), size));
@@ -64,7 +64,7 @@ fn line(image: &Image, with_platform: bool) -> String {
 }
 
 fn layer_line(name: &str, size_bytes: u64) -> String {
-    // A layer of a few kilobytes is still not nothing.
+    // A layer of less than 1 MB is shown as one of 1 MB.
     let size = (size_bytes / MIB).max(u64::from(size_bytes > 0));
     format!("    /{name} ({size} MB)")
 }

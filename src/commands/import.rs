@@ -8,7 +8,7 @@ use crate::image::{self, ImportSource, NewName};
 use crate::rootfs::Layer;
 use crate::store::Container;
 
-/// What a container imported without an image name is said to be made from; udocker.py's word.
+/// The image name of a container that is imported without one, as in udocker.py.
 const UNKNOWN_IMAGE: &str = "IMPORTED:unknown";
 
 /// Import a root file system as an image or container

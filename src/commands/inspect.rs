@@ -19,7 +19,7 @@ pub struct Args {
     target: String,
 }
 
-/// Shows metadata.
+/// Prints the metadata of an image or container.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let bytes = match context.store.container(&args.target) {
         Ok(container) if args.path => {

@@ -27,7 +27,7 @@ pub struct Args {
 
 /// Loads images.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    // udocker.py takes `load - NAME` too.
+    // udocker.py accepts `load - NAME` too.
     let (place, name) = match (&args.input, &args.name[..]) {
         (Some(place), []) => (place.clone(), None),
         (Some(place), [name]) => (place.clone(), Some(name)),

@@ -84,7 +84,7 @@ fn size_in_mb(container: &Container, context: &Context) -> Option<u64> {
     Some(bytes.div_ceil(1 << 20))
 }
 
-/// Names as Python prints a list of them, since scripts search for `'NAME'` with the quotes.
+/// The names as a Python list, since scripts search for `'NAME'` with the quotes.
 fn names_literal(names: &[String]) -> String {
     if names.is_empty() {
         return String::new();

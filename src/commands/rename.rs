@@ -12,7 +12,7 @@ pub struct Args {
     /// The name to replace
     #[arg(value_name = "OLD")]
     old: String,
-    /// The name to have instead
+    /// The new name
     #[arg(value_name = "NEW")]
     new: String,
 }

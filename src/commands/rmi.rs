@@ -32,7 +32,7 @@ fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
         CommandError::failed(error).with_hint(hint)
     })?;
     context.store.remove_image(&image)?;
-    // What is left of them harms nobody, and `gc` tells of it.
+    // A tree that cannot be removed is harmless, and `gc` reports it.
     container::sweep_image_trees(&context.store, context.kept_trees());
     context
         .printer

@@ -3,18 +3,18 @@
 use super::{Context, DONE, Outcome};
 use crate::store::{ContainerName, StoreError};
 
-/// Take a name away from a container
+/// Remove a container's name
 ///
 /// The container itself stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   udocker rmname work")]
 pub struct Args {
-    /// The name to take away
+    /// The name to remove
     name: String,
 }
 
-/// Takes a name away from a container.
+/// Removes a container's name.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let name: ContainerName = args.name.parse().map_err(StoreError::from)?;
     context.store.remove_name(&name)?;

@@ -25,7 +25,7 @@ pub struct Args {
 
 /// Saves images.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    // udocker.py takes `save - IMAGE` too.
+    // udocker.py accepts `save - IMAGE` too.
     let (place, names) = match (&args.output, &args.images[..]) {
         (Some(place), names) => (place.clone(), names),
         (None, [dash, names @ ..]) if dash == "-" => (ArchivePath::Standard, names),

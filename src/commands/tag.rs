@@ -5,7 +5,7 @@ use crate::image::NewName;
 
 /// Give an image a further name
 ///
-/// Both names stand for the same layers. The further name stays when the first one is removed.
+/// Both names have the same layers. Removing one name keeps the other.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  udocker tag ubuntu:24.04 lab/base:1")]
 pub struct Args {

@@ -7,7 +7,7 @@ use crate::image;
 /// Check that an image is whole
 ///
 /// Reads every layer to its end, compares all digests with the manifest and the configuration, and
-/// finds archives that are damaged or hold what is refused.
+/// finds layers that are damaged or have entries that are refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   udocker verify ubuntu:24.04")]
@@ -16,7 +16,7 @@ pub struct Args {
     image: String,
 }
 
-/// Checks an image; names every fault.
+/// Checks an image, and prints all faults.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let image = context.store.image(&args.image)?;
     let report = image::verify(&image, &context.progress())?;
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         return Err(error);
     }
     for blob in &report.damaged {
-        // A repository that cannot be written gets nothing again either.
+        // In a repository that cannot be written, no pull would use the mark either.
         let _ = context.store.blobs().mark_damaged(blob);
     }
     Err(error.with_hint(get_again(&image.name.to_string())))

@@ -2,8 +2,8 @@
 //!
 //! These are values only: no file and no network is read here, and a value that exists is valid.
 //!
-//! Sources: OCI image-spec v1.1, OCI distribution-spec v1.1, Docker image manifest version 2 schema
-//! 2.
+//! Sources: OCI image-spec v1.1; OCI distribution-spec v1.1; Docker image manifest version 2,
+//! schema 2.
 
 mod config;
 mod credential;
