@@ -193,7 +193,7 @@ impl Read for DownloadReader<'_> {
             download.available > Available::Bytes(offset) || download.restarts != restarts
         })?;
         if download.restarts != restarts {
-            return Err(io::Error::other("the download began anew"));
+            return Err(io::Error::other("the download began again"));
         }
         let wanted = match download.available {
             Available::Whole => buffer.len(),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_that_fails_or_begins_anew_ends_the_reader() {
+    fn a_download_that_fails_or_begins_again_ends_the_reader() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         std::fs::write(&path, "abc").unwrap();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_what_never_comes() {
+    fn readers_do_not_wait_after_the_end() {
         let downloads = Downloads::default();
         downloads.end();
         assert!(downloads.wait_for_content().is_none());

@@ -41,20 +41,22 @@ pub enum ImageError {
         count: usize,
     },
     /// An archive whose configuration has another number of layers.
-    #[error("its configuration lists {said} layers, and there are {found}")]
+    #[error("its configuration lists {expected} layers, and there are {found}")]
     LayerCount {
         /// The number of layers in the configuration.
-        said: usize,
+        expected: usize,
         /// The number of layers in the archive.
         found: usize,
     },
     /// A layer whose diff_id is not the one in the configuration.
-    #[error("its layer '{name}' is damaged: it unpacks to {found}, its configuration says {said}")]
+    #[error(
+        "its layer '{name}' is damaged: it unpacks to {found}, its configuration says {expected}"
+    )]
     WrongLayer {
         /// Its path in the archive.
         name: String,
         /// The diff_id in the configuration.
-        said: DiffId,
+        expected: DiffId,
         /// The diff_id of the layer.
         found: DiffId,
     },

@@ -214,21 +214,21 @@ fn check_diff_ids(
     layers: &[Part],
     found: &[DiffId],
 ) -> Result<DiffIds, ImageError> {
-    let said = &config.diff_ids;
-    if said.is_empty() || said == found {
+    let expected = &config.diff_ids;
+    if expected.is_empty() || expected == found {
         return Ok(DiffIds::Right);
     }
-    if said.len() != found.len() {
+    if expected.len() != found.len() {
         return Err(ImageError::LayerCount {
-            said: said.len(),
+            expected: expected.len(),
             found: found.len(),
         });
     }
-    for ((said, found), part) in said.iter().zip(found).zip(layers) {
-        if said != found && said.0 != part.digest {
+    for ((expected, found), part) in expected.iter().zip(found).zip(layers) {
+        if expected != found && expected.0 != part.digest {
             return Err(ImageError::WrongLayer {
                 name: part.name.escape_debug().to_string(),
-                said: said.clone(),
+                expected: expected.clone(),
                 found: found.clone(),
             });
         }
@@ -319,15 +319,18 @@ impl Layers<'_> {
     /// All layers of an image that lists only some: udocker.py lists each layer of an archive for
     /// one image only. `None` if no layer is missing, or not all missing ones have been read
     /// before.
-    fn completed(&mut self, listed: &[Part], said: &[DiffId]) -> Option<Vec<Part>> {
-        let missing = said.len().checked_sub(listed.len()).filter(|n| *n > 0)?;
+    fn completed(&mut self, listed: &[Part], expected: &[DiffId]) -> Option<Vec<Part>> {
+        let missing = expected
+            .len()
+            .checked_sub(listed.len())
+            .filter(|n| *n > 0)?;
         self.unlisted_max = self.unlisted_max.checked_sub(missing)?;
-        let part_of = |said: &DiffId| {
+        let part_of = |expected: &DiffId| {
             // It may be the digest of the compressed layer.
-            let DiffId(plain) = self.known.get(&said.0).unwrap_or(said);
+            let DiffId(plain) = self.known.get(&expected.0).unwrap_or(expected);
             self.parts.get(plain).cloned()
         };
-        let all: Vec<Part> = said.iter().map(part_of).collect::<Option<_>>()?;
+        let all: Vec<Part> = expected.iter().map(part_of).collect::<Option<_>>()?;
         let digests: BTreeSet<&Digest> = all.iter().map(|part| &part.digest).collect();
         let has_all = listed.iter().all(|part| digests.contains(&part.digest));
         has_all.then_some(all)
@@ -425,6 +428,9 @@ mod tests {
             all_names(&images, None),
             Err(ImageError::NameTwice(_))
         ));
+        // These are two names, as in udocker.py.
+        let images_of_two_names = [image(&["a:1"]), image(&["library/a:1"])];
+        assert_eq!(all_names(&images_of_two_names, None).unwrap().len(), 2);
         let name: NewName = "b:1".parse().unwrap();
         assert!(matches!(
             all_names(&images, Some(&name)),
@@ -450,7 +456,10 @@ mod tests {
         ));
         assert!(matches!(
             check(&[b"plain", b"plain"]),
-            Err(ImageError::LayerCount { said: 2, found: 1 })
+            Err(ImageError::LayerCount {
+                expected: 2,
+                found: 1
+            })
         ));
     }
 }

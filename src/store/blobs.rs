@@ -59,7 +59,7 @@ impl<'a> Blobs<'a> {
     }
 
     /// Marks a blob whose content does not have its digest, so that the next pull or load replaces
-    /// it. Images and containers that use it are not told.
+    /// it.
     ///
     /// # Errors
     /// `StoreError::Fs` if the mark cannot be created.

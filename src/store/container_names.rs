@@ -13,7 +13,7 @@ use super::links::link_target;
 use crate::host::fs::{self as host_fs, FsError};
 use crate::host::unique::unique_name;
 
-/// Longest file name Linux takes, in bytes.
+/// The longest file name in Linux, in bytes.
 const FILE_NAME_MAX_BYTES: usize = 255;
 
 /// Why a text cannot be a container name.
@@ -193,7 +193,7 @@ impl Store {
     }
 }
 
-/// The id of the container that a name leads to; none if `link` is no link.
+/// The id of the container that a name leads to; `None` if `link` is no link.
 pub(super) fn named_id(link: &Path) -> Option<String> {
     link_target(link).ok()??.into_string().ok()
 }

@@ -23,7 +23,7 @@ use crate::host::fs as host_fs;
 pub struct Age(pub Duration);
 
 impl Age {
-    /// A day: the age at which commands take work for abandoned that may still go on.
+    /// A day: the age at which work counts as abandoned if its process cannot be checked.
     pub const DAY: Age = Age(Duration::from_secs(24 * 60 * 60));
 
     /// Whether a file has that age; one from the future has not.

@@ -54,13 +54,13 @@ pub struct Image {
 impl Store {
     /// Lists all images, sorted by name.
     pub fn images(&self) -> Vec<Image> {
-        let mut images = collect(&self.layout.repos);
+        let mut images = find_images(&self.layout.repos);
         images.sort_by(|a, b| a.name.cmp(&b.name));
         images
     }
 
-    /// Finds an image by the text that a user typed: first the image of that name, then one of
-    /// another name of Docker Hub.
+    /// Finds an image by the text that a user typed: first the image of that name, then one under
+    /// another of Docker Hub's names for it.
     ///
     /// # Errors
     /// `StoreError::NoImage`
@@ -303,7 +303,7 @@ pub(super) fn is_of_file_system(repos: &Path, directory: &Path) -> bool {
 }
 
 /// Finds all images below `repos`. Each directory is read once, and no file is examined.
-fn collect(repos: &Path) -> Vec<Image> {
+fn find_images(repos: &Path) -> Vec<Image> {
     let mut images = Vec::new();
     let mut waiting = vec![repos.to_path_buf()];
     while let Some(directory) = waiting.pop() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::host::fs::{FsError, remove_file};
 
-/// The last component of a link's target; none if the link has just been removed.
+/// The last component of a link's target; `None` if the link has just been removed.
 ///
 /// # Errors
 /// The link cannot be read, or is none.

@@ -66,7 +66,8 @@ impl Lock {
         lock.map_err(|errno| FsError::at("lock", path)(errno.into()))
     }
 
-    /// Writes the name of this host into the lock file. Where that fails, others only know less.
+    /// Writes the name of this host into the lock file. If that fails, only the file's age shows
+    /// whether the lock was left by a killed process.
     pub(super) fn sign(&self) {
         let _ = self.file.set_len(0);
         let _ = (&self.file).write_all(host_name().as_bytes());
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_held_lock_is_not_had_twice() {
+    fn a_held_lock_is_not_taken_twice() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let first = Lock::exclusive(&path).unwrap();

@@ -58,7 +58,7 @@ impl Store {
             }
         }
         let mut moved = Vec::new();
-        let result = self.write_all(images, &mut moved);
+        let result = self.write_images(images, &mut moved);
         if result.is_err() {
             // The first error is returned. Files are moved back before their images are erased,
             // which would remove them.
@@ -75,7 +75,7 @@ impl Store {
         Ok(images.iter().map(|new| self.image_at(&new.name)).collect())
     }
 
-    fn write_all<'n>(
+    fn write_images<'n>(
         &self,
         images: &'n [NewImage],
         moved: &mut Vec<&'n NewBlob>,
