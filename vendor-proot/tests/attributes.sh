@@ -55,4 +55,9 @@ chmod 400 "$attributes"
 shown 'a file that cannot be written' '60:60' %u:%g one
 status 'for this run only' 0 remembering sh -ec 'busybox chown 70:70 one; [ "$(busybox stat -c %u one)" = 70 ]'
 shown 'then' '60:60' %u:%g one
+rm -f "$attributes"
+ln -s "$work/elsewhere" "$attributes"
+status 'a link is not followed' 0 remembering true
+[ ! -e "$work/elsewhere" ]
+same 'and nothing is made where it leads' 0 $?
 rm -rf "$root/kept" "$attributes"
