@@ -249,8 +249,8 @@ fn each_effect_has_one_owner() {
         ),
         (
             &["Command::new"],
-            &["host/process/", "credentials/"],
-            "only `host::process` spawns, and `credentials` its helpers",
+            &["host/process/"],
+            "only `host::process` spawns",
         ),
         (
             &["env::set_var", "env::remove_var", "set_current_dir"],

@@ -7,12 +7,12 @@
 //! Source: docker-credential-helpers, "Development".
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde::Deserialize;
 
+use crate::host::process::output_with_input;
 use crate::oci::{Credential, Secret};
 
 use super::CredentialsError;
@@ -48,7 +48,8 @@ impl Helpers {
             .ok_or_else(|| CredentialsError::HelperMissing {
                 program: program.clone(),
             })?;
-        let output = run(&path, server).map_err(|source| CredentialsError::HelperStart {
+        let output = output_with_input(&path, &["get"], server.as_bytes());
+        let output = output.map_err(|source| CredentialsError::HelperStart {
             program: program.clone(),
             source,
         })?;
@@ -62,23 +63,6 @@ impl Helpers {
         }
         which::which_in(program, self.search_path.as_ref(), "/").ok()
     }
-}
-
-fn run(program: &PathBuf, server: &str) -> io::Result<Output> {
-    let mut child = Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(server.as_bytes()) {
-            // It may well answer without reading.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-            _ => {}
-        }
-    }
-    child.wait_with_output()
 }
 
 fn parse_answer(output: &Output) -> Result<Option<Credential>, String> {

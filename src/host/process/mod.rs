@@ -13,10 +13,10 @@ mod supervised;
 mod terminal;
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Resource, Signal, WaitOptions, getpid, getppid, getrlimit, waitpid};
 use rustix::thread::CpuSet;
@@ -207,6 +207,27 @@ pub fn output_bytes<S: AsRef<OsStr>>(
     Ok(output.stdout)
 }
 
+/// Runs a program with `input` on its standard input, and returns what it prints and how it ends.
+///
+/// # Errors
+/// It cannot be started, or its input cannot be written.
+pub fn output_with_input(program: &Path, arguments: &[&str], input: &[u8]) -> io::Result<Output> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(input) {
+            // A program may answer without reading.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            _ => {}
+        }
+    }
+    child.wait_with_output()
+}
+
 /// Runs programs side by side, without input, and lets nobody hear what they say.
 ///
 /// # Errors
@@ -288,6 +309,14 @@ mod tests {
         );
         assert!(shell("exit 1").is_err());
         assert!(output(Path::new("/none"), &[""; 0], &[]).is_err());
+    }
+
+    #[test]
+    fn a_program_may_read_its_input_or_not() {
+        let input = vec![b'x'; 1 << 20];
+        let shell = |script| output_with_input(Path::new("/bin/sh"), &["-c", script], &input);
+        assert_eq!(shell("wc -c").unwrap().stdout, b"1048576\n");
+        assert_eq!(shell("exit 3").unwrap().status.code(), Some(3));
     }
 
     #[test]
