@@ -63,11 +63,36 @@ pub fn probe() -> io::Result<()> {
         jf: 0,
         k: libc::SECCOMP_RET_ALLOW,
     }];
-    process::probe_in_fork(move || install(&allow_all))
+    process::run_in_fork(|| install(&allow_all))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io;
+
+    use crate::engine::namespace;
+    use crate::host::process::run_in_fork;
+
+    /// Else nothing but `SIGKILL` could end this program after a probe.
+    #[test]
+    fn probes_install_no_signal_handlers() {
+        let caught = || {
+            let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+            let mut lines = status.lines().map(str::to_string);
+            lines.find(|line| line.starts_with("SigCgt:"))
+        };
+        run_in_fork(|| {
+            let before = caught();
+            let _ = (super::probe(), namespace::probe());
+            match before.is_some() && caught() == before {
+                true => Ok(()),
+                false => Err(io::Error::from_raw_os_error(libc::EINTR)),
+            }
+        })
+        .unwrap();
+    }
+
     #[test]
     fn who_filters_already_may_do_it_again() {
         super::probe().unwrap();

@@ -1,5 +1,6 @@
 //! Signals, the end of processes, and inherited descriptors.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -44,6 +45,41 @@ fn is_anybody_left(sandbox: &GuestRun) -> bool {
             || current.starts_with(&root)
             || identity(&path.join("root")) == tree
     })
+}
+
+fn state(pid: &str) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.split_once("\nState:\t")?.1.chars().next()
+}
+
+fn has_ended(child: &Child) -> bool {
+    state(&child.id().to_string()) == Some('Z')
+}
+
+/// Whether a process below `pid` is stopped, be it by its tracer.
+fn is_any_stopped(pid: &str) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter();
+    threads.flatten().flatten().any(|thread| {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children
+            .split_whitespace()
+            .any(|child| matches!(state(child), Some('T' | 't')) || is_any_stopped(child))
+    })
+}
+
+/// Runs `inner` as the first process of a session on a terminal of its own.
+fn on_terminal(inner: &Command) -> Command {
+    let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+    let quoted = |word: &OsStr| format!("'{}'", word.to_str().unwrap());
+    let words: Vec<String> = words.map(quoted).collect();
+    let environment = inner.get_envs();
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qec", &format!("exec {}", words.join(" ")), "/dev/null"])
+        .env_clear()
+        .envs(environment.filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::piped());
+    terminal
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -93,15 +129,7 @@ fn closed_terminal_ends_all_guest_processes() {
             &["sh", "-c", "sleep 300; :"],
             &["sh", "-i"],
         ] {
-            let inner = sandbox.command(&[], words);
-            let words = std::iter::once(inner.get_program()).chain(inner.get_args());
-            let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
-            let environment = inner.get_envs();
-            let mut terminal = Command::new("script")
-                .args(["-qc", &format!("exec {}", words.join(" ")), "/dev/null"])
-                .env_clear()
-                .envs(environment.filter_map(|(name, value)| Some((name, value?))))
-                .stdin(Stdio::piped())
+            let mut terminal = on_terminal(&sandbox.command(&[], words))
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
@@ -109,6 +137,44 @@ fn closed_terminal_ends_all_guest_processes() {
             terminal.kill().unwrap();
             terminal.wait().unwrap();
             wait_until("the guests have ended", || !is_anybody_left(&sandbox));
+        }
+    }
+}
+
+/// Nobody would continue it: no shell waits for a program that leads its session.
+#[test]
+fn the_stop_key_has_no_effect_where_no_shell_waits() {
+    if !has_tools(&["script"]) {
+        return;
+    }
+    for sandbox in GuestRun::in_each_mode() {
+        let inner = sandbox.command(&[], &["sh", "-c", "kill -TSTP $$; exit 7"]);
+        let mut terminal = on_terminal(&inner).stdout(Stdio::null()).spawn().unwrap();
+        wait_until("the guest has ended", || has_ended(&terminal));
+        assert_eq!(terminal.wait().unwrap().code(), Some(7));
+    }
+}
+
+#[test]
+fn a_stopped_guest_can_be_continued_and_ended() {
+    for sandbox in GuestRun::in_each_mode() {
+        for (sent, status) in [(Signal::CONT, 7), (Signal::HUP, 129)] {
+            let mut child = sandbox
+                .command(&[], &["sh", "-c", "kill -STOP $$; exit 7"])
+                .spawn()
+                .unwrap();
+            wait_until("the guest is stopped", || {
+                is_any_stopped(&child.id().to_string())
+            });
+            signal(&child, sent);
+            wait_until("the guest has ended", || {
+                // A tracer may have stopped it before it stopped itself.
+                if sent == Signal::CONT {
+                    signal(&child, sent);
+                }
+                has_ended(&child)
+            });
+            assert_eq!(child.wait().unwrap().code(), Some(status), "{sent:?}");
         }
     }
 }

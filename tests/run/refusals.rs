@@ -46,6 +46,11 @@ fn refused_namespaces_fail_r1_with_the_cause_and_auto_uses_p1() {
             "",
             "the setting `user.max_user_namespaces` is 0",
         ),
+        (
+            "echo 0 >/proc/sys/user/max_user_namespaces",
+            "processes=own",
+            "the setting `user.max_user_namespaces` is 0",
+        ),
         ("", "refuse=unshare", policy),
         ("", "refuse=mount", policy),
         ("", "refuse=pivot_root", policy),

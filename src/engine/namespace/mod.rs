@@ -45,22 +45,9 @@ use crate::spec::{ExecMode, ID_RANGES_FILE, Identity, Processes, RunSpec};
 /// # Errors
 /// It does not, or no process can be started.
 pub fn probe() -> Result<(), EngineError> {
-    let steps = Arc::new(Steps::of_probe());
-    let inside = Arc::clone(&steps);
-    let entered = Supervised {
-        program: OsStr::new(""),
-        arguments: &[],
-        environment: &[],
-        entry: PreExecPlan::Program(Box::new(move || inside.take(Part::All))),
-        afterwards: &|| (),
-    }
-    .run();
-    match entered {
-        Err(error) if !Steps::stopped(&error) => {
-            Err(steps.explain(&error, ExecMode::R1, OsStr::new("")))
-        }
-        _ => Ok(()),
-    }
+    let steps = Steps::of_probe();
+    process::run_in_fork(|| steps.take(Part::All))
+        .map_err(|error| steps.explain(&error, ExecMode::R1, OsStr::new("")))
 }
 
 /// Finds out whether the ids that are granted to the caller can be mapped, by doing it in a process
@@ -70,7 +57,7 @@ pub fn probe() -> Result<(), EngineError> {
 /// There are none, or they cannot.
 pub fn probe_ranges() -> io::Result<()> {
     let ranges = Ranges::granted().ok_or(io::ErrorKind::NotFound)?;
-    process::probe_in_fork(move || ranges.enter(UnshareFlags::empty()))
+    process::run_in_fork(|| ranges.enter(UnshareFlags::empty()))
 }
 
 /// Makes this process root of the id ranges that are granted to the caller, and returns whether

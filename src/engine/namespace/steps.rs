@@ -40,8 +40,8 @@ enum Step {
     Directory(GuestPath),
     Capabilities,
     Emulation(Filter),
-    /// Stops here if the root has changed.
-    Stop,
+    /// The end of a probe: checks that the root has changed.
+    CheckRoot,
 }
 
 /// All of them, in their order.
@@ -74,9 +74,6 @@ impl Part {
 
 /// Errors carry the number of the step, from 1, above that many bits of the system's error.
 const ERRNO_BITS: u32 = 16;
-
-/// The error that is none.
-const STOPPED: i32 = 0;
 
 impl Steps {
     /// Decides on them.
@@ -112,13 +109,13 @@ impl Steps {
         steps
     }
 
-    /// Those that need nothing but the host's permission. They end in [`Steps::stopped`].
+    /// Those that need nothing but the host's permission.
     pub(super) fn of_probe() -> Steps {
         // A directory that is always there, and whose content shows that the root has changed.
         let root = HostPath::proc();
         let ids = IdMap::Single(SingleId::of(Identity::Caller));
         let mut steps = Steps::to_root(UnshareFlags::NEWNS, &ids, None, &root);
-        steps.0.extend([Step::Pivot(root), Step::Stop]);
+        steps.0.extend([Step::Pivot(root), Step::CheckRoot]);
         steps
     }
 
@@ -141,11 +138,6 @@ impl Steps {
         steps
     }
 
-    /// Whether the error says that a probe has come to its end.
-    pub(super) fn stopped(error: &io::Error) -> bool {
-        error.raw_os_error() == Some(STOPPED)
-    }
-
     /// Takes them all, or only those of one part.
     ///
     /// # Errors
@@ -153,9 +145,6 @@ impl Steps {
     pub(super) fn take(&self, part: Part) -> io::Result<()> {
         let numbered = (1..).zip(&self.0);
         for (number, step) in numbered.filter(|(_, step)| part.has(step)) {
-            if *step == Step::Stop && Path::new("/self").exists() {
-                return Err(io::Error::from_raw_os_error(STOPPED));
-            }
             step.take().map_err(|error| encode(number, &error))?;
         }
         Ok(())
@@ -244,7 +233,9 @@ impl Step {
                 CapabilitySet::SYS_ADMIN,
             )?),
             Step::Emulation(filter) => filter.install(),
-            Step::Stop => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
+            Step::CheckRoot if Path::new("/self").exists() => Ok(()),
+            // The kernel, or a tracer in its place, only claims to have entered namespaces.
+            Step::CheckRoot => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
         }
     }
 
@@ -256,7 +247,7 @@ impl Step {
                 | Step::Id(_)
                 | Step::Separate
                 | Step::Pivot(_)
-                | Step::Stop
+                | Step::CheckRoot
         )
     }
 }
@@ -307,7 +298,7 @@ impl fmt::Display for Step {
             Step::Directory(path) => write!(f, "enter the working directory '{path}'"),
             Step::Capabilities => f.write_str("drop capabilities"),
             Step::Emulation(_) => f.write_str("install the filter for system calls"),
-            Step::Stop => f.write_str("find the new root directory"),
+            Step::CheckRoot => f.write_str("find the new root directory"),
         }
     }
 }

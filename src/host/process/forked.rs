@@ -36,9 +36,10 @@ impl Forked {
         Ok(Forked { pid, gate, report })
     }
 
-    pub(super) fn let_go(mut self) -> io::Result<Forked> {
-        self.gate.write_all(&[0])?;
-        Ok(self)
+    /// Lets the fork pass its gate. A fork that has ended before has reported why.
+    pub(super) fn let_go(mut self) -> Forked {
+        let _ = self.gate.write_all(&[0]);
+        self
     }
 
     /// `None` when it did not live to report.
@@ -91,5 +92,22 @@ fn fork() -> io::Result<Option<Pid>> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+    use super::*;
+
+    #[test]
+    fn a_fork_that_ends_before_its_gate_is_heard() {
+        let refused = || Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        let fork = Forked::start(|_gate| refused()).unwrap();
+        let ended = WaitIdOptions::EXITED;
+        waitid(WaitId::Pid(fork.pid), ended).unwrap();
+        let error = fork.let_go().read_report().unwrap().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
     }
 }

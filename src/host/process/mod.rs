@@ -24,7 +24,7 @@ use rustix::thread::CpuSet;
 pub use core_files::forbid_core_files;
 pub use namespaces::{unshare, unshare_with_id_mapper};
 pub use signals::ensure_sigchld_not_ignored;
-pub use supervised::{PreExec, PreExecPlan, Supervised, probe_in_fork};
+pub use supervised::{PreExec, PreExecPlan, Supervised};
 
 use children::children_of;
 use core_files::allow_core_files;

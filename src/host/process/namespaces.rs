@@ -36,9 +36,12 @@ pub fn unshare_with_id_mapper(
     })?;
     let pid = helper.pid;
     // If this fails, the gate stays shut, and the helper ends.
-    let helped = unshare(flags)
-        .and_then(|()| helper.let_go())
-        .and_then(|helper| helper.read_report().unwrap_or_else(|| Err(broken())));
+    let helped = unshare(flags).and_then(|()| {
+        helper
+            .let_go()
+            .read_report()
+            .unwrap_or_else(|| Err(broken()))
+    });
     waitpid(Some(pid), WaitOptions::empty())?;
     helped.map(drop)
 }

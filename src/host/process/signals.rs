@@ -10,7 +10,7 @@ use signal_hook::low_level::siginfo::{Cause, Origin};
 
 /// Passed on, as are real-time signals: all that a program may be told something with. PIPE is not:
 /// what writes to a closed pipe gets it from the kernel.
-const PASSED_ON: [Signal; 13] = [
+const PASSED_ON: [Signal; 14] = [
     Signal::TERM,
     Signal::INT,
     Signal::HUP,
@@ -24,11 +24,13 @@ const PASSED_ON: [Signal; 13] = [
     Signal::POWER,
     Signal::XCPU,
     Signal::XFSZ,
+    Signal::CONT,
 ];
 
-/// Those that the terminal's keys and size bring to everybody in the foreground. That it has been
-/// closed the kernel tells nobody but the first process of the session.
-const FROM_TERMINAL: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::WINCH];
+/// Those that the kernel sends to a whole process group, the program's too: for the terminal's keys
+/// and size, and to continue a group that has been orphaned. That the terminal has been closed it
+/// tells nobody but the first process of the session.
+const TO_GROUP: [Signal; 4] = [Signal::INT, Signal::QUIT, Signal::WINCH, Signal::CONT];
 
 /// Watches for the signals to pass on, and for the program's end. A signal that is ignored (by
 /// `nohup`, say) stays so, here and in the program; one that is blocked is no more.
@@ -59,12 +61,20 @@ pub(super) fn watch_real_time_signals(signals: &SignalsInfo<WithOrigin>) {
 pub(super) fn to_pass_on(origin: &Origin) -> Option<i32> {
     let is = |signal: &Signal| signal.as_raw() == origin.signal;
     let was_sent = matches!(origin.cause, Cause::Sent(_));
-    let is_known_inside = !was_sent && FROM_TERMINAL.iter().any(is);
+    let is_known_inside = !was_sent && TO_GROUP.iter().any(is);
     (!is(&Signal::CHILD) && !is_known_inside).then_some(origin.signal)
 }
 
-/// Sends a signal. The process may have ended just now; then there is nobody to tell.
+/// Sends a signal. A stopped process gets `SIGHUP` only once it is continued, so that is done as well,
+/// as by shells and the kernel. The process may have ended just now; then nobody gets anything.
 pub(super) fn send(signal: i32, to: Pid) {
+    kill(signal, to);
+    if signal == Signal::HUP.as_raw() {
+        kill(Signal::CONT.as_raw(), to);
+    }
+}
+
+fn kill(signal: i32, to: Pid) {
     #[allow(unsafe_code, reason = "rustix knows no real-time signals")]
     // SAFETY: takes two numbers.
     unsafe {

@@ -13,7 +13,7 @@
 //!
 //! The supervisor is a fork of this process. The kernel gives it whoever below it loses his parent
 //! (`PR_SET_CHILD_SUBREAPER`), so nobody can get away: when the program has ended, or when this
-//! process is killed, it ends them all. Since it is in a process group of its own, and in none of
+//! process is killed, it ends them all. Since it is in a session of its own, and in none of
 //! the program's namespaces, neither a signal to the whole group nor the program can keep it from
 //! that; nor can who kills all that is called like this program, since it has a name of its own.
 
@@ -24,7 +24,7 @@ use std::process::Command;
 
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process,
-    set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, setpgid, wait,
+    set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, setsid, wait,
     waitpid,
 };
 use rustix::thread::set_name;
@@ -94,7 +94,7 @@ impl<'a> Supervised<'a> {
         let supervisor = Forked::start(|gate| self.supervise(caller, gate))?;
         // The supervisor must not inherit the handlers, the program not run before they are there.
         let mut signals = watch_signals()?;
-        let supervisor = supervisor.let_go()?;
+        let supervisor = supervisor.let_go();
         watch_real_time_signals(&signals);
         loop {
             // Looked at first, since the supervisor may have ended before anybody watched.
@@ -117,33 +117,35 @@ impl<'a> Supervised<'a> {
         let _ = set_name(SUPERVISOR);
         let afterwards = self.afterwards;
         let program = self.program();
-        let result = match self.entry {
+        let watch = || -> io::Result<_> {
+            let signals = watch_signals()?;
+            gate.pass()?;
+            set_parent_death_signal(caller, ABANDONED)?;
+            Ok(signals)
+        };
+        let run = || match self.entry {
             PreExecPlan::Program(enter) => {
-                let mut signals = watch_signals()?;
-                gate.pass()?;
-                set_parent_death_signal(caller, ABANDONED)?;
-                program
-                    .start(enter)
-                    .and_then(|program| await_end(program, &mut signals, caller))
-                    .map(|ended| ended.unwrap_or(ABANDONED_END))
+                let mut signals = watch()?;
+                let ended = await_end(program.start(enter)?, &mut signals, caller)?;
+                Ok(ended.unwrap_or(ABANDONED_END))
             }
             PreExecPlan::Init {
                 mut supervisor,
                 init,
-            } => supervisor().and_then(|()| {
+            } => {
+                supervisor()?;
                 // Before the handlers are there, as above.
                 let init = Forked::start(|gate| program.start_as_init(init, gate))?;
-                let mut signals = watch_signals()?;
-                gate.pass()?;
-                set_parent_death_signal(caller, ABANDONED)?;
-                let init = init.let_go()?;
+                let mut signals = watch()?;
+                let init = init.let_go();
                 match await_end(init.pid, &mut signals, caller)? {
                     Some(ended) => init.read_report().unwrap_or(Ok(ended)),
                     // The init lives on, so it has nothing to report.
                     None => Ok(ABANDONED_END),
                 }
-            }),
+            }
         };
+        let result = run();
         end_children();
         afterwards();
         result
@@ -164,8 +166,10 @@ fn await_end(
     signals: &mut SignalsInfo<WithOrigin>,
     caller: Pid,
 ) -> io::Result<Option<RunOutcome>> {
-    // Only now, so that the program is in the caller's group.
-    let _ = setpgid(None, None);
+    // Only now, so that the program is in the caller's group. A session of its own rather than a
+    // group: the kernel must not take the supervisor for a shell that continues the program's group
+    // once a key of the terminal has stopped it.
+    let _ = setsid();
     watch_real_time_signals(signals);
     loop {
         pass_on(signals, child);
@@ -228,33 +232,6 @@ impl Program<'_> {
             });
         }
         Ok(Pid::from_child(&command.spawn()?))
-    }
-}
-
-/// The error that is none.
-const DONE: i32 = 0;
-
-/// Does something in a process of its own, which ends right after that, so that nothing of it stays.
-///
-/// # Errors
-/// It fails, or no process can be started. Only [`io::Error::raw_os_error`] arrives.
-pub fn probe_in_fork(
-    mut action: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
-) -> io::Result<()> {
-    let ended = Supervised {
-        program: OsStr::new(""),
-        arguments: &[],
-        environment: &[],
-        entry: PreExecPlan::Program(Box::new(move || {
-            action()?;
-            Err(io::Error::from_raw_os_error(DONE))
-        })),
-        afterwards: &|| (),
-    }
-    .run();
-    match ended {
-        Err(error) if error.raw_os_error() != Some(DONE) => Err(error),
-        _ => Ok(()),
     }
 }
 
