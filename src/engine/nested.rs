@@ -53,6 +53,7 @@ fn outside(
         target: directory.clone(),
         access: Access::ReadWrite,
         tmpfs: Some(Tmpfs::default()),
+        is_default: false,
     });
     let mut show = |source: &Path, name: &str, access: Access| -> Result<GuestPath, EngineError> {
         let target = directory.join(name);
@@ -61,6 +62,7 @@ fn outside(
             target: target.clone(),
             access,
             tmpfs: None,
+            is_default: false,
         });
         Ok(target)
     };

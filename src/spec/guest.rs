@@ -317,6 +317,7 @@ pub(super) mod tests {
             target: GuestPath::new(target).unwrap(),
             access: Access::ReadWrite,
             tmpfs: None,
+            is_default: false,
         }
     }
 

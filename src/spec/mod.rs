@@ -30,15 +30,12 @@ pub use guest::{
 };
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
-pub use name_files::NAME_FILES;
 pub use path::{BeneathPath, GuestPath, HostPath, NotAbsolute};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
 pub use tmpfs::{Tmpfs, TmpfsError, TmpfsSize};
 pub use user::{Accounts, Identity, UserError, UserSpec};
-pub use volume::{
-    Access, Bind, DRI_DIRECTORIES, SHARED_MEMORY, SYSTEM_DIRECTORIES, Volume, VolumeError,
-};
+pub use volume::{Access, Bind, SHARED_MEMORY, Volume, VolumeError};
 
 use crate::host::facts::{Caller, Machine};
 use crate::oci::ImageConfig;

@@ -13,7 +13,7 @@ use super::volume::{BindPlan, Volume};
 use super::{ContainerFacts, ExecMode, Preparation, RunRequest, SpecError};
 
 /// The files with the names of the host and of its peers.
-pub const NAME_FILES: [&str; 2] = ["/etc/hosts", "/etc/hostname"];
+const NAME_FILES: [&str; 2] = ["/etc/hosts", "/etc/hostname"];
 
 /// Whether a value of `--novol` names one of [`NAME_FILES`].
 pub(super) fn is_name_file(novol: &str) -> bool {
@@ -65,7 +65,7 @@ pub(super) fn plan_name_files(
             text,
             is_optional: true,
         });
-        binds.add(volume, &container.root, view)?;
+        binds.add(volume, &container.root, view)?.is_default = true;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::tmpfs::Tmpfs;
 use super::{Preparation, Warning};
 
 /// The default binds; those that the host does not have are left out.
-pub const SYSTEM_DIRECTORIES: [&str; 6] = [
+const SYSTEM_DIRECTORIES: [&str; 6] = [
     "/dev",
     "/proc",
     "/sys",
@@ -29,7 +29,7 @@ pub const SYSTEM_DIRECTORIES: [&str; 6] = [
 pub const SHARED_MEMORY: &str = "/dev/shm";
 
 /// The binds of `--dri`; those that the host does not have are left out.
-pub const DRI_DIRECTORIES: [&str; 4] = ["/usr/lib64/dri", "/lib64/dri", "/usr/lib/dri", "/lib/dri"];
+const DRI_DIRECTORIES: [&str; 4] = ["/usr/lib64/dri", "/lib64/dri", "/usr/lib/dri", "/lib/dri"];
 
 /// Whether the guest may write through a bind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub struct Bind {
     pub access: Access,
     /// A file system in memory to mount instead of the source, if the engine can.
     pub tmpfs: Option<Tmpfs>,
+    /// Whether the user did not ask for the bind: the container runs without it if it cannot be
+    /// mounted.
+    pub is_default: bool,
 }
 
 /// The value of `-v`.
@@ -262,36 +265,38 @@ pub(super) fn plan_binds(
 ) -> Result<BindPlan, VolumeError> {
     check_sources(requested.devices, requested.volumes, view)?;
     let exists = |volume: &Volume| exists(volume, view);
-    let mut wanted: Vec<Volume> = Vec::new();
     let system: &[&str] = if requested.system_directories {
         &SYSTEM_DIRECTORIES
     } else {
         &[]
     };
     let dri: &[&str] = if requested.dri { &DRI_DIRECTORIES } else { &[] };
-    for path in system.iter().chain(dri).chain(&requested.home) {
-        wanted.extend(Volume::same_path(path).ok().filter(&exists));
-    }
-    wanted.extend(requested.devices.iter().cloned());
+    let same_path = |path: &&str| Volume::same_path(path).ok().filter(&exists);
+    let defaults = system.iter().chain(dri).filter_map(same_path);
+    let home = requested.home.iter().filter_map(same_path);
     let volumes = requested.volumes.iter().filter(|volume| exists(volume));
-    wanted.extend(volumes.cloned());
+    let asked_for = home.chain(requested.devices.iter().chain(volumes).cloned());
+    let mut wanted: Vec<(Volume, bool)> = defaults
+        .map(|volume| (volume, true))
+        .chain(asked_for.map(|volume| (volume, false)))
+        .collect();
 
     let mut plan = BindPlan::default();
     for name in requested.leave_out {
         let before = wanted.len();
-        wanted.retain(|volume| !volume.is_named_by(name));
+        wanted.retain(|(volume, _)| !volume.is_named_by(name));
         if wanted.len() == before && !is_name_file(name) {
             plan.warnings.push(Warning::NotAVolume(name.clone()));
         }
     }
     // A bind must follow those that its target lies in, to be resolved through them. The sort is
     // stable, so that of two equal targets the later one stays later.
-    wanted.sort_by_cached_key(|volume| {
+    wanted.sort_by_cached_key(|(volume, _)| {
         let found = resolve_guest_path(view, root, &[], &volume.target);
         found.map_or(volume.target.depth(), |found| found.guest.depth())
     });
-    for volume in wanted {
-        plan.add(volume, root, view)?;
+    for (volume, is_default) in wanted {
+        plan.add(volume, root, view)?.is_default = is_default;
     }
     Ok(plan)
 }
@@ -362,6 +367,7 @@ impl BindPlan {
             target: found.guest,
             access: volume.access,
             tmpfs: volume.tmpfs,
+            is_default: false,
         };
         self.binds.insert(index, bind);
         Ok(&mut self.binds[index])

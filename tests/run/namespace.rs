@@ -68,6 +68,20 @@ fn read_only_volumes_cannot_be_written() {
 }
 
 #[test]
+fn a_default_volume_that_the_user_asks_for_is_not_left_out() {
+    let sandbox = GuestRun::new(MODE);
+    fs::create_dir(sandbox.root().join("etc/hosts")).unwrap();
+    assert_eq!(sandbox.status(&[], "exit 7"), Some(7));
+    let output = sandbox.run(&["volume=/etc/hosts"], &["true"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(
+        stderr.contains("cannot mount '/etc/hosts' at '/etc/hosts'"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn mount_points_are_removed_after_the_run() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("data")).unwrap();

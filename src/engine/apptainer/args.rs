@@ -100,6 +100,7 @@ mod tests {
             target: GuestPath::new(target).unwrap(),
             access,
             tmpfs: None,
+            is_default: false,
         }
     }
 

@@ -12,10 +12,7 @@ use rustix::mount::{
 };
 
 use super::cover;
-use crate::spec::{
-    Access, Bind, DRI_DIRECTORIES, GuestPath, HostPath, NAME_FILES, Processes, RunSpec,
-    SYSTEM_DIRECTORIES, Tmpfs,
-};
+use crate::spec::{Access, Bind, GuestPath, HostPath, Processes, RunSpec, Tmpfs};
 
 /// Something to be mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,20 +23,13 @@ pub(super) struct Mount {
     /// The target, below the root tree.
     pub(super) place: PathBuf,
     pub(super) read_only: bool,
-    /// Whether nobody asked for it, so that the container has to do without where it cannot be.
     is_default: bool,
 }
 
 impl Mount {
     pub(super) fn of(spec: &RunSpec, bind: &Bind) -> Mount {
-        let source = bind.source.as_path();
-        let is_default = source == bind.target.as_path()
-            && SYSTEM_DIRECTORIES
-                .iter()
-                .chain(&NAME_FILES)
-                .chain(&DRI_DIRECTORIES)
-                .any(|path| source == Path::new(path));
-        let shows_processes = is_default && source == HostPath::proc().as_path();
+        let proc = HostPath::proc();
+        let shows_processes = bind.source == proc && bind.target.as_path() == proc.as_path();
         let content = match bind.tmpfs {
             Some(tmpfs) => Content::Memory(tmpfs),
             None if shows_processes && spec.processes != Processes::Hosts => Content::Processes,
@@ -55,7 +45,7 @@ impl Mount {
                 .as_path()
                 .to_path_buf(),
             read_only: bind.access == Access::ReadOnly,
-            is_default,
+            is_default: bind.is_default,
         }
     }
 

@@ -119,6 +119,7 @@ mod tests {
             target: GuestPath::new(target).unwrap(),
             access: Access::ReadWrite,
             tmpfs: None,
+            is_default: false,
         }
     }
 
@@ -224,6 +225,7 @@ mod tests {
                 target: volume.target,
                 access: volume.access,
                 tmpfs: None,
+                is_default: false,
             };
             let Ok(value) = bind_value(&meant) else {
                 return Ok(());
