@@ -1,62 +1,61 @@
-//! Places to mount on where the host lets nobody make any: below `/dev`, say.
+//! Mount points where the host lets nobody make any: below `/dev`, for example.
 //!
-//! The directory is covered by a file system in memory that shows the same, entry by entry, and
-//! can be added to.
+//! A file system in memory is mounted over the directory. It shows the same entries, each bound
+//! one by one, and entries can be added to it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::mounts;
-use crate::host::fs::make_beneath;
-use crate::spec::{GuestPath, Tmpfs};
+use rustix::fs::symlinkat;
 
-/// Makes `target` below `root` if it is missing, in the guest's own mount namespace. In the root
-/// tree and in directories of the host it has been made before, if that was possible at all, see
-/// [`super::points`]; left over are file systems in memory, and directories that cannot be written.
-pub(super) fn ensure_mount_point(
+use super::mounts::{self, MountPoint};
+use crate::host::fs::{make_beneath, open_beneath};
+use crate::spec::Tmpfs;
+
+/// Opens the mount point `place` below `root`, and makes it if it is missing, in the guest's own
+/// mount namespace. Mount points in the root tree and in directories of the host have been made
+/// before, where that was possible, see [`super::mount_points`]. Left over are those in file systems
+/// in memory, and in directories that cannot be written to.
+pub(super) fn open_mount_point(
     root: &Path,
-    target: &GuestPath,
-    is_directory: &dyn Fn() -> bool,
-) -> io::Result<()> {
-    let place = root.join(target.below_root());
-    if fs::symlink_metadata(&place).is_ok() {
-        return Ok(());
+    place: &Path,
+    is_directory: bool,
+) -> io::Result<MountPoint> {
+    match MountPoint::open(root, place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
     }
-    let make = || make_beneath(root, target.below_root(), is_directory());
-    let Err(denied) = make() else {
-        return Ok(());
-    };
-    let Some(directory) = place.ancestors().find(|path| path.is_dir()) else {
-        return Err(denied);
-    };
-    cover(directory)?;
-    make()
+    let make = || make_beneath(root, place, is_directory);
+    if let Err(denied) = make() {
+        let directory = place.ancestors().find(|path| root.join(path).is_dir());
+        cover(root, directory.ok_or(denied)?)?;
+        make()?;
+    }
+    MountPoint::open(root, place)
 }
 
-/// Lays a file system in memory over `directory`, with everything in it that was there before.
-fn cover(directory: &Path) -> io::Result<()> {
-    let before = File::open(directory)?;
-    let entries: Vec<fs::DirEntry> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
+/// Mounts a file system in memory over `directory` below `root`, with all entries that the directory
+/// had before.
+fn cover(root: &Path, directory: &Path) -> io::Result<()> {
+    let covered = MountPoint::open(root, directory)?;
+    let entries: Vec<fs::DirEntry> = fs::read_dir(covered.path())?.collect::<io::Result<_>>()?;
     let tmpfs = Tmpfs {
         mode: 0o755,
         ..Tmpfs::default()
     };
-    mounts::mount_memory(directory, &tmpfs)?;
-    // The path of what is covered now.
-    let before = PathBuf::from(format!("/proc/self/fd/{}", before.as_raw_fd()));
+    mounts::mount_memory(&covered, &tmpfs, false)?;
+    let cover = open_beneath(root, directory, false).map_err(|error| error.source)?;
     for entry in entries {
-        let source = before.join(entry.file_name());
-        let place = directory.join(entry.file_name());
+        let (source, name) = (entry.path(), entry.file_name());
         let kind = entry.file_type()?;
         if kind.is_symlink() {
-            symlink(fs::read_link(&source)?, &place)?;
+            symlinkat(fs::read_link(&source)?, &cover, name)?;
             continue;
         }
-        make_beneath(directory, Path::new(&entry.file_name()), kind.is_dir())?;
-        mounts::bind(&source, &place)?;
+        let place = directory.join(name);
+        make_beneath(root, &place, kind.is_dir())?;
+        mounts::bind(&source, &MountPoint::open(root, &place)?.path())?;
     }
     Ok(())
 }

@@ -2,27 +2,29 @@
 
 use std::ffi::{CString, OsStr};
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_remount,
+    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_move,
+    mount_remount,
 };
 
 use super::cover;
+use crate::host::fs::open_file_beneath;
 use crate::spec::{Access, Bind, GuestPath, HostPath, Processes, RunSpec, Tmpfs};
 
 /// Something to be mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     content: Content,
-    pub(super) target: GuestPath,
+    target: GuestPath,
     root: PathBuf,
-    /// The target, below the root tree.
-    pub(super) place: PathBuf,
-    pub(super) read_only: bool,
+    read_only: bool,
     is_default: bool,
 }
 
@@ -39,11 +41,6 @@ impl Mount {
             content,
             target: bind.target.clone(),
             root: spec.root.as_path().to_path_buf(),
-            place: spec
-                .root
-                .beneath(bind.target.as_path())
-                .as_path()
-                .to_path_buf(),
             read_only: bind.access == Access::ReadOnly,
             is_default: bind.is_default,
         }
@@ -63,25 +60,60 @@ impl Mount {
     }
 
     fn mount_content(&self) -> io::Result<()> {
-        let place = self.place.as_path();
+        let is_directory = match &self.content {
+            Content::Host(source) => source.as_path().is_dir(),
+            Content::Memory(_) | Content::Processes => true,
+        };
+        let point = cover::open_mount_point(&self.root, self.target.below_root(), is_directory)?;
         match &self.content {
-            Content::Host(source) => {
-                let source = source.as_path();
-                cover::ensure_mount_point(&self.root, &self.target, &|| source.is_dir())?;
-                match self.is_default {
-                    true => bind(source, place),
-                    false => bind_without(&self.root, source, place),
-                }
+            Content::Host(source) if self.read_only => {
+                let staging = Path::new(match is_directory {
+                    true => STAGING_DIRECTORY,
+                    false => STAGING_FILE,
+                });
+                self.bind(source.as_path(), staging)?;
+                make_read_only(staging)?;
+                Ok(mount_move(staging, point.path())?)
             }
-            Content::Memory(tmpfs) => {
-                cover::ensure_mount_point(&self.root, &self.target, &|| true)?;
-                mount_memory(place, tmpfs)
-            }
+            Content::Host(source) => self.bind(source.as_path(), &point.path()),
+            Content::Memory(tmpfs) => mount_memory(&point, tmpfs, self.read_only),
             Content::Processes => {
                 let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-                Ok(mount("proc", place, "proc", flags, None)?)
+                Ok(mount("proc", point.path(), "proc", flags, None)?)
             }
         }
+    }
+
+    fn bind(&self, source: &Path, place: &Path) -> io::Result<()> {
+        match self.is_default {
+            true => bind(source, place),
+            false => bind_without(&self.root, source, place),
+        }
+    }
+}
+
+/// Where a mount is made read-only before it is moved to its mount point. The mount flags of a mount
+/// that has others below it are set by path, one mount after the other, and a guest that already
+/// runs in the root tree could swap the mount point for another directory meanwhile. Names in `/proc`
+/// do not change.
+const STAGING_DIRECTORY: &str = "/proc/fs";
+
+/// The same for a single file.
+const STAGING_FILE: &str = "/proc/version";
+
+/// A mount point that is held open, so that nothing can take its place before the mount is there.
+pub(super) struct MountPoint(File);
+
+impl MountPoint {
+    /// Opens `place` below `root`; no symbolic link below `root` is followed.
+    pub(super) fn open(root: &Path, place: &Path) -> io::Result<MountPoint> {
+        open_file_beneath(root, place, OFlags::PATH).map(MountPoint)
+    }
+
+    /// A path that leads to the mount point wherever it has been moved, and stays below a mount that
+    /// is laid over it.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 }
 
@@ -105,10 +137,12 @@ impl fmt::Display for Mount {
 }
 
 /// Mounts a new file system in memory.
-pub(super) fn mount_memory(place: &Path, tmpfs: &Tmpfs) -> io::Result<()> {
+pub(super) fn mount_memory(point: &MountPoint, tmpfs: &Tmpfs, read_only: bool) -> io::Result<()> {
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::NOEXEC, !tmpfs.executable);
+    flags.set(MountFlags::RDONLY, read_only);
     let options = CString::new(tmpfs.to_string()).map_err(io::Error::other)?;
+    let place = point.path();
     Ok(mount("tmpfs", place, "tmpfs", flags, options.as_c_str())?)
 }
 
@@ -197,7 +231,48 @@ fn flags(options: &[u8]) -> MountFlags {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::thread::UnshareFlags;
+
     use super::*;
+    use crate::host::process::{run_in_fork, unshare};
+    use crate::spec::ExecMode;
+
+    /// As a guest that already runs in the tree puts one there after the run has been planned.
+    #[test]
+    fn a_link_in_place_of_a_mount_point_leads_no_mount_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["ROOT", "source/in", "elsewhere"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        symlink(at("elsewhere"), at("ROOT/data")).unwrap();
+        for access in [Access::ReadWrite, Access::ReadOnly] {
+            let bind = Bind {
+                source: HostPath::new(at("source")).unwrap(),
+                target: GuestPath::new("/data").unwrap(),
+                access,
+                tmpfs: None,
+                is_default: false,
+            };
+            let spec = RunSpec {
+                root: HostPath::new(at("ROOT")).unwrap(),
+                ..RunSpec::plain(ExecMode::R1)
+            };
+            let mount = Mount::of(&spec, &bind);
+            run_in_fork(|| {
+                unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)?;
+                let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                mount_change("/", flags)?;
+                match mount.mount() {
+                    Err(_) if !at("elsewhere/in").exists() => Ok(()),
+                    _ => Err(io::Error::from_raw_os_error(libc::EEXIST)),
+                }
+            })
+            .unwrap();
+        }
+    }
 
     #[test]
     fn the_mount_table_is_read() {

@@ -35,7 +35,6 @@ enum Step {
     Root(HostPath),
     SealRoot(HostPath),
     Mount(Mount),
-    ReadOnly(Mount),
     Pivot(HostPath),
     Directory(GuestPath),
     Capabilities,
@@ -78,11 +77,8 @@ const ERRNO_BITS: u32 = 16;
 impl Steps {
     /// Decides on them.
     pub(super) fn of(spec: &RunSpec, ids: &IdMap, filter: Option<Filter>) -> Steps {
-        let mounts = spec.binds.iter().flat_map(|bind| {
-            let mount = Mount::of(spec, bind);
-            let read_only = mount.read_only.then(|| Step::ReadOnly(mount.clone()));
-            std::iter::once(Step::Mount(mount)).chain(read_only)
-        });
+        let mounts = spec.binds.iter();
+        let mounts = mounts.map(|bind| Step::Mount(Mount::of(spec, bind)));
         let mut flags = UnshareFlags::NEWNS;
         flags.set(UnshareFlags::NEWUTS, spec.host_name.is_some());
         let (first, further) = match spec.processes {
@@ -226,7 +222,6 @@ impl Step {
             Step::Root(root) => mounts::bind(root.as_path(), root.as_path()),
             Step::SealRoot(root) => mounts::make_read_only(root.as_path()),
             Step::Mount(mount) => mount.mount(),
-            Step::ReadOnly(mount) => mounts::make_read_only(&mount.place),
             Step::Pivot(root) => pivot(root.as_path()),
             Step::Directory(path) => enter(path.as_path()),
             Step::Capabilities => Ok(remove_capability_from_bounding_set(
@@ -293,7 +288,6 @@ impl fmt::Display for Step {
             Step::Root(root) => write!(f, "mount the root directory '{root}'"),
             Step::SealRoot(root) => write!(f, "make the root directory '{root}' read-only"),
             Step::Mount(mount) => write!(f, "mount {mount}"),
-            Step::ReadOnly(mount) => write!(f, "make '{}' read-only", mount.target),
             Step::Pivot(root) => write!(f, "change the root directory to '{root}'"),
             Step::Directory(path) => write!(f, "enter the working directory '{path}'"),
             Step::Capabilities => f.write_str("drop capabilities"),
