@@ -4,14 +4,15 @@
 //! reached; PRoot, to which all that looks like its own root, plays the other users, the kernel
 //! release and the ports. It and its loaders are shown below `/.udocker`, in a file system in memory.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::namespace::{self, Emulation};
 use super::proot::{self, Features, Unpacked};
 use super::{EngineError, EngineOptions, RunOutcome};
-use crate::host::fs::FsError;
+use crate::host::fs::{FsError, open_file_beneath};
 use crate::spec::{
     ATTRIBUTES_FILE, Access, Argv, Bind, GuestPath, HostPath, Identity, Processes, RunSpec, Tmpfs,
 };
@@ -74,13 +75,10 @@ fn outside(
     let loader = show_loader(unpacked.loader.as_ref(), "loader")?;
     let loader_32 = show_loader(unpacked.loader_32.as_ref(), "loader-32")?;
     // Where none can be made, PRoot makes one that lasts as long as the run.
-    let attributes = spec.directory.as_path().join(ATTRIBUTES_FILE);
-    if File::options()
-        .create(true)
-        .append(true)
-        .open(&attributes)
-        .is_ok()
-    {
+    let container = spec.directory.as_path();
+    let flags = OFlags::WRONLY | OFlags::CREATE;
+    if open_file_beneath(container, Path::new(ATTRIBUTES_FILE), flags).is_ok() {
+        let attributes = container.join(ATTRIBUTES_FILE);
         show(&attributes, ATTRIBUTES_FILE, Access::ReadWrite)?;
     }
     let mut env = spec.env.clone();

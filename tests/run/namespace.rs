@@ -82,6 +82,16 @@ fn a_default_volume_that_the_user_asks_for_is_not_left_out() {
 }
 
 #[test]
+fn a_lock_that_a_guest_keeps_on_its_root_stops_no_other_run() {
+    let sandbox = GuestRun::new(MODE);
+    let tree = fs::File::open(sandbox.root()).unwrap();
+    rustix::fs::flock(&tree, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    fs::create_dir(sandbox.host("data")).unwrap();
+    let data = format!("volume={}:/new", sandbox.host("data").display());
+    assert_eq!(sandbox.output(&[&data], "ls -d /new"), "/new\n");
+}
+
+#[test]
 fn mount_points_are_removed_after_the_run() {
     let sandbox = GuestRun::new(MODE);
     fs::create_dir_all(sandbox.host("data")).unwrap();

@@ -21,8 +21,8 @@ mod refusal;
 mod steps;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{Cause, NamespaceError, Unavailable};
@@ -34,9 +34,11 @@ use self::ids::{IdMap, SingleId};
 use self::mount_points::MountPoints;
 use self::ranges::Ranges;
 use self::steps::{Part, Steps};
+use rustix::fs::OFlags;
 use rustix::thread::UnshareFlags;
 
 use super::{EngineError, RunOutcome};
+use crate::host::fs::open_file_beneath;
 use crate::host::process::{self, PreExec, PreExecPlan, Supervised};
 use crate::spec::{ExecMode, ID_RANGES_FILE, Identity, Processes, RunSpec};
 
@@ -99,10 +101,8 @@ pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome,
     let wants_ranges = is_root(spec) && emulation == Emulation::RangesOrFilter;
     if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
         // Where it cannot be made, nobody hears that it is missing.
-        let _ = File::options()
-            .create(true)
-            .append(true)
-            .open(spec.directory.as_path().join(ID_RANGES_FILE));
+        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let _ = open_file_beneath(spec.directory.as_path(), Path::new(ID_RANGES_FILE), flags);
         match enter(spec, &IdMap::Ranges(ranges), None) {
             Err(failure) if failure.steps.lacks_ranges(&failure.error) => {}
             result => return result.map_err(explain),

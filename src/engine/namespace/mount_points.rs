@@ -21,10 +21,15 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, flock, linkat};
+use rustix::fs::{AtFlags, CWD, FlockOperation, OFlags, flock, linkat};
+use rustix::io::Errno;
 
-use crate::host::fs::{make_beneath, open_beneath, read_limited, remove_empty_beneath};
+use crate::host::fs::{
+    make_beneath, open_beneath, open_file_beneath, read_limited, remove_empty_beneath,
+};
 use crate::spec::{Bind, MOUNT_POINT_FILE, MOUNT_POINTS_FILE, RunSpec, locate};
 
 /// A note that is larger is none of ours.
@@ -32,7 +37,8 @@ const NOTE_MAX_BYTES: u64 = 1 << 20;
 
 /// The mount points of a run, and of earlier ones that had no chance to remove theirs.
 pub(super) struct MountPoints {
-    note: PathBuf,
+    /// The container's directory, which holds the note.
+    directory: PathBuf,
     /// The empty file that files to mount on are links to.
     empty: PathBuf,
     root: PathBuf,
@@ -44,7 +50,7 @@ impl MountPoints {
     /// Makes those that are missing. One that cannot be made is left to the mount to fail for.
     pub(super) fn make(spec: &RunSpec) -> MountPoints {
         let points = MountPoints {
-            note: spec.directory.as_path().join(MOUNT_POINTS_FILE),
+            directory: spec.directory.as_path().to_path_buf(),
             empty: spec.directory.as_path().join(MOUNT_POINT_FILE),
             root: spec.root.as_path().to_path_buf(),
             tree: lock(spec.root.as_path()).ok(),
@@ -81,15 +87,17 @@ impl MountPoints {
             lines.extend_from_slice(path.as_os_str().as_bytes());
             lines.push(0);
         }
-        File::options()
-            .create(true)
-            .append(true)
-            .open(&self.note)?
+        self.open_note(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?
             .write_all(&lines)?;
         if is_directory || self.link_file(place).is_err() {
             make_beneath(&self.root, place, is_directory)?;
         }
         Ok(())
+    }
+
+    /// No link is followed: others may write to a repository.
+    fn open_note(&self, flags: OFlags) -> io::Result<File> {
+        open_file_beneath(&self.directory, Path::new(MOUNT_POINTS_FILE), flags)
     }
 
     fn link_file(&self, place: &Path) -> io::Result<()> {
@@ -110,7 +118,8 @@ impl MountPoints {
         let Some(tree) = &self.tree else {
             return;
         };
-        let note = read_limited(&self.note, NOTE_MAX_BYTES).unwrap_or_default();
+        let note = read_limited(&self.directory.join(MOUNT_POINTS_FILE), NOTE_MAX_BYTES)
+            .unwrap_or_default();
         if note.is_empty() {
             return;
         }
@@ -128,7 +137,7 @@ impl MountPoints {
         for path in paths {
             let _ = remove_empty_beneath(&self.root, path);
         }
-        let _ = File::options().write(true).truncate(true).open(&self.note);
+        let _ = self.open_note(OFlags::WRONLY | OFlags::TRUNC);
     }
 }
 
@@ -141,11 +150,20 @@ fn is_in_memory(others: &[Bind], bind: &Bind) -> bool {
     innermost.is_some_and(|other| other.tmpfs.is_some())
 }
 
-/// Waits for a run that is just removing its own.
+/// Takes the shared lock on the root tree. A run that is just removing its mount points soon lets go
+/// of the exclusive one; a guest, which can open its root directory and lock it too, may never do.
 fn lock(root: &Path) -> io::Result<File> {
+    const ATTEMPTS_MAX: u32 = 50;
+    const INTERVAL: Duration = Duration::from_millis(10);
     let tree = File::open(root)?;
-    flock(&tree, FlockOperation::LockShared)?;
-    Ok(tree)
+    let mut attempts = 1;
+    loop {
+        match flock(&tree, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) if attempts < ATTEMPTS_MAX => thread::sleep(INTERVAL),
+            locked => return Ok(locked.map(|()| tree)?),
+        }
+        attempts += 1;
+    }
 }
 
 fn is_empty_file(data: &Metadata) -> bool {
