@@ -31,7 +31,7 @@ pub struct Account {
     pub uid: u32,
     /// Id of the primary group.
     pub gid: u32,
-    /// Full name and such.
+    /// Full name and other personal data.
     pub gecos: String,
     /// Home directory.
     pub home: String,
@@ -40,7 +40,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Reads passwd text; lines that are no account are left out.
+    /// Reads the text of a passwd file; lines that are not an account are skipped.
     pub fn parse_all(text: &str) -> impl Iterator<Item = Account> {
         text.lines().filter_map(|line| {
             let mut fields = line.split(':');
@@ -63,15 +63,15 @@ impl Account {
 /// The calling user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The account, with the ids that are in force.
+    /// The account, with the real ids of this process.
     pub account: Account,
     /// All group ids.
     pub groups: Vec<u32>,
 }
 
 impl Caller {
-    /// Looks the caller up: in `/etc/passwd`, then through `getent` for directory services. A
-    /// caller whom nobody knows gets the user id as name, and `home` as home directory.
+    /// Looks the caller up in `/etc/passwd`, then by `getent`, which asks directory services. A
+    /// caller without an account gets the user id as name, and `home` as home directory.
     pub fn look_up(home: Option<&str>) -> Caller {
         let (uid, gid) = (uid(), gid());
         let account = account_of(uid).unwrap_or_else(|| Account {
@@ -124,7 +124,7 @@ fn getent(uid: u32) -> Option<String> {
         })
 }
 
-/// The machine, as `uname` tells.
+/// The machine, according to `uname`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// `x86_64`, `aarch64`…
@@ -144,7 +144,7 @@ impl Machine {
     }
 }
 
-/// What the kernel calls the host, with what could not be part of a file name replaced.
+/// The host name, with `_` for every character that could not be part of a file name.
 pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_bytes().to_vec();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'.';
@@ -159,7 +159,7 @@ pub fn host_name() -> String {
         .collect()
 }
 
-/// What tells this run of the kernel from all others; none where `/proc` does not.
+/// The id of the current boot, which no other boot has; `None` where `/proc` does not show it.
 ///
 /// Source: random(4), `boot_id`.
 pub fn boot_id() -> Option<String> {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_has_the_ids_in_force() {
+    fn the_caller_has_the_ids_of_the_process() {
         let caller = Caller::look_up(None);
         assert_eq!((caller.account.uid, caller.account.gid), (uid(), gid()));
         assert!(!caller.account.name.is_empty());

@@ -1,4 +1,4 @@
-//! Which file system a directory is on, and what it can do.
+//! The type of the file system that a directory is on, and what that type can do.
 
 use std::fmt;
 use std::io;
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-/// A file system, by the number that `statfs` gives.
+/// The type of a file system, as the number that `statfs` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem(pub u32);
 
-/// Number, name, and whether other machines see the files as well.
+/// Number, name, and whether several machines share the files.
 ///
-/// Source: statfs(2); those of Lustre, GPFS, BeeGFS and PanFS from their own headers.
+/// Source: statfs(2); Lustre, GPFS, BeeGFS and PanFS from their own headers.
 const KNOWN: &[(u32, &str, bool)] = &[
     (0x0000_6969, "NFS", true),
     (0x0000_517b, "SMB", true),
@@ -38,28 +38,28 @@ const KNOWN: &[(u32, &str, bool)] = &[
 ];
 
 impl FileSystem {
-    /// That of `directory`.
+    /// The type of the file system that `directory` is on.
     ///
     /// # Errors
-    /// It is not there.
+    /// The directory does not exist, or cannot be reached.
     pub fn of(directory: &Path) -> io::Result<FileSystem> {
         let number = rustix::fs::statfs(directory)?.f_type;
-        // The type of the field differs between machines; the numbers have 32 bits.
+        // The width of the field differs between machines; the numbers have 32 bits.
         Ok(FileSystem((number as u64 & u64::from(u32::MAX)) as u32))
     }
 
-    /// Whether it belongs to several machines, where every look at a file is a question to a server.
+    /// Whether several machines share the files, so that every access is a request to a server.
     pub fn is_shared(self) -> bool {
         self.known().is_some_and(|(_, _, shared)| *shared)
     }
 
-    /// Whether each operation is a question to a server: on another machine, or a process on this one.
+    /// Whether each operation is a request to a server: on another machine, or a local process.
     pub fn has_server(self) -> bool {
         self.is_shared() || self.known().is_some_and(|(_, name, _)| *name == "FUSE")
     }
 
-    /// Whether every change to a file shows in its time of change: made on this machine alone, and
-    /// through a mapping as well, which tmpfs does not tell.
+    /// Whether every change to a file updates its time of change. That takes a file system of this
+    /// machine alone, which also notices changes through a memory mapping; tmpfs does not.
     pub fn dates_every_change(self) -> bool {
         let dates = ["ext4", "XFS", "Btrfs", "bcachefs", "F2FS"];
         self.known()
@@ -80,15 +80,15 @@ impl fmt::Display for FileSystem {
     }
 }
 
-/// Whether programs at `path` may be executed, as far as its mount tells.
+/// Whether the mount that `path` is on allows programs to be executed.
 pub fn allows_execution(path: &Path) -> bool {
     statvfs(path).is_ok_and(|mount| !mount.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
-/// Finds out whether files in `directory` can have the same blocks until one of them is changed.
+/// Finds out whether files in `directory` can share blocks until one of them is changed (reflinks).
 ///
 /// # Errors
-/// They cannot, or no file can be made there.
+/// The file system has no reflinks, or no file can be created in the directory.
 pub fn can_share_blocks(directory: &Path) -> io::Result<()> {
     let source = tempfile::tempfile_in(directory)?;
     let target = tempfile::tempfile_in(directory)?;

@@ -1,4 +1,4 @@
-//! File operations whose errors say what was tried with which path.
+//! File operations whose errors name the action and the path.
 
 use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} '{}': {source}", path.display())]
 pub struct FsError {
-    /// What was tried, as a verb.
+    /// The action, as a verb.
     pub action: &'static str,
-    /// With which path.
+    /// The path it was tried with.
     pub path: PathBuf,
     /// The system's answer.
     pub source: io::Error,
@@ -32,12 +32,12 @@ impl FsError {
         }
     }
 
-    /// Whether the cause is that the file is not there.
+    /// Whether the cause is that the file does not exist.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
-    /// Whether the cause is that something cannot be moved so far.
+    /// Whether the cause is that a rename would cross file systems.
     pub fn crosses_devices(&self) -> bool {
         self.source.kind() == io::ErrorKind::CrossesDevices
     }
@@ -48,7 +48,7 @@ impl FsError {
     }
 }
 
-/// Whether an operation failed for want of space.
+/// Whether an operation failed because the disk is full or a quota is exhausted.
 pub fn is_storage_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -56,11 +56,11 @@ pub fn is_storage_full(error: &io::Error) -> bool {
     )
 }
 
-/// As many bytes as there are, for [`begin_write_back`].
+/// For [`begin_write_back`]: all bytes up to the end of the file.
 pub const TO_THE_END: u64 = 0;
 
-/// Asks the system to begin writing a part of a file to the disk now, without waiting for it, so
-/// that a later sync finds little left to do. Where the system cannot, nothing happens.
+/// Asks the kernel to begin writing a part of a file to the disk, without waiting for it, so that a
+/// later sync has little left to do. Does nothing where the kernel cannot do that.
 pub fn begin_write_back(file: BorrowedFd<'_>, offset: u64, bytes: u64) {
     let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
         return;
@@ -72,11 +72,11 @@ pub fn begin_write_back(file: BorrowedFd<'_>, offset: u64, bytes: u64) {
     }
 }
 
-/// Opens a file to read it. A pipe or a device, at which a reader could wait for ever, is refused:
-/// others may write to a repository.
+/// Opens a regular file to read it. A pipe or a device could block the reader forever, and other
+/// users may be able to write to a repository.
 ///
 /// # Errors
-/// The file cannot be opened, or is none.
+/// The file cannot be opened, or is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -91,16 +91,16 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// Reads a whole regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// The file cannot be read, is larger, or is none.
+/// The file cannot be read, is larger, or is not a regular file.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     let file = open_regular(path).map_err(FsError::at("open", path))?;
     read_open(file, path, limit)
 }
 
-/// The same for what a user names, which may be a pipe.
+/// Reads a whole file of at most `limit` bytes. For a path that the user gave, which may be a pipe.
 ///
 /// # Errors
-/// It cannot be read, or is larger.
+/// The file cannot be read, or is larger.
 pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     let file = File::open(path).map_err(FsError::at("open", path))?;
     read_open(file, path, limit)
@@ -123,27 +123,27 @@ fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     Ok(bytes)
 }
 
-/// Reads a text that may hold other bytes than UTF-8, such as names in passwd.
+/// Reads a text file that may contain invalid UTF-8, such as names in passwd.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn read_lossy(path: &Path) -> io::Result<String> {
     let bytes = fs::read(path)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Makes a directory and those above it that are missing.
+/// Creates a directory and its missing parents.
 ///
 /// # Errors
-/// One of them cannot be made.
+/// One of them cannot be created.
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
     fs::create_dir_all(path).map_err(FsError::at("create directory", path))
 }
 
-/// Lists a directory; one that is not there is empty.
+/// Lists a directory; a missing directory is treated as empty.
 ///
 /// # Errors
-/// It cannot be read to its end.
+/// The directory cannot be opened or read.
 pub fn list(directory: &Path) -> Result<Vec<DirEntry>, FsError> {
     let listed = fs::read_dir(directory).and_then(Iterator::collect);
     match listed {
@@ -152,10 +152,10 @@ pub fn list(directory: &Path) -> Result<Vec<DirEntry>, FsError> {
     }
 }
 
-/// Removes a file; one that is not there is no error.
+/// Removes a file; a missing file is not an error.
 ///
 /// # Errors
-/// It is there and cannot be removed.
+/// The file exists and cannot be removed.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -168,17 +168,17 @@ pub fn remove_file(path: &Path) -> Result<(), FsError> {
 /// Renames a file or directory.
 ///
 /// # Errors
-/// The system refuses, for one because the two are on different file systems.
+/// The kernel refuses, for example because the two paths are on different file systems.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::rename(from, to).map_err(FsError::at("rename to", to))
 }
 
-/// Opens the directory `path` below `root`, for work in it, and makes what is missing of it where
-/// `create` says so. No symbolic link below `root` is followed, since what is there belongs to a
-/// stranger's image, or to a guest that changes it just now.
+/// Opens the directory `path` below `root`, and creates its missing components if `create` is set.
+/// Symbolic links below `root` are not followed: they come from an untrusted image, or from a guest
+/// that is running and changes the tree meanwhile.
 ///
 /// # Errors
-/// A part of the path is missing, is no directory, is not a name, or cannot be made.
+/// A component is missing, is not a directory, is not a plain name, or cannot be created.
 pub fn open_beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, FsError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || -> rustix::io::Result<OwnedFd> {
@@ -206,11 +206,11 @@ pub fn open_beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, F
     open().map_err(|error| FsError::at(action, &root.join(path))(error.into()))
 }
 
-/// Opens the file `path` below `root`, or `root` itself where the path is empty; no symbolic link
-/// below `root` is followed.
+/// Opens the file `path` below `root`, or `root` itself if the path is empty. Symbolic links below
+/// `root` are not followed.
 ///
 /// # Errors
-/// What the system says; a link is in the way.
+/// The file cannot be opened with these flags, or a component of the path is a symbolic link.
 pub fn open_file_beneath(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o666);
@@ -221,11 +221,12 @@ pub fn open_file_beneath(root: &Path, path: &Path, flags: OFlags) -> io::Result<
     Ok(rustix::fs::openat(directory, name, flags | OFlags::NOFOLLOW, mode)?.into())
 }
 
-/// Makes the empty directory or file `path` below `root`, and the directories above it; a directory
-/// may be there already. No symbolic link below `root` is followed.
+/// Creates the empty directory or file `path` below `root`, and its missing parents. A directory
+/// may exist already. Symbolic links below `root` are not followed.
 ///
 /// # Errors
-/// What the system says; a link is in the way.
+/// The file exists, a directory or the file cannot be created, or a component of the path is a
+/// symbolic link.
 pub fn make_beneath(root: &Path, path: &Path, is_directory: bool) -> io::Result<()> {
     let above = match is_directory {
         true => Some(path),
@@ -239,11 +240,11 @@ pub fn make_beneath(root: &Path, path: &Path, is_directory: bool) -> io::Result<
     open_file_beneath(root, path, flags).map(drop)
 }
 
-/// Removes the directory or file `path` below `root` if it is empty. No symbolic link below `root`
-/// is followed, nor removed.
+/// Removes the directory or file `path` below `root` if it is empty. Symbolic links below `root`
+/// are neither followed nor removed.
 ///
 /// # Errors
-/// It is not there, or is put to use; a link is in the way.
+/// It does not exist, is not empty, or a component of the path is a symbolic link.
 pub fn remove_empty_beneath(root: &Path, path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -251,7 +252,7 @@ pub fn remove_empty_beneath(root: &Path, path: &Path) -> io::Result<()> {
     let directory = open_beneath(root, parent, false).map_err(|error| error.source)?;
     let is_empty_file = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size == 0);
-    // Of anything else, this removes empty directories alone.
+    // With this flag, only empty directories are removed.
     let flags = match is_empty_file {
         true => AtFlags::empty(),
         false => AtFlags::REMOVEDIR,
@@ -259,14 +260,14 @@ pub fn remove_empty_beneath(root: &Path, path: &Path) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(&directory, name, flags)?)
 }
 
-/// How the names of files begin that [`write_atomic`] has not finished.
+/// The prefix of the names of files that [`write_atomic`] has not finished.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
-/// Writes a file so that it appears under its name whole or not at all: written beside it,
-/// synced, renamed. `mode` holds the permission bits.
+/// Writes a file atomically: to a temporary file in the same directory, which is synced and then
+/// renamed. `mode` is its permission bits.
 ///
 /// # Errors
-/// Any step that fails; nothing is left behind then.
+/// The temporary file cannot be created, written, synced or renamed; it is removed then.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
     use std::os::unix::fs::PermissionsExt;
     let directory = path.parent().unwrap_or(Path::new("."));
@@ -279,7 +280,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError>
     file.as_file()
         .sync_all()
         .map_err(FsError::at("sync", path))?;
-    // Closed before it has its name: a program that is open for writing cannot be executed.
+    // Closed before the rename: a program that is open for writing cannot be executed.
     file.into_temp_path()
         .persist(path)
         .map_err(|error| FsError::at("rename to", path)(error.error))?;

@@ -1,16 +1,16 @@
 //! Memory of this process.
 
-/// Blocks from this size on.
+/// The size from which a block of memory counts as large.
 const LARGE_BYTES: libc::c_int = 1 << 20;
 
-/// Lets large blocks of memory go back to the system as soon as they are freed. Otherwise glibc
-/// keeps, for each thread, what the thread has had: what one needs for a moment would be there as
-/// often as there are threads.
+/// Makes glibc return large blocks of memory to the kernel as soon as they are freed. Otherwise it
+/// keeps freed blocks for each thread, so that a buffer that one thread needs for a moment would
+/// stay allocated once per thread.
 ///
 /// Source: mallopt(3), `M_MMAP_THRESHOLD`.
 pub fn set_mmap_threshold() {
     #[allow(unsafe_code, reason = "no crate in use sets this")]
-    // SAFETY: it takes two numbers, and is called before other threads are.
+    // SAFETY: the call takes two numbers, and happens before other threads exist.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
     }

@@ -1,4 +1,4 @@
-//! Output files that appear under their name once they are whole.
+//! Output files that appear under their name only when they are complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use super::fs::FsError;
 use super::unique::unique_name;
 
-/// Symbolic links that are followed one after the other, as by the kernel.
+/// The most symbolic links that are followed in a row; the kernel has the same limit.
 const HOPS_MAX: usize = 40;
 
-/// An output file being written. Dropped before [`NewFile::publish`], nothing is left of it.
+/// An output file being written. If it is dropped before [`NewFile::publish`], it is removed.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
@@ -26,25 +26,25 @@ pub struct NewFile {
 
 #[derive(Debug)]
 enum Place {
-    /// It has no name yet, and goes with the process.
+    /// The file has no name yet; the kernel removes it when the process ends (`O_TMPFILE`).
     Nameless,
-    /// It has a name beside its own, on file systems that know no files without one.
+    /// The file has a temporary name in the same directory, on file systems without `O_TMPFILE`.
     Beside(PathBuf),
-    /// What is written to is there already: a pipe, a device, or what somebody has opened.
+    /// The path itself is written to: it is a pipe, a device, or a file that a process has open.
     Itself,
 }
 
 impl NewFile {
-    /// Begins a file, where symbolic links at `path` lead. A pipe or a device there is written to as
-    /// it is, and so is what `/dev/stdout` and its like stand for.
+    /// Begins a file. Symbolic links at `path` are followed. A pipe or a device is written to
+    /// directly, and so is the open file that a path such as `/dev/stdout` stands for.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The file cannot be created, or the pipe, device or open file cannot be opened.
     pub fn create(path: &Path) -> Result<NewFile, FsError> {
         let mut open = OpenOptions::new();
         let is_other = |meta: fs::Metadata| !meta.is_file() && !meta.is_dir();
         let target = match followed(path) {
-            // An open file goes on where it ends, as it does for whoever has opened it.
+            // Output to an open file is appended, as if written through that open file.
             None => Err(open.append(true)),
             Some(target) if fs::metadata(&target).is_ok_and(is_other) => Err(open.write(true)),
             Some(target) => Ok(target),
@@ -75,20 +75,20 @@ impl NewFile {
         Ok(NewFile { file, path, place })
     }
 
-    /// The file, to be written.
+    /// The file to write to.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Whether there is a file that this one would replace.
+    /// Whether a file exists that this one would replace.
     pub fn replaces(&self) -> bool {
         !matches!(self.place, Place::Itself) && self.path.symlink_metadata().is_ok()
     }
 
-    /// Gives the file its name. One that is there stays, unless `replace` is set.
+    /// Gives the file its name. An existing file is replaced only if `replace` is set.
     ///
     /// # Errors
-    /// There is one, or the system refuses.
+    /// A file of that name exists and `replace` is not set, or the kernel refuses.
     pub fn publish(mut self, replace: bool) -> Result<(), FsError> {
         let at = || FsError::at("create", &self.path);
         if matches!(self.place, Place::Nameless) {
@@ -119,8 +119,8 @@ impl Drop for NewFile {
     }
 }
 
-/// Where symbolic links at `path` lead; `None` if that is something that a process has open, which is
-/// more than the path that `/proc` shows of it.
+/// Follows symbolic links at `path`. `None` if they lead to an entry of `/proc/PID/fd`: an open
+/// file, which the path that the link shows does not identify.
 fn followed(path: &Path) -> Option<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..HOPS_MAX {
@@ -150,13 +150,13 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Renames a file unless there is one of the new name.
+/// Renames a file unless the new name exists.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         renamed => return Ok(renamed?),
     }
-    // So NFS does it, which keeps the rest as it was; some file systems have no hard links, too.
+    // NFS has hard links but not this flag; some file systems have neither.
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(_) => replace_own(from, to),
@@ -167,13 +167,13 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The same where no rename leaves alone what is there: the name is taken first.
+/// The same on file systems with neither: an empty file reserves the name first.
 fn replace_own(from: &Path, to: &Path) -> io::Result<()> {
     File::create_new(to)?;
     fs::rename(from, to).inspect_err(|_| drop(fs::remove_file(to)))
 }
 
-/// Names a file that has no name. By way of /proc no privilege is needed.
+/// Gives a name to a file that has none. By way of `/proc` that takes no privilege.
 fn name_file(file: &File, path: &Path) -> io::Result<()> {
     let by_handle = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(rustix::fs::linkat(

@@ -1,4 +1,4 @@
-//! Room on a file system, looked at before much is written.
+//! Free space on a file system, checked before much is written.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use rustix::fs::{StatVfs, statvfs};
 
 use super::fs::{FsError, is_storage_full};
 
-/// What is about to be made, as far as it is known beforehand: never more than will be.
+/// The space that an operation needs, as far as it is known beforehand: a lower bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
     /// Bytes in files.
@@ -18,11 +18,11 @@ pub struct Need {
     pub files: u64,
 }
 
-/// Checks that the file system of `directory` has room for `need`. Where the system does not
-/// tell, there is room.
+/// Checks that the file system of `directory` has room for `need`. Passes if the file system does
+/// not report its free space.
 ///
 /// # Errors
-/// There is not; the message says how much there is and how much it takes.
+/// There is not enough room; the message says how much is free and how much is needed.
 pub fn require(directory: &Path, need: Need) -> Result<(), FsError> {
     let Some(system) = told_of(directory) else {
         return Ok(());
@@ -33,10 +33,10 @@ pub fn require(directory: &Path, need: Need) -> Result<(), FsError> {
     })
 }
 
-/// Checks the same for several directories. What is to be on one file system needs room together.
+/// Checks the same for several directories. Needs on the same file system are added up.
 ///
 /// # Errors
-/// Those of [`require`].
+/// One of the file systems has not enough room.
 pub fn require_all(needs: &[(&Path, Need)]) -> Result<(), FsError> {
     let device = |directory: &Path| fs::metadata(directory).map(|meta| meta.dev()).ok();
     for (directory, _) in needs {
@@ -52,12 +52,12 @@ pub fn require_all(needs: &[(&Path, Need)]) -> Result<(), FsError> {
     Ok(())
 }
 
-/// The room on a file system before something is written to it, to be told where it is not enough.
+/// The free space on a file system before an operation, to be reported if the disk gets full.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// Nothing where the system does not tell.
+    /// `None` if the file system does not report it.
     free: Option<Need>,
-    /// Some file systems make inodes as they are needed and count none.
+    /// Some file systems allocate inodes dynamically and report no number.
     counts_files: bool,
 }
 
@@ -74,8 +74,8 @@ impl Room {
         }
     }
 
-    /// Adds to an error that tells of a full disk what was missing; `needed_bytes` is the least
-    /// that it would have taken, where that is known. Other errors stay as they are.
+    /// Adds to an error about a full disk how much space was missing; `needed_bytes` is a lower
+    /// bound of the need, if it is known. Other errors are returned unchanged.
     pub fn explain(self, error: io::Error, needed_bytes: Option<u64>) -> io::Error {
         if !is_storage_full(&error) {
             return error;
@@ -85,7 +85,7 @@ impl Room {
         };
         let needed_mb = needed.div_ceil(MEGABYTE);
         let free_mb = free.bytes / MEGABYTE;
-        // How much is left of a quota, the file system does not tell.
+        // The file system does not report how much of a quota is left.
         if error.kind() == io::ErrorKind::QuotaExceeded {
             let missing = format!(
                 "at least {needed_mb} MB are needed; the disk has {free_mb} MB, but not for you"
@@ -102,8 +102,8 @@ impl Room {
 
 const MEGABYTE: u64 = 1_000_000;
 
-/// What the file system of `directory` says about itself. Some, in memory or in user space, say that
-/// they have no blocks at all, and take what one writes.
+/// The statistics of the file system of `directory`. `None` for those that report no blocks at all
+/// although they can be written to; some in memory or in user space do that.
 fn told_of(directory: &Path) -> Option<StatVfs> {
     statvfs(directory).ok().filter(|system| system.f_blocks > 0)
 }
@@ -121,7 +121,7 @@ fn shortage(system: &StatVfs, need: Need) -> Option<String> {
             free / MEGABYTE
         ));
     }
-    // Some file systems make inodes as they are needed and count none.
+    // Some file systems allocate inodes dynamically and report no number.
     if system.f_files > 0 && need.files > system.f_favail {
         return Some(format!(
             "No space left on device: at least {} inodes are needed, {} are free",
@@ -214,7 +214,7 @@ mod tests {
         };
         let error = require(directory.path(), everything).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
-        // Nothing can be said about what is not there, nor by one that counts no blocks.
+        // Nothing is known about a missing directory, nor about a file system without blocks.
         let missing = directory.path().join("missing");
         require(&missing, everything).unwrap();
         let proc = Path::new("/proc");
@@ -222,7 +222,7 @@ mod tests {
         require(proc, everything).unwrap();
         assert!(Room::at(proc).free.is_none());
         require_all(&[(&missing, everything)]).unwrap();
-        // Each of two may fit where both do not.
+        // Each of the two needs fits alone, but not both together.
         let most = Need {
             bytes: free_bytes(&statvfs(directory.path()).unwrap()) / 4 * 3,
             files: 0,

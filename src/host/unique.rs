@@ -1,17 +1,17 @@
-//! Names that nothing else has.
+//! Unique names.
 
 use std::fs::File;
 use std::io::{self, Read};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Makes a name of a random UUID. Nothing has to be there for that: in a sandbox, `/dev` may be
+/// Returns a random UUID as a name. It works without device files: in a sandbox, `/dev` may be
 /// empty.
 pub fn unique_name() -> String {
     let mut bytes = [0; 16];
     if getrandom(&mut bytes, GetRandomFlags::empty()) != Ok(bytes.len()) {
-        // Kernels before 3.17 have no such call. A name that is taken after all is refused by
-        // whoever makes something of it.
+        // Kernels before 3.17 have no such call. If this fails too, a name that exists already is
+        // refused by the code that creates the file.
         let _ = from_device(&mut bytes);
     }
     let uuid = uuid::Builder::from_random_bytes(bytes);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::Pid;
 
-/// The children of `parent`'s first thread, as far as `/proc` shows them.
+/// The children of the main thread of `parent`, as far as `/proc` shows them.
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     let id = parent.as_raw_nonzero();
     match fs::read_to_string(format!("/proc/{id}/task/{id}/children")) {
@@ -15,7 +15,7 @@ pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     }
 }
 
-/// The same, by asking each process there is for its parent.
+/// Finds the children of `parent` by reading the parent of every process.
 fn search_children(parent: Pid) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -24,7 +24,8 @@ fn search_children(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Source: proc_pid_stat(5). The second field is a name in parentheses, which may hold anything.
+/// Source: proc_pid_stat(5). The second field is a name in parentheses; it may contain any
+/// character.
 fn parent_of(child: Pid) -> Option<Pid> {
     let path = format!("/proc/{}/stat", child.as_raw_nonzero());
     let bytes = fs::read(Path::new(&path)).ok()?;

@@ -1,18 +1,18 @@
-//! Core files: none of this process, whose memory may hold passwords, but those of the programs it
-//! starts as the user wants them.
+//! Core files. This process writes none, since its memory may contain passwords. The programs that
+//! it starts get the limit that the user had set.
 
 use std::io;
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the user had set.
+/// The limit that the user had set.
 static WANTED: OnceLock<Rlimit> = OnceLock::new();
 
-/// Has the kernel write no core file of this process, nor hand one to a program.
+/// Keeps the kernel from writing a core file of this process or passing one to a program.
 ///
-/// No file fits into one byte; and this limit alone also keeps the kernel from starting the program
-/// that `core_pattern` may name, which it does even where the limit is zero.
+/// The limit is one byte, into which no core file fits. A limit of zero would not keep the kernel
+/// from starting the program that `core_pattern` may name; this one does.
 ///
 /// Source: Linux, `fs/coredump.c`, on `RLIMIT_CORE` and pipes.
 pub fn forbid_core_files() {
@@ -21,11 +21,11 @@ pub fn forbid_core_files() {
         current: Some(wanted.maximum.unwrap_or(1).min(1)),
         ..wanted
     };
-    // Changing what is one's own, up to the maximum, is never refused.
+    // A process may always set its own soft limit, up to the hard limit.
     let _ = setrlimit(Resource::Core, none);
 }
 
-/// Sets what the user had, between fork and execution: makes one system call.
+/// Restores the user's limit. Called between fork and exec; it makes one system call.
 pub(super) fn allow_core_files() -> io::Result<()> {
     match WANTED.get() {
         Some(wanted) => Ok(setrlimit(Resource::Core, *wanted)?),

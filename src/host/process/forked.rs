@@ -1,4 +1,4 @@
-//! Forks of this process that go on without executing anything else.
+//! Forks of this process that do not execute another program.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 
@@ -6,43 +6,46 @@ use rustix::process::Pid;
 
 use super::RunOutcome;
 
-/// A fork of this process that leads a life of its own, and reports how that ended.
+/// A fork of this process, as its parent sees it. Its outcome is reported through a pipe.
 pub(super) struct Forked {
     pub(super) pid: Pid,
     gate: PipeWriter,
     report: PipeReader,
 }
 
-/// Where a fork waits until it is let go.
+/// Holds a fork until its parent lets it go.
 pub(super) struct Gate(PipeReader);
 
 impl Gate {
-    /// Fails if the parent has died before it let go.
+    /// Waits for the parent.
+    ///
+    /// # Errors
+    /// The parent has died, or given up, before it let the fork go.
     pub(super) fn pass(mut self) -> io::Result<()> {
         self.0.read_exact(&mut [0])
     }
 }
 
 impl Forked {
-    pub(super) fn start(life: impl FnOnce(Gate) -> io::Result<RunOutcome>) -> io::Result<Forked> {
+    pub(super) fn start(body: impl FnOnce(Gate) -> io::Result<RunOutcome>) -> io::Result<Forked> {
         let (report, to_report) = io::pipe()?;
         let (to_pass, gate) = io::pipe()?;
         let Some(pid) = fork()? else {
             let _exit = ExitWhenDropped;
             drop((report, gate));
-            self::report(to_report, &life(Gate(to_pass)));
+            self::report(to_report, &body(Gate(to_pass)));
             return Err(io::ErrorKind::Other.into());
         };
         Ok(Forked { pid, gate, report })
     }
 
-    /// Lets the fork pass its gate. A fork that has ended before has reported why.
+    /// Lets the fork pass its gate. A fork that has already ended has reported why.
     pub(super) fn let_go(mut self) -> Forked {
         let _ = self.gate.write_all(&[0]);
         self
     }
 
-    /// `None` when it did not live to report.
+    /// The reported outcome; `None` if the fork was killed before it could report one.
     pub(super) fn read_report(mut self) -> Option<io::Result<RunOutcome>> {
         let mut message = [0; 5];
         self.report.read_exact(&mut message).ok()?;
@@ -56,7 +59,7 @@ impl Forked {
     }
 }
 
-/// Five bytes: what happened, and a number in the byte order of the machine.
+/// Writes five bytes: the kind of outcome, and a number in the byte order of the machine.
 fn report(mut to: PipeWriter, result: &io::Result<RunOutcome>) {
     let (what, number) = match result {
         Ok(RunOutcome::Exited(status)) => (0, i32::from(*status)),
@@ -65,29 +68,32 @@ fn report(mut to: PipeWriter, result: &io::Result<RunOutcome>) {
     };
     let mut message = [what; 5];
     message[1..].copy_from_slice(&number.to_ne_bytes());
-    // If nobody reads it, nobody wants to know.
+    // The parent may have ended; then the report is not needed.
     let _ = to.write_all(&message);
 }
 
-/// Ends a forked process without what its original does at its end, such as writing out buffers
-/// and removing temporary files; also when it panics.
+/// Ends a fork without the cleanup that is its parent's task, such as flushing buffers and removing
+/// temporary files; also if the fork panics.
 struct ExitWhenDropped;
 
 impl Drop for ExitWhenDropped {
     fn drop(&mut self) {
-        #[allow(unsafe_code, reason = "the library offers no other safe way")]
-        // SAFETY: ends the process, whatever state it is in.
+        #[allow(
+            unsafe_code,
+            reason = "the standard library has no exit without cleanup"
+        )]
+        // SAFETY: the call does not return, so no state of the process matters.
         unsafe {
             libc::_exit(0)
         }
     }
 }
 
-/// Returns the child's process id, and `None` in the child.
+/// Returns the child's process id in the parent, and `None` in the child.
 fn fork() -> io::Result<Option<Pid>> {
     #[allow(unsafe_code, reason = "no crate in use forks")]
-    // SAFETY: there is one thread at this point, or glibc makes its allocator usable in the child,
-    // which takes no other lock.
+    // SAFETY: this process has one thread; or else the child takes no lock but that of the
+    // allocator, which glibc keeps usable after a fork.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(io::Error::last_os_error()),

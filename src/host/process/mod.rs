@@ -1,8 +1,8 @@
 //! Starts programs, waits for them, and passes signals on.
 //!
-//! A foreground program runs as a child, never by replacing this process: the parent's open
-//! files (locks, an engine kept in memory) live as long as the program does, and what has to
-//! happen afterwards can. The price is one sleeping process.
+//! A foreground program runs as a child, never by replacing this process: the parent's open files
+//! (locks, an engine kept in memory) have to live as long as the program does, and the parent has
+//! to clean up afterwards. The price is one sleeping process.
 
 mod children;
 mod core_files;
@@ -34,14 +34,14 @@ use signals::{send, to_pass_on, watch_real_time_signals, watch_signals};
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// By itself, with this status.
+    /// It exited with this status.
     Exited(u8),
-    /// By this signal. PRoot exits with 128+N instead when signal N ends its guest.
+    /// This signal ended it. PRoot exits with 128+N instead if signal N ends its guest.
     Signaled(i32),
 }
 
 impl RunOutcome {
-    /// What a shell calls the status: 128+N after signal N.
+    /// The exit status as shells report it: 128+N after signal N.
     pub fn exit_status(self) -> u8 {
         match self {
             RunOutcome::Exited(status) => status,
@@ -59,7 +59,7 @@ impl From<ExitStatus> for RunOutcome {
     }
 }
 
-/// Who gets the signals that this process gets.
+/// Which process gets the signals that are sent to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalTarget {
     /// The program.
@@ -76,24 +76,24 @@ pub struct Foreground<'a> {
     pub arguments: &'a [OsString],
     /// Its whole environment.
     pub environment: &'a [(&'a OsStr, &'a OsStr)],
-    /// Who gets signals.
+    /// Which process gets the signals.
     pub signals: SignalTarget,
 }
 
 impl Foreground<'_> {
     /// Runs the program to its end.
     ///
-    /// It gets this process's open files and standard streams as they are. Signals sent to this
-    /// process go to the program; those from the terminal reach the whole foreground group
-    /// without help. One that somebody sends to the whole group may arrive twice, since it looks
-    /// like one that is meant for this process. If this process is killed, so is the program.
-    /// After the end, those signals have no effect on this process any more, so that it can
-    /// clean up.
+    /// The program inherits this process's open files and standard streams. Signals sent to this
+    /// process are passed on to the program; those from the terminal reach the whole foreground
+    /// process group anyway. A signal that a process sends to the whole group may arrive twice,
+    /// since this process cannot tell it from one that was sent to itself alone. If this process is
+    /// killed, so is the program. Afterwards the handled signals still have no effect on this
+    /// process, so that it can clean up.
     ///
     /// # Errors
     /// The program cannot be started.
     pub fn run(&self) -> io::Result<RunOutcome> {
-        // Before the start, so that nothing is missed in between.
+        // Before the start, so that no signal gets lost in between.
         let mut signals = watch_signals()?;
         let mut child = self.spawn()?;
         watch_real_time_signals(&signals);
@@ -145,18 +145,19 @@ impl Foreground<'_> {
 /// Makes the kernel send `signal` to this process when its parent dies.
 fn set_parent_death_signal(parent: Pid, signal: Signal) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(signal))?;
-    // The parent may have died before that was in force.
+    // The parent may have died before the signal was set.
     if getppid() != Some(parent) {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe));
     }
     Ok(())
 }
 
-/// Does something in a fork of this process, which ends right after that: whoever that becomes,
-/// this process stays who it is.
+/// Runs `action` in a fork of this process, which ends right after that. The action may change the
+/// namespaces, ids and filters of its process; this process keeps its own.
 ///
 /// # Errors
-/// It fails, or no process can be started. Only [`io::Error::raw_os_error`] arrives.
+/// The action fails, or the fork does. Only [`io::Error::raw_os_error`] of an action's error
+/// arrives.
 pub fn run_in_fork(action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let fork = Forked::start(|_gate| action().map(|()| RunOutcome::Exited(0)))?;
     let pid = fork.pid;
@@ -168,11 +169,11 @@ pub fn run_in_fork(action: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Runs a program without input, with `variables` beside this process's own, and returns what it
-/// prints.
+/// Runs a program with empty input and returns its standard output. `variables` are added to this
+/// process's environment.
 ///
 /// # Errors
-/// Those of [`output_bytes`]; it prints what is no text.
+/// The program cannot be started, fails, or prints something other than UTF-8.
 pub fn output<S: AsRef<OsStr>>(
     program: &Path,
     arguments: &[S],
@@ -182,10 +183,11 @@ pub fn output<S: AsRef<OsStr>>(
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
-/// The same, whatever it prints.
+/// The same for output that need not be UTF-8.
 ///
 /// # Errors
-/// It cannot be started, or fails. What it says then is part of the error: the first line.
+/// The program cannot be started, or fails; the error contains the first line of its standard
+/// error.
 pub fn output_bytes<S: AsRef<OsStr>>(
     program: &Path,
     arguments: &[S],
@@ -207,10 +209,10 @@ pub fn output_bytes<S: AsRef<OsStr>>(
     Ok(output.stdout)
 }
 
-/// Runs a program with `input` on its standard input, and returns what it prints and how it ends.
+/// Runs a program with `input` as its standard input, and returns its output and its status.
 ///
 /// # Errors
-/// It cannot be started, or its input cannot be written.
+/// The program cannot be started, or its input cannot be written.
 pub fn output_with_input(program: &Path, arguments: &[&str], input: &[u8]) -> io::Result<Output> {
     let mut child = Command::new(program)
         .args(arguments)
@@ -228,10 +230,10 @@ pub fn output_with_input(program: &Path, arguments: &[&str], input: &[u8]) -> io
     child.wait_with_output()
 }
 
-/// Runs programs side by side, without input, and lets nobody hear what they say.
+/// Runs programs at the same time, with empty input, and discards their output.
 ///
 /// # Errors
-/// One cannot be started, or fails: EPERM then.
+/// `EPERM` if one of them cannot be started, or fails.
 pub fn run_together<'a>(calls: impl Iterator<Item = (&'a Path, Vec<String>)>) -> io::Result<()> {
     let start = |(program, arguments): (&Path, Vec<String>)| {
         Command::new(program)
@@ -252,15 +254,15 @@ pub fn run_together<'a>(calls: impl Iterator<Item = (&'a Path, Vec<String>)>) ->
     result
 }
 
-/// Whether the programs that this process starts may use so much processor time and no more.
+/// Whether the processor time of this process, and of the programs that it starts, is limited.
 pub fn has_processor_limit() -> bool {
     getrlimit(Resource::Cpu).current.is_some()
 }
 
-/// Keeps this process, and the programs that it starts, on the given CPUs (below 1024).
+/// Restricts this process, and the programs that it starts, to the given CPUs (below 1024).
 ///
 /// # Errors
-/// None of them can be used.
+/// None of the CPUs can be used.
 pub fn stay_on_cpus(cpus: impl Iterator<Item = usize>) -> io::Result<()> {
     let mut set = CpuSet::new();
     for cpu in cpus.filter(|&cpu| cpu < CpuSet::MAX_CPU) {
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_program_is_told() {
+    fn the_outcome_of_a_program_is_returned() {
         assert_eq!(run("exit 7"), RunOutcome::Exited(7));
         assert_eq!(run("kill -9 $$"), RunOutcome::Signaled(9));
         assert_eq!(
@@ -320,10 +322,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_apart_changes_nothing_here() {
+    fn an_action_in_a_fork_does_not_change_this_process() {
         let name = || std::fs::read_to_string("/proc/thread-self/comm").unwrap();
         let before = name();
-        run_in_fork(|| Ok(rustix::thread::set_name(c"apart")?)).unwrap();
+        run_in_fork(|| Ok(rustix::thread::set_name(c"fork")?)).unwrap();
         assert_eq!(name(), before);
         let failed = run_in_fork(|| Err(io::Error::from_raw_os_error(libc::EBUSY)));
         assert_eq!(failed.unwrap_err().raw_os_error(), Some(libc::EBUSY));

@@ -1,4 +1,4 @@
-//! Leaving namespaces for new ones.
+//! Moves this process into new namespaces.
 
 use std::io;
 
@@ -8,22 +8,22 @@ use rustix::thread::UnshareFlags;
 use super::RunOutcome;
 use super::forked::Forked;
 
-/// Leaves the namespaces that `flags` names for new ones.
+/// Moves this process into new namespaces of the kinds that `flags` names.
 ///
 /// # Errors
-/// The system refuses.
+/// The kernel refuses.
 pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
     let flags = flags - UnshareFlags::FILES;
     #[allow(unsafe_code, reason = "rustix has no safe variant for harmless flags")]
-    // SAFETY: the only flag that could be unsafe is taken out.
+    // SAFETY: the only unsafe flag has been removed.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-/// The same with the help of a process that stays behind: once this one has left, `help` is called
-/// there with the id of this one.
+/// The same with the help of a fork that keeps the old namespaces: once this process has left them,
+/// the fork calls `help` with the id of this process.
 ///
 /// # Errors
-/// The system refuses; what `help` returned, as far as [`io::Error::raw_os_error`] tells.
+/// The kernel refuses, or `help` fails; only [`io::Error::raw_os_error`] of its error arrives.
 pub fn unshare_with_id_mapper(
     flags: UnshareFlags,
     help: impl FnOnce(Pid) -> io::Result<()>,
@@ -35,7 +35,7 @@ pub fn unshare_with_id_mapper(
         Ok(RunOutcome::Exited(0))
     })?;
     let pid = helper.pid;
-    // If this fails, the gate stays shut, and the helper ends.
+    // If this fails, the helper is not let go, and ends.
     let helped = unshare(flags).and_then(|()| {
         helper
             .let_go()

@@ -1,4 +1,4 @@
-//! Signals: which are watched for, and which of them are passed on.
+//! Signals: which ones this process handles, and which of them it passes on.
 
 use std::io;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-/// Passed on, as are real-time signals: all that a program may be told something with. PIPE is not:
-/// what writes to a closed pipe gets it from the kernel.
+/// The signals that are passed on, besides real-time signals: all that other processes may send to
+/// a program. PIPE is not one of them: the kernel sends it to the process that writes to the pipe.
 const PASSED_ON: [Signal; 14] = [
     Signal::TERM,
     Signal::INT,
@@ -27,13 +27,13 @@ const PASSED_ON: [Signal; 14] = [
     Signal::CONT,
 ];
 
-/// Those that the kernel sends to a whole process group, the program's too: for the terminal's keys
-/// and size, and to continue a group that has been orphaned. That the terminal has been closed it
-/// tells nobody but the first process of the session.
+/// The signals that the kernel sends to the whole process group, so that the program gets them too:
+/// for the terminal's keys and size, and to continue an orphaned group. HUP, for a closed terminal,
+/// is not one of them: the kernel sends it to the session leader.
 const TO_GROUP: [Signal; 4] = [Signal::INT, Signal::QUIT, Signal::WINCH, Signal::CONT];
 
-/// Watches for the signals to pass on, and for the program's end. A signal that is ignored (by
-/// `nohup`, say) stays so, here and in the program; one that is blocked is no more.
+/// Handles the signals to pass on, and `SIGCHLD`. A signal that is ignored (because of `nohup`, for
+/// example) stays ignored, here and in the program; a blocked one is unblocked.
 pub(super) fn watch_signals() -> io::Result<SignalsInfo<WithOrigin>> {
     let watched: Vec<i32> = PASSED_ON
         .iter()
@@ -42,22 +42,22 @@ pub(super) fn watch_signals() -> io::Result<SignalsInfo<WithOrigin>> {
         .chain([Signal::CHILD.as_raw()])
         .collect();
     let signals = SignalsInfo::new(&watched)?;
-    // Blocked by who started this program, they would never arrive.
+    // The program that started this one may have blocked them; then they would never arrive.
     change_mask(libc::SIG_UNBLOCK, &watched)?;
     Ok(signals)
 }
 
-/// Watches for real-time signals as well. There are thirty, and each takes its time, which a program
-/// that has been started need not wait for.
+/// Handles real-time signals as well. There are about thirty, and to install the handlers takes
+/// time; so it is done after the program has been started.
 pub(super) fn watch_real_time_signals(signals: &SignalsInfo<WithOrigin>) {
     let watched: Vec<i32> = (libc::SIGRTMIN()..=libc::SIGRTMAX())
         .filter(|signal| !is_ignored(*signal) && signals.add_signal(*signal).is_ok())
         .collect();
-    // The program runs without them as well.
+    // The program can run without these signals.
     let _ = change_mask(libc::SIG_UNBLOCK, &watched);
 }
 
-/// The signal, if it is meant for the program, which has not got it itself.
+/// The signal, if it has to be passed on: the program has not got it itself.
 pub(super) fn to_pass_on(origin: &Origin) -> Option<i32> {
     let is = |signal: &Signal| signal.as_raw() == origin.signal;
     let was_sent = matches!(origin.cause, Cause::Sent(_));
@@ -65,8 +65,8 @@ pub(super) fn to_pass_on(origin: &Origin) -> Option<i32> {
     (!is(&Signal::CHILD) && !is_known_inside).then_some(origin.signal)
 }
 
-/// Sends a signal. A stopped process gets `SIGHUP` only once it is continued, so that is done as well,
-/// as by shells and the kernel. The process may have ended just now; then nobody gets anything.
+/// Sends a signal. `SIGHUP` is followed by `SIGCONT`, as the kernel and shells do: a stopped
+/// process would not get it otherwise. It is not an error if the process has just ended.
 pub(super) fn send(signal: i32, to: Pid) {
     kill(signal, to);
     if signal == Signal::HUP.as_raw() {
@@ -75,23 +75,23 @@ pub(super) fn send(signal: i32, to: Pid) {
 }
 
 fn kill(signal: i32, to: Pid) {
-    #[allow(unsafe_code, reason = "rustix knows no real-time signals")]
-    // SAFETY: takes two numbers.
+    #[allow(unsafe_code, reason = "rustix does not support real-time signals")]
+    // SAFETY: the call takes two numbers.
     unsafe {
         libc::kill(to.as_raw_pid(), signal);
     }
 }
 
-/// Lets this process learn how its children end, even where who started it ignores that: then the
-/// kernel would forget it.
+/// Makes sure that this process can wait for its children. If the program that started it had
+/// `SIGCHLD` ignored, the kernel would discard their statuses.
 pub fn ensure_sigchld_not_ignored() {
     if is_ignored(Signal::CHILD.as_raw()) {
-        // Any handler will do. What is executed does not inherit it.
+        // Any handler will do. Programs that are executed do not inherit it.
         let _ = signal_hook::flag::register(Signal::CHILD.as_raw(), Arc::default());
     }
 }
 
-/// Does something during which `signal` is held back from this thread.
+/// Runs `action` while `signal` is blocked for this thread.
 pub(super) fn without_signal<T>(signal: Signal, action: impl FnOnce() -> T) -> io::Result<T> {
     change_mask(libc::SIG_BLOCK, &[signal.as_raw()])?;
     let result = action();
@@ -102,7 +102,7 @@ pub(super) fn without_signal<T>(signal: Signal, action: impl FnOnce() -> T) -> i
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     #[allow(unsafe_code, reason = "no crate in use asks for a signal's action")]
-    // SAFETY: without a new action the call only fills in the old one, and does so if it succeeds.
+    // SAFETY: without a new action the call only writes the old one, and writes it if it succeeds.
     let action = unsafe {
         if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
             return false;
@@ -116,7 +116,7 @@ fn is_ignored(signal: i32) -> bool {
 fn change_mask(how: i32, signals: &[i32]) -> io::Result<()> {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     #[allow(unsafe_code, reason = "no crate in use changes the signal mask")]
-    // SAFETY: the first call makes it a valid set, to which the others add or which they read.
+    // SAFETY: the first call initializes the set; the others add to it or read it.
     let error = unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for &signal in signals {

@@ -1,21 +1,22 @@
-//! A program in the foreground whose descendants all end with it, for engines that have neither a
-//! tracer nor a process namespace to see to that.
+//! A foreground program whose descendants all end with it, for engines that have neither a tracer
+//! nor a PID namespace to ensure that.
 //!
 //! ```text
 //! this process ── supervisor ── program ── its children …
 //! ```
 //!
-//! With a process namespace there is one more, the first process of that namespace:
+//! With a PID namespace there is one more process, the first one of that namespace:
 //!
 //! ```text
 //! this process ── supervisor ── init ── program ── its children …
 //! ```
 //!
-//! The supervisor is a fork of this process. The kernel gives it whoever below it loses his parent
-//! (`PR_SET_CHILD_SUBREAPER`), so nobody can get away: when the program has ended, or when this
-//! process is killed, it ends them all. Since it is in a session of its own, and in none of
-//! the program's namespaces, neither a signal to the whole group nor the program can keep it from
-//! that; nor can who kills all that is called like this program, since it has a name of its own.
+//! The supervisor is a fork of this process. It is a subreaper (`PR_SET_CHILD_SUBREAPER`), so every
+//! descendant that loses its parent becomes its child. When the program has ended, or when this
+//! process is killed, the supervisor kills all of them. Nothing else ends the supervisor before: it
+//! is in a session of its own, where no signal to the program's process group reaches it; it is in
+//! none of the program's namespaces; and it has a name of its own, so `killall udocker` does not
+//! match it.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
@@ -38,17 +39,17 @@ use super::signals::{send, to_pass_on, watch_real_time_signals, watch_signals};
 use super::terminal::Terminal;
 use super::{RunOutcome, set_parent_death_signal};
 
-/// What the program's process does before the program is executed.
+/// What a process does before the program is executed.
 ///
-/// It runs in a process with one thread, so there is nothing it may not do. Of its error only
-/// [`io::Error::raw_os_error`] arrives, which may be any number.
+/// It is called in a process with one thread, so it may allocate and lock. Only
+/// [`io::Error::raw_os_error`] of its error arrives, which may be any number.
 pub type PreExec = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
 
-/// Who does what before the program is executed.
+/// Which process does what before the program is executed.
 pub enum PreExecPlan {
     /// The program's own process does everything.
     Program(PreExec),
-    /// The supervisor enters a process namespace, whose first process does the rest.
+    /// The supervisor enters a PID namespace, whose first process does the rest.
     Init {
         /// What the supervisor does.
         supervisor: PreExec,
@@ -59,45 +60,46 @@ pub enum PreExecPlan {
 
 /// A program to run under supervision.
 pub struct Supervised<'a> {
-    /// The executable; looked for in the `PATH` of `environment`, once it has entered.
+    /// The executable. It is looked up in the `PATH` of `environment`, after `entry`.
     pub program: &'a OsStr,
     /// Its arguments, without its own name.
     pub arguments: &'a [OsString],
     /// Its whole environment.
     pub environment: &'a [(&'a OsStr, &'a OsStr)],
-    /// What is done first, and by whom.
+    /// What is done before the program is executed.
     pub entry: PreExecPlan,
-    /// What is done once nobody is left, even if this process has been killed meanwhile.
+    /// Called when no process is left, even if this process has been killed meanwhile.
     pub afterwards: &'a dyn Fn(),
 }
 
-/// How a program ends that is ended with this process.
+/// The outcome of a program that is killed because this process has ended.
 const ABANDONED_END: RunOutcome = RunOutcome::Signaled(Signal::KILL.as_raw());
 
-/// What `ps` calls the supervisor.
+/// The supervisor's name in `ps`.
 const SUPERVISOR: &CStr = c"supervisor";
 
-/// Sent to the supervisor when this process dies: it has to look who is left then, as when a child
-/// has ended.
+/// The kernel sends this signal to the supervisor when this process dies. Like the end of a child,
+/// it makes the supervisor check its processes.
 const ABANDONED: Signal = Signal::CHILD;
 
 impl<'a> Supervised<'a> {
-    /// Runs the program to its end, and everybody it leaves behind to theirs.
+    /// Runs the program to its end, then kills all processes that it has left behind.
     ///
     /// Files, signals and terminals are treated as in [`super::Foreground::run`].
     ///
     /// # Errors
-    /// The program cannot be started; what [`PreExec`] returned.
+    /// A [`PreExec`] fails, or the program cannot be executed.
     pub fn run(self) -> io::Result<RunOutcome> {
         let caller = getpid();
         let terminal = Terminal::held();
         let supervisor = Forked::start(|gate| self.supervise(caller, gate))?;
-        // The supervisor must not inherit the handlers, the program not run before they are there.
+        // The supervisor must not inherit the handlers, and the program must not run before they
+        // exist.
         let mut signals = watch_signals()?;
         let supervisor = supervisor.let_go();
         watch_real_time_signals(&signals);
         loop {
-            // Looked at first, since the supervisor may have ended before anybody watched.
+            // Checked first, since the supervisor may have ended before `SIGCHLD` was handled.
             if let Some((_, status)) = waitpid(Some(supervisor.pid), WaitOptions::NOHANG)? {
                 if let Some(terminal) = &terminal {
                     terminal.take_back();
@@ -110,10 +112,10 @@ impl<'a> Supervised<'a> {
         }
     }
 
-    /// The supervisor's life.
+    /// What the supervisor does.
     fn supervise(self, caller: Pid, gate: Gate) -> io::Result<RunOutcome> {
         set_child_subreaper(Some(getpid()))?;
-        // Without it, it is as good a supervisor.
+        // The supervisor works without the name too.
         let _ = set_name(SUPERVISOR);
         let afterwards = self.afterwards;
         let program = self.program();
@@ -134,13 +136,13 @@ impl<'a> Supervised<'a> {
                 init,
             } => {
                 supervisor()?;
-                // Before the handlers are there, as above.
+                // Before the handlers are installed, as above.
                 let init = Forked::start(|gate| program.start_as_init(init, gate))?;
                 let mut signals = watch()?;
                 let init = init.let_go();
                 match await_end(init.pid, &mut signals, caller)? {
                     Some(ended) => init.read_report().unwrap_or(Ok(ended)),
-                    // The init lives on, so it has nothing to report.
+                    // Init is still running, so it has not reported.
                     None => Ok(ABANDONED_END),
                 }
             }
@@ -160,15 +162,16 @@ impl<'a> Supervised<'a> {
     }
 }
 
-/// Waits for the end of the supervisor's child; `None` when its own parent has ended before.
+/// Waits for the end of the supervisor's child; `None` if the supervisor's parent has ended first.
 fn await_end(
     child: Pid,
     signals: &mut SignalsInfo<WithOrigin>,
     caller: Pid,
 ) -> io::Result<Option<RunOutcome>> {
-    // Only now, so that the program is in the caller's group. A session of its own rather than a
-    // group: the kernel must not take the supervisor for a shell that continues the program's group
-    // once a key of the terminal has stopped it.
+    // Only now, so that the program stays in the caller's process group. A new session rather than
+    // a new group: as the program's parent in the same session, the supervisor would count as a
+    // shell that continues stopped jobs, and a container whose caller leads the session would stop
+    // for good at a key of the terminal.
     let _ = setsid();
     watch_real_time_signals(signals);
     loop {
@@ -182,7 +185,7 @@ fn await_end(
     }
 }
 
-/// What is executed in the end.
+/// The program that is executed.
 #[derive(Clone, Copy)]
 struct Program<'a> {
     program: &'a OsStr,
@@ -191,15 +194,15 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// The life of a process namespace's first process, which ends all others with its own.
+    /// What the first process of a PID namespace does. When it ends, the kernel kills all others.
     fn start_as_init(self, mut enter: PreExec, gate: Gate) -> io::Result<RunOutcome> {
-        // The parent is in another namespace, so it cannot be seen that it has died before that:
-        // then the gate stays shut.
+        // The parent has no process id in this namespace, so this process cannot check whether it
+        // is still there. If it has died, the gate does not open.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         let mut signals = watch_signals()?;
         gate.pass()?;
         enter()?;
-        // It still holds this program's memory and files, and the guest sees it as process 1.
+        // The guest sees this process as process 1, with the memory and files of this program.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         let program = self.start(Box::new(|| Ok(())))?;
         watch_real_time_signals(&signals);
@@ -220,10 +223,10 @@ impl Program<'_> {
         let parent = getpid();
         #[allow(
             unsafe_code,
-            reason = "namespaces are entered between fork and exec: before, the supervisor would enter them too"
+            reason = "namespaces are entered between fork and exec, or the supervisor would enter them too"
         )]
-        // SAFETY: supervisor and init are forks and start no threads, so no lock can be held by one
-        // that is missing in their child.
+        // SAFETY: the supervisor and init are forks without further threads, so no thread that is
+        // missing in their child can hold a lock.
         unsafe {
             command.pre_exec(move || {
                 enter()?;
@@ -235,14 +238,14 @@ impl Program<'_> {
     }
 }
 
-/// Waits for signals and passes on those that were meant for the program.
+/// Waits for signals and passes them on to the program.
 fn pass_on(signals: &mut SignalsInfo<WithOrigin>, to: Pid) {
     for signal in signals.wait().filter_map(|origin| to_pass_on(&origin)) {
         send(signal, to);
     }
 }
 
-/// Takes leave of all children that have ended, and returns how `program` did if it is one.
+/// Reaps all children that have ended, and returns the outcome of `program` if it is among them.
 fn reap(program: Pid) -> Option<RunOutcome> {
     let mut found = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -253,7 +256,7 @@ fn reap(program: Pid) -> Option<RunOutcome> {
     found
 }
 
-/// Ends all children, and theirs, which become children of this process when their parent ends.
+/// Kills all descendants: grandchildren become children of this process when their parent ends.
 fn end_children() {
     loop {
         match wait(WaitOptions::NOHANG) {
@@ -262,7 +265,7 @@ fn end_children() {
             Err(_) => return,
         }
         let children = children_of(getpid());
-        // Who cannot be seen cannot be ended.
+        // Children that `/proc` does not show cannot be killed.
         if children.is_empty() {
             return;
         }
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn afterwards_comes_when_nobody_is_left() {
+    fn afterwards_is_called_when_no_process_is_left() {
         let directory = tempfile::tempdir().unwrap();
         let (late, after) = (
             directory.path().join("late"),
