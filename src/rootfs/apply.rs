@@ -153,9 +153,7 @@ impl<'q> Applier<'q> {
 
     fn entry(&mut self, entry: Entry, body: Body<'_, '_, '_>) -> Result<(), Stop> {
         self.summary.entries += 1;
-        if self.summary.entries > self.options.max_entries {
-            return Err(Stop::Limit(self.options.max_entries, "entries"));
-        }
+        self.limit_entries()?;
         if self.directories.is_full() {
             self.writers.drain()?;
             self.directories.let_half_go()?;
@@ -178,8 +176,9 @@ impl<'q> Applier<'q> {
     }
 
     fn make(&mut self, entry: Entry, body: Body<'_, '_, '_>) -> Result<(), Stop> {
-        let parent = self.parent(entry.path.split().0)?;
         let (parent_path, name) = entry.path.split();
+        let parent = self.parent(parent_path)?;
+        self.limit_entries()?;
         if let EntryKind::HardLink { target } = &entry.kind {
             return self.hard_link(&entry, parent, target);
         }
@@ -209,6 +208,16 @@ impl<'q> Applier<'q> {
             // Dealt with above.
             EntryKind::HardLink { .. } => Ok(()),
         }
+    }
+
+    /// Keeps to the limit of entries, as which the directories count that entries imply: one name
+    /// may imply thousands.
+    fn limit_entries(&self) -> Result<(), Stop> {
+        let limit = self.options.max_entries;
+        if self.summary.entries + self.directories.implied() > limit {
+            return Err(Stop::Limit(limit, "entries"));
+        }
+        Ok(())
     }
 
     fn count_bytes(&mut self, bytes: u64) -> Result<(), Stop> {
@@ -365,18 +374,15 @@ impl<'q> Applier<'q> {
             }
             return Ok(());
         }
+        if is_made {
+            let path = [parent_path, b"/", name].concat();
+            return self.opaque(path.strip_prefix(b"/").unwrap_or(&path));
+        }
         let parent = self.let_go(parent_path)?;
         let at = |failure: Failure| below(parent_path, failure);
         let name = c_name(name).map_err(at)?;
         let keep = |inode: u64, name: &CStr| self.made.contains(inode, name.to_bytes());
-        if is_made {
-            let directory = super::dir_stack::open_directory(parent.fd.as_fd(), &name)
-                .map_err(Failure::at("open", parent_path))?;
-            empty_directory(directory, &keep, &mut self.swept).map_err(at)?;
-        } else {
-            remove_at(parent.fd.as_fd(), &name, &keep, &mut self.swept).map_err(at)?;
-        }
-        Ok(())
+        remove_at(parent.fd.as_fd(), &name, &keep, &mut self.swept).map_err(at)
     }
 
     fn opaque(&mut self, path: &[u8]) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, Stat};
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
 use super::dir_stack::{DirStack, OPEN_DIRECTORY};
@@ -67,6 +67,7 @@ pub(super) struct Directories {
     /// Counts uses, to tell which directories were used last.
     clock: u64,
     layer: usize,
+    implied: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -92,7 +93,13 @@ impl Directories {
             open: HashMap::new(),
             clock: 0,
             layer: 0,
+            implied: 0,
         }
+    }
+
+    /// How many directories were made, in all layers, that entries imply and none describes first.
+    pub(super) fn implied(&self) -> u64 {
+        self.implied
     }
 
     /// Begins another layer: no directory is fresh any more.
@@ -180,6 +187,7 @@ impl Directories {
     ) -> Result<Option<Directory>, Failure> {
         match walk(&self.root, path, missing) {
             Ok(walked) => {
+                self.implied += walked.made_in.len() as u64;
                 for above in walked.made_in {
                     // Nobody else knows of what was made there.
                     if let Some(open) = self.open.get_mut(&above) {
@@ -247,7 +255,7 @@ impl Directories {
         // Where another path led to the same directory, that one knows the time it shall have.
         let open = self.open.entry(inode).or_insert_with(|| Open {
             fd: Arc::new(fd),
-            mtime: mtime_of(&stat),
+            mtime: Timestamp::from(&stat),
             made_in_layer: is_new.then_some(self.layer),
             used: 0,
         });
@@ -326,7 +334,8 @@ fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
                     }
                     // Not a link: a file of a lower layer, where an upper one has a directory.
                     Err(Errno::INVAL) if missing == Missing::Make => {
-                        rustix::fs::unlinkat(here, &name[..], AtFlags::empty())?;
+                        let flags = AtFlags::empty();
+                        keeping_mtime(here, || rustix::fs::unlinkat(here, &name[..], flags))?;
                         ahead.push(name);
                     }
                     Err(Errno::INVAL) => return Err(Errno::NOTDIR.into()),
@@ -350,14 +359,25 @@ fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
     })
 }
 
-/// Makes a directory that an entry implies; the time of the one above stays as it was.
+/// Makes a directory that an entry implies.
 fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let stat = rustix::fs::fstat(parent)?;
-    rustix::fs::mkdirat(parent, name, IMPLIED_MODE)?;
-    let fd = open_step(parent, name)?;
-    rustix::fs::fchmod(&fd, IMPLIED_MODE)?;
-    rustix::fs::futimens(parent, &modified_at(mtime_of(&stat)))?;
-    Ok(fd)
+    keeping_mtime(parent, || {
+        rustix::fs::mkdirat(parent, name, IMPLIED_MODE)?;
+        let fd = open_step(parent, name)?;
+        rustix::fs::fchmod(&fd, IMPLIED_MODE)?;
+        Ok(fd)
+    })
+}
+
+/// Changes which names are in a directory; its mtime stays as it was.
+fn keeping_mtime<T>(
+    directory: BorrowedFd<'_>,
+    change: impl FnOnce() -> rustix::io::Result<T>,
+) -> rustix::io::Result<T> {
+    let stat = rustix::fs::fstat(directory)?;
+    let changed = change()?;
+    rustix::fs::futimens(directory, &modified_at(Timestamp::from(&stat)))?;
+    Ok(changed)
 }
 
 /// Whether a directory is not there, or cannot be got at by that path.
@@ -381,12 +401,5 @@ fn parent_of(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => &path[..slash],
         None => &[],
-    }
-}
-
-fn mtime_of(stat: &Stat) -> Timestamp {
-    Timestamp {
-        seconds: stat.st_mtime,
-        nanoseconds: stat.st_mtime_nsec as i64,
     }
 }

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::dir_stack::open_top;
 use super::error::{Failure, RootfsError};
+use super::tar::Timestamp;
 use super::walk::{Found, Visitor, walk};
 use super::xattrs::xattrs_of;
 use crate::host::fs::FsError;
@@ -167,14 +168,12 @@ impl From<Failure> for Stop {
 
 impl Taker {
     fn directory(&mut self, path: &[u8], stat: &Stat, directory: BorrowedFd<'_>) {
+        let mtime = Timestamp::from(stat);
         let was = DirectoryFingerprint {
             inode: stat.st_ino,
             changed: changed_at(stat),
             mode: stat.st_mode,
-            modified: (
-                stat.st_mtime,
-                i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-            ),
+            modified: (mtime.seconds, mtime.nanoseconds),
             has_xattrs: !xattrs_of(directory).is_empty(),
         };
         self.fingerprint.directories.insert(PathKey::of(path), was);

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::Scope;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 
 use super::entry::{Entry, EntryPath};
 use super::error::{Failure, Stop};
@@ -261,6 +261,16 @@ impl Metadata {
         }
         rustix::fs::futimens(file, &modified_at(self.mtime))
             .map_err(Failure::at("set the time of", path.as_bytes()))
+    }
+}
+
+impl From<&Stat> for Timestamp {
+    /// The mtime.
+    fn from(stat: &Stat) -> Timestamp {
+        Timestamp {
+            seconds: stat.st_mtime,
+            nanoseconds: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        }
     }
 }
 

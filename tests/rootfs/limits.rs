@@ -62,6 +62,32 @@ fn limits_stop_a_decompression_bomb_before_it_is_written() {
     }
 }
 
+#[test]
+fn directories_that_names_imply_are_counted_as_entries() {
+    let limited = |layer: LayerBuilder| {
+        let options = ApplyOptions {
+            max_entries: 1000,
+            ..ApplyOptions::default()
+        };
+        apply_limited(&Unpacked::empty().root, &[layer.finish()], options)
+    };
+    let name = |number: usize, depth: usize| format!("{number}/{}f", "a/".repeat(depth));
+    for (names, depth, is_good) in [
+        (1, 998, true),
+        (1, 999, false),
+        (2, 498, true),
+        (2, 499, false),
+    ] {
+        let layer = (0..names).fold(LayerBuilder::new(), |layer, number| {
+            layer.file(name(number, depth), "")
+        });
+        let message = limited(layer).err().map(|error| error.to_string());
+        let expected = "layer 'L0' cannot be unpacked: the image has more than 1000 entries";
+        let expected = (!is_good).then(|| expected.to_string());
+        assert_eq!(message, expected, "{names} names, {depth} deep");
+    }
+}
+
 /// Skipped device nodes take no room on the disk, but memory for their names.
 #[test]
 fn number_of_skipped_device_nodes_is_limited() {
