@@ -268,6 +268,7 @@ impl From<ContainerError> for CommandError {
             ContainerError::Rootfs(error) => {
                 let hint = match &error {
                     _ if error.is_storage_full() => Some(MAKE_ROOM),
+                    _ if error.is_mounted() => Some("unmount it first, with `umount`"),
                     RootfsError::Limit { what: "bytes", .. } => {
                         Some("raise the limit with UDOCKER_MAX_UNPACKED_MB")
                     }

@@ -6,7 +6,7 @@ use super::{ContainerError, sweep_image_trees};
 use crate::engine::namespace::enter_ranges;
 use crate::host::process;
 use crate::progress::{Progress, Silent, Task, Unit};
-use crate::rootfs::remove_tree;
+use crate::rootfs::{remove_tree, require_unmounted};
 use crate::store::{Age, Container, KeptTrees, StagedContainer, Store};
 
 /// Removes a container with its names. It leaves the listing at once; what a kill leaves of it
@@ -19,6 +19,8 @@ pub fn remove(
     container: &Container,
     progress: &dyn Progress,
 ) -> Result<(), ContainerError> {
+    // A refusal leaves the container whole.
+    require_unmounted(&container.directory)?;
     let retired = store.retire_container(container)?;
     let name = container.names.first();
     let name = name.map_or(container.id.as_str(), String::as_str);

@@ -29,12 +29,8 @@ pub fn make_accessible(path: &Path, task: &dyn Task) -> Result<u64, RootfsError>
 pub fn has_foreign_files(path: &Path) -> bool {
     let owner = geteuid().as_raw();
     let look = || -> io::Result<bool> {
-        let top = open(path)?;
-        let device = rustix::fs::fstat(&top)?.st_dev;
         let mut found = false;
-        walk_lossy(top, |_, _, stat| {
-            found |= stat.st_uid != owner && stat.st_dev == device;
-        })?;
+        walk_lossy(open(path)?, |_, _, stat| found |= stat.st_uid != owner)?;
         Ok(found)
     };
     look().unwrap_or(false)
@@ -55,7 +51,8 @@ fn mend(path: &Path, task: &dyn Task) -> io::Result<u64> {
         task.advance(1);
         let needed = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Mode::RWXU,
-            FileType::Symlink => return,
+            // Links have no modes.
+            FileType::Symlink => Mode::empty(),
             _ => Mode::RUSR | Mode::WUSR,
         };
         let mode = Mode::from_raw_mode(stat.st_mode);

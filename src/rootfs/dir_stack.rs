@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
 
 use crate::host::fs::FsError;
@@ -42,6 +42,15 @@ struct Level<T> {
     fd: Option<OwnedFd>,
     id: (u64, u64),
     state: T,
+}
+
+/// A directory that was just left.
+pub(super) struct Left<T> {
+    /// Its name in the directory above.
+    pub(super) name: CString,
+    pub(super) directory: OwnedFd,
+    /// What was kept for it.
+    pub(super) state: T,
 }
 
 impl<T> DirStack<T> {
@@ -85,23 +94,26 @@ impl<T> DirStack<T> {
         Ok(())
     }
 
-    /// Goes up, and returns the name of the directory just left and what was kept for it; none
-    /// at the top.
-    pub(super) fn up(&mut self) -> io::Result<Option<(CString, T)>> {
+    /// Goes up, and returns the directory just left; none at the top.
+    pub(super) fn up(&mut self) -> io::Result<Option<Left<T>>> {
         if self.levels.len() < 2 {
             return Ok(None);
         }
         let left = self.levels.pop().expect("there are two");
+        let directory = left.fd.expect("the lowest directory is open");
         let level = self.levels.last_mut().expect("there were two");
         if level.fd.is_none() {
-            let below = left.fd.as_ref().expect("the lowest directory is open");
-            let fd = rustix::fs::openat(below, c"..", OPEN_DIRECTORY, Mode::empty())?;
+            let fd = rustix::fs::openat(&directory, c"..", OPEN_DIRECTORY, Mode::empty())?;
             if id_of(&rustix::fs::fstat(&fd)?) != level.id {
                 return Err(io::Error::other("a directory was moved meanwhile"));
             }
             level.fd = Some(fd);
         }
-        Ok(Some((left.name, left.state)))
+        Ok(Some(Left {
+            name: left.name,
+            directory,
+            state: left.state,
+        }))
     }
 
     /// The directory now reached, without the way.
@@ -124,6 +136,21 @@ impl<T> DirStack<T> {
 
 fn id_of(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
+}
+
+/// Whether something is mounted at the directory `name` in `parent`. On kernels before 5.8 only a
+/// mount of another file system is recognized.
+pub(super) fn is_mount_point(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    if let Ok(status) = statx(parent, name, flags, StatxFlags::empty())
+        && status
+            .stx_attributes_mask
+            .contains(StatxAttributes::MOUNT_ROOT)
+    {
+        return Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+    }
+    let below = rustix::fs::statat(parent, name, flags)?;
+    Ok(below.st_dev != rustix::fs::fstat(parent)?.st_dev)
 }
 
 /// Opens the directory `name` in `parent`; where its mode forbids that, its owner gets all

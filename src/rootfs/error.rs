@@ -78,6 +78,12 @@ impl RootfsError {
             .is_some_and(|said| said.kind() == io::ErrorKind::PermissionDenied)
     }
 
+    /// Whether something is mounted where it was to be removed.
+    pub fn is_mounted(&self) -> bool {
+        self.said()
+            .is_some_and(|said| said.kind() == io::ErrorKind::ResourceBusy)
+    }
+
     /// Whether there was too little of something for now: of room on the disk, of memory, or of files
     /// that may be open.
     pub fn is_shortage(&self) -> bool {

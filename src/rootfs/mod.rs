@@ -51,7 +51,7 @@ pub use entry::{EntryError, ShownPath};
 pub use error::RootfsError;
 pub use fingerprint::TreeFingerprint;
 pub use pack::pack_tree;
-pub use remove::remove_tree;
+pub use remove::{remove_tree, require_unmounted};
 pub use size::{least_copy, tree_size};
 pub use tar::TarError;
 

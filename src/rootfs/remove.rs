@@ -1,20 +1,20 @@
 //! Removing trees, whatever the modes, depth and names inside.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Timespec, Timestamps, UTIME_OMIT,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Timestamps};
 use rustix::io::Errno;
 
-use super::dir_stack::{DirStack, open_directory};
+use super::dir_stack::{DirStack, is_mount_point, open_directory};
 use super::error::{Failure, RootfsError};
+use super::writers::modified_at;
 use crate::host::fs::FsError;
 use crate::progress::Task;
 
@@ -79,11 +79,11 @@ pub(super) fn remove_at(
         Err(refusal @ (Errno::ISDIR | Errno::PERM)) => refusal,
         Err(error) => return Err(failure("remove", name.to_bytes(), error)),
     };
-    let directory = open_directory(parent, name).map_err(|error| {
+    let directory = open_to_empty(parent, name).map_err(|error| {
         match Errno::from_io_error(&error) {
             // The refusal was meant for the file that it is.
             Some(Errno::NOTDIR) => failure("remove", name.to_bytes(), refusal),
-            _ => failure("open", name.to_bytes(), error),
+            _ => failure("remove", name.to_bytes(), error),
         }
     })?;
     let has_kept = empty_directory(directory, keep, swept).map_err(|mut failure| {
@@ -99,8 +99,67 @@ pub(super) fn remove_at(
     }
 }
 
+/// Opens the directory `name` in `parent`, unless something is mounted there: that is not part of
+/// the tree, but data of the host.
+fn open_to_empty(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    if is_mount_point(parent, name)? {
+        return Err(something_mounted());
+    }
+    open_directory(parent, name)
+}
+
+fn something_mounted() -> io::Error {
+    let message = "something is mounted there";
+    io::Error::new(io::ErrorKind::ResourceBusy, message)
+}
+
+/// Makes sure, before anything is removed, that nothing is mounted at `path` or below it. Where the
+/// table of mounts cannot be read, [`remove_tree`] finds out.
+///
+/// # Errors
+/// Something is mounted there.
+pub fn require_unmounted(path: &Path) -> Result<(), RootfsError> {
+    let read = || {
+        Some((
+            fs::read("/proc/self/mountinfo").ok()?,
+            path.canonicalize().ok()?,
+        ))
+    };
+    let Some((mountinfo, path)) = read() else {
+        return Ok(());
+    };
+    match mount_point_below(&mountinfo, path.as_os_str().as_bytes()) {
+        Some(place) => {
+            let place = Path::new(OsStr::from_bytes(place));
+            Err(FsError::at("remove", place)(something_mounted()).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The first mount point at or below `path` in the table of mounts `mountinfo`, as it is written
+/// there: with blanks, tabs, newlines and backslashes as `\040` and the like.
+///
+/// Source: proc_pid_mountinfo(5).
+fn mount_point_below<'t>(mountinfo: &'t [u8], path: &[u8]) -> Option<&'t [u8]> {
+    let mut escaped = Vec::with_capacity(path.len());
+    for byte in path {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => escaped.extend(format!("\\{byte:03o}").bytes()),
+            _ => escaped.push(*byte),
+        }
+    }
+    let mut places = mountinfo
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    places.find(|place| {
+        let rest = place.strip_prefix(&escaped[..]);
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+    })
+}
+
 /// Removes all that is in `directory`, but for what `keep` says and the directories that lead
-/// there, and returns whether anything was kept. Directories that stay keep their mtimes.
+/// there, and returns whether anything was kept. Directories that stay below it keep their mtimes.
 pub(super) fn empty_directory(
     directory: OwnedFd,
     keep: Keep<'_>,
@@ -161,16 +220,7 @@ impl Level {
             pending: Vec::new(),
             has_removed: false,
             has_kept: false,
-            times: Timestamps {
-                last_access: Timespec {
-                    tv_sec: 0,
-                    tv_nsec: UTIME_OMIT,
-                },
-                last_modification: Timespec {
-                    tv_sec: stat.st_mtime,
-                    tv_nsec: stat.st_mtime_nsec as _,
-                },
-            },
+            times: modified_at((&stat).into()),
         })
     }
 }
@@ -183,7 +233,7 @@ impl Sweep<'_> {
             return Ok(false);
         };
         self.pending -= 1;
-        let opened = open_directory(directory, &name)
+        let opened = open_to_empty(directory, &name)
             .and_then(|subdirectory| Ok((Level::new(subdirectory.as_fd())?, subdirectory)));
         match opened {
             Ok((found, _)) if self.swept.contains(&found.inode) => level.has_kept = true,
@@ -191,12 +241,12 @@ impl Sweep<'_> {
                 let path = name.clone();
                 self.stack
                     .down(name, subdirectory, level)
-                    .map_err(|error| failure("open", path.to_bytes(), error))?;
+                    .map_err(|error| failure("remove", path.to_bytes(), error))?;
             }
             // Somebody else removes it too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(failure("open", &self.stack.path_of(&name), error));
+                return Err(failure("remove", &self.stack.path_of(&name), error));
             }
         }
         Ok(true)
@@ -262,20 +312,24 @@ impl Sweep<'_> {
                     .map_err(|error| failure("read", b"", error))?;
                 return Ok(None);
             }
-            rustix::fs::futimens(directory, &level.times)
-                .map_err(|error| failure("set the time of", b"", error))?;
             self.swept.insert(level.inode);
         }
-        let is_top_kept = level.has_kept;
         let left = match self.stack.up() {
-            Ok(Some(left)) => left,
-            Ok(None) => return Ok(Some(is_top_kept)),
+            Ok(left) => left,
             Err(error) => return Err(failure("open", &self.stack.path_of(c".."), error)),
         };
-        let (name, below) = left;
         let (directory, level) = self.stack.here();
+        let Some(left) = left else {
+            if level.has_kept {
+                keep_time(directory, level).map_err(|error| failure(KEEPING_TIME, b"", error))?;
+            }
+            return Ok(Some(level.has_kept));
+        };
+        let (name, below) = (left.name, left.state);
         if below.has_kept || (self.keep)(level.inode, &name) {
             level.has_kept = true;
+            keep_time(left.directory.as_fd(), &below)
+                .map_err(|error| failure(KEEPING_TIME, &self.stack.path_of(&name), error))?;
             return Ok(None);
         }
         match unlink(directory, &name, AtFlags::REMOVEDIR) {
@@ -291,6 +345,13 @@ impl Sweep<'_> {
         }
         Ok(None)
     }
+}
+
+const KEEPING_TIME: &str = "set the time of";
+
+/// Gives a directory back the mtime that it had before its content was removed.
+fn keep_time(directory: BorrowedFd<'_>, level: &Level) -> rustix::io::Result<()> {
+    rustix::fs::futimens(directory, &level.times)
 }
 
 /// Removes a name; where the directory's mode forbids that, its owner gets all rights first.
@@ -315,5 +376,28 @@ fn failure(action: &'static str, path: &[u8], error: impl Into<io::Error>) -> Fa
         path: path.to_vec(),
         action,
         source: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_found_at_a_path_and_below() {
+        let table = b"1 0 8:1 / / rw,relatime - ext4 /dev/sda rw\n\
+            2 1 0:5 / /a/b rw - tmpfs t rw\n\
+            3 2 0:6 / /with\\040blank/below ro - tmpfs t rw\n\
+            4 1 0:6 / /end rw - tmpfs t rw\n";
+        for (path, expected) in [
+            ("/a", Some("/a/b")),
+            ("/a/b", Some("/a/b")),
+            ("/a/b/c", None),
+            ("/en", None),
+            ("/with blank", Some("/with\\040blank/below")),
+        ] {
+            let found = mount_point_below(table, path.as_bytes());
+            assert_eq!(found, expected.map(str::as_bytes), "{path}");
+        }
     }
 }

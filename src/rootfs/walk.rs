@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::dir_stack::{DirStack, OPEN_DIRECTORY};
+use super::dir_stack::{DirStack, OPEN_DIRECTORY, is_mount_point};
 use super::error::Failure;
 use crate::stream::Run;
 
@@ -49,9 +49,6 @@ pub(super) trait Visitor {
 /// not across mount points.
 pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::Error> {
     let at_top = |error: io::Error| Failure::at("read", b"")(error);
-    let device = rustix::fs::fstat(&top)
-        .map_err(|error| at_top(error.into()))?
-        .st_dev;
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
     let names = Names::read(top.as_fd(), &mut buffer).map_err(at_top)?;
     let mut stack = DirStack::new(top, names).map_err(at_top)?;
@@ -90,10 +87,10 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
         }
         let directory = open_to_read(&found, OPEN_DIRECTORY).map_err(Failure::at("open", &path))?;
         visitor.enter(&found, directory.as_fd())?;
-        let names = if stat.st_dev == device {
-            Names::read(directory.as_fd(), &mut buffer).map_err(Failure::at("read", &path))?
-        } else {
+        let names = if is_mount_point(parent, &name).unwrap_or(false) {
             Names::NONE
+        } else {
+            Names::read(directory.as_fd(), &mut buffer).map_err(Failure::at("read", &path))?
         };
         stack
             .down(name, directory, names)

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, RawDir, Stat};
 
-use super::dir_stack::{DirStack, OPEN_DIRECTORY};
+use super::dir_stack::{DirStack, OPEN_DIRECTORY, is_mount_point};
 
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
@@ -38,8 +38,12 @@ pub(super) fn walk_lossy(
                 let Ok(stat) = rustix::fs::statat(directory, name, flags) else {
                     continue;
                 };
+                let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                if is_directory && is_mount_point(directory, name).unwrap_or(true) {
+                    continue;
+                }
                 see(directory, name, &stat);
-                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                if is_directory {
                     subdirectories.push(name.to_owned());
                 }
             }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use udocker::progress::{Silent, Task};
-use udocker::rootfs::{remove_tree, tree_size};
+use udocker::rootfs::{copy_root, remove_tree, require_unmounted, tree_size};
 
 use crate::support::requirement::skip;
 
@@ -92,6 +93,63 @@ fn remove_tree_reports_an_undeletable_file_as_such() {
     let program = std::env::current_exe().unwrap();
     let removes = [program.as_os_str(), "--exact".as_ref(), name.as_ref()];
     assert!(in_namespace(&removes));
+}
+
+/// Set for the process that has a mount in a tree: the directory that holds both.
+const HAS_MOUNT: &str = "UDOCKER_TEST_HAS_MOUNT";
+
+#[test]
+fn what_is_mounted_in_a_tree_is_neither_removed_nor_measured_nor_copied() {
+    if let Some(scratch) = std::env::var_os(HAS_MOUNT) {
+        return keeps_what_is_mounted(scratch.as_ref());
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    for directory in ["data", "tree/deep/mnt", "tree/other"] {
+        fs::create_dir_all(scratch.path().join(directory)).unwrap();
+    }
+    fs::write(scratch.path().join("data/precious"), vec![1; 1 << 20]).unwrap();
+    let in_namespace = |script: &str| {
+        let program = std::env::current_exe().unwrap();
+        let name = "removal::what_is_mounted_in_a_tree_is_neither_removed_nor_measured_nor_copied";
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+            .args([program.as_os_str(), "--exact".as_ref(), name.as_ref()])
+            .current_dir(&scratch)
+            .env(HAS_MOUNT, scratch.path())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !in_namespace("mount --bind data tree/deep/mnt") {
+        return cannot("no user namespaces to mount in");
+    }
+    assert!(in_namespace(
+        r#"mount --bind data tree/deep/mnt && exec "$0" "$@""#
+    ));
+    assert!(scratch.path().join("data/precious").exists());
+}
+
+/// The mount is of the same file system, so that device numbers do not tell.
+fn keeps_what_is_mounted(scratch: &Path) {
+    let tree = scratch.join("tree");
+    let size = tree_size(&tree, &Silent).unwrap();
+    assert!(size < 1 << 20, "{size}");
+    let copy = scratch.join("copy");
+    fs::create_dir(&copy).unwrap();
+    copy_root(&tree, &copy, &Silent).unwrap();
+    assert!(copy.join("deep/mnt").is_dir() && !copy.join("deep/mnt/precious").exists());
+    for path in [&tree, &tree.join("deep/mnt")] {
+        let error = remove_tree(path, &Silent).unwrap_err();
+        let expected = format!(
+            "cannot remove '{}': something is mounted there",
+            tree.join("deep/mnt").display()
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(error.is_mounted());
+        let told = require_unmounted(path).unwrap_err();
+        assert_eq!(told.to_string(), expected);
+    }
+    require_unmounted(&tree.join("deep/mnt/below")).unwrap();
+    assert!(scratch.join("data/precious").exists());
 }
 
 #[test]

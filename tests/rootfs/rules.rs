@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::support::layer_builder::{Format, LayerBuilder, TarEntry, seal};
+use crate::support::layer_builder::{Format, LayerBuilder, MTIME, TarEntry, seal};
 use crate::support::requirement::skip;
 use crate::support::sandbox::Sandbox;
 use crate::support::tree::{self, Kind};
@@ -344,6 +344,27 @@ fn implied_directory_replaces_a_file_of_the_same_layer() {
     for number in 0..COUNT {
         let below = unpacked.root.join(format!("{number}/below"));
         assert_eq!(fs::read(below).unwrap(), b"y");
+    }
+}
+
+#[test]
+fn directories_that_stay_keep_their_time() {
+    let lower = LayerBuilder::new()
+        .file("opaque/sub/old", "")
+        .file("whiteout/sub/old", "")
+        .directory("implied")
+        .file("implied/file", "");
+    let upper = LayerBuilder::new()
+        .directory("opaque/sub")
+        .opaque("opaque")
+        .directory("whiteout/sub")
+        .whiteout("whiteout/sub")
+        .file("implied/file/new", "");
+    let unpacked = unpack(&[lower.finish(), upper.finish()]);
+    for path in ["opaque/sub", "whiteout/sub", "implied"] {
+        let found = fs::metadata(unpacked.root.join(path)).unwrap();
+        assert_eq!(found.mtime(), MTIME, "{path}");
+        assert!(!unpacked.root.join(path).join("old").exists(), "{path}");
     }
 }
 
