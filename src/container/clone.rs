@@ -1,11 +1,14 @@
 //! Cloning: from a container to one just like it.
 
+use std::io::{BufWriter, Write};
+
 use super::ContainerError;
 use super::binds::put_back_files;
 use super::create::{CreateOptions, build};
 use crate::engine::namespace::enter_ranges;
 use crate::host::file_system::can_share_blocks;
-use crate::host::fs as host_fs;
+use crate::host::fs::{self as host_fs, FsError};
+use crate::host::new_file::NewFile;
 use crate::host::space;
 use crate::progress::{Progress, Unit};
 use crate::rootfs::{Attributes, copy_tree, least_copy};
@@ -46,13 +49,25 @@ pub fn clone(
             }
         }
         let task = progress.watch("copying the container", Unit::Bytes);
-        let copied = copy_tree(&source.directory, staged.path(), &attributes, &*task);
+        let path = staged.path().join(ATTRIBUTES_FILE);
+        let copied_attributes = NewFile::create(&path)?;
+        let mut out = BufWriter::new(copied_attributes.file());
+        let copied = copy_tree(
+            &source.directory,
+            staged.path(),
+            &attributes,
+            &mut out,
+            &*task,
+        );
         source.ensure_present()?;
-        let copies = copied?;
+        copied?;
+        out.flush().map_err(FsError::at("write", &path))?;
+        drop(out);
+        copied_attributes.publish(true)?;
         // A run has made those in the source.
         for note in [MOUNT_POINTS_FILE, MOUNT_POINT_FILE] {
             host_fs::remove_file(&staged.path().join(note))?;
         }
-        Ok(copies.save(&staged.path().join(ATTRIBUTES_FILE))?)
+        Ok(())
     })
 }

@@ -10,42 +10,46 @@
 //! Both modes are octal and hold the file's type. `mode` is shown as long as the host's is
 //! `host-mode`. The time of birth tells a file from an earlier one with the same inode.
 
-use std::collections::HashMap;
-use std::fmt::Write;
-use std::io::{self, BufRead, BufReader, Read};
+use std::ffi::CStr;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Stat, StatxFlags, statx};
 
 use super::walk::Found;
-use crate::host::fs::{FsError, open_regular, write_atomic};
+use crate::host::fs::{FsError, open_regular};
 
 /// More than the numbers of a line can have.
 const LINE_MAX_BYTES: u64 = 256;
 
+/// Records that are read before those that later ones replace are dropped.
+const LEAST_BATCH: usize = 1 << 12;
+
 const TYPE_BITS: u32 = 0o170_000;
 
-/// The attributes that emulated root has given to files of a tree, by inode.
+const NANOSECONDS: i64 = 1_000_000_000;
+
+/// The attributes that emulated root has given to files of a tree.
 #[derive(Debug, Default)]
 pub struct Attributes {
-    by_inode: HashMap<u64, Record>,
+    /// In the order of inodes, one for each. There may be a million, so they are kept small.
+    records: Vec<Record>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Record {
-    birth: Birth,
+    inode: u64,
+    /// In nanoseconds since 1970.
+    birth: i64,
     uid: u32,
     gid: u32,
-    mode: u32,
-    host_mode: u32,
-    device: u64,
+    device: u32,
+    mode: u16,
+    host_mode: u16,
 }
 
-/// Seconds since 1970, and nanoseconds.
-type Birth = (i64, u32);
-
-/// What a file appears as to emulated root.
+/// How a file appears to emulated root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) uid: u32,
@@ -57,11 +61,11 @@ pub(super) struct Shown {
 }
 
 impl Attributes {
-    /// Reads what is kept at `path`; nothing is known where that does not exist. It takes as much
-    /// memory as there are files in it, however often they were changed.
+    /// Reads the attributes kept at `path`; there are none if it does not exist. The memory grows
+    /// with the number of files in it, not with the number of their changes.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be opened or read.
     pub fn load(path: &Path) -> Result<Attributes, FsError> {
         match open_regular(path) {
             Ok(file) => Attributes::read(BufReader::new(file)).map_err(FsError::at("read", path)),
@@ -70,37 +74,15 @@ impl Attributes {
         }
     }
 
-    /// Writes them to `path`, one line for each file.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn save(&self, path: &Path) -> Result<(), FsError> {
-        let mut text = String::new();
-        for (inode, record) in &self.by_inode {
-            let Record {
-                birth: (seconds, nanoseconds),
-                uid,
-                gid,
-                mode,
-                host_mode,
-                device,
-            } = record;
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{inode} {seconds}.{nanoseconds} {uid} {gid} {mode:o} {host_mode:o} {device}"
-            );
-        }
-        write_atomic(path, text.as_bytes(), 0o600)
-    }
-
     fn read(mut source: impl BufRead) -> io::Result<Attributes> {
         let mut attributes = Attributes::default();
+        let mut limit = LEAST_BATCH;
         let mut line = Vec::new();
         loop {
             line.clear();
             let mut limited = source.by_ref().take(LINE_MAX_BYTES);
             if limited.read_until(b'\n', &mut line)? == 0 {
+                attributes.keep_last();
                 return Ok(attributes);
             }
             let is_cut = limited.limit() == 0 && !line.ends_with(b"\n");
@@ -109,25 +91,44 @@ impl Attributes {
                 continue;
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            let record = str::from_utf8(text).ok().and_then(parse_line);
-            attributes.by_inode.extend(record);
+            let record = str::from_utf8(text).ok().and_then(Record::parse);
+            attributes.records.extend(record);
+            if attributes.records.len() >= limit {
+                attributes.keep_last();
+                limit = LEAST_BATCH.max(2 * attributes.records.len());
+            }
         }
     }
 
-    /// What is kept of a file.
+    /// Sorts the records, and keeps the last one of each inode.
+    fn keep_last(&mut self) {
+        // The sort is stable, so that the last one comes first.
+        self.records.reverse();
+        self.records.sort_by_key(|record| record.inode);
+        self.records.dedup_by_key(|record| record.inode);
+    }
+
+    fn of_inode(&self, inode: u64) -> Option<&Record> {
+        let found = self
+            .records
+            .binary_search_by_key(&inode, |record| record.inode);
+        Some(&self.records[found.ok()?])
+    }
+
+    /// The record of a file.
     fn record_of(&self, found: &Found<'_>) -> Option<Record> {
-        let record = self.by_inode.get(&found.stat.st_ino)?;
+        let record = self.of_inode(found.stat.st_ino)?;
         let birth = birth_of(found.parent, found.name)?;
         (record.birth == birth).then_some(*record)
     }
 
-    /// Whether something may be kept of a file: nothing is of those for which this says no.
+    /// Whether a file may have a record; without asking for its time of birth.
     pub(super) fn may_have(&self, found: &Found<'_>) -> bool {
-        self.by_inode.contains_key(&found.stat.st_ino)
+        self.of_inode(found.stat.st_ino).is_some()
     }
 
-    /// What a file appears as. What is not known belongs to root: whose files they are on this
-    /// host is nobody's business elsewhere.
+    /// How a file appears. One without a record belongs to root: whose files they are on this host
+    /// is nobody's business elsewhere.
     pub(super) fn shown(&self, found: &Found<'_>) -> Shown {
         match self.record_of(found) {
             Some(record) => record.shown(&found.stat),
@@ -140,61 +141,96 @@ impl Attributes {
         }
     }
 
-    /// Gives the copy of a file, called `name` in `parent`, what is kept of the original.
-    pub(super) fn copy_to(
+    /// Writes a line to `out` for the copy of a file, which has the same name in `parent`, if the
+    /// original has a record.
+    pub(super) fn write_copy(
         &self,
         found: &Found<'_>,
         parent: BorrowedFd<'_>,
-        copies: &mut Attributes,
-    ) {
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         let Some(record) = self.record_of(found) else {
-            return;
+            return Ok(());
         };
-        let inode = rustix::fs::statat(parent, found.name, AtFlags::SYMLINK_NOFOLLOW);
-        if let (Ok(stat), Some(birth)) = (inode, birth_of(parent, found.name)) {
-            let copy = Record { birth, ..record };
-            copies.by_inode.insert(stat.st_ino, copy);
+        let stat = rustix::fs::statat(parent, found.name, AtFlags::SYMLINK_NOFOLLOW);
+        if let (Ok(stat), Some(birth)) = (stat, birth_of(parent, found.name)) {
+            let inode = stat.st_ino;
+            let copy = Record {
+                inode,
+                birth,
+                ..record
+            };
+            copy.write(out)?;
         }
+        Ok(())
     }
 }
 
 impl Record {
     fn shown(&self, stat: &Stat) -> Shown {
-        let mode = if self.host_mode == stat.st_mode {
-            self.mode
+        let mode = u32::from(self.mode);
+        let mode = if u32::from(self.host_mode) == stat.st_mode {
+            mode
         } else {
-            self.mode & TYPE_BITS | stat.st_mode & !TYPE_BITS
+            mode & TYPE_BITS | stat.st_mode & !TYPE_BITS
         };
         Shown {
             uid: self.uid,
             gid: self.gid,
             mode,
-            device: self.device,
+            device: self.device.into(),
         }
+    }
+
+    fn parse(line: &str) -> Option<Record> {
+        let mut words = line.split(' ');
+        let inode = words.next()?.parse().ok()?;
+        let (seconds, nanoseconds) = words.next()?.split_once('.')?;
+        let record = Record {
+            inode,
+            birth: nanoseconds_of(seconds.parse().ok()?, nanoseconds.parse().ok()?)?,
+            uid: words.next()?.parse().ok()?,
+            gid: words.next()?.parse().ok()?,
+            mode: u16::from_str_radix(words.next()?, 8).ok()?,
+            host_mode: u16::from_str_radix(words.next()?, 8).ok()?,
+            device: words.next()?.parse().ok()?,
+        };
+        words.next().is_none().then_some(record)
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Record {
+            inode,
+            birth,
+            uid,
+            gid,
+            device,
+            mode,
+            host_mode,
+        } = self;
+        let seconds = birth.div_euclid(NANOSECONDS);
+        let nanoseconds = birth.rem_euclid(NANOSECONDS);
+        writeln!(
+            out,
+            "{inode} {seconds}.{nanoseconds} {uid} {gid} {mode:o} {host_mode:o} {device}"
+        )
     }
 }
 
-fn parse_line(line: &str) -> Option<(u64, Record)> {
-    let mut words = line.split(' ');
-    let inode = words.next()?.parse().ok()?;
-    let (seconds, nanoseconds) = words.next()?.split_once('.')?;
-    let record = Record {
-        birth: (seconds.parse().ok()?, nanoseconds.parse().ok()?),
-        uid: words.next()?.parse().ok()?,
-        gid: words.next()?.parse().ok()?,
-        mode: u32::from_str_radix(words.next()?, 8).ok()?,
-        host_mode: u32::from_str_radix(words.next()?, 8).ok()?,
-        device: words.next()?.parse().ok()?,
-    };
-    words.next().is_none().then_some((inode, record))
-}
-
-/// When a file was made, where the file system keeps that.
-fn birth_of(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Option<Birth> {
+/// The time of a file's birth, where the file system keeps it.
+fn birth_of(parent: BorrowedFd<'_>, name: &CStr) -> Option<i64> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     let status = statx(parent, name, flags, StatxFlags::BTIME).ok()?;
-    let known = status.stx_mask & StatxFlags::BTIME.bits() != 0;
-    known.then_some((status.stx_btime.tv_sec, status.stx_btime.tv_nsec))
+    if status.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        return None;
+    }
+    nanoseconds_of(status.stx_btime.tv_sec, status.stx_btime.tv_nsec)
+}
+
+fn nanoseconds_of(seconds: i64, nanoseconds: u32) -> Option<i64> {
+    seconds
+        .checked_mul(NANOSECONDS)?
+        .checked_add(nanoseconds.into())
 }
 
 #[cfg(test)]
@@ -205,6 +241,11 @@ mod tests {
         Attributes::read(text.as_bytes()).unwrap()
     }
 
+    fn inodes(attributes: &Attributes) -> Vec<u64> {
+        let records = attributes.records.iter();
+        records.map(|record| record.inode).collect()
+    }
+
     #[test]
     fn a_line_of_any_length_is_no_obstacle_and_none_begins_inside() {
         let record = "7 5.1 1 2 100600 100600 0";
@@ -212,15 +253,14 @@ mod tests {
         for length in [most - 1, most, most + 1, 3 * most] {
             let garbage = "x".repeat(length);
             let text = format!("{garbage}{record}\n8{}\n{garbage}\n", &record[1..]);
-            let inodes: Vec<u64> = parse(&text).by_inode.into_keys().collect();
-            assert_eq!(inodes, [8], "{length}");
+            assert_eq!(inodes(&parse(&text)), [8], "{length}");
         }
-        let longest = "18446744073709551615 -9223372036854775808.4294967295 4294967295 4294967295 \
-             37777777777 37777777777 18446744073709551615\n";
-        assert_eq!(parse(longest).by_inode.len(), 1);
+        let longest = "18446744073709551615 -9223372036.999999999 4294967295 4294967295 177777 \
+             177777 4294967295\n";
+        assert_eq!(inodes(&parse(longest)), [u64::MAX]);
         let mut bytes = b"\xff\n".to_vec();
         bytes.extend(record.bytes());
-        assert_eq!(Attributes::read(&bytes[..]).unwrap().by_inode.len(), 1);
+        assert_eq!(inodes(&Attributes::read(&bytes[..]).unwrap()), [7]);
     }
 
     #[test]
@@ -232,21 +272,33 @@ mod tests {
                     ten 1.2 3 4 100600 100600 0\n\
                     7 5.1 1 2 100600 100600 0 more\n";
         let parsed = parse(text);
-        assert_eq!(parsed.by_inode.len(), 2);
-        let record = parsed.by_inode[&7];
-        assert_eq!((record.birth, record.uid, record.gid), ((6, 9), 3, 4));
-        assert_eq!(parsed.by_inode[&8].device, 1089);
-        assert_eq!(parsed.by_inode[&8].birth, (-5, 0));
+        assert_eq!(inodes(&parsed), [7, 8]);
+        let record = parsed.of_inode(7).unwrap();
+        let birth = 6 * NANOSECONDS + 9;
+        assert_eq!((record.birth, record.uid, record.gid), (birth, 3, 4));
+        let record = parsed.of_inode(8).unwrap();
+        assert_eq!((record.birth, record.device), (-5 * NANOSECONDS, 1089));
+        assert_eq!(parsed.of_inode(9), None);
     }
 
     #[test]
-    fn what_is_saved_is_loaded() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("attributes");
-        assert!(Attributes::load(&path).unwrap().by_inode.is_empty());
-        let one = parse("7 5.1 1 2 104000 104600 9\n1 2.3 4 5 6 7 8\n");
-        one.save(&path).unwrap();
-        let other = Attributes::load(&path).unwrap();
-        assert_eq!(one.by_inode, other.by_inode);
+    fn changes_of_few_files_take_little_memory() {
+        let text: String = (0..100_000)
+            .map(|change| format!("{} 5.1 {change} 2 100600 100600 0\n", change % 10))
+            .collect();
+        let parsed = parse(&text);
+        assert_eq!(inodes(&parsed), Vec::from_iter(0..10));
+        assert!(parsed.records.capacity() <= 2 * LEAST_BATCH);
+        assert_eq!(parsed.of_inode(3).unwrap().uid, 99_993);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = "1 -3.999999999 4 5 6 7 8\n7 5.1 1 2 104000 104600 9\n";
+        let mut written = Vec::new();
+        for record in parse(text).records {
+            record.write(&mut written).unwrap();
+        }
+        assert_eq!(String::from_utf8(written).unwrap(), text);
     }
 }

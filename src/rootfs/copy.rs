@@ -5,31 +5,29 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use super::attributes::Attributes;
+use super::data_runs::DataRuns;
 use super::dir_stack::{DirStack, OPEN_DIRECTORY, open_top};
 use super::error::{Failure, RootfsError};
 use super::fingerprint::{Check, TreeFingerprint, has_changed, is_unchanged};
 use super::hard_links::HardLinks;
-use super::tar::Timestamp;
-use super::walk::{Found, Visitor, open_to_read, runs_of, walk};
+use super::walk::{AddedPermission, Found, Visitor, open_to_read, walk};
 use super::worker_pool::{Job, Queue, WorkerPool};
 use super::writers::modified_at;
 use super::xattrs::{Xattrs, set_xattrs, xattrs_of};
 use crate::host::fs::FsError;
 use crate::progress::Task;
-
-/// Most bytes that one system call is asked to copy.
-const COPY_STEP_BYTES: usize = 1 << 30;
+use crate::stream::Run;
 
 /// Directories on the way down that the workers have files in, and holds open. Further down each file
 /// is copied before the next.
@@ -40,8 +38,8 @@ const SHARED_LEVELS: usize = 32;
 ///
 /// Content is shared where the file system can do that (`FICLONE`), else copied by the system,
 /// without filling holes. Hard links stay links; modes, times and extended attributes stay.
-/// Sockets are left out, and so is what other file systems hold that are mounted in the tree.
-/// Returns what of `attributes` the copies are to have. `task` counts bytes.
+/// Sockets are left out, and so is what is mounted in the tree. What the copies are to have of
+/// `attributes` is written to `copied_attributes`. `task` counts bytes.
 ///
 /// # Errors
 /// Something cannot be read or made; what was made until then stays.
@@ -49,9 +47,10 @@ pub fn copy_tree(
     source: &Path,
     target: &Path,
     attributes: &Attributes,
+    copied_attributes: &mut dyn Write,
     task: &dyn Task,
-) -> Result<Attributes, RootfsError> {
-    copy_below(source, target, attributes, None, task)
+) -> Result<(), RootfsError> {
+    copy_below(source, target, (attributes, copied_attributes), None, task)
 }
 
 /// Copies the root file system `source`, with its own mode and times, into the empty directory
@@ -60,7 +59,8 @@ pub fn copy_tree(
 /// # Errors
 /// Those of [`copy_tree`].
 pub fn copy_root(source: &Path, target: &Path, task: &dyn Task) -> Result<(), RootfsError> {
-    copy_below(source, target, &Attributes::default(), None, task)?;
+    let attributes = (&Attributes::default(), &mut io::sink() as &mut _);
+    copy_below(source, target, attributes, None, task)?;
     let from = open_top(source)?;
     let stat =
         rustix::fs::fstat(&from).map_err(|error| FsError::at("read", source)(error.into()))?;
@@ -83,7 +83,8 @@ pub fn copy_unmodified(
     let stat = check
         .top(from.as_fd())
         .map_err(|failure| failure.below(source))?;
-    copy_below(source, target, &Attributes::default(), Some(check), task)?;
+    let attributes = (&Attributes::default(), &mut io::sink() as &mut _);
+    copy_below(source, target, attributes, Some(check), task)?;
     finish_root(stat, &from, target)
 }
 
@@ -102,10 +103,10 @@ fn finish_root(stat: Stat, from: &OwnedFd, target: &Path) -> Result<(), RootfsEr
 fn copy_below(
     source: &Path,
     target: &Path,
-    attributes: &Attributes,
+    (attributes, copied_attributes): (&Attributes, &mut dyn Write),
     check: Option<Check<'_>>,
     task: &dyn Task,
-) -> Result<Attributes, RootfsError> {
+) -> Result<(), RootfsError> {
     let from = open_top(source)?;
     let top = open_top(target)?;
     let to = top
@@ -127,9 +128,9 @@ fn copy_below(
             linked: HardLinks::default(),
             context: &context,
             depth: 0,
-            known: attributes,
+            attributes,
+            copied_attributes,
             check,
-            copies: Attributes::default(),
         };
         walk(from, &mut copier)?;
         copier.workers.drain()?;
@@ -139,7 +140,7 @@ fn copy_below(
         let unfinished = context.unfinished.lock();
         match unfinished.unwrap_or_else(PoisonError::into_inner).take() {
             Some(failure) => Err(failure),
-            None => Ok(copier.copies),
+            None => Ok(()),
         }
     });
     copied.map_err(|failure: Failure| failure.below(source))
@@ -166,10 +167,10 @@ struct Copier<'q, 'c> {
     context: &'c CopyContext<'c>,
     /// Directories between the top and the one being filled.
     depth: usize,
-    known: &'c Attributes,
+    attributes: &'c Attributes,
+    copied_attributes: &'c mut dyn Write,
     /// What decides whether something is to be copied.
     check: Option<Check<'c>>,
-    copies: Attributes,
 }
 
 /// Who fills a directory.
@@ -197,6 +198,8 @@ struct DirMetadata {
 /// A file to be copied.
 struct FileCopy<'c> {
     source: File,
+    /// What it needs to be read with its attributes.
+    _added: Option<AddedPermission>,
     stat: Stat,
     name: CString,
     shared: Arc<SharedDir<'c>>,
@@ -219,7 +222,9 @@ impl Visitor for Copier<'_, '_> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(at("create directory")(error.into())),
         }
-        self.known.copy_to(found, parent, &mut self.copies);
+        self.attributes
+            .write_copy(found, parent, self.copied_attributes)
+            .map_err(at("write the attributes of"))?;
         let made = rustix::fs::openat(parent, found.name, OPEN_DIRECTORY, Mode::empty())
             .map_err(|error| at("open")(error.into()))?;
         let stat = match &mut self.check {
@@ -250,15 +255,16 @@ impl Visitor for Copier<'_, '_> {
         // What others refer to has to be there at once.
         let is_plain = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile
             && found.stat.st_nlink == 1
-            && !self.known.may_have(found);
+            && !self.attributes.may_have(found);
         let (_, writer) = self.target.here();
         if let DirWriter::Shared(shared) = writer
             && is_plain
         {
-            let source =
+            let (source, added) =
                 open_to_read(found, OFlags::RDONLY).map_err(Failure::at("copy", found.path))?;
             return self.workers.push(FileCopy {
                 source: File::from(source),
+                _added: added,
                 stat: found.stat,
                 name: CString::from(found.name),
                 shared: Arc::clone(shared),
@@ -266,20 +272,21 @@ impl Visitor for Copier<'_, '_> {
         }
         self.copy(found).map_err(Failure::at("copy", found.path))?;
         let (parent, _) = self.target.here();
-        self.known.copy_to(found, parent, &mut self.copies);
-        Ok(())
+        self.attributes
+            .write_copy(found, parent, self.copied_attributes)
+            .map_err(Failure::at("write the attributes of", found.path))
     }
 
     fn leave(&mut self) -> Result<(), Failure> {
-        let (directory, writer) = self.target.here();
-        if let DirWriter::Sequential(Some(metadata)) = writer {
-            metadata
-                .finish(directory)
-                .map_err(Failure::at(FINISHING, &self.target.path_of(c"")))?;
-        }
         self.depth -= 1;
-        let left = self.target.up();
-        left.map_err(Failure::at("read", b".."))?;
+        // The way up leads through the directory, which its mode may forbid.
+        let left = self.target.up().map_err(Failure::at("read", b".."))?;
+        if let Some(left) = left
+            && let DirWriter::Sequential(Some(metadata)) = left.state
+        {
+            let finished = metadata.finish(left.directory.as_fd());
+            finished.map_err(Failure::at(FINISHING, &self.target.path_of(&left.name)))?;
+        }
         Ok(())
     }
 }
@@ -335,7 +342,8 @@ impl Copier<'_, '_> {
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let source = File::from(open_to_read(found, OFlags::RDONLY)?);
+                let (source, _added) = open_to_read(found, OFlags::RDONLY)?;
+                let source = File::from(source);
                 copy_file(&source, stat, parent, found.name, self.context)?;
             }
             FileType::Symlink => {
@@ -346,11 +354,13 @@ impl Copier<'_, '_> {
                     require_unchanged(stat, &after)?;
                 }
                 rustix::fs::symlinkat(&target, parent, found.name)?;
+                keep_owner_at(parent, found);
                 set_time(parent, found)?;
             }
             FileType::Fifo => {
                 let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
                 rustix::fs::mknodat(parent, found.name, FileType::Fifo, mode, 0)?;
+                keep_owner_at(parent, found);
                 // The umask has taken its part.
                 rustix::fs::chmodat(parent, found.name, mode, AtFlags::empty())?;
                 set_time(parent, found)?;
@@ -365,7 +375,7 @@ impl Copier<'_, '_> {
 
 /// Gives the copy of something that cannot be opened its time.
 fn set_time(parent: BorrowedFd<'_>, found: &Found<'_>) -> io::Result<()> {
-    let times = modified_at(mtime_of(&found.stat));
+    let times = modified_at((&found.stat).into());
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     Ok(rustix::fs::utimensat(parent, found.name, &times, flags)?)
 }
@@ -383,11 +393,11 @@ fn copy_file(
     let size = size_of(stat);
     context.task.advance(size);
     if size > 0 && !share(source, &made, &context.can_share) {
-        match runs_of(source.as_fd(), stat)? {
-            None => copy_run(source, &made, 0, size)?,
+        match DataRuns::of(source.as_fd(), stat) {
+            None => copy_run(source, &made, (0, size))?,
             Some(runs) => {
-                for (offset, length) in runs {
-                    copy_run(source, &made, offset, length)?;
+                for run in runs {
+                    copy_run(source, &made, run?)?;
                 }
                 made.set_len(size)?;
             }
@@ -424,40 +434,44 @@ fn share(source: &File, made: &File, can_share: &AtomicBool) -> bool {
 }
 
 /// Copies data to the same place in another file.
-fn copy_run(source: &File, made: &File, offset: u64, length: u64) -> io::Result<()> {
-    rustix::fs::seek(source, SeekFrom::Start(offset))?;
-    rustix::fs::seek(made, SeekFrom::Start(offset))?;
-    let mut left = length;
-    while left > 0 {
-        let step = left.min(COPY_STEP_BYTES as u64);
-        let mut part = io::Read::take(source, step);
-        let copied = io::copy(&mut part, &mut &*made)?;
-        if copied == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        left -= copied;
+fn copy_run(mut source: &File, mut made: &File, (offset, length): Run) -> io::Result<()> {
+    source.seek(SeekFrom::Start(offset))?;
+    made.seek(SeekFrom::Start(offset))?;
+    if io::copy(&mut source.take(length), &mut made)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(())
 }
 
-/// Of another owner's file the owner is kept, where this process may: as root of id ranges.
 fn finish(made: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
-    if stat.st_uid != geteuid().as_raw() || stat.st_gid != getegid().as_raw() {
-        let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        // Before the mode, whose set-user-ID bit it would take away.
-        let _ = rustix::fs::fchown(made, Some(owner), Some(group));
-    }
+    keep_owner(stat, |owner, group| rustix::fs::fchown(made, owner, group));
     rustix::fs::fchmod(made, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    Ok(rustix::fs::futimens(made, &modified_at(mtime_of(stat)))?)
+    Ok(rustix::fs::futimens(made, &modified_at(stat.into()))?)
+}
+
+/// Gives a copy the owner of the original with `chown`, where this process may: as root of id
+/// ranges. This comes before the mode, whose set-user-ID bit it would clear.
+fn keep_owner(
+    original: &Stat,
+    chown: impl FnOnce(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+) {
+    let (owner, group) = (
+        Uid::from_raw(original.st_uid),
+        Gid::from_raw(original.st_gid),
+    );
+    if (owner, group) != (geteuid(), getegid()) {
+        let _ = chown(Some(owner), Some(group));
+    }
+}
+
+/// The same for what cannot be opened.
+fn keep_owner_at(parent: BorrowedFd<'_>, found: &Found<'_>) {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    keep_owner(&found.stat, |owner, group| {
+        rustix::fs::chownat(parent, found.name, owner, group, flags)
+    });
 }
 
 fn size_of(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
-}
-
-fn mtime_of(stat: &Stat) -> Timestamp {
-    Timestamp {
-        seconds: stat.st_mtime,
-        nanoseconds: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-    }
 }

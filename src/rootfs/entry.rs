@@ -5,16 +5,13 @@
 use std::fmt;
 
 use super::tar::{Member, MemberKind, SparseMap, Timestamp};
-use super::xattrs::{self, Xattrs};
+use super::xattrs::{Xattrs, kept_xattrs};
 
 /// The longest path that is taken: far beyond what a single system call accepts, and short
 /// enough to keep many in memory.
 const MAX_PATH_BYTES: usize = 64 * 1024;
 /// The longest name that Linux file systems take.
 const MAX_NAME_BYTES: usize = 255;
-
-/// The largest extended attribute that Linux takes, and more than most file systems take in all.
-const MAX_XATTR_BYTES: usize = 64 * 1024;
 
 /// Why an entry is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +164,7 @@ impl Entry {
             _ => 0o600,
         };
         let xattrs = match kind {
-            EntryKind::File { .. } | EntryKind::Directory => kept_xattrs(member.xattrs),
+            EntryKind::File { .. } | EntryKind::Directory => kept_xattrs(member.xattrs.into_iter()),
             _ => Xattrs::new(),
         };
         Ok(Entry {
@@ -178,22 +175,6 @@ impl Entry {
             xattrs,
         })
     }
-}
-
-/// Extended attributes that the user may set, as many as files have room for.
-fn kept_xattrs(xattrs: Xattrs) -> Xattrs {
-    let mut left = MAX_XATTR_BYTES;
-    let mut kept: Xattrs = xattrs
-        .into_iter()
-        .filter(|(name, _)| name.starts_with(xattrs::PREFIX) && !name.contains(&0))
-        .take_while(|(name, value)| {
-            let rest = left.checked_sub(name.len() + value.len());
-            left = rest.unwrap_or_default();
-            rest.is_some()
-        })
-        .collect();
-    kept.shrink_to_fit();
-    kept
 }
 
 fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryError> {

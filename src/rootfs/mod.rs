@@ -24,6 +24,7 @@ mod apply;
 mod attributes;
 mod check;
 mod copy;
+mod data_runs;
 mod dir_stack;
 mod directories;
 mod entry;

@@ -9,10 +9,12 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat, major, minor};
 
 use super::attributes::{Attributes, Shown};
+use super::data_runs::list_runs;
 use super::dir_stack::OPEN_DIRECTORY;
 use super::error::{Failure, RootfsError};
 use super::hard_links::HardLinks;
-use super::walk::{Found, Visitor, open_to_read, runs_of, walk};
+use super::tar::MAX_SEGMENTS;
+use super::walk::{Found, Visitor, open_to_read, walk};
 use super::xattrs::xattrs_of;
 use crate::host::fs::FsError;
 use crate::stream::{DeviceNumber, TarAttributes, TarKind, TarWriter};
@@ -152,12 +154,13 @@ impl<W: Write> Packer<'_, W> {
     }
 
     fn file(&mut self, found: &Found<'_>, name: &[u8]) -> Result<(), Stop> {
-        let opened =
+        let (opened, _added) =
             open_to_read(found, OFlags::RDONLY).map_err(Failure::at("open", found.path))?;
         let mut file = File::from(opened);
         let attributes = self.attributes_of(found, Some(file.as_fd()));
         let size = u64::try_from(found.stat.st_size).unwrap_or(0);
-        let runs = runs_of(file.as_fd(), &found.stat).map_err(Failure::at("read", found.path))?;
+        let runs = list_runs(file.as_fd(), &found.stat, MAX_SEGMENTS)
+            .map_err(Failure::at("read", found.path))?;
         if let Some(runs) = runs {
             let run = |(offset, length)| {
                 Ok(Range {
@@ -230,6 +233,8 @@ fn attributes_of(shown: Shown, stat: &Stat, file: Option<BorrowedFd<'_>>) -> Tar
         .map(xattrs_of)
         .unwrap_or_default()
         .into_iter()
+        // A PAX record has no way to write a key with this sign in it.
+        .filter(|(name, _)| !name.contains(&b'='))
         .map(|(name, value)| ([XATTR_PREFIX, &name].concat(), value))
         .collect();
     TarAttributes {
@@ -238,5 +243,43 @@ fn attributes_of(shown: Shown, stat: &Stat, file: Option<BorrowedFd<'_>>) -> Tar
         gid: shown.gid,
         mtime: stat.st_mtime,
         records,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::XattrFlags;
+
+    use super::*;
+
+    #[test]
+    fn an_attribute_that_no_record_can_name_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        for name in ["user.a=b", "user.c"] {
+            let set = rustix::fs::setxattr(&file, name, b"value", XattrFlags::empty());
+            if set.is_err() {
+                // The file system has no extended attributes.
+                return;
+            }
+        }
+        let packed = pack_tree(directory.path(), &Attributes::default(), Vec::new()).unwrap();
+        let mut archive = tar::Archive::new(&packed[..]);
+        let mut keys = Vec::new();
+        for entry in archive.entries().unwrap() {
+            for extension in entry
+                .unwrap()
+                .pax_extensions()
+                .unwrap()
+                .into_iter()
+                .flatten()
+            {
+                keys.push(extension.unwrap().key().unwrap().to_string());
+            }
+        }
+        assert_eq!(keys, ["SCHILY.xattr.user.c"]);
     }
 }

@@ -5,17 +5,13 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::dir_stack::{DirStack, OPEN_DIRECTORY, is_mount_point};
 use super::error::Failure;
-use crate::stream::Run;
 
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
-
-/// Runs of data in a sparse file that are kept apart; a file with more is taken as a whole.
-const RUNS_MAX: usize = 1 << 16;
 
 /// Something in a tree.
 pub(super) struct Found<'a> {
@@ -51,9 +47,9 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
     let at_top = |error: io::Error| Failure::at("read", b"")(error);
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
     let names = Names::read(top.as_fd(), &mut buffer).map_err(at_top)?;
-    let mut stack = DirStack::new(top, names).map_err(at_top)?;
+    let mut stack = DirStack::new(top, (names, None)).map_err(at_top)?;
     loop {
-        let (_, names) = stack.here();
+        let (_, (names, _)) = stack.here();
         let Some(name) = names.pop() else {
             match stack
                 .up()
@@ -85,7 +81,8 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
             visitor.leaf(&found)?;
             continue;
         }
-        let directory = open_to_read(&found, OPEN_DIRECTORY).map_err(Failure::at("open", &path))?;
+        let (directory, added) =
+            open_to_read(&found, OPEN_DIRECTORY).map_err(Failure::at("open", &path))?;
         visitor.enter(&found, directory.as_fd())?;
         let names = if is_mount_point(parent, &name).unwrap_or(false) {
             Names::NONE
@@ -93,7 +90,7 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
             Names::read(directory.as_fd(), &mut buffer).map_err(Failure::at("read", &path))?
         };
         stack
-            .down(name, directory, names)
+            .down(name, directory, (names, added))
             .map_err(Failure::at("open", &path))?;
     }
 }
@@ -141,63 +138,58 @@ fn name_at(text: &[u8], start: usize) -> &CStr {
     CStr::from_bytes_until_nul(&text[start..]).unwrap_or_default()
 }
 
-/// Opens a file or directory for reading, also where its mode keeps its owner out: for the
-/// moment of opening it is lifted.
-pub(super) fn open_to_read(found: &Found<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+/// Opens a file or directory to read it. Where its mode does not let its owner read it, or search
+/// it as a directory, `u+rx` is added until the second value is dropped.
+pub(super) fn open_to_read(
+    found: &Found<'_>,
+    flags: OFlags,
+) -> io::Result<(OwnedFd, Option<AddedPermission>)> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let open = || rustix::fs::openat(found.parent, found.name, flags, Mode::empty());
     match open() {
-        Err(Errno::ACCESS) => {}
-        other => return Ok(other?),
-    }
-    let handle_flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::openat(found.parent, found.name, handle_flags, Mode::empty())?;
-    let by_handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    let mode = Mode::from_raw_mode(found.stat.st_mode & 0o7777);
-    rustix::fs::chmod(&by_handle, mode | Mode::RUSR | Mode::XUSR)?;
-    let opened = open();
-    rustix::fs::chmod(&by_handle, mode)?;
-    Ok(opened?)
-}
-
-/// Where the data of a file with holes is; none if it has no holes. The file is at its beginning
-/// then, as before.
-pub(super) fn runs_of(file: BorrowedFd<'_>, stat: &Stat) -> io::Result<Option<Vec<Run>>> {
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let on_disk = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-    if on_disk >= size {
-        return Ok(None);
-    }
-    let runs = seek_runs(file, size);
-    rustix::fs::seek(file, SeekFrom::Start(0))?;
-    Ok(runs?.filter(|runs| runs[..] != [(0, size)]))
-}
-
-fn seek_runs(file: BorrowedFd<'_>, size: u64) -> io::Result<Option<Vec<Run>>> {
-    let mut runs = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            // Nothing but a hole from here to the end.
-            Err(Errno::NXIO) => break,
-            // A file system that cannot tell; all of it is data then.
-            Err(Errno::INVAL) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
-        if end <= start || runs.len() >= RUNS_MAX {
-            return Ok(None);
+        Ok(opened) if !flags.contains(OFlags::DIRECTORY) || can_search(&opened, &found.stat) => {
+            return Ok((opened, None));
         }
-        runs.push((start, end - start));
-        at = end;
+        Ok(_) | Err(Errno::ACCESS) => {}
+        Err(error) => return Err(error.into()),
     }
-    // An empty run at the end is how archives say where the file ends.
-    if runs
-        .last()
-        .is_none_or(|(offset, length)| offset + length < size)
-    {
-        runs.push((size, 0));
+    let added = AddedPermission::add(found)?;
+    Ok((open()?, Some(added)))
+}
+
+/// Whether this process may look up names in a directory: as its owner, or as root.
+fn can_search(directory: &OwnedFd, stat: &Stat) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR)
+        || rustix::fs::openat(directory, c".", flags, Mode::empty()).is_ok()
+}
+
+/// Permission that the owner of a file or directory has until this is dropped.
+pub(super) struct AddedPermission {
+    handle: OwnedFd,
+    /// The mode without it.
+    mode: Mode,
+}
+
+impl AddedPermission {
+    fn add(found: &Found<'_>) -> io::Result<AddedPermission> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(found.parent, found.name, flags, Mode::empty())?;
+        let mode = Mode::from_raw_mode(found.stat.st_mode & 0o7777);
+        let added = AddedPermission { handle, mode };
+        added.set(mode | Mode::RUSR | Mode::XUSR)?;
+        Ok(added)
     }
-    Ok(Some(runs))
+
+    fn set(&self, mode: Mode) -> rustix::io::Result<()> {
+        let by_handle = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
+        rustix::fs::chmod(by_handle, mode)
+    }
+}
+
+impl Drop for AddedPermission {
+    fn drop(&mut self) {
+        // It could be changed a moment ago, and nothing is lost where it cannot be changed now.
+        let _ = self.set(self.mode);
+    }
 }

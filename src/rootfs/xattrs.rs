@@ -1,7 +1,7 @@
 //! Extended attributes that a user can set on files and directories.
 //!
-//! They are an extra that no program in an image depends on: where the file system has none, or has
-//! no room for them, there are none.
+//! No program in an image depends on them: where the file system has none, or no room for them, they
+//! are left out.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,33 +10,49 @@ use rustix::fs::{
 };
 use rustix::io;
 
-/// What the names of all of them begin with.
-pub(super) const PREFIX: &[u8] = b"user.";
+/// What their names begin with.
+const PREFIX: &[u8] = b"user.";
+
+/// Names and values that are kept of one file: as much as Linux takes in a single attribute, and more
+/// than most file systems take of a file.
+const MAX_BYTES: usize = 64 * 1024;
 
 /// Full names and values.
 pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Those of a file.
+/// The attributes of a file that are kept.
 pub(super) fn xattrs_of(file: BorrowedFd<'_>) -> Xattrs {
     let with_value = |name: Vec<u8>| {
         let value = value_of(file, &name).ok()?;
         Some((name, value))
     };
-    names_of(file)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(with_value)
-        .collect()
+    let names = names_of(file).unwrap_or_default();
+    kept_xattrs(names.into_iter().filter_map(with_value))
 }
 
-/// Sets more of them.
+/// Selects the attributes that are kept: those that a user may set, in order, until one would go
+/// beyond the limit.
+pub(super) fn kept_xattrs(xattrs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Xattrs {
+    let mut left = MAX_BYTES;
+    let mut kept: Xattrs = xattrs
+        .filter(|(name, _)| name.starts_with(PREFIX) && !name.contains(&0))
+        .map_while(|(name, value)| {
+            left = left.checked_sub(name.len() + value.len())?;
+            Some((name, value))
+        })
+        .collect();
+    kept.shrink_to_fit();
+    kept
+}
+
+/// Sets attributes beside those that a file has.
 pub(super) fn set_xattrs(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) {
     for (name, value) in xattrs {
         let _ = fsetxattr(file, &name[..], value, XattrFlags::empty());
     }
 }
 
-/// Sets these, and removes all others.
+/// Sets attributes, and removes all others.
 pub(super) fn replace_xattrs(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]) {
     for name in names_of(file).unwrap_or_default() {
         if xattrs.iter().all(|(kept, _)| *kept != name) {
@@ -46,7 +62,7 @@ pub(super) fn replace_xattrs(file: BorrowedFd<'_>, xattrs: &[(Vec<u8>, Vec<u8>)]
     set_xattrs(file, xattrs);
 }
 
-/// What they take in memory.
+/// The bytes that attributes take in memory.
 pub(super) fn bytes_of_xattrs(xattrs: &[(Vec<u8>, Vec<u8>)]) -> usize {
     let each = xattrs.iter();
     each.map(|xattr| size_of_val(xattr) + xattr.0.len() + xattr.1.len())
@@ -74,4 +90,24 @@ fn value_of(file: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
     let length = fgetxattr(file, name, &mut value[..])?;
     value.truncate(length);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_kept_of_a_file_than_a_limit() {
+        let attribute = |name: &str, bytes: usize| (name.as_bytes().to_vec(), vec![0; bytes]);
+        let half = MAX_BYTES / 2;
+        let given = [
+            attribute("trusted.a", MAX_BYTES),
+            attribute("user.b", half),
+            attribute("user.\0", 1),
+            attribute("user.c", half - 12),
+            attribute("user.d", 1),
+        ];
+        let kept = kept_xattrs(given.clone().into_iter());
+        assert_eq!(kept, [given[1].clone(), given[3].clone()]);
+    }
 }

@@ -78,7 +78,7 @@ fn images_are_listed_as_named_and_found_by_equivalent_names() {
 /// Nextflow's pipelines name official images with `library/`, which udocker.py keeps.
 #[test]
 fn an_official_image_is_kept_under_the_name_that_was_typed() {
-    let sandbox = with_image();
+    let sandbox = with_tool();
     for (name, content) in [("tool:1", "short"), ("library/tool:1", "long")] {
         let archive = DockerArchive::new(name, &[layer("base", content)]);
         let load = sandbox.udocker(["load"]).stdin(archive.finish());

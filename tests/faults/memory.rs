@@ -129,6 +129,26 @@ fn memory_use_is_independent_of_the_attributes_log() {
 }
 
 #[test]
+fn attributes_of_a_million_files_fit_into_the_memory() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = with_container();
+    let path = sandbox.store().join("containers/c/attributes");
+    let mut log = BufWriter::new(File::create(path).unwrap());
+    for inode in 0..1_000_000 {
+        writeln!(
+            log,
+            "{inode} 1700000000.123456789 1000 1000 100600 100600 0"
+        )
+        .unwrap();
+    }
+    log.flush().unwrap();
+    stays_small(sandbox.udocker(["export", "-o", "exported.tar", "c"])).succeeds();
+    stays_small(sandbox.udocker(["clone", "c"])).succeeds();
+}
+
+#[test]
 fn memory_use_is_independent_of_passwd_and_group_size() {
     if !has_tools(&["time"]) {
         return;

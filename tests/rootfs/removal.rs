@@ -120,7 +120,7 @@ fn what_is_mounted_in_a_tree_is_neither_removed_nor_measured_nor_copied() {
             .is_ok_and(|status| status.success())
     };
     if !in_namespace("mount --bind data tree/deep/mnt") {
-        return cannot("no user namespaces to mount in");
+        return skip("no user namespaces to mount in");
     }
     assert!(in_namespace(
         r#"mount --bind data tree/deep/mnt && exec "$0" "$@""#

@@ -92,6 +92,7 @@ mod tests {
             target: GuestPath::new("/etc/passwd").unwrap(),
             access: Access::ReadOnly,
             tmpfs: None,
+            is_default: false,
         }];
         let text = "me:x\n".to_string();
         spec.preparations = vec![Preparation::Generate {

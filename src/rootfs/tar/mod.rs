@@ -15,7 +15,7 @@ mod sparse;
 
 pub(super) use member::{Member, MemberKind, Members, Timestamp};
 pub(super) use source::{Chunk, Piece, Slice, Source};
-pub(super) use sparse::SparseMap;
+pub(super) use sparse::{MAX_SEGMENTS, SparseMap};
 
 use std::io;
 

@@ -5,7 +5,7 @@ use super::pax::{Records, decimal};
 
 /// Fragments that are read of one sparse file: more than any file in an image has, and few
 /// enough to hold in memory.
-const MAX_SEGMENTS: usize = 1 << 18;
+pub(in crate::rootfs) const MAX_SEGMENTS: usize = 1 << 18;
 
 /// A run of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

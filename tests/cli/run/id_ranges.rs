@@ -23,7 +23,8 @@ fn with_foreign_files(sandbox: &Sandbox) -> Option<PathBuf> {
         return None;
     }
     let directory = container::busybox(sandbox);
-    let script = "cd /tmp; mkdir d; echo content >d/f; busybox chown -R 33:5 d; busybox chmod 700 d; busybox stat -c %u d/f";
+    let script = "cd /tmp; mkdir d; echo content >d/f; busybox ln -s f d/l; busybox mkfifo d/p;
+        busybox chown -hR 33:5 d; busybox chmod 700 d; busybox stat -c %u d/f";
     let ran = in_namespaces(sandbox, script).run().succeeds();
     assert_eq!(ran.text(), "33");
     assert!(fs::read_dir(directory.join("ROOT/tmp/d")).is_err());
@@ -97,12 +98,12 @@ fn export_and_clone_keep_files_of_id_ranges() {
             "two",
             "/bin/sh",
             "-c",
-            "busybox stat -c %u:%g /tmp/d/f; cat /tmp/d/f",
+            "cd /tmp/d; busybox stat -c %u:%g f l p; cat f",
         ])
         .env("UDOCKER_DEFAULT_EXECUTION_MODE", "R1")
         .run()
         .succeeds()
-        .prints("33:5\ncontent");
+        .prints("33:5\n33:5\n33:5\ncontent");
     for name in ["one", "two"] {
         sandbox.udocker(["rm", name]).run().succeeds();
     }
