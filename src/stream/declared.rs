@@ -1,18 +1,18 @@
-//! What compressed streams say about their size.
+//! The uncompressed size that compressed files declare.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::Compression;
 
-/// The bytes that a compressed file says it unpacks to, and its own where it says nothing or less.
+/// Returns the uncompressed size that a file declares, or its own size if that is larger.
 ///
-/// Good enough for a message, and not to be trusted: gzip counts modulo 4 GB and only its last
-/// member, and anything may be written there.
+/// This serves messages only, and is not to be trusted: gzip declares the size of its last member
+/// modulo 4 GiB, and nothing makes the number true.
 ///
 /// Source: RFC 1952, section 2.3.1; RFC 8878, section 3.1.1.1.4.
 ///
 /// # Errors
-/// Those of `file`.
+/// Errors of `file`.
 pub fn declared_bytes(file: &mut (impl Read + Seek)) -> io::Result<u64> {
     let mut head = Vec::new();
     file.take(ZSTD_HEADER_MAX_BYTES).read_to_end(&mut head)?;
@@ -33,7 +33,7 @@ pub fn declared_bytes(file: &mut (impl Read + Seek)) -> io::Result<u64> {
     Ok(declared.max(length))
 }
 
-/// Header and trailer, with nothing between.
+/// The size of header and trailer.
 const GZIP_LEAST_BYTES: u64 = 18;
 
 const ZSTD_HEADER_MAX_BYTES: u64 = 18;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_say_what_they_unpack_to() {
+    fn compressed_files_declare_their_size() {
         let plain = vec![b'x'; 100_000];
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&plain).unwrap();

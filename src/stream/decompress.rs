@@ -1,4 +1,4 @@
-//! Decompression by content.
+//! Decompression of streams, whose format is recognized by their first bytes.
 
 use std::io::{self, Cursor, Read};
 
@@ -6,14 +6,14 @@ use super::gzip::{self, GzipReader};
 use super::peek::PeekReader;
 use super::zstandard::{self, ZstdReader};
 
-/// How some bytes are compressed.
+/// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
-    /// Gzip, of one or several members.
+    /// Gzip, with one or several members.
     Gzip,
-    /// Zstandard, of one or several frames, skippable ones included.
+    /// Zstandard, with one or several frames, including skippable ones.
     Zstd,
 }
 
@@ -21,7 +21,7 @@ const BUFFER_BYTES: usize = 128 * 1024;
 const HEAD_BYTES: usize = 4;
 
 impl Compression {
-    /// Tells the compression from the first bytes, since media types are often wrong.
+    /// Recognizes the format by the first bytes, since media types are often wrong.
     pub fn sniff(head: &[u8]) -> Compression {
         if head.starts_with(gzip::MAGIC) {
             Compression::Gzip
@@ -32,10 +32,10 @@ impl Compression {
         }
     }
 
-    /// Tells how what `source` begins with is compressed.
+    /// Recognizes the format of `source`, of which the first bytes are read.
     ///
     /// # Errors
-    /// Those of `source`.
+    /// Errors of `source`.
     pub fn of(source: impl Read) -> io::Result<Compression> {
         let mut head = Vec::new();
         source.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
@@ -43,12 +43,12 @@ impl Compression {
     }
 }
 
-/// Returns the decompressed bytes of `source` and how it was compressed.
+/// Returns the compression format of `source`, and a reader of the decompressed bytes.
 ///
-/// Bytes behind the last gzip member are ignored, as `gzip -d` does; they may stay unread.
+/// As with `gzip -d`, bytes after the last gzip member are ignored; they may stay unread.
 ///
 /// # Errors
-/// Those of reading the first bytes; later ones come from the returned reader.
+/// The first bytes cannot be read. Later errors come from the returned reader.
 pub fn decompress<'a>(
     source: impl Read + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
@@ -62,10 +62,10 @@ pub fn decompress<'a>(
     Ok((compression, reader))
 }
 
-/// Returns all bytes of `source`, and how they are compressed.
+/// Returns the compression format of `source`, and a reader of all its bytes as they are.
 ///
 /// # Errors
-/// Those of reading the first bytes.
+/// The first bytes cannot be read.
 pub fn sniffed<'a>(
     mut source: impl Read + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands out one byte at a time.
+    /// A reader that returns one byte at a time.
     struct Trickle<'a>(&'a [u8]);
 
     impl Read for Trickle<'_> {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_told_apart_by_their_first_bytes() {
+    fn formats_are_recognized_by_the_first_bytes() {
         use Compression::{Gzip, None, Zstd};
         let cases: [(&str, Vec<u8>, Compression, &[u8]); 11] = [
             ("empty", vec![], None, b""),

@@ -1,9 +1,10 @@
-//! Gzip as `gzip -d` reads it: member after member, whatever follows the last one ignored.
+//! A reader of gzip that works as `gzip -d` does: it reads one member after the other, and ignores
+//! what follows the last one.
 //!
-//! fdeflate inflates, faster than any other decoder that streams (decision 0013). It knows zlib's
-//! framing alone: two bytes, the deflate stream, four bytes of a checksum. So it is shown each
-//! member as that: the two bytes come from here, and for the checksum, which it is told to ignore,
-//! it takes the first half of gzip's trailer.
+//! The decoder is fdeflate, the fastest one that streams (decision 0013). It only reads zlib's
+//! format: two bytes of header, the deflate stream, four bytes of checksum. So each member is
+//! presented in that format: this module supplies the header, and the decoder, which is told to
+//! ignore the checksum, takes the first half of gzip's trailer for it.
 //!
 //! Source: RFC 1952 (gzip), RFC 1950 (zlib).
 
@@ -16,27 +17,27 @@ use super::peek::PeekReader;
 
 pub(super) const MAGIC: &[u8] = &[0x1f, 0x8b];
 
-/// A zlib header that says nothing but "deflate".
+/// A zlib header for deflate.
 const ZLIB_HEADER: &[u8] = &[0x78, 0x01];
-/// How far back deflate may refer.
+/// The longest distance of a back reference in deflate.
 const HISTORY_BYTES: usize = 32 * 1024;
-/// What is inflated in one go; history and this fit into a processor's second cache.
+/// The bytes that one step unpacks. Together with the history they fit into a second-level cache.
 const STEP_BYTES: usize = 128 * 1024;
 
-/// Decompresses all members of a gzip stream. Bytes behind them that start no further member,
-/// such as the zeros that tapes and some build tools append, are left unread.
+/// Decompresses all members of a gzip stream. Bytes after the last one, such as the zeros that tapes
+/// and some build tools append, are left unread.
 pub(super) struct GzipReader<R> {
     source: PeekReader<R>,
-    /// None once the last member has ended.
+    /// The current member; `None` once the last one has ended.
     member: Option<Member>,
-    /// What the member unpacked to last: what was handed out, as history, and from `start` to
-    /// `end` what was not.
+    /// The last unpacked bytes of the member. Those before `start` were returned, and are history for
+    /// the decoder; those up to `end` are still to be returned.
     window: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-/// A member that is being read.
+/// The state of the current member.
 struct Member {
     inflate: Decompressor,
     unpacked: Hasher,
@@ -45,10 +46,10 @@ struct Member {
 }
 
 impl<R: Read> GzipReader<R> {
-    /// Reads `source` from the header of its first member on, which has to be there.
+    /// Begins to read `source` at the header of its first member.
     ///
     /// # Errors
-    /// The header is none, or cannot be read.
+    /// There is no valid header, or it cannot be read.
     pub(super) fn new(source: PeekReader<R>) -> io::Result<GzipReader<R>> {
         let mut reader = GzipReader {
             source,
@@ -63,7 +64,7 @@ impl<R: Read> GzipReader<R> {
 
     fn begin(&mut self) -> io::Result<()> {
         skip_header(&mut self.source)?;
-        // References never reach into the member before.
+        // Back references never reach into the member before.
         (self.start, self.end) = (0, 0);
         let mut inflate = Decompressor::new();
         inflate.ignore_adler32();
@@ -79,7 +80,7 @@ impl<R: Read> GzipReader<R> {
         Ok(())
     }
 
-    /// Unpacks some more, where nothing is left to hand out; nothing comes at the end of a member.
+    /// Unpacks the next bytes, when all others were returned. There are none at the end of a member.
     fn step(&mut self) -> io::Result<()> {
         let Some(member) = &mut self.member else {
             return Ok(());
@@ -107,7 +108,7 @@ impl<R: Read> GzipReader<R> {
         Ok(())
     }
 
-    /// Checks the trailer, and begins the next member, if there is one.
+    /// Checks the trailer, and begins the next member if there is one.
     fn end(&mut self) -> io::Result<()> {
         let Some(member) = self.member.take() else {
             return Ok(());
@@ -135,8 +136,7 @@ impl<R: Read> Read for GzipReader<R> {
                 .as_ref()
                 .is_some_and(|member| member.inflate.is_done())
             {
-                // What it made last is still to be handed out; the window is the next member's
-                // only after that.
+                // The next member uses the window, so the last bytes are returned before it begins.
                 if self.start < self.end {
                     break;
                 }
@@ -153,7 +153,7 @@ impl<R: Read> Read for GzipReader<R> {
 const TRAILER_BYTES: usize = 8;
 
 impl Member {
-    /// What has to stand behind the deflate stream: checksum, and length modulo 2^32.
+    /// The expected trailer: checksum, and length modulo 2^32.
     fn trailer(&self) -> [u8; TRAILER_BYTES] {
         let length = self.unpacked_bytes as u32;
         let checksum = u64::from(self.unpacked.clone().finalize());
@@ -161,8 +161,8 @@ impl Member {
     }
 }
 
-/// The last bytes that the decoder took: half a trailer, for it the checksum, and up to three
-/// more, since it takes eight bytes at a time as long as there are so many.
+/// The last bytes that the decoder has consumed: half a trailer as the checksum, and up to three more,
+/// since it reads eight bytes at a time where there are as many.
 #[derive(Default)]
 struct Recent([u8; TRAILER_BYTES / 2 + MAX_EXCESS]);
 
@@ -176,16 +176,17 @@ impl Recent {
         self.0[len - count..].copy_from_slice(&taken[taken.len() - count..]);
     }
 
-    /// How many bytes of `trailer` are still `ahead`; none if it does not stand here.
+    /// Returns how many bytes of `trailer` were not consumed, and come first in `ahead`; `None` if the
+    /// trailer is not here.
     fn rest_of(&self, trailer: &[u8; TRAILER_BYTES], ahead: &[u8]) -> Option<usize> {
         (0..=MAX_EXCESS).find_map(|excess| {
-            let (behind, rest) = trailer.split_at(TRAILER_BYTES / 2 + excess);
-            (self.0.ends_with(behind) && ahead.starts_with(rest)).then_some(rest.len())
+            let (consumed, rest) = trailer.split_at(TRAILER_BYTES / 2 + excess);
+            (self.0.ends_with(consumed) && ahead.starts_with(rest)).then_some(rest.len())
         })
     }
 }
 
-/// Reads the header of a member, up to the deflate stream.
+/// Skips the header of a member.
 fn skip_header(source: &mut impl BufRead) -> io::Result<()> {
     const DEFLATE: u8 = 8;
     const HEADER_CHECKSUM: u8 = 1 << 1;
@@ -220,13 +221,13 @@ fn skip_header(source: &mut impl BufRead) -> io::Result<()> {
 fn take<const N: usize>(source: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     match source.read_exact(&mut bytes) {
-        // The error's own text is about buffers.
+        // The original error has a message about buffers.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error.kind().into()),
         result => result.map(|()| bytes),
     }
 }
 
-/// Skips text of any length and the zero that ends it.
+/// Skips text of any length and the NUL that ends it.
 fn skip_text(source: &mut impl BufRead) -> io::Result<()> {
     loop {
         let bytes = source.fill_buf()?;
@@ -272,7 +273,7 @@ mod tests {
         Ok(bytes)
     }
 
-    /// Words that repeat, so that all kinds of blocks and references come to be.
+    /// Text with repetitions, for which an encoder uses all types of blocks and references.
     fn text() -> impl Strategy<Value = Vec<u8>> {
         let word = prop_oneof![
             prop::collection::vec(any::<u8>(), 0..40),
@@ -298,7 +299,7 @@ mod tests {
         let mut packed = Vec::new();
         for (bytes, level) in members {
             let mut encoder = GzEncoder::new(&mut packed, Compression::new(*level));
-            // A flush in between makes empty blocks.
+            // A flush makes an empty block.
             let (first, second) = bytes.split_at(bytes.len() / 2);
             encoder.write_all(first).unwrap();
             encoder.flush().unwrap();
@@ -327,7 +328,7 @@ mod tests {
             let mut flipped = whole.clone();
             flipped[at.index(whole.len())] ^= 1 << bit;
             for damaged in [&flipped[..], &whole[..length.index(whole.len())]] {
-                // A member that is no longer told as one is garbage, which is left unread.
+                // A member whose magic is damaged counts as garbage, which is left unread.
                 if let Ok(unpacked) = unpack(damaged, 4096) {
                     prop_assert!(content.starts_with(&unpacked));
                 }

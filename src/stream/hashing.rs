@@ -1,4 +1,4 @@
-//! Hashing what is read.
+//! Hashing streams.
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -23,10 +23,10 @@ impl<R: Read> HashingReader<R> {
         }
     }
 
-    /// Reads what is left and returns digest and number of all bytes.
+    /// Reads to the end, and returns the digest and the number of all bytes.
     ///
     /// # Errors
-    /// Those of the wrapped reader.
+    /// Errors of the wrapped reader.
     pub fn finish(mut self) -> io::Result<(Digest, u64)> {
         io::copy(&mut self, &mut io::sink())?;
         Ok((self.hasher.finish(), self.bytes))
@@ -44,11 +44,11 @@ impl<R: Read> Read for HashingReader<R> {
 
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
-/// Copies `source` to its end into `target`, and returns digest and number of the bytes. They are
-/// hashed beside that.
+/// Copies `source` to its end into `target`, while another thread hashes it, and returns the digest
+/// and the number of the bytes.
 ///
 /// # Errors
-/// Those of both sides.
+/// Errors of `source` and of `target`.
 pub fn copy_hashed(
     source: &mut impl Read,
     target: &mut impl Write,
@@ -71,25 +71,25 @@ pub fn copy_hashed(
     }
 }
 
-/// How many buffers may wait for the hashing thread. With the buffers' size this bounds the memory.
+/// The number of buffers that may wait for the hashing thread, which bounds the memory.
 const QUEUED_BUFFERS: usize = 8;
 
-/// Hashes on a thread of its own, so that who brings the bytes can go on meanwhile.
+/// Hashes on a separate thread.
 pub struct BackgroundHasher {
     algorithm: Algorithm,
-    /// None before the first bytes.
+    /// `None` before the first bytes.
     running: Option<Running>,
 }
 
 struct Running {
-    /// Buffers, and how many bytes of each count.
+    /// Buffers to hash, with the number of bytes in each.
     filled: SyncSender<(Vec<u8>, usize)>,
     emptied: Receiver<Vec<u8>>,
     thread: JoinHandle<Digest>,
 }
 
 impl BackgroundHasher {
-    /// Starts a digest with `algorithm`.
+    /// Begins a digest with `algorithm`.
     pub fn new(algorithm: Algorithm) -> BackgroundHasher {
         BackgroundHasher {
             algorithm,
@@ -97,15 +97,15 @@ impl BackgroundHasher {
         }
     }
 
-    /// Adds the first `count` bytes of `buffer`, after those that are being hashed still, and
-    /// returns another buffer of the same size for the next.
+    /// Adds the first `count` bytes of `buffer`, and returns another buffer of the same size for the
+    /// next bytes.
     pub fn update(&mut self, buffer: Vec<u8>, count: usize) -> Vec<u8> {
         let algorithm = self.algorithm;
         let size = buffer.len();
         let running = self
             .running
             .get_or_insert_with(|| Running::start(algorithm));
-        // It takes everything until this end is gone.
+        // The thread receives until this end is dropped.
         let _ = running.filled.send((buffer, count));
         match running.emptied.try_recv() {
             Ok(emptied) if emptied.len() == size => emptied,
@@ -113,12 +113,12 @@ impl BackgroundHasher {
         }
     }
 
-    /// Forgets all bytes.
+    /// Begins the digest again, without any bytes.
     pub fn restart(&mut self) {
         self.running = None;
     }
 
-    /// Waits until all bytes are hashed, and returns their digest. What is added later begins a
+    /// Waits until all bytes are hashed, and returns their digest. Bytes that are added later begin a
     /// new one.
     pub fn finish(&mut self) -> Digest {
         let Some(running) = self.running.take() else {
@@ -140,7 +140,7 @@ impl Running {
             let mut hasher = Hasher::new(algorithm);
             for (buffer, count) in work {
                 hasher.update(&buffer[..count]);
-                // Nobody may want it back any more.
+                // The other end may be gone.
                 let _ = done.send(buffer);
             }
             hasher.finish()
@@ -169,7 +169,7 @@ mod tests {
             hasher.update(with_rest, piece.len());
         }
         assert_eq!(hasher.finish(), Digest::of(&pieces.concat()));
-        // Nothing of it is in the next one.
+        // The next digest begins anew.
         hasher.update(b"next".to_vec(), 4);
         assert_eq!(hasher.finish(), Digest::of(b"next"));
     }

@@ -1,5 +1,4 @@
-//! Byte streams on their way: hashed while they pass, decompressed by what they are, put
-//! into archives.
+//! Byte streams: hashing, decompression, and writing tar archives.
 
 mod declared;
 mod decompress;

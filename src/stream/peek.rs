@@ -1,9 +1,9 @@
-//! Looking ahead without consuming.
+//! Reading ahead without consuming.
 
 use std::io::{self, BufRead, Read};
 
-/// A buffered reader that can show the next few bytes even where the source hands them out
-/// one at a time, as sockets and pipes may.
+/// A buffered reader that can return the next few bytes without consuming them, even if the source
+/// returns one at a time, as sockets and pipes may.
 pub(super) struct PeekReader<R> {
     source: R,
     buffer: Box<[u8]>,
@@ -22,7 +22,7 @@ impl<R: Read> PeekReader<R> {
         }
     }
 
-    /// Returns the next `count` bytes, or fewer if the source ends before.
+    /// Returns the next `count` bytes, or fewer if the source ends earlier.
     pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         debug_assert!(count <= self.buffer.len());
         if self.end - self.start < count {

@@ -1,7 +1,7 @@
-//! Tar archives, written member by member.
+//! A writer of tar archives.
 //!
-//! Headers are ustar; what does not fit them (long names, large files, early times, attributes)
-//! goes into PAX records.
+//! Headers have the ustar format; what does not fit into them (long names, large sizes and ids, early
+//! times, extended attributes) goes into PAX records.
 //!
 //! Sources: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Interchange Format"; the GNU
 //! tar manual, "Storing Sparse Files", PAX format 1.0.
@@ -17,12 +17,12 @@ const SHORT_OCTAL_MAX: u32 = (1 << 21) - 1;
 /// The largest number that eleven octal digits hold.
 const OCTAL_MAX: u64 = (1 << 33) - 1;
 
-/// What a member is.
+/// The type of a member, with what only this type has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TarKind<'a> {
-    /// A regular file; so many bytes of content have to follow.
+    /// A regular file with this number of bytes of content, which have to follow.
     File(u64),
-    /// Another name of a file that came before.
+    /// Another name of an earlier member.
     HardLink(&'a [u8]),
     /// A symbolic link.
     Symlink(&'a [u8]),
@@ -36,34 +36,34 @@ pub enum TarKind<'a> {
     BlockDevice(DeviceNumber),
 }
 
-/// Which device a node stands for.
+/// The number of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceNumber {
-    /// The driver.
+    /// The number of the driver.
     pub major: u32,
-    /// The device among those of its driver.
+    /// The number of the device within the driver.
     pub minor: u32,
 }
 
-/// What else is known of a member.
+/// The attributes of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TarAttributes {
     /// Permission, set-id and sticky bits.
     pub mode: u32,
-    /// The user that owns it.
+    /// The owner.
     pub uid: u32,
-    /// The group that owns it.
+    /// The group.
     pub gid: u32,
-    /// Seconds since 1970.
+    /// The mtime in seconds since 1970.
     pub mtime: i64,
     /// Further PAX records, such as extended attributes.
     pub records: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A run of data in a sparse file: offset and length.
+/// The offset and length of a run of data in a sparse file.
 pub type Run = (u64, u64);
 
-/// Writes an archive. Without [`TarWriter::finish`] it has no end.
+/// Writes an archive, which [`TarWriter::finish`] has to complete.
 pub struct TarWriter<W> {
     out: W,
 }
@@ -74,10 +74,10 @@ impl<W: Write> TarWriter<W> {
         TarWriter { out }
     }
 
-    /// Begins a member. The content of a file is written with [`TarWriter::content`] next.
+    /// Begins a member. The content of a file has to be written next, with [`TarWriter::content`].
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn member(
         &mut self,
         path: &[u8],
@@ -144,10 +144,10 @@ impl<W: Write> TarWriter<W> {
         self.out.write_all(&header)
     }
 
-    /// Writes the whole of a small file.
+    /// Writes a file whose content is in memory.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn small_file(
         &mut self,
         path: &[u8],
@@ -159,20 +159,20 @@ impl<W: Write> TarWriter<W> {
         self.pad(bytes.len() as u64)
     }
 
-    /// Writes the content of the member just begun, which has to be `size` bytes.
+    /// Writes the content of the member that was begun: `size` bytes of `source`.
     ///
     /// # Errors
-    /// Those of both sides; `UnexpectedEof` if there is less.
+    /// Errors of `source` and of the output; `UnexpectedEof` if `source` has fewer bytes.
     pub fn content(&mut self, source: &mut impl Read, size: u64) -> io::Result<()> {
         copy_exactly(source, &mut self.out, size)?;
         self.pad(size)
     }
 
     /// Writes a file of `size` bytes that consists of `runs` of data, in order, and holes. `read`
-    /// gives the data of one run.
+    /// returns a reader of the data of one run.
     ///
     /// # Errors
-    /// Those of both sides.
+    /// Errors of these readers and of the output; `UnexpectedEof` if a run has too few bytes.
     pub fn sparse_file<R: Read>(
         &mut self,
         path: &[u8],
@@ -207,10 +207,10 @@ impl<W: Write> TarWriter<W> {
         self.pad(stored)
     }
 
-    /// Ends the archive and returns the output.
+    /// Completes the archive and returns the output.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn finish(mut self) -> io::Result<W> {
         self.out.write_all(&[0; 2 * BLOCK])?;
         self.out.flush()?;
@@ -234,7 +234,7 @@ fn copy_exactly(source: &mut impl Read, out: &mut impl Write, size: u64) -> io::
     Ok(())
 }
 
-/// What goes into a member's header. What does not fit is cut.
+/// The content of a member's header. Values that do not fit are cut.
 struct Header<'a> {
     path: &'a [u8],
     flag: u8,
@@ -269,7 +269,7 @@ impl Header<'_> {
     }
 }
 
-/// `LENGTH KEY=VALUE\n` each, where the length counts its own digits.
+/// Formats records as `LENGTH KEY=VALUE\n`, where the length counts its own digits.
 fn pax_records(records: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (key, value) in records {

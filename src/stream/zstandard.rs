@@ -1,9 +1,9 @@
-//! Zstandard as `zstd -d` reads it, frame after frame, in a memory that does not depend on what the
-//! frames ask for.
+//! A reader of Zstandard that works as `zstd -d` does: it reads one frame after the other, in limited
+//! memory.
 //!
-//! To refer back, a frame may ask for a window of any size. Up to 32 MiB are taken: builders in Go,
-//! which make nearly all such layers, ask for that at their best level and for 8 MiB usually, as
-//! does `zstd -19`. What `zstd --ultra` and `--long` ask for beyond that is refused.
+//! A frame declares the size of the window that its back references need. Windows of up to 32 MiB are
+//! accepted: image builders in Go, which make nearly all such layers, need that at their best level,
+//! and 8 MiB usually, as does `zstd -19`. Larger ones, of `zstd --ultra` and `--long`, are refused.
 //!
 //! Source: RFC 8878, section 3.1.1.1; section 7.1 on the limits that decoders set.
 
@@ -16,14 +16,14 @@ use super::peek::PeekReader;
 
 pub(super) const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// The longest header of a frame.
+/// The length of the longest frame header.
 const HEADER_MAX_BYTES: usize = 18;
 
-/// The largest window of a frame, and of all frames that are being read at a time.
+/// The largest window of a frame, and the largest sum of windows of all readers.
 const WINDOWS_MAX_BYTES: u64 = 32 << 20;
 const MIB: u64 = 1 << 20;
 
-/// Whether these bytes begin a frame that holds nothing; zstd:chunked layers may start with one.
+/// Whether these bytes begin a skippable frame, with which zstd:chunked layers may start.
 pub(super) fn is_skippable(head: &[u8]) -> bool {
     head.len() >= 4 && head[0] & 0xf0 == 0x50 && head[1..4] == [0x2a, 0x4d, 0x18]
 }
@@ -31,13 +31,13 @@ pub(super) fn is_skippable(head: &[u8]) -> bool {
 /// Decompresses all frames of a stream.
 pub(super) struct ZstdReader<R> {
     source: PeekReader<R>,
-    /// None before the first frame. The share is what it may take for a window.
+    /// The decoder, and its share of the memory for windows; `None` before the first frame.
     decoder: Option<(Decoder<'static>, Share)>,
     is_in_frame: bool,
 }
 
 impl<R: Read> ZstdReader<R> {
-    /// Reads `source` from the header of its first frame on.
+    /// Begins to read `source` at the header of its first frame.
     pub(super) fn new(source: PeekReader<R>) -> ZstdReader<R> {
         ZstdReader {
             source,
@@ -65,7 +65,8 @@ impl<R: Read> ZstdReader<R> {
         }
         let has_room = |(_, share): &(_, Share)| share.0 >= window;
         if !self.decoder.as_ref().is_some_and(has_room) {
-            // Given back before more is asked for, so that nobody waits for whoever waits.
+            // The share is returned before a larger one is taken: two readers that each keep one
+            // while they wait for more would deadlock.
             self.decoder = None;
             let share = Share::take(window);
             self.decoder = Some((Decoder::new()?, share));
@@ -99,7 +100,7 @@ impl<R: Read> Read for ZstdReader<R> {
     }
 }
 
-/// How many bytes back a frame may refer; none if this is no whole header of one.
+/// Returns the window size that a frame declares; `None` if `head` is no complete frame header.
 fn window_of(head: &[u8]) -> Option<u64> {
     if is_skippable(head) {
         return Some(0);
@@ -125,15 +126,15 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// A share in the memory for windows, which all readers of this process have together: where
-/// several layers are read at once, those that ask for much take turns.
+/// A share of the memory for windows, of which all readers of the process have one budget. When
+/// several layers are read at once, those with large windows take turns.
 struct Share(u64);
 
 static TAKEN: Mutex<u64> = Mutex::new(0);
 static RETURNED: Condvar = Condvar::new();
 
 impl Share {
-    /// Waits until so much is left.
+    /// Waits until `bytes` of the budget are left, and takes them.
     fn take(bytes: u64) -> Share {
         let is_short = |taken: &mut u64| *taken + bytes > WINDOWS_MAX_BYTES;
         let mut taken = RETURNED
@@ -168,7 +169,7 @@ mod tests {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
         encoder.window_log(window_log).unwrap();
         encoder.write_all(content).unwrap();
-        // A frame that is made in one go says its size, and needs no more than that.
+        // Without a flush, the frame would declare its size, and a window no larger than that.
         encoder.flush().unwrap();
         encoder.finish().unwrap()
     }
@@ -184,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_what_frames_say() {
+    fn window_sizes_are_read_from_frame_headers() {
         for log in [10, 20, 23, 25, 27, 31] {
             assert_eq!(window_of(&packed(b"", log)), Some(1 << log), "{log}");
         }
         for size in [0, 1, 255, 256, 257, 65_791, 65_792, 70_000] {
-            // Compressed as a whole, a content that is small is its own window.
+            // A small content that is compressed as a whole is its own window.
             let packed = zstd::bulk::compress(&vec![7; size], 19).unwrap();
             assert_eq!(window_of(&packed), Some(size as u64), "{size}");
         }
@@ -207,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_is_too_large_is_named() {
+    fn a_window_that_is_too_large_is_refused_with_its_size() {
         let content = vec![b'x'; 100_000];
         assert_eq!(unpack(&packed(&content, 25)).unwrap(), content);
-        // Also in a frame that is not the first one.
+        // The same holds for a later frame.
         let frames = [packed(&content, 10), packed(&content, 27)].concat();
         for source in [packed(&content, 27), frames] {
             assert_eq!(
@@ -277,7 +278,7 @@ mod tests {
             match (unpack(&stream), zstd::decode_all(&stream[..])) {
                 (Ok(ours), Ok(theirs)) => prop_assert!(ours == theirs),
                 (Err(_), Err(_)) => {}
-                // A bit may have made it a window that is refused here.
+                // The flipped bit may have made the window too large.
                 (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("window"), "{}", error),
                 (Ok(_), Err(error)) => prop_assert!(false, "unpacked, but {}", error),
             }
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_take_turns() {
+    fn readers_with_large_windows_take_turns() {
         let packed = packed(b"content", 25);
         let mut first = reader(&packed);
         first.read_exact(&mut [0]).unwrap();
