@@ -1,4 +1,4 @@
-//! Giving a tree's owner back what its modes took away.
+//! Giving the caller access to all files of a tree.
 
 use std::ffi::CString;
 use std::io;
@@ -14,26 +14,25 @@ use super::walk_lossy::walk_lossy;
 use crate::host::fs::FsError;
 use crate::progress::Task;
 
-/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, makes this user the owner of
-/// what belongs to others, and returns how many the system refused to change. Symbolic links are
+/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, and makes files of other users
+/// the caller's. Returns the number of files that the system refused to change. Symbolic links are
 /// not followed.
 ///
 /// # Errors
-/// `path` itself is no directory that can be read.
+/// `path` is no directory, or cannot be opened.
 pub fn make_accessible(path: &Path, task: &dyn Task) -> Result<u64, RootfsError> {
-    mend(path, task).map_err(|error| FsError::at("change modes in", path)(error).into())
+    add_access(path, task).map_err(|error| FsError::at("change modes in", path)(error).into())
 }
 
-/// Whether anything in a tree, as far as it can be read, belongs to others than this user. What is
-/// mounted in it does not count.
+/// Whether anything in a tree, as far as it can be read, belongs to another user.
 pub fn has_foreign_files(path: &Path) -> bool {
     let owner = geteuid().as_raw();
-    let look = || -> io::Result<bool> {
+    let search = || -> io::Result<bool> {
         let mut found = false;
         walk_lossy(open(path)?, |_, _, stat| found |= stat.st_uid != owner)?;
         Ok(found)
     };
-    look().unwrap_or(false)
+    search().unwrap_or(false)
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -43,7 +42,7 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     open_directory(parent.as_fd(), &name)
 }
 
-fn mend(path: &Path, task: &dyn Task) -> io::Result<u64> {
+fn add_access(path: &Path, task: &dyn Task) -> io::Result<u64> {
     let top = open(path)?;
     let owner = geteuid();
     let mut refused = 0;
@@ -51,7 +50,7 @@ fn mend(path: &Path, task: &dyn Task) -> io::Result<u64> {
         task.advance(1);
         let needed = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Mode::RWXU,
-            // Links have no modes.
+            // A link has no mode of its own.
             FileType::Symlink => Mode::empty(),
             _ => Mode::RUSR | Mode::WUSR,
         };

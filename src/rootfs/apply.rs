@@ -1,4 +1,4 @@
-//! Carries out beneath a directory handle what entries ask for.
+//! Applies the entries of layers to a tree, beneath a directory handle.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -11,12 +11,13 @@ use std::sync::mpsc::{Receiver, Sender};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::dir_stack::open_directory;
 use super::directories::{Directories, Directory, Missing};
 use super::entry::{Entry, EntryKind, EntryPath, ShownPath};
 use super::error::{Failure, RootfsError, Stop};
 use super::plan::{Existing, Plan, Room, plan, room_for};
 use super::prefetch::{StagedContent, StagedEntry, StagedLayer};
-use super::remove::{Swept, empty_directory, remove_at};
+use super::remove::{Emptied, empty_directory, remove_at};
 use super::tar::{Members, Source};
 use super::writers::{
     Content, FileStyle, NewFile, Writers, create_file, modified_at, write_content,
@@ -24,26 +25,26 @@ use super::writers::{
 use super::xattrs::replace_xattrs;
 use super::{ApplyOptions, Summary};
 
-/// Files up to this size are left to the writers; larger ones are written as they arrive.
+/// Files up to this size are written by the writers, larger ones while they are read.
 const SMALL_FILE_BYTES: u64 = 512 * 1024;
 
-/// Device nodes that are left out, of all layers. They take no room on the disk, which bounds
-/// everything else.
+/// The most device nodes of all layers. They are left out, and so take no room on the disk, which
+/// limits all other entries.
 const MAX_DEVICES: usize = 1 << 16;
 
-/// Which way the next layer comes.
+/// Where the entries of the next layer come from.
 pub(super) enum Turn {
-    /// As it is read. What it comes with is dropped once all of it is here.
-    Arriving(Option<Sender<Infallible>>),
-    /// From somebody who has worked ahead.
+    /// From the pipeline. The sender is dropped once the layer has been read.
+    FromPipeline(Option<Sender<Infallible>>),
+    /// From a worker that reads the layer before its turn.
     Staged(StagedLayer),
 }
 
 /// Where the content of an entry is.
 enum Body<'a, 's, 'p> {
-    /// Next in the archive.
-    Arriving(&'a mut Members<'s, 'p>),
-    /// In a file that waits for its place.
+    /// In the archive, at the current member.
+    InArchive(&'a mut Members<'s, 'p>),
+    /// In a file in the staging directory.
     Staged(StagedContent),
 }
 
@@ -54,16 +55,16 @@ pub(super) struct Applier<'q> {
     options: ApplyOptions<'q>,
     summary: Summary,
     style: FileStyle,
-    /// What the layer being applied made.
+    /// The names that the current layer has made.
     made: NameSet,
-    /// What its whiteouts have gone through already.
-    swept: Swept,
-    /// Device nodes that were left out, of all layers.
+    /// The directories that whiteouts of the current layer have emptied.
+    emptied: Emptied,
+    /// The device nodes, of all layers, that were left out.
     left_out: NameSet,
 }
 
-/// Names in directories, as hashes: a million entries fit into memory that way, and with random
-/// keys nobody can make two collide.
+/// A set of names in directories. It holds hashes, so that a million names fit into memory; their
+/// keys are random, so that no archive can make two names collide.
 #[derive(Default)]
 struct NameSet {
     keys: HashSet<u64>,
@@ -89,7 +90,7 @@ impl NameSet {
 }
 
 impl<'q> Applier<'q> {
-    /// Prepares to work in `root`, an empty directory.
+    /// Prepares to apply layers to `root`, an empty directory.
     pub(super) fn new(
         root: OwnedFd,
         writers: Writers<'q>,
@@ -102,75 +103,75 @@ impl<'q> Applier<'q> {
             options,
             summary: Summary::default(),
             made: NameSet::default(),
-            swept: Swept::default(),
+            emptied: Emptied::default(),
             left_out: NameSet::default(),
         })
     }
 
-    /// Applies layers as their turns come, those that arrive from `source`.
-    pub(super) fn layers(
+    /// Applies layers in the order of their turns; `source` reads from the pipeline.
+    pub(super) fn apply_all(
         mut self,
         turns: Receiver<Turn>,
         source: &mut Source<'_>,
     ) -> Result<Summary, RootfsError> {
         for turn in turns {
             self.made.keys.clear();
-            self.swept.clear();
+            self.emptied.clear();
             self.directories.next_layer();
             let (name, result) = match turn {
-                Turn::Arriving(_arrival) => {
+                Turn::FromPipeline(_pipeline_busy) => {
                     let Some(name) = source.next_layer() else {
                         break;
                     };
-                    (name, self.arriving(source))
+                    (name, self.apply_from_pipeline(source))
                 }
-                Turn::Staged(layer) => (layer.name.clone(), self.staged(&layer)),
+                Turn::Staged(layer) => (layer.name.clone(), self.apply_staged(&layer)),
             };
             result.map_err(|stop| stop.in_layer(&name))?;
             self.directories
-                .let_all_go()
+                .close_all()
                 .map_err(|failure| failure.in_layer(&name))?;
             self.summary.layers += 1;
         }
         Ok(self.summary)
     }
 
-    fn arriving(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+    fn apply_from_pipeline(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
         let mut members = Members::new(source);
         while let Some(entry) = next_entry(&mut members)? {
-            self.entry(entry, Body::Arriving(&mut members))?;
+            self.apply_entry(entry, Body::InArchive(&mut members))?;
         }
         self.writers.drain()?;
         Ok(source.drain()?)
     }
 
-    fn staged(&mut self, layer: &StagedLayer) -> Result<(), Stop> {
+    fn apply_staged(&mut self, layer: &StagedLayer) -> Result<(), Stop> {
         while let Some(StagedEntry { entry, content }) = layer.next()? {
-            self.entry(entry, Body::Staged(content))?;
+            self.apply_entry(entry, Body::Staged(content))?;
         }
         Ok(self.writers.drain()?)
     }
 
-    fn entry(&mut self, entry: Entry, body: Body<'_, '_, '_>) -> Result<(), Stop> {
+    fn apply_entry(&mut self, entry: Entry, body: Body<'_, '_, '_>) -> Result<(), Stop> {
         self.summary.entries += 1;
         self.limit_entries()?;
         if self.directories.is_full() {
             self.writers.drain()?;
-            self.directories.let_half_go()?;
+            self.directories.close_half()?;
         }
         let (parent, _) = entry.path.split();
         match plan(&entry.path) {
-            Ok(Plan::Make) if entry.path.is_root() => Ok(self.root(&entry)?),
+            Ok(Plan::Make) if entry.path.is_root() => Ok(self.set_root(&entry)?),
             Ok(Plan::Make) => self.make(entry, body),
-            Ok(Plan::Whiteout(name)) => Ok(self.whiteout(parent, name)?),
-            Ok(Plan::Opaque) => Ok(self.opaque(parent)?),
+            Ok(Plan::Whiteout(name)) => Ok(self.apply_whiteout(parent, name)?),
+            Ok(Plan::Opaque) => Ok(self.apply_opaque_whiteout(parent)?),
             Ok(Plan::Ignore) => Ok(()),
             Err(error) => Err(Stop::Entry(entry.path.as_bytes().to_vec(), error)),
         }
     }
 
     /// Gives the root the metadata of its entry.
-    fn root(&mut self, entry: &Entry) -> Result<(), Failure> {
+    fn set_root(&mut self, entry: &Entry) -> Result<(), Failure> {
         let root = self.parent(b"")?;
         self.set_directory(&root, entry)
     }
@@ -180,7 +181,7 @@ impl<'q> Applier<'q> {
         let parent = self.parent(parent_path)?;
         self.limit_entries()?;
         if let EntryKind::HardLink { target } = &entry.kind {
-            return self.hard_link(&entry, parent, target);
+            return self.make_hard_link(&entry, parent, target);
         }
         let existing = self.existing(&parent, parent_path, name)?;
         let room = room_for(&entry.kind, existing);
@@ -188,9 +189,9 @@ impl<'q> Applier<'q> {
         self.made.insert(parent.inode, name);
         self.left_out.remove(parent.inode, name);
         match &entry.kind {
-            EntryKind::Directory => Ok(self.directory(&entry, &parent, room)?),
-            EntryKind::Symlink { target } => Ok(symlink(&entry, &parent, target)?),
-            EntryKind::Fifo => Ok(self.fifo(&entry, &parent)?),
+            EntryKind::Directory => Ok(self.make_directory(&entry, &parent, room)?),
+            EntryKind::Symlink { target } => Ok(make_symlink(&entry, &parent, target)?),
+            EntryKind::Fifo => Ok(self.make_fifo(&entry, &parent)?),
             EntryKind::Device => self.leave_out(&parent, name),
             EntryKind::File { stored, sparse } => {
                 let bytes = sparse.as_ref().map_or(*stored, |map| map.size);
@@ -199,18 +200,18 @@ impl<'q> Applier<'q> {
                     Body::Staged(content) => {
                         self.push(entry.path, &parent, Content::Staged(content))
                     }
-                    Body::Arriving(members) if sparse.is_none() && bytes <= SMALL_FILE_BYTES => {
-                        self.small_file(entry, &parent, members)
+                    Body::InArchive(members) if sparse.is_none() && bytes <= SMALL_FILE_BYTES => {
+                        self.make_small_file(entry, &parent, members)
                     }
-                    Body::Arriving(members) => self.large_file(&entry, &parent, members),
+                    Body::InArchive(members) => self.make_large_file(&entry, &parent, members),
                 }
             }
-            // Dealt with above.
+            // Made above.
             EntryKind::HardLink { .. } => Ok(()),
         }
     }
 
-    /// Keeps to the limit of entries, as which the directories count that entries imply: one name
+    /// Checks the limit of entries. Directories that names imply count as entries, since one name
     /// may imply thousands.
     fn limit_entries(&self) -> Result<(), Stop> {
         let limit = self.options.max_entries;
@@ -228,7 +229,12 @@ impl<'q> Applier<'q> {
         }
     }
 
-    fn directory(&mut self, entry: &Entry, parent: &Directory, room: Room) -> Result<(), Failure> {
+    fn make_directory(
+        &mut self,
+        entry: &Entry,
+        parent: &Directory,
+        room: Room,
+    ) -> Result<(), Failure> {
         let path = entry.path.as_bytes();
         let (_, name) = entry.path.split();
         let is_new = room != Room::Keep;
@@ -243,7 +249,7 @@ impl<'q> Applier<'q> {
     fn set_directory(&mut self, directory: &Directory, entry: &Entry) -> Result<(), Failure> {
         let path = entry.path.as_bytes();
         replace_xattrs(directory.fd.as_fd(), &entry.xattrs);
-        // Directories inherit setgid from the one above, so that the mask tells too little.
+        // The mode cannot be told from the umask, since a directory may inherit setgid.
         let stat = rustix::fs::fstat(&directory.fd).map_err(Failure::at("read", path))?;
         if stat.st_mode & 0o7777 != entry.mode {
             rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(entry.mode))
@@ -253,7 +259,7 @@ impl<'q> Applier<'q> {
         Ok(())
     }
 
-    fn small_file(
+    fn make_small_file(
         &mut self,
         entry: Entry,
         parent: &Directory,
@@ -275,7 +281,7 @@ impl<'q> Applier<'q> {
         })?)
     }
 
-    fn large_file(
+    fn make_large_file(
         &mut self,
         entry: &Entry,
         parent: &Directory,
@@ -292,7 +298,7 @@ impl<'q> Applier<'q> {
         Ok(self.style.metadata(entry).set(file.as_fd(), path)?)
     }
 
-    fn fifo(&self, entry: &Entry, parent: &Directory) -> Result<(), Failure> {
+    fn make_fifo(&self, entry: &Entry, parent: &Directory) -> Result<(), Failure> {
         let path = entry.path.as_bytes();
         let (_, name) = entry.path.split();
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
@@ -304,7 +310,7 @@ impl<'q> Applier<'q> {
         self.style.metadata(entry).set(fifo.as_fd(), &entry.path)
     }
 
-    fn hard_link(
+    fn make_hard_link(
         &mut self,
         entry: &Entry,
         parent: Directory,
@@ -337,7 +343,7 @@ impl<'q> Applier<'q> {
             && let Ok(stat) = rustix::fs::statat(&parent.fd, name, no_follow)
             && (stat.st_dev, stat.st_ino) == (target_stat.st_dev, target_stat.st_ino)
         {
-            // It is that link already.
+            // The name is such a link already.
             self.made.insert(parent.inode, name);
             return Ok(());
         }
@@ -362,7 +368,7 @@ impl<'q> Applier<'q> {
         Ok(())
     }
 
-    fn whiteout(&mut self, parent_path: &[u8], name: &[u8]) -> Result<(), Failure> {
+    fn apply_whiteout(&mut self, parent_path: &[u8], name: &[u8]) -> Result<(), Failure> {
         let Some(parent) = self.directories.find(parent_path)? else {
             return Ok(());
         };
@@ -376,29 +382,28 @@ impl<'q> Applier<'q> {
         }
         if is_made {
             let path = [parent_path, b"/", name].concat();
-            return self.opaque(path.strip_prefix(b"/").unwrap_or(&path));
+            return self.apply_opaque_whiteout(path.strip_prefix(b"/").unwrap_or(&path));
         }
-        let parent = self.let_go(parent_path)?;
+        let parent = self.reopen(parent_path)?;
         let at = |failure: Failure| below(parent_path, failure);
         let name = c_name(name).map_err(at)?;
         let keep = |inode: u64, name: &CStr| self.made.contains(inode, name.to_bytes());
-        remove_at(parent.fd.as_fd(), &name, &keep, &mut self.swept).map_err(at)
+        remove_at(parent.fd.as_fd(), &name, &keep, &mut self.emptied).map_err(at)
     }
 
-    fn opaque(&mut self, path: &[u8]) -> Result<(), Failure> {
+    fn apply_opaque_whiteout(&mut self, path: &[u8]) -> Result<(), Failure> {
         match self.directories.find(path)? {
-            Some(directory) if !directory.is_fresh && !self.swept.contains(&directory.inode) => {}
+            Some(directory) if !directory.is_fresh && !self.emptied.contains(&directory.inode) => {}
             _ => return Ok(()),
         }
-        let directory = self.let_go(path)?;
-        let own = super::dir_stack::open_directory(directory.fd.as_fd(), c".")
-            .map_err(Failure::at("open", path))?;
+        let directory = self.reopen(path)?;
+        let own = open_directory(directory.fd.as_fd(), c".").map_err(Failure::at("open", path))?;
         let keep = |inode: u64, name: &CStr| self.made.contains(inode, name.to_bytes());
-        empty_directory(own, &keep, &mut self.swept).map_err(|failure| below(path, failure))?;
+        empty_directory(own, &keep, &mut self.emptied).map_err(|failure| below(path, failure))?;
         Ok(())
     }
 
-    /// Remembers a device node that is not made, or a link to one.
+    /// Notes a device node, or a link to one, that is not made.
     fn leave_out(&mut self, parent: &Directory, name: &[u8]) -> Result<(), Stop> {
         self.left_out.insert(parent.inode, name);
         if self.left_out.keys.len() > MAX_DEVICES {
@@ -408,7 +413,7 @@ impl<'q> Applier<'q> {
         Ok(())
     }
 
-    /// What has `name` in `parent` now.
+    /// Finds out what has `name` in `parent` now.
     fn existing(
         &mut self,
         parent: &Directory,
@@ -431,7 +436,8 @@ impl<'q> Applier<'q> {
         }
     }
 
-    /// Removes what is in the way; returns `parent`, which may have been opened again.
+    /// Removes what has `name` in `parent`, as `room` says. Returns `parent`, which may have been
+    /// opened again.
     fn make_room(
         &mut self,
         parent: Directory,
@@ -452,23 +458,23 @@ impl<'q> Applier<'q> {
             }
             Room::RemoveTree => {}
         }
-        let parent = self.let_go(parent_path)?;
+        let parent = self.reopen(parent_path)?;
         let at = |failure: Failure| below(parent_path, failure);
         let name = c_name(name).map_err(at)?;
         remove_at(
             parent.fd.as_fd(),
             &name,
             &|_, _| false,
-            &mut Swept::default(),
+            &mut Emptied::default(),
         )
         .map_err(at)?;
         Ok(parent)
     }
 
-    /// Lets go of all directories, since some may be removed, but for the one at `path`.
-    fn let_go(&mut self, path: &[u8]) -> Result<Directory, Failure> {
+    /// Closes all directories, since some may be removed next, and opens the one at `path`.
+    fn reopen(&mut self, path: &[u8]) -> Result<Directory, Failure> {
         self.writers.drain()?;
-        self.directories.let_all_go()?;
+        self.directories.close_all()?;
         self.parent(path)
     }
 
@@ -476,7 +482,7 @@ impl<'q> Applier<'q> {
         if let Some(near) = self.directories.find_near(path)? {
             return Ok(near);
         }
-        // A file that is still to be made may be in the way.
+        // A writer may still have to make a file on the way.
         self.writers.drain()?;
         self.directories
             .find_far(path, Missing::Make)?
@@ -484,7 +490,7 @@ impl<'q> Applier<'q> {
     }
 }
 
-/// The next member of an archive, made safe.
+/// Reads the next member of an archive, made safe.
 pub(super) fn next_entry(members: &mut Members<'_, '_>) -> Result<Option<Entry>, Stop> {
     let Some(member) = members.next()? else {
         return Ok(None);
@@ -494,7 +500,7 @@ pub(super) fn next_entry(members: &mut Members<'_, '_>) -> Result<Option<Entry>,
     Ok(Some(entry))
 }
 
-fn symlink(entry: &Entry, parent: &Directory, target: &[u8]) -> Result<(), Failure> {
+fn make_symlink(entry: &Entry, parent: &Directory, target: &[u8]) -> Result<(), Failure> {
     let path = entry.path.as_bytes();
     let (_, name) = entry.path.split();
     rustix::fs::symlinkat(target, &parent.fd, name).map_err(Failure::at("create", path))?;
@@ -503,7 +509,7 @@ fn symlink(entry: &Entry, parent: &Directory, target: &[u8]) -> Result<(), Failu
         .map_err(Failure::at("set the time of", path))
 }
 
-/// Adds the directory to the path of a failure.
+/// Puts a directory before the path of a failure.
 fn below(directory: &[u8], mut failure: Failure) -> Failure {
     if !directory.is_empty() {
         failure.path = [directory, b"/", &failure.path].concat();

@@ -1,13 +1,13 @@
-//! What emulated root has made of files that the host does not know: owners, modes that would
-//! keep the files' owner out, devices.
+//! File attributes that emulated root has set and the host cannot store: owners, modes that deny the
+//! owner access, and devices.
 //!
 //! PRoot appends a line for each change to a file beside the tree (`--attributes`, see
-//! `vendor-proot/README.md`); for one inode the last line counts:
+//! `vendor-proot/README.md`); the last line of an inode counts:
 //!
 //! ```text
 //! inode birth-seconds.birth-nanoseconds uid gid mode host-mode device
 //! ```
-//! Both modes are octal and hold the file's type. `mode` is shown as long as the host's is
+//! Both modes are octal and include the file's type. `mode` holds as long as the host's mode is
 //! `host-mode`. The time of birth tells a file from an earlier one with the same inode.
 
 use std::ffi::CStr;
@@ -20,10 +20,10 @@ use rustix::fs::{AtFlags, Stat, StatxFlags, statx};
 use super::walk::Found;
 use crate::host::fs::{FsError, open_regular};
 
-/// More than the numbers of a line can have.
+/// The longest line that is read; the longest numbers take less.
 const LINE_MAX_BYTES: u64 = 256;
 
-/// Records that are read before those that later ones replace are dropped.
+/// The number of records at which superseded ones are dropped for the first time.
 const LEAST_BATCH: usize = 1 << 12;
 
 const TYPE_BITS: u32 = 0o170_000;
@@ -33,14 +33,14 @@ const NANOSECONDS: i64 = 1_000_000_000;
 /// The attributes that emulated root has given to files of a tree.
 #[derive(Debug, Default)]
 pub struct Attributes {
-    /// In the order of inodes, one for each. There may be a million, so they are kept small.
+    /// Sorted by inode, one for each. There may be a million, so they are small.
     records: Vec<Record>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Record {
     inode: u64,
-    /// In nanoseconds since 1970.
+    /// Nanoseconds since 1970.
     birth: i64,
     uid: u32,
     gid: u32,
@@ -54,9 +54,9 @@ struct Record {
 pub(super) struct Shown {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// With the type, which may be a device's.
+    /// The mode with the file's type, which may be a device.
     pub(super) mode: u32,
-    /// The device number, where it is a device.
+    /// The device number, if it is a device.
     pub(super) device: u64,
 }
 
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_any_length_is_no_obstacle_and_none_begins_inside() {
+    fn lines_that_are_too_long_are_skipped_to_their_end() {
         let record = "7 5.1 1 2 100600 100600 0";
         let most = LINE_MAX_BYTES as usize;
         for length in [most - 1, most, most + 1, 3 * most] {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_of_an_inode_counts_and_damaged_ones_do_not() {
+    fn the_last_line_of_an_inode_counts_and_damaged_lines_do_not() {
         let text = "7 5.000000001 1 2 100600 100600 0\n\
                     8 -5.0 0 0 20660 100660 1089\n\
                     7 6.9 3 4 100000 100600 0\n\

@@ -9,20 +9,21 @@ use super::{ApplyOptions, Layer};
 use crate::oci::{Algorithm, DiffId};
 use crate::progress::Progress;
 
-/// What a layer holds.
+/// The result of checking a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// The digest of its uncompressed bytes, if one was asked for.
+    /// The digest of its uncompressed bytes, if one was computed.
     pub diff_id: Option<DiffId>,
-    /// How many entries it has.
+    /// The number of its entries.
     pub entries: u64,
 }
 
-/// Reads a layer to its end, and refuses what [`super::apply_layers`] would refuse in it. Where
-/// the layer has no diff_id to be compared with, one is made with `algorithm`, if that is given.
+/// Reads a layer to its end, and refuses what [`super::apply_layers`] would refuse in it. For a layer
+/// without a diff_id, one is computed with `algorithm`, if that is given.
 ///
 /// # Errors
-/// The layer cannot be read, is no archive, or holds an entry that is refused.
+/// The layer cannot be read, is no archive, has another digest than its diff_id, has too many
+/// entries, or holds an entry that is refused.
 pub fn check_layer(
     layer: Layer<'_>,
     algorithm: Option<Algorithm>,

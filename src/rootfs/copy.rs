@@ -1,7 +1,7 @@
-//! A copy of a tree that shares what the file system can share.
+//! Copying trees, with shared blocks where the file system supports that.
 //!
-//! One thread goes through the tree, and makes directories and links; a pool of workers copies the files. A
-//! directory gets its mode and time from whoever is the last to be done with it.
+//! One thread walks the tree and makes directories and links; a pool of workers copies the files. A
+//! directory gets its mode and mtime from the last thread that is done with it.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -29,20 +29,20 @@ use crate::host::fs::FsError;
 use crate::progress::Task;
 use crate::stream::Run;
 
-/// Directories on the way down that the workers have files in, and holds open. Further down each file
-/// is copied before the next.
+/// The depth down to which workers copy files, since they hold the directories open. Below that, the
+/// walking thread copies them.
 const SHARED_LEVELS: usize = 32;
 
 /// Copies everything in the directory `source` into the directory `target`, which may hold
 /// directories of the same names already, and nothing else.
 ///
-/// Content is shared where the file system can do that (`FICLONE`), else copied by the system,
-/// without filling holes. Hard links stay links; modes, times and extended attributes stay.
-/// Sockets are left out, and so is what is mounted in the tree. What the copies are to have of
-/// `attributes` is written to `copied_attributes`. `task` counts bytes.
+/// Blocks are shared where the file system supports that (`FICLONE`), else the kernel copies them;
+/// holes stay holes. Hard links stay links; modes, mtimes and extended attributes are kept. Sockets
+/// are left out, and so is what is mounted in the tree. The lines of `attributes` that belong to
+/// copied files are written to `copied_attributes`, for the copies. `task` counts bytes.
 ///
 /// # Errors
-/// Something cannot be read or made; what was made until then stays.
+/// A file cannot be read or made; what was made until then stays.
 pub fn copy_tree(
     source: &Path,
     target: &Path,
@@ -53,11 +53,11 @@ pub fn copy_tree(
     copy_below(source, target, (attributes, copied_attributes), None, task)
 }
 
-/// Copies the root file system `source`, with its own mode and times, into the empty directory
-/// `target`; else like [`copy_tree`].
+/// Copies the root file system `source` to the empty directory `target` as [`copy_tree`] does, and
+/// gives `target` the mode and mtime of `source`.
 ///
 /// # Errors
-/// Those of [`copy_tree`].
+/// Errors of [`copy_tree`].
 pub fn copy_root(source: &Path, target: &Path, task: &dyn Task) -> Result<(), RootfsError> {
     let attributes = (&Attributes::default(), &mut io::sink() as &mut _);
     copy_below(source, target, attributes, None, task)?;
@@ -67,11 +67,11 @@ pub fn copy_root(source: &Path, target: &Path, task: &dyn Task) -> Result<(), Ro
     finish_root(stat, &from, target)
 }
 
-/// Copies what has been in the root file system `source` since `fingerprint` was taken of it, and is as
-/// it was then; else like [`copy_root`].
+/// Copies, as [`copy_root`] does, the files that the root file system `source` had when `fingerprint`
+/// was taken.
 ///
 /// # Errors
-/// Something has changed, or is not there any more; those of [`copy_tree`].
+/// One of them was changed or removed; errors of [`copy_tree`].
 pub fn copy_unmodified(
     source: &Path,
     target: &Path,
@@ -99,7 +99,7 @@ fn finish_root(stat: Stat, from: &OwnedFd, target: &Path) -> Result<(), RootfsEr
         .map_err(FsError::at(FINISHING, target))?)
 }
 
-/// Only what belongs to the tree that `check` compares, if there is one.
+/// Copies the content of `source`, or only the files that `check` selects.
 fn copy_below(
     source: &Path,
     target: &Path,
@@ -146,13 +146,13 @@ fn copy_below(
     copied.map_err(|failure: Failure| failure.below(source))
 }
 
-/// What all who copy have in common.
+/// What all threads of a copy share.
 struct CopyContext<'c> {
-    /// Whether sharing is worth another try.
+    /// Whether the file system may support sharing blocks.
     can_share: AtomicBool,
-    /// The first directory that could not be finished by a worker.
+    /// The first failure to set the metadata of a directory.
     unfinished: Mutex<Option<Failure>>,
-    /// Whether a file that changes while it is copied spoils the copy.
+    /// Whether a file that changes while it is copied is an error.
     verify_unchanged: bool,
     task: &'c dyn Task,
 }
@@ -169,19 +169,19 @@ struct Copier<'q, 'c> {
     depth: usize,
     attributes: &'c Attributes,
     copied_attributes: &'c mut dyn Write,
-    /// What decides whether something is to be copied.
+    /// Selects the files to copy.
     check: Option<Check<'c>>,
 }
 
-/// Who fills a directory.
+/// Which threads fill a directory.
 enum DirWriter<'c> {
-    /// The one who goes through the tree; with what the directory gets in the end, if anything.
+    /// Only the walking thread; with the metadata to set, if any.
     Sequential(Option<DirMetadata>),
     /// The workers, too.
     Shared(Arc<SharedDir<'c>>),
 }
 
-/// A directory in which several threads make files. The last one to drop it has seen it full.
+/// A directory in which several threads make files. Dropping the last reference sets its metadata.
 struct SharedDir<'c> {
     directory: OwnedFd,
     path: Vec<u8>,
@@ -189,7 +189,7 @@ struct SharedDir<'c> {
     context: &'c CopyContext<'c>,
 }
 
-/// What a directory gets once nothing is written into it any more.
+/// The metadata that a directory gets when nothing more is made in it.
 struct DirMetadata {
     stat: Stat,
     xattrs: Xattrs,
@@ -198,7 +198,7 @@ struct DirMetadata {
 /// A file to be copied.
 struct FileCopy<'c> {
     source: File,
-    /// What it needs to be read with its attributes.
+    /// Lets the source be read, with its extended attributes.
     _added: Option<AddedPermission>,
     stat: Stat,
     name: CString,
@@ -252,7 +252,7 @@ impl Visitor for Copier<'_, '_> {
     }
 
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Failure> {
-        // What others refer to has to be there at once.
+        // Files to which later files or attributes refer are copied at once.
         let is_plain = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile
             && found.stat.st_nlink == 1
             && !self.attributes.may_have(found);
@@ -279,7 +279,7 @@ impl Visitor for Copier<'_, '_> {
 
     fn leave(&mut self) -> Result<(), Failure> {
         self.depth -= 1;
-        // The way up leads through the directory, which its mode may forbid.
+        // Going up needs permission to search the directory, which its mode may not give.
         let left = self.target.up().map_err(Failure::at("read", b".."))?;
         if let Some(left) = left
             && let DirWriter::Sequential(Some(metadata)) = left.state
@@ -314,7 +314,7 @@ impl Drop for SharedDir<'_> {
 }
 
 impl Job for FileCopy<'_> {
-    // Each holds a file open, of which a process may have few.
+    // Each job holds a file open.
     const BATCH: usize = 8;
     const MAX_BATCHES: usize = 4;
 
@@ -335,7 +335,7 @@ impl Copier<'_, '_> {
         let (parent, _) = self.target.here();
         if let Some(first) = self.linked.first(stat) {
             match rustix::fs::linkat(&self.top, &first[..], parent, found.name, AtFlags::empty()) {
-                // Deeper than a system call reaches, or more links than a file may have.
+                // The path is too long for a system call, or the file has too many links.
                 Err(Errno::NAMETOOLONG | Errno::MLINK) => {}
                 linked => return Ok(linked?),
             }
@@ -361,11 +361,11 @@ impl Copier<'_, '_> {
                 let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
                 rustix::fs::mknodat(parent, found.name, FileType::Fifo, mode, 0)?;
                 keep_owner_at(parent, found);
-                // The umask has taken its part.
+                // The umask may have cleared bits.
                 rustix::fs::chmodat(parent, found.name, mode, AtFlags::empty())?;
                 set_time(parent, found)?;
             }
-            // Sockets mean nothing without their process, and nobody here can make devices.
+            // A socket is of no use without its process, and devices cannot be made.
             _ => return Ok(()),
         }
         self.linked.add(stat, found.path);
@@ -373,7 +373,7 @@ impl Copier<'_, '_> {
     }
 }
 
-/// Gives the copy of something that cannot be opened its time.
+/// Sets the mtime of the copy of a link or a pipe.
 fn set_time(parent: BorrowedFd<'_>, found: &Found<'_>) -> io::Result<()> {
     let times = modified_at((&found.stat).into());
     let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -418,7 +418,7 @@ fn require_unchanged(before: &Stat, after: &Stat) -> io::Result<()> {
     }
 }
 
-/// Lets both files have the same blocks, until one of them is written to.
+/// Lets both files share their blocks until one of them is written to; returns whether they do.
 fn share(source: &File, made: &File, can_share: &AtomicBool) -> bool {
     if !can_share.load(Ordering::Relaxed) {
         return false;
@@ -433,7 +433,7 @@ fn share(source: &File, made: &File, can_share: &AtomicBool) -> bool {
     }
 }
 
-/// Copies data to the same place in another file.
+/// Copies a run of data to the same offset of another file.
 fn copy_run(mut source: &File, mut made: &File, (offset, length): Run) -> io::Result<()> {
     source.seek(SeekFrom::Start(offset))?;
     made.seek(SeekFrom::Start(offset))?;
@@ -449,8 +449,8 @@ fn finish(made: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
     Ok(rustix::fs::futimens(made, &modified_at(stat.into()))?)
 }
 
-/// Gives a copy the owner of the original with `chown`, where this process may: as root of id
-/// ranges. This comes before the mode, whose set-user-ID bit it would clear.
+/// Gives a copy the owner of the original with `chown`, if the process may: as root of id ranges.
+/// This must come before the mode is set, since it clears setuid.
 fn keep_owner(
     original: &Stat,
     chown: impl FnOnce(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
@@ -464,7 +464,7 @@ fn keep_owner(
     }
 }
 
-/// The same for what cannot be opened.
+/// Gives the copy of a link or a pipe the owner of the original, if the process may.
 fn keep_owner_at(parent: BorrowedFd<'_>, found: &Found<'_>) {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     keep_owner(&found.stat, |owner, group| {

@@ -1,9 +1,9 @@
-//! Going down and up a tree of any depth with few file descriptors and no recursion.
+//! Going down and up a tree of any depth, with few file descriptors and without recursion.
 //!
-//! Every step is one name relative to an open directory, never followed if it is a symbolic
-//! link, so that paths may be longer than a system call accepts and nobody who moves things
-//! about meanwhile can lead the way elsewhere. Only the lowest directories are held open; on the
-//! way up, one that was closed is opened again as `..` of the one below, and must be the same.
+//! Each step is one name relative to an open directory, and symbolic links are not followed. So a
+//! path may be longer than a system call takes, and a process that moves files meanwhile cannot lead
+//! the way elsewhere. Only the lowest directories are held open. On the way up, a directory that was
+//! closed is opened again as `..` of the one below, and must still be the same.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -15,10 +15,10 @@ use rustix::io::Errno;
 
 use crate::host::fs::FsError;
 
-/// Directories held open at once.
+/// The most directories that are held open.
 const MAX_OPEN: usize = 32;
 
-/// How directories are opened: to be read, and only if they are directories.
+/// The flags to open a directory for reading.
 pub(super) const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -30,8 +30,8 @@ pub(super) fn open_top(path: &Path) -> Result<OwnedFd, FsError> {
         .map_err(|error| FsError::at("open", path)(error.into()))
 }
 
-/// The way from the top of a tree down to one of its directories; `T` is what the caller keeps
-/// for each directory on it.
+/// The path from the top of a tree down to the current directory; `T` is the caller's state of each
+/// directory on it.
 pub(super) struct DirStack<T> {
     levels: Vec<Level<T>>,
 }
@@ -44,12 +44,12 @@ struct Level<T> {
     state: T,
 }
 
-/// A directory that was just left.
+/// A directory that was left.
 pub(super) struct Left<T> {
     /// Its name in the directory above.
     pub(super) name: CString,
     pub(super) directory: OwnedFd,
-    /// What was kept for it.
+    /// The caller's state.
     pub(super) state: T,
 }
 
@@ -67,19 +67,19 @@ impl<T> DirStack<T> {
         })
     }
 
-    /// The directory now reached, and what is kept for it.
+    /// The current directory and its state.
     pub(super) fn here(&mut self) -> (BorrowedFd<'_>, &mut T) {
         let level = self.levels.last_mut().expect("the top is never left");
         let fd = level.fd.as_ref().expect("the lowest directory is open");
         (fd.as_fd(), &mut level.state)
     }
 
-    /// The number of the directory's inode.
+    /// The inode number of the current directory.
     pub(super) fn inode(&self) -> u64 {
         self.levels.last().expect("the top is never left").id.1
     }
 
-    /// Goes down into `directory`, which is called `name` here.
+    /// Goes down into `directory`, which has the name `name` in the current one.
     pub(super) fn down(&mut self, name: CString, directory: OwnedFd, state: T) -> io::Result<()> {
         let id = id_of(&rustix::fs::fstat(&directory)?);
         if let Some(far) = self.levels.len().checked_sub(MAX_OPEN) {
@@ -94,7 +94,7 @@ impl<T> DirStack<T> {
         Ok(())
     }
 
-    /// Goes up, and returns the directory just left; none at the top.
+    /// Goes up, and returns the directory that was left; `None` at the top.
     pub(super) fn up(&mut self) -> io::Result<Option<Left<T>>> {
         if self.levels.len() < 2 {
             return Ok(None);
@@ -116,13 +116,13 @@ impl<T> DirStack<T> {
         }))
     }
 
-    /// The directory now reached, without the way.
+    /// Returns the current directory alone.
     pub(super) fn into_here(mut self) -> OwnedFd {
         let level = self.levels.pop().expect("the top is never left");
         level.fd.expect("the lowest directory is open")
     }
 
-    /// The path from the top to `name` here, for messages.
+    /// The path from the top to `name` in the current directory, for messages.
     pub(super) fn path_of(&self, name: &CStr) -> Vec<u8> {
         let mut path = Vec::new();
         for level in &self.levels[1..] {
@@ -153,8 +153,7 @@ pub(super) fn is_mount_point(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<
     Ok(below.st_dev != rustix::fs::fstat(parent)?.st_dev)
 }
 
-/// Opens the directory `name` in `parent`; where its mode forbids that, its owner gets all
-/// rights first.
+/// Opens the directory `name` in `parent`; if its mode forbids that, it gets `u+rwx` first.
 pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let open = || rustix::fs::openat(parent, name, OPEN_DIRECTORY, Mode::empty());
     match open() {
@@ -165,9 +164,9 @@ pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<
     Ok(open()?)
 }
 
-/// Sets the mode of `name` in `parent`, which is no symbolic link.
+/// Sets the mode of `name` in `parent`; the name must not be a symbolic link.
 pub(super) fn set_mode(parent: BorrowedFd<'_>, name: &CStr, mode: Mode) -> io::Result<()> {
-    // Changing the mode by name would follow a link that somebody puts there meanwhile.
+    // chmod by name follows a link that another process may put there meanwhile.
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     let by_handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));

@@ -1,13 +1,13 @@
-//! The directories of the tree that entries are being made in, held open.
+//! The directories of the tree in which entries are being made, held open.
 //!
-//! A path out of an archive is resolved as a process inside the root would: symbolic links on the
-//! way count from the root and never lead out of it. This is done here, name by name, each
-//! relative to an open directory and never followed by the kernel. `openat2(RESOLVE_IN_ROOT)`
-//! would do the same in one call, but many systems lack it or forbid it, so that this way has to
-//! be right in any case; and since directories stay open, most entries cost no resolution at all.
+//! A path in an archive is resolved as by a process inside the root: symbolic links on the way count
+//! from the root and never lead out of it. It is resolved here, name by name, each relative to an
+//! open directory, and the kernel follows no link. `openat2(RESOLVE_IN_ROOT)` does the same in one
+//! call, but many systems lack it or forbid it. Since directories stay open, most entries need no
+//! resolution at all.
 //!
-//! Making something in a directory changes its mtime, so each one that is opened has the time it
-//! had, or that its entry asks for, set when it is let go.
+//! Making something in a directory changes its mtime. So when a directory is closed, it gets the
+//! mtime that it had, or that its entry asks for.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -23,57 +23,60 @@ use super::error::Failure;
 use super::tar::Timestamp;
 use super::writers::modified_at;
 
-/// Directories held open; a soft limit of 1024 descriptors, as is usual, leaves room for more.
+/// The most directories that are held open; the usual soft limit is 1024 descriptors.
 const MAX_OPEN: usize = 256;
-/// Bytes in the paths that are known; any number of them can lead to one directory.
+/// The most bytes in the paths of open directories. Any number of paths can lead to one directory.
 const MAX_PATH_BYTES: usize = 4 << 20;
-/// How many directories above one are asked for; more would cost more than they save.
+/// How many directories above a path are looked up among the open ones.
 const MAX_LOOKED_ABOVE: usize = 8;
-/// As the kernel has it.
+/// The most symbolic links on the way, as in the kernel.
 const MAX_SYMLINKS: usize = 40;
-/// Names that the links on the way may add to a path. A path has no more of them as the kernel has
-/// it, so that only a maze of links needs more.
+/// The most names that links on the way may add to a path. No path that the kernel takes has more,
+/// so only a maze of links needs more.
 const MAX_LINKED_NAMES: usize = 4096;
-/// What directories get that no entry describes.
+/// The mode of directories that no entry describes.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// A directory of the tree.
 #[derive(Clone)]
 pub(super) struct Directory {
     pub(super) fd: Arc<OwnedFd>,
-    /// Together with a name this tells entries apart, whatever links lead to the directory.
+    /// Together with a name, it identifies an entry, whatever links lead to the directory.
     pub(super) inode: u64,
-    /// Whether the layer being applied made it, so that nothing of lower layers is in it.
+    /// Whether the current layer made the directory, so that nothing of lower layers is in it.
     pub(super) is_fresh: bool,
 }
 
-/// What to do about directories that are not there.
+/// What happens to directories on the way that do not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Make them, also in place of files.
+    /// They are made, also in place of files.
     Make,
-    /// Have none.
+    /// They stay missing.
     Leave,
 }
 
 /// The open directories.
 pub(super) struct Directories {
     root: Arc<OwnedFd>,
-    /// What paths in the archive lead to.
+    /// Paths of open directories, as they are in the archive.
     paths: HashMap<Vec<u8>, Known>,
-    /// In the keys of `paths`.
+    /// The bytes in the keys of `paths`.
     path_bytes: usize,
+    /// Open directories by inode.
     open: HashMap<u64, Open>,
     /// Counts uses, to tell which directories were used last.
     clock: u64,
+    /// The number of the current layer.
     layer: usize,
+    /// The number of directories made that no entry had described.
     implied: u64,
 }
 
 #[derive(Clone, Copy)]
 struct Known {
     inode: u64,
-    /// Whether a symbolic link is on the way, so that the path may come to mean another one.
+    /// Whether a symbolic link is on the way, so that the path may lead elsewhere later.
     is_through_link: bool,
 }
 
@@ -97,35 +100,35 @@ impl Directories {
         }
     }
 
-    /// How many directories were made, in all layers, that entries imply and none describes first.
+    /// The number of directories made, in all layers, that no entry had described.
     pub(super) fn implied(&self) -> u64 {
         self.implied
     }
 
-    /// Begins another layer: no directory is fresh any more.
+    /// Begins another layer, in which no directory is fresh.
     pub(super) fn next_layer(&mut self) {
         self.layer += 1;
     }
 
-    /// Whether some have to be let go before more are opened.
+    /// Whether directories have to be closed before more are opened.
     pub(super) fn is_full(&self) -> bool {
         self.open.len() >= MAX_OPEN
     }
 
-    /// Lets go of those not used lately. Nothing may be under way in them.
-    pub(super) fn let_half_go(&mut self) -> Result<(), Failure> {
+    /// Closes the half that was not used lately. No writer may be at work.
+    pub(super) fn close_half(&mut self) -> Result<(), Failure> {
         let mut uses: Vec<u64> = self.open.values().map(|open| open.used).collect();
         uses.sort_unstable();
         let first_kept = uses[uses.len() / 2];
-        self.let_go(|open| open.used < first_kept)
+        self.close(|open| open.used < first_kept)
     }
 
-    /// Lets go of all. Nothing may be under way in them.
-    pub(super) fn let_all_go(&mut self) -> Result<(), Failure> {
-        self.let_go(|_| true)
+    /// Closes all. No writer may be at work.
+    pub(super) fn close_all(&mut self) -> Result<(), Failure> {
+        self.close(|_| true)
     }
 
-    fn let_go(&mut self, is_over: impl Fn(&Open) -> bool) -> Result<(), Failure> {
+    fn close(&mut self, is_over: impl Fn(&Open) -> bool) -> Result<(), Failure> {
         for (inode, open) in self.open.iter().filter(|(_, open)| is_over(open)) {
             rustix::fs::futimens(&open.fd, &modified_at(open.mtime)).map_err(|error| {
                 let mut paths = self.paths.iter();
@@ -142,7 +145,7 @@ impl Directories {
         Ok(())
     }
 
-    /// Forgets where paths through symbolic links lead, since one is about to change.
+    /// Forgets paths through symbolic links, since a link is about to change.
     pub(super) fn forget_links(&mut self) {
         self.paths.retain(|_, known| !known.is_through_link);
         self.count_path_bytes();
@@ -152,15 +155,14 @@ impl Directories {
         self.path_bytes = self.paths.keys().map(Vec::len).sum();
     }
 
-    /// Sets the time that a directory has in the end.
+    /// Notes the mtime that a directory gets when it is closed.
     pub(super) fn set_mtime(&mut self, directory: &Directory, mtime: Timestamp) {
         if let Some(open) = self.open.get_mut(&directory.inode) {
             open.mtime = mtime;
         }
     }
 
-    /// Opens the directory at `path`, which is relative to the root and has no `..` in it, if there
-    /// is one.
+    /// Opens the directory at `path` if it exists. The path is relative to the root and has no `..`.
     pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<Directory>, Failure> {
         match self.find_near(path)? {
             Some(near) => Ok(Some(near)),
@@ -168,7 +170,7 @@ impl Directories {
         }
     }
 
-    /// Opens the directory at `path` if that takes plain steps down at the most.
+    /// Opens the directory at `path` if it is open already, or only steps down lead to it.
     pub(super) fn find_near(&mut self, path: &[u8]) -> Result<Option<Directory>, Failure> {
         if let Some(known) = self.paths.get(path).copied() {
             return Ok(self.reuse(known.inode));
@@ -179,7 +181,7 @@ impl Directories {
         }
     }
 
-    /// Opens the directory at `path` where it takes more than that.
+    /// Opens the directory at `path` where links are followed, or directories made, on the way.
     pub(super) fn find_far(
         &mut self,
         path: &[u8],
@@ -189,7 +191,8 @@ impl Directories {
             Ok(walked) => {
                 self.implied += walked.made_in.len() as u64;
                 for above in walked.made_in {
-                    // Nobody else knows of what was made there.
+                    // The names of implied directories are noted nowhere, so the directory does not
+                    // count as fresh any more: what is in it has to be looked up.
                     if let Some(open) = self.open.get_mut(&above) {
                         open.made_in_layer = None;
                     }
@@ -202,7 +205,7 @@ impl Directories {
         }
     }
 
-    /// Takes in the directory `name` of `parent`, which `path` leads to.
+    /// Opens the directory `name` in `parent`, which is at `path`.
     pub(super) fn enter(
         &mut self,
         path: &[u8],
@@ -252,7 +255,7 @@ impl Directories {
             },
         );
         self.clock += 1;
-        // Where another path led to the same directory, that one knows the time it shall have.
+        // If the directory is open already by another path, that has its mtime.
         let open = self.open.entry(inode).or_insert_with(|| Open {
             fd: Arc::new(fd),
             mtime: Timestamp::from(&stat),
@@ -267,8 +270,8 @@ impl Directories {
         })
     }
 
-    /// Opens what is below the nearest directory that is open already, if that takes nothing but
-    /// plain steps down.
+    /// Opens the directory at `path` from the nearest one above that is open, if only steps down
+    /// lead to it. Also returns whether a symbolic link is on the way.
     fn walk_down(&self, path: &[u8]) -> Option<(OwnedFd, bool)> {
         let nearest = std::iter::successors(Some(path), |path| {
             (!path.is_empty()).then(|| parent_of(path))
@@ -294,11 +297,11 @@ struct Walked {
     fd: OwnedFd,
     is_through_link: bool,
     is_new: bool,
-    /// The inodes of directories that others were made in.
+    /// The inodes of directories in which others were made.
     made_in: Vec<u64>,
 }
 
-/// Goes from the root to `path` as a process inside would.
+/// Goes from the root to `path`, as a process inside the root does.
 fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
     let start = || DirStack::new(open_step(root.as_fd(), b".")?, ());
     let mut way = start()?;
@@ -332,7 +335,7 @@ fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
                         }
                         ahead.extend(components(target).rev().map(<[u8]>::to_vec));
                     }
-                    // Not a link: a file of a lower layer, where an upper one has a directory.
+                    // A file of a lower layer, where an upper one has a directory.
                     Err(Errno::INVAL) if missing == Missing::Make => {
                         let flags = AtFlags::empty();
                         keeping_mtime(here, || rustix::fs::unlinkat(here, &name[..], flags))?;
@@ -359,7 +362,7 @@ fn walk(root: &OwnedFd, path: &[u8], missing: Missing) -> io::Result<Walked> {
     })
 }
 
-/// Makes a directory that an entry implies.
+/// Makes a directory that a name implies.
 fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     keeping_mtime(parent, || {
         rustix::fs::mkdirat(parent, name, IMPLIED_MODE)?;
@@ -369,7 +372,7 @@ fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Owned
     })
 }
 
-/// Changes which names are in a directory; its mtime stays as it was.
+/// Makes a change to the names in a directory, and restores the directory's mtime.
 fn keeping_mtime<T>(
     directory: BorrowedFd<'_>,
     change: impl FnOnce() -> rustix::io::Result<T>,
@@ -380,7 +383,7 @@ fn keeping_mtime<T>(
     Ok(changed)
 }
 
-/// Whether a directory is not there, or cannot be got at by that path.
+/// Whether the error means that a path leads to no directory.
 fn is_absence(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -1,14 +1,14 @@
 //! A tar entry made safe, or refused.
 //!
-//! Pure: an [`Entry`] that exists names nothing outside the root, whatever the archive said.
+//! Pure: whatever an archive holds, an [`Entry`] names nothing outside the root.
 
 use std::fmt;
 
 use super::tar::{Member, MemberKind, SparseMap, Timestamp};
 use super::xattrs::{Xattrs, kept_xattrs};
 
-/// The longest path that is taken: far beyond what a single system call accepts, and short
-/// enough to keep many in memory.
+/// The longest path that is taken: far longer than a system call takes, and short enough to keep
+/// many in memory.
 const MAX_PATH_BYTES: usize = 64 * 1024;
 /// The longest name that Linux file systems take.
 const MAX_NAME_BYTES: usize = 255;
@@ -16,25 +16,25 @@ const MAX_NAME_BYTES: usize = 255;
 /// Why an entry is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// A `..` in its name could lead out of the root.
+    /// Its name holds `..`, which could lead out of the root.
     #[error("its name holds '..'")]
     Escapes,
-    /// The root itself can be nothing but a directory.
+    /// It would replace the root by something other than a directory.
     #[error("its name is that of the root, and it is no directory")]
     ReplacesRoot,
-    /// A NUL cannot be part of a file name.
+    /// Its name holds a NUL byte, which no file name can.
     #[error("its name holds a NUL byte")]
     HoldsNul,
-    /// The path, or a name in it, is longer than any file system takes.
+    /// Its path, or a name in it, is too long.
     #[error("its name is too long")]
     TooLong,
-    /// A whiteout of nothing, of `.` or of `..`.
+    /// It is a whiteout of nothing, of `.` or of `..`.
     #[error("it is a whiteout that names nothing to delete")]
     EmptyWhiteout,
-    /// A whiteout has nothing below it.
+    /// It is below a whiteout.
     #[error("it lies below a whiteout")]
     BelowWhiteout,
-    /// A link without a target.
+    /// It is a link without a target.
     #[error("it is a link to nothing")]
     NoTarget,
 }
@@ -44,7 +44,7 @@ pub enum EntryError {
 pub(super) struct EntryPath(Vec<u8>);
 
 impl EntryPath {
-    /// Takes a name as it stands in an archive. Leading slashes mean the root.
+    /// Parses the name of a member. Leading slashes stand for the root.
     pub(super) fn new(name: &[u8]) -> Result<EntryPath, EntryError> {
         if name.len() > MAX_PATH_BYTES {
             return Err(EntryError::TooLong);
@@ -69,7 +69,7 @@ impl EntryPath {
         Ok(EntryPath(path))
     }
 
-    /// Takes the target of a hard link: `..` goes up, though not beyond the root.
+    /// Parses the target of a hard link, in which `..` goes up, but not beyond the root.
     fn of_target(name: &[u8]) -> Result<EntryPath, EntryError> {
         let mut components = Vec::new();
         for component in name.split(|&byte| byte == b'/') {
@@ -86,12 +86,12 @@ impl EntryPath {
         Ok(path)
     }
 
-    /// Whether this is the root itself.
+    /// Whether this is the path of the root.
     pub(super) fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The path of the directory that holds it, empty for the root, and its name there.
+    /// The path of the directory above, empty for the root, and the name in it.
     pub(super) fn split(&self) -> (&[u8], &[u8]) {
         match self.0.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => (&self.0[..slash], &self.0[slash + 1..]),
@@ -105,7 +105,7 @@ impl EntryPath {
     }
 }
 
-/// An entry that can be applied. It holds no more memory than what it consists of.
+/// An entry that can be applied. None of its buffers is larger than its content.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) path: EntryPath,
@@ -119,16 +119,17 @@ pub(super) struct Entry {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum EntryKind {
     Directory,
-    /// A regular file with so many bytes of content in the archive.
+    /// A regular file.
     File {
+        /// The bytes of content in the archive.
         stored: u64,
         sparse: Option<SparseMap>,
     },
-    /// The target counts from the root.
+    /// The target is relative to the root.
     HardLink {
         target: EntryPath,
     },
-    /// The target is not interpreted here: it means something to the guest only.
+    /// The target is not interpreted: only the guest resolves it.
     Symlink {
         target: Vec<u8>,
     },
@@ -158,7 +159,7 @@ impl Entry {
         if path.is_root() && kind != EntryKind::Directory {
             return Err(EntryError::ReplacesRoot);
         }
-        // The tree has to stay usable and removable by its owner.
+        // The owner has to be able to use and to remove the tree.
         let least = match kind {
             EntryKind::Directory => 0o700,
             _ => 0o600,
@@ -189,7 +190,7 @@ fn symlink_target(target: Vec<u8>) -> Result<Vec<u8>, EntryError> {
     }
 }
 
-/// A name out of an archive, shown so that it can neither break the line nor steer the terminal.
+/// A name from an archive, displayed so that it can neither break a line nor control the terminal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ShownPath(Vec<u8>);
 
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_holds_no_more_than_what_it_consists_of() {
+    fn buffers_of_an_entry_are_no_larger_than_their_content() {
         let with_room = |text: &[u8]| {
             let mut bytes = Vec::with_capacity(1 << 20);
             bytes.extend_from_slice(text);

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors of work on trees.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,10 +11,10 @@ use super::entry::{EntryError, ShownPath};
 use super::tar::TarError;
 use crate::host::fs::{FsError, is_storage_full};
 
-/// Why layers could not be applied, or a tree not be removed or measured.
+/// Why layers could not be applied, or work on a tree failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
-    /// A layer that cannot be read, or is no proper archive.
+    /// A layer cannot be read, or is no proper archive.
     #[error("layer '{layer}' cannot be unpacked: {source}")]
     Archive {
         /// The layer's name.
@@ -22,7 +22,7 @@ pub enum RootfsError {
         /// What is wrong with it.
         source: TarError,
     },
-    /// An entry that is refused for what it is.
+    /// An entry is refused.
     #[error("layer '{layer}' cannot be unpacked: entry '{path}' is refused: {source}")]
     Entry {
         /// The layer's name.
@@ -32,7 +32,7 @@ pub enum RootfsError {
         /// Why it is refused.
         source: EntryError,
     },
-    /// A step that the system refused.
+    /// A system call failed.
     #[error("layer '{layer}' cannot be unpacked: cannot {action} '{path}': {source}")]
     Apply {
         /// The layer's name.
@@ -44,27 +44,27 @@ pub enum RootfsError {
         /// The system's answer.
         source: io::Error,
     },
-    /// More than the limit allows.
+    /// A limit is exceeded.
     #[error("layer '{layer}' cannot be unpacked: the image has more than {limit} {what}")]
     Limit {
-        /// The layer that went beyond.
+        /// The name of the layer that exceeds it.
         layer: String,
         /// The limit.
         limit: u64,
-        /// What it counts.
+        /// What it limits.
         what: &'static str,
     },
-    /// The archive that is being written.
+    /// The archive cannot be written.
     #[error("cannot write the archive: {0}")]
     Output(#[source] io::Error),
-    /// A tree on the host.
+    /// An operation on a tree failed.
     #[error(transparent)]
     Tree(#[from] FsError),
 }
 
 impl RootfsError {
-    /// What the system said, if anything.
-    fn said(&self) -> Option<&io::Error> {
+    /// The error of a system call, if there was one.
+    fn io_error(&self) -> Option<&io::Error> {
         match self {
             RootfsError::Apply { source, .. } | RootfsError::Output(source) => Some(source),
             RootfsError::Tree(error) => Some(&error.source),
@@ -72,30 +72,29 @@ impl RootfsError {
         }
     }
 
-    /// Whether the system forbade it.
+    /// Whether permission was denied.
     pub fn is_denied(&self) -> bool {
-        self.said()
-            .is_some_and(|said| said.kind() == io::ErrorKind::PermissionDenied)
+        self.io_error()
+            .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     }
 
     /// Whether something is mounted where it was to be removed.
     pub fn is_mounted(&self) -> bool {
-        self.said()
-            .is_some_and(|said| said.kind() == io::ErrorKind::ResourceBusy)
+        self.io_error()
+            .is_some_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
     }
 
-    /// Whether there was too little of something for now: of room on the disk, of memory, or of files
-    /// that may be open.
+    /// Whether something has run out: space on the disk, memory, or file descriptors.
     pub fn is_shortage(&self) -> bool {
-        let is_short = |said: &io::Error| {
-            let errno = Errno::from_io_error(said);
+        let is_short = |error: &io::Error| {
+            let errno = Errno::from_io_error(error);
             let is_other = matches!(errno, Some(Errno::NOMEM | Errno::MFILE | Errno::NFILE));
-            is_other || is_storage_full(said)
+            is_other || is_storage_full(error)
         };
-        self.said().is_some_and(is_short)
+        self.io_error().is_some_and(is_short)
     }
 
-    /// The same failure with what the system said replaced by what `explain` makes of it.
+    /// Replaces the error of the system call by what `explain` makes of it.
     #[must_use]
     pub fn explained(mut self, explain: impl FnOnce(io::Error) -> io::Error) -> RootfsError {
         let source = match &mut self {
@@ -103,8 +102,8 @@ impl RootfsError {
             RootfsError::Tree(error) => &mut error.source,
             _ => return self,
         };
-        let said = std::mem::replace(source, io::ErrorKind::Other.into());
-        *source = explain(said);
+        let original = std::mem::replace(source, io::ErrorKind::Other.into());
+        *source = explain(original);
         self
     }
 
@@ -118,7 +117,7 @@ impl RootfsError {
     }
 }
 
-/// A step that failed while an entry was applied; the layer's name is added later.
+/// A step that failed; the layer or the tree is added later.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) path: Vec<u8>,
@@ -139,7 +138,7 @@ impl Failure {
         }
     }
 
-    /// The same, of a tree on the host; the path counts from `root`.
+    /// Makes an error of it, for the tree at `root`, to which the path is relative.
     pub(super) fn below(self, root: &Path) -> RootfsError {
         let path = [root.as_os_str().as_bytes(), b"/", &self.path].concat();
         RootfsError::Tree(FsError {
@@ -149,6 +148,7 @@ impl Failure {
         })
     }
 
+    /// Makes an error of it, for an entry of `layer`.
     pub(super) fn in_layer(self, layer: &str) -> RootfsError {
         RootfsError::Apply {
             layer: layer.to_string(),
@@ -159,7 +159,7 @@ impl Failure {
     }
 }
 
-/// Why a layer was given up.
+/// Why a layer cannot be applied; the layer's name is added later.
 pub(super) enum Stop {
     Archive(TarError),
     Entry(Vec<u8>, EntryError),

@@ -1,8 +1,8 @@
-//! What tells later which files of a tree are as they were made.
+//! Fingerprints, which tell later whether the files of a tree are unchanged.
 //!
-//! Whatever changes a file's content, attributes or names gives it another time of change, and
-//! nobody can choose that one. So what has the path, inode and time of change that it had is as it
-//! was. Directories change whenever something is made in them; what they were is remembered.
+//! Every change of a file's content, attributes or names sets its ctime, which no process can choose.
+//! So a file with the same path, inode and ctime is unchanged. A directory's ctime is also set when
+//! something is made in it; therefore the fingerprint holds its mode and mtime.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,15 +23,15 @@ use super::walk::{Found, Visitor, walk};
 use super::xattrs::xattrs_of;
 use crate::host::fs::FsError;
 
-/// Entries of a tree beyond which it would take too much memory.
+/// The most files in a fingerprint, which takes memory for each.
 const MAX_ENTRIES: usize = 500_000;
 
-/// How long the clock that files are stamped with may stand still: 10 ms where the kernel ticks
-/// a hundred times a second.
+/// How many ticks to wait for the clock of file times to advance: it does so every 10 ms at the
+/// latest, where the kernel ticks a hundred times a second.
 const TICKS: u32 = 20;
 const TICK: Duration = Duration::from_millis(1);
 
-/// What the files of a tree were when it was made.
+/// The fingerprint of a tree.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeFingerprint {
     /// All but directories.
@@ -39,21 +39,22 @@ pub struct TreeFingerprint {
     directories: BTreeMap<PathKey, DirectoryFingerprint>,
 }
 
-/// What a file was: inode, time of change, and size.
+/// Inode, ctime in nanoseconds, and size.
 type FileFingerprint = (u64, i64, i64);
 
-/// What a directory was.
+/// The attributes of a directory when the fingerprint was taken.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DirectoryFingerprint {
     inode: u64,
+    /// The ctime in nanoseconds.
     changed: i64,
     mode: u32,
-    /// Seconds and nanoseconds.
+    /// The mtime in seconds and nanoseconds.
     modified: (i64, i64),
     has_xattrs: bool,
 }
 
-/// The beginning of the SHA-256 of a path from the top: paths may be long, and no text.
+/// The first 64 bits of the SHA-256 of a path from the top. Paths may be long, and not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct PathKey(u64);
 
@@ -70,11 +71,11 @@ impl PathKey {
 }
 
 impl TreeFingerprint {
-    /// Takes the fingerprint of a tree that has just been made, and that nobody changes meanwhile.
-    /// None where times would not tell, or of a tree too large.
+    /// Takes the fingerprint of a tree that was just made, and that no process changes meanwhile.
+    /// `None` if the tree is too large, or its times are too coarse to show every change.
     ///
     /// # Errors
-    /// Something cannot be read.
+    /// A directory cannot be read.
     pub fn take(root: &Path) -> Result<Option<TreeFingerprint>, RootfsError> {
         let top = open_top(root)?;
         let at_top = |error| FsError::at("examine", root)(io::Error::from(error));
@@ -90,13 +91,13 @@ impl TreeFingerprint {
         Ok(fingerprint.is_settled().then_some(fingerprint))
     }
 
-    /// Whether every change from now on will show: none may come at the very time that is
-    /// already noted.
+    /// Whether every later change will show. Waits until the clock has passed the latest ctime, so
+    /// that no change can get that ctime again.
     fn is_settled(&self) -> bool {
         let of_directories = self.directories.values().map(|one| one.changed);
         let of_files = self.files.values().map(|(_, changed, _)| *changed);
         let times = || of_directories.clone().chain(of_files.clone());
-        // A file system that counts whole seconds.
+        // The file system has whole seconds only.
         if times().all(|time| time % NANOSECONDS == 0) {
             return false;
         }
@@ -111,7 +112,7 @@ impl TreeFingerprint {
         })
     }
 
-    /// Whether all of the tree is still there, below `root`; there may be more.
+    /// Whether the tree at `root` still has every file, unchanged; there may be more files.
     pub fn fits(&self, root: &Path) -> bool {
         let Ok(top) = open_top(root) else {
             return false;
@@ -121,12 +122,12 @@ impl TreeFingerprint {
     }
 }
 
-/// What the mode of a directory that was unpacked has in any case.
+/// The mode bits that every unpacked directory has.
 const OPEN_TO_OWNER: u32 = 0o500;
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
-/// When a file, its attributes or its names were last changed, in nanoseconds since 1970.
+/// The ctime in nanoseconds since 1970.
 fn changed_at(stat: &Stat) -> i64 {
     let nanoseconds = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
     stat.st_ctime.saturating_mul(NANOSECONDS) + nanoseconds
@@ -136,14 +137,14 @@ fn file_fingerprint(stat: &Stat) -> FileFingerprint {
     (stat.st_ino, changed_at(stat), stat.st_size)
 }
 
-/// Whether both are the same file, not changed in between.
+/// Whether both are of the same file, and it did not change in between.
 pub(super) fn is_unchanged(before: &Stat, after: &Stat) -> bool {
     before.st_dev == after.st_dev && file_fingerprint(before) == file_fingerprint(after)
 }
 
-/// What is said of a file that is no longer what it was.
+/// The error for a file that has changed since its fingerprint was taken.
 pub(super) fn has_changed() -> io::Error {
-    io::Error::other("it is no longer what it was")
+    io::Error::other("it has changed")
 }
 
 fn is_directory(stat: &Stat) -> bool {
@@ -207,7 +208,7 @@ impl Visitor for Taker {
     }
 }
 
-/// A tree compared with its fingerprint while somebody goes through it.
+/// Compares a tree with its fingerprint during a walk.
 pub(super) struct Check<'i> {
     fingerprint: &'i TreeFingerprint,
     files: usize,
@@ -223,13 +224,16 @@ impl<'i> Check<'i> {
         }
     }
 
-    /// Whether something belongs to the tree as it was made.
+    /// Whether a file is in the fingerprint.
+    ///
+    /// # Errors
+    /// The file is in the fingerprint, and has changed.
     pub(super) fn knows(&mut self, found: &Found<'_>) -> Result<bool, Failure> {
         let stat = &found.stat;
         if is_directory(stat) {
             let path = PathKey::of(found.path);
             let is_known = self.fingerprint.directories.contains_key(&path);
-            // Nobody asked for this container; so a mode is not lifted, not even for a moment.
+            // The user did not ask for this container, so modes in it are not changed for a copy.
             if is_known && stat.st_mode & OPEN_TO_OWNER != OPEN_TO_OWNER {
                 return Err(Failure::at("open", found.path)(has_changed()));
             }
@@ -245,7 +249,10 @@ impl<'i> Check<'i> {
         Ok(true)
     }
 
-    /// What the directory at `path`, which now is `stat`, was.
+    /// Returns the original attributes of the directory at `path`, whose attributes now are `stat`.
+    ///
+    /// # Errors
+    /// It has changed in a way that cannot be undone in a copy.
     pub(super) fn directory(
         &mut self,
         path: &[u8],
@@ -255,7 +262,7 @@ impl<'i> Check<'i> {
         let changed = || Failure::at("copy", path)(has_changed());
         let was = self.fingerprint.directories.get(&PathKey::of(path));
         let was = was.ok_or_else(changed)?;
-        // What extended attributes were is not remembered.
+        // The fingerprint does not hold the extended attributes themselves.
         let has_xattrs = || was.has_xattrs || !xattrs_of(directory).is_empty();
         let is_other = was.inode != stat.st_ino;
         if is_other || was.changed != changed_at(stat) && has_xattrs() {
@@ -278,7 +285,7 @@ impl<'i> Check<'i> {
         self.directory(b"", &stat, top)
     }
 
-    /// Whether all that was there has been seen.
+    /// Whether the walk has found every file of the fingerprint.
     pub(super) fn is_complete(&self) -> bool {
         (self.files, self.directories)
             == (
@@ -328,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_fingerprint_survives_being_written() {
+    fn a_fingerprint_survives_serialization() {
         let directory = tempfile::tempdir().unwrap();
         let (root, fingerprint) = tree(directory.path());
         assert_eq!(
@@ -346,7 +353,7 @@ mod tests {
         assert!(!other.fits(&root));
     }
 
-    /// Somebody who changes a file while it is copied.
+    /// Changes a file while it is copied.
     struct Meddler<'a>(&'a Path);
 
     impl Task for Meddler<'_> {
@@ -358,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_while_it_is_copied_spoils_the_copy() {
+    fn a_file_that_changes_while_it_is_copied_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let (root, fingerprint) = tree(directory.path());
         let copy = |to: &str, task: &dyn Task| {
@@ -370,22 +377,19 @@ mod tests {
         let copied = copy("one", &*task).unwrap();
         assert_eq!(fs::read(copied.join("a/b/other")).unwrap(), b"content");
         let error = copy("two", &Meddler(&root.join("a/file"))).unwrap_err();
-        assert!(
-            error.to_string().contains("no longer what it was"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("has changed"), "{error}");
         assert!(copy("three", &*task).is_err());
     }
 
     #[test]
-    fn whole_seconds_tell_too_little() {
+    fn times_in_whole_seconds_make_no_fingerprint() {
         let of = |changed| TreeFingerprint {
             files: BTreeMap::from([(PathKey(1), (1, changed, 0))]),
             ..TreeFingerprint::default()
         };
         assert!(of(1_700_000_000_000_000_001).is_settled());
         assert!(!of(1_700_000_000_000_000_000).is_settled());
-        // A clock that was set back.
+        // The clock was set back.
         assert!(!of(i64::MAX).is_settled());
     }
 }

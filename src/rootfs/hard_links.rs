@@ -1,4 +1,4 @@
-//! The files of a tree that have several names, by the first of these.
+//! The files of a tree that have several names.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,15 +7,15 @@ use std::rc::Rc;
 
 use rustix::fs::Stat;
 
-/// Bytes in the paths that are known; those of names in one directory count it once. What comes
-/// beyond is taken for a file of its own each time, so that a hostile tree cannot fill memory.
+/// The most bytes in paths; names in the same directory count it once. Beyond that, each name is
+/// taken for a separate file, so that a hostile tree cannot fill the memory.
 const MAX_PATH_BYTES: usize = 16 << 20;
 
-/// First names of files that have more.
+/// The first path of each file that has several.
 #[derive(Default)]
 pub(super) struct HardLinks {
     by_id: HashMap<(u64, u64), First>,
-    /// The directory of the name that came last, which mostly is that of the next one too.
+    /// The directory of the last path, which the next path often shares.
     directory: Rc<[u8]>,
     path_bytes: usize,
 }
@@ -23,12 +23,12 @@ pub(super) struct HardLinks {
 struct First {
     directory: Rc<[u8]>,
     name: Box<[u8]>,
-    /// Names still to come.
+    /// The number of names still to come.
     left: usize,
 }
 
 impl HardLinks {
-    /// The path that [`HardLinks::add`] was given for another name of this file.
+    /// The path under which the file was added, if it was.
     pub(super) fn first(&mut self, stat: &Stat) -> Option<Vec<u8>> {
         if !has_more(stat) {
             return None;
@@ -46,7 +46,7 @@ impl HardLinks {
         Some(path)
     }
 
-    /// Remembers the first name of a file, if it has more.
+    /// Adds a file that has several names, under its first path.
     pub(super) fn add(&mut self, stat: &Stat, path: &[u8]) {
         if !has_more(stat) {
             return;
@@ -73,7 +73,7 @@ impl HardLinks {
         }
     }
 
-    /// Counts the bytes of a name no more, nor those of its directory if it was the last one there.
+    /// Subtracts the bytes of a name, and those of its directory if no other name is in it.
     fn forget(&mut self, directory: Rc<[u8]>, name_bytes: usize) {
         self.path_bytes -= name_bytes;
         if Rc::strong_count(&directory) == 1 {
@@ -121,7 +121,7 @@ mod tests {
         let mut links = HardLinks::default();
         let directory = "d/".repeat(4 << 10);
         let known = |links: &mut HardLinks, inode| links.first(&file(inode, 9)).is_some();
-        // In one directory its path counts once.
+        // The path of a directory counts once.
         for inode in 0..100_000 {
             links.add(&file(inode, 9), format!("{directory}{inode}").as_bytes());
         }

@@ -1,4 +1,4 @@
-//! A tree as a tar archive.
+//! Writing a tree as a tar archive.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use super::xattrs::xattrs_of;
 use crate::host::fs::FsError;
 use crate::stream::{DeviceNumber, TarAttributes, TarKind, TarWriter};
 
-/// Files up to this size are read at once; for larger ones the system copies by itself.
+/// Files up to this size are read at once; the kernel copies larger ones.
 const SMALL_FILE_BYTES: u64 = 128 * 1024;
 
 /// Prefix of PAX records that hold extended attributes.
@@ -27,19 +27,17 @@ const SMALL_FILE_BYTES: u64 = 128 * 1024;
 /// Source: the manual of `star`, "SCHILY.xattr"; GNU tar and Docker write the same.
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 
-/// What the names of members begin with, and the name of the first.
+/// The name of the first member, and the beginning of all other names.
 const TOP: &[u8] = b"./";
 
-/// Writes everything in the directory `root` to `out` as a tar archive, in the order of names.
-/// These begin with `./`, as in the archives of udocker.py, so that who takes out one file by its
-/// name finds it.
+/// Writes everything in the directory `root` to `out` as a tar archive, in the order of names. Names
+/// begin with `./`, as in archives of udocker.py, for scripts that extract a file by its name.
 ///
-/// Hard links stay links, holes stay holes, and everything belongs to root that `attributes` give
-/// no other owner. Sockets are left out, and so is what other file systems hold that are mounted
-/// in the tree.
+/// Hard links stay links, and holes stay holes. Files belong to root unless `attributes` have another
+/// owner. Sockets are left out, and so is what is mounted in the tree.
 ///
 /// # Errors
-/// Something cannot be read, or `out` cannot be written.
+/// A file cannot be read, or `out` cannot be written.
 pub fn pack_tree<W: Write>(root: &Path, attributes: &Attributes, out: W) -> Result<W, RootfsError> {
     let open = || -> io::Result<_> {
         let top = rustix::fs::open(root, OPEN_DIRECTORY, Mode::empty())?;
@@ -49,7 +47,7 @@ pub fn pack_tree<W: Write>(root: &Path, attributes: &Attributes, out: W) -> Resu
     let (top, stat) = open().map_err(FsError::at("open", root))?;
     let mut packer = Packer {
         writer: TarWriter::new(out),
-        known: attributes,
+        attributes,
         linked: HardLinks::default(),
     };
     let found = Found {
@@ -83,7 +81,7 @@ impl From<Failure> for Stop {
 
 struct Packer<'a, W> {
     writer: TarWriter<W>,
-    known: &'a Attributes,
+    attributes: &'a Attributes,
     linked: HardLinks,
 }
 
@@ -101,14 +99,14 @@ impl<W: Write> Visitor for Packer<'_, W> {
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Stop> {
         let stat = &found.stat;
         let name = [TOP, found.path].concat();
-        let shown = self.known.shown(found);
+        let shown = self.attributes.shown(found);
         if let Some(first) = self.linked.first(stat) {
             let link = TarKind::HardLink(&first);
             let attributes = attributes_of(shown, stat, None);
             let member = self.writer.member(&name, link, &attributes);
             return member.map_err(Stop::Output);
         }
-        if self.first(found, shown, &name)? {
+        if self.pack(found, shown, &name)? {
             self.linked.add(stat, &name);
         }
         Ok(())
@@ -121,15 +119,15 @@ impl<W: Write> Visitor for Packer<'_, W> {
 
 impl<W: Write> Packer<'_, W> {
     fn attributes_of(&self, found: &Found<'_>, file: Option<BorrowedFd<'_>>) -> TarAttributes {
-        attributes_of(self.known.shown(found), &found.stat, file)
+        attributes_of(self.attributes.shown(found), &found.stat, file)
     }
 
-    /// Packs what has no name in the archive yet, and returns whether it has one now.
-    fn first(&mut self, found: &Found<'_>, shown: Shown, name: &[u8]) -> Result<bool, Stop> {
+    /// Packs a file that is not in the archive yet, and returns whether it is now.
+    fn pack(&mut self, found: &Found<'_>, shown: Shown, name: &[u8]) -> Result<bool, Stop> {
         let target;
         let kind = match FileType::from_raw_mode(shown.mode) {
             FileType::RegularFile => {
-                self.file(found, name)?;
+                self.pack_regular(found, name)?;
                 return Ok(true);
             }
             FileType::Symlink => {
@@ -144,7 +142,8 @@ impl<W: Write> Packer<'_, W> {
             FileType::BlockDevice if shown.device != 0 => {
                 TarKind::BlockDevice(number_of(shown.device))
             }
-            // Sockets mean nothing without their process, and actual devices are not the tree's.
+            // A socket is of no use without its process, and a device of the host is not part of
+            // the tree.
             _ => return Ok(false),
         };
         let attributes = attributes_of(shown, &found.stat, None);
@@ -153,7 +152,7 @@ impl<W: Write> Packer<'_, W> {
         Ok(true)
     }
 
-    fn file(&mut self, found: &Found<'_>, name: &[u8]) -> Result<(), Stop> {
+    fn pack_regular(&mut self, found: &Found<'_>, name: &[u8]) -> Result<(), Stop> {
         let (opened, _added) =
             open_to_read(found, OFlags::RDONLY).map_err(Failure::at("open", found.path))?;
         let mut file = File::from(opened);
@@ -201,7 +200,7 @@ fn number_of(device: u64) -> DeviceNumber {
     }
 }
 
-/// While the system copies, only the cause tells which side failed.
+/// Tells by the kind of an error whether reading or writing failed, when the kernel copies.
 fn stop(found: &Found<'_>, error: io::Error) -> Stop {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Stop::Failure(Failure::at("read", found.path)(error)),
@@ -209,7 +208,7 @@ fn stop(found: &Found<'_>, error: io::Error) -> Stop {
     }
 }
 
-/// Part of a file.
+/// A reader of part of a file.
 struct Range<'f> {
     file: &'f File,
     offset: u64,
@@ -233,7 +232,7 @@ fn attributes_of(shown: Shown, stat: &Stat, file: Option<BorrowedFd<'_>>) -> Tar
         .map(xattrs_of)
         .unwrap_or_default()
         .into_iter()
-        // A PAX record has no way to write a key with this sign in it.
+        // In a PAX record, this byte ends the key.
         .filter(|(name, _)| !name.contains(&b'='))
         .map(|(name, value)| ([XATTR_PREFIX, &name].concat(), value))
         .collect();

@@ -1,11 +1,11 @@
-//! Decompressing and hashing, beside the thread that applies what comes out.
+//! Decompressing and hashing layers on threads beside the one that applies them.
 //!
 //! ```text
 //! source → decompress ──┬─→ Source (parser, writers)
 //!          (pipeline)   └─→ hash
 //! ```
-//! Both sides share the same chunks. There is a fixed number of them, so that a slow disk slows
-//! the download down instead of filling the memory.
+//! Both sides share the same chunks. Their number is fixed, so that a slow disk slows the download
+//! down instead of filling the memory.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -20,23 +20,23 @@ use crate::stream::decompress;
 
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What layers are read for.
+/// How far the pipeline reads ahead of its receiver, and which layers it hashes.
 pub(super) struct ReadAhead {
-    /// What layers are hashed with whose diff_id is not known, if they are.
+    /// The algorithm for layers without a diff_id; `None` if these are not hashed.
     unknown: Option<Algorithm>,
-    /// With the chunks' size, this bounds what is under way.
+    /// The number of chunks in memory.
     max_chunks: usize,
 }
 
 impl ReadAhead {
-    /// To be written to disk, which takes its pauses: 8 MiB are read ahead.
+    /// For layers that are unpacked: 8 MiB, since writing to the disk pauses now and then.
     pub(super) const UNPACK: ReadAhead = ReadAhead {
         unknown: None,
         max_chunks: 32,
     };
 
-    /// To be looked at, or written before its turn, which several layers may be at once: 2 MiB are
-    /// read ahead of each.
+    /// For layers that are checked, or written before their turn: 2 MiB, since several may be read
+    /// at once.
     pub(super) fn beside_others(unknown: Option<Algorithm>) -> ReadAhead {
         ReadAhead {
             unknown,
@@ -45,12 +45,12 @@ impl ReadAhead {
     }
 }
 
-/// Starts feeding `layers`, each with the task that its bytes are counted for, and returns where
-/// they arrive.
+/// Starts reading `layers`, each with the task that counts its bytes, and returns the receiver of
+/// their content.
 pub(super) fn start<'scope, 'a, I>(
     scope: &'scope Scope<'scope, '_>,
     layers: I,
-    purpose: ReadAhead,
+    read_ahead: ReadAhead,
 ) -> Receiver<Piece>
 where
     I: IntoIterator<Item = (Layer<'a>, Box<dyn Task>)> + Send + 'scope,
@@ -59,7 +59,7 @@ where
     let (work, hashing) = channel();
     scope.spawn(move || hash(&hashing));
     scope.spawn(move || {
-        let mut pipeline = Pipeline::new(pieces, work, purpose);
+        let mut pipeline = Pipeline::new(pieces, work, read_ahead);
         for (layer, task) in layers {
             if !pipeline.layer(layer, &*task) {
                 return;
@@ -69,7 +69,7 @@ where
     arriving
 }
 
-/// What the hashing thread is to do.
+/// A step of the hashing thread.
 enum HashWork {
     Begin(Algorithm),
     Data(Arc<Chunk>),
@@ -88,7 +88,7 @@ fn hash(work: &Receiver<HashWork>) {
             }
             HashWork::End(answer) => {
                 if let Some(hasher) = current.take() {
-                    // Who asked may have given up.
+                    // The thread that asked may have given up.
                     let _ = answer.send(hasher.finish());
                 }
             }
@@ -99,23 +99,25 @@ fn hash(work: &Receiver<HashWork>) {
 struct Pipeline {
     pieces: Sender<Piece>,
     hashing: Sender<HashWork>,
-    /// Buffers that came back, and how many more may be made.
+    /// Buffers of chunks that are done with.
     returned: Receiver<Vec<u8>>,
+    /// The sender of `returned`, for chunks to keep.
     home: Sender<Vec<u8>>,
+    /// The number of buffers that may still be made.
     unmade: usize,
-    purpose: ReadAhead,
+    read_ahead: ReadAhead,
 }
 
 impl Pipeline {
-    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>, purpose: ReadAhead) -> Pipeline {
+    fn new(pieces: Sender<Piece>, hashing: Sender<HashWork>, read_ahead: ReadAhead) -> Pipeline {
         let (home, returned) = channel();
         Pipeline {
             pieces,
             hashing,
             returned,
             home,
-            unmade: purpose.max_chunks,
-            purpose,
+            unmade: read_ahead.max_chunks,
+            read_ahead,
         }
     }
 
@@ -136,11 +138,11 @@ impl Pipeline {
         expected: Option<DiffId>,
     ) -> Result<Option<DiffId>, TarError> {
         let (_, mut reader) = decompress(source).map_err(TarError::Read)?;
-        // The receivers end only when the work as a whole is given up, which the next piece
-        // that is sent will tell.
+        // Errors of the hashing thread's channel are ignored: it ends only when everything is given
+        // up, and then sending the next piece fails.
         let algorithm = match &expected {
             Some(DiffId(digest)) => Some(digest.algorithm()),
-            None => self.purpose.unknown,
+            None => self.read_ahead.unknown,
         };
         if let Some(algorithm) = algorithm {
             let _ = self.hashing.send(HashWork::Begin(algorithm));
@@ -149,7 +151,7 @@ impl Pipeline {
             let mut bytes = self.buffer();
             let count = fill(&mut reader, &mut bytes).map_err(TarError::Read)?;
             if count == 0 {
-                // Any number of layers have to do with the buffers that there are.
+                // The buffer serves for the next layer.
                 let _ = self.home.send(bytes);
                 break;
             }
@@ -179,7 +181,7 @@ impl Pipeline {
         }
     }
 
-    /// A buffer of the full size, as soon as there is one.
+    /// Returns a buffer of the full size; waits until there is one.
     fn buffer(&mut self) -> Vec<u8> {
         let mut bytes = match self.returned.try_recv() {
             Ok(bytes) => bytes,
@@ -187,7 +189,7 @@ impl Pipeline {
                 self.unmade -= 1;
                 Vec::new()
             }
-            // Never disconnected: this end holds a sender too.
+            // Never disconnected, since `home` is a sender.
             Err(_) => self.returned.recv().unwrap_or_default(),
         };
         bytes.resize(CHUNK_BYTES, 0);

@@ -1,6 +1,6 @@
 //! What an entry means for the tree.
 //!
-//! Pure: decides from names and types alone, touches nothing.
+//! Pure: decides from names and types alone.
 //!
 //! Source: OCI image-spec v1.1, "Image Layer Filesystem Changeset", sections "Changeset over
 //! existing files" and "Whiteouts".
@@ -11,20 +11,20 @@ const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const WHITEOUT_META_PREFIX: &[u8] = b".wh..wh.";
 const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 
-/// What an entry's name asks for.
+/// What applying an entry means, by its name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan<'p> {
     /// Make the entry in its directory.
     Make,
-    /// Remove what lower layers have under this name in the entry's directory.
+    /// Remove this name from the entry's directory, if it is of a lower layer.
     Whiteout(&'p [u8]),
-    /// Remove all that lower layers have in the entry's directory.
+    /// Remove everything of lower layers from the entry's directory.
     Opaque,
-    /// Book-keeping of the aufs storage driver, which old images still carry.
+    /// Do nothing: it is bookkeeping of the aufs storage driver, which old images still hold.
     Ignore,
 }
 
-/// Returns what the entry called `path` asks for.
+/// Decides what applying the entry with the name `path` means.
 ///
 /// # Errors
 /// `EmptyWhiteout` for a whiteout of nothing, `.` or `..`; `BelowWhiteout` for an entry in a
@@ -52,7 +52,7 @@ pub(super) fn plan(path: &EntryPath) -> Result<Plan<'_>, EntryError> {
     }
 }
 
-/// What stands where an entry is to be made.
+/// What has the name of an entry that is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
     Nothing,
@@ -61,21 +61,22 @@ pub(super) enum Existing {
     Other,
 }
 
-/// How room is made for an entry.
+/// What happens to the existing file when an entry is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// There is nothing in the way.
+    /// Nothing exists.
     Free,
-    /// The directory stays, with its children; only its metadata changes.
+    /// The directory stays with its content; only its metadata changes.
     Keep,
-    /// One name has to go.
+    /// The name is removed.
     Unlink,
-    /// A directory has to go with all that is in it.
+    /// The directory is removed with everything in it.
     RemoveTree,
 }
 
-/// Returns how room is made for an entry of `kind`. Only a directory keeps a directory; all else
-/// replaces what is there, which also parts a file from its other hard links.
+/// Decides what happens to the existing file when an entry of `kind` is made. Only a directory keeps
+/// an existing directory; anything else replaces the name, and leaves other hard links of the old
+/// file alone.
 pub(super) fn room_for(kind: &EntryKind, existing: Existing) -> Room {
     match (kind, existing) {
         (_, Existing::Nothing) => Room::Free,
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whiteouts_are_told_by_name() {
+    fn whiteouts_are_recognized_by_name() {
         use EntryError::{BelowWhiteout, EmptyWhiteout};
         for (name, expected) in [
             ("etc/passwd", Ok(Plan::Make)),

@@ -1,9 +1,9 @@
-//! Layers worked on ahead of their turn.
+//! Reading layers before their turn.
 //!
-//! What an entry changes depends on the layers below it, but what a file holds does not. So while
-//! one layer is being applied, the next ones are decompressed, and the content of their files is
-//! written to a directory beside the tree, under numbers. When a layer's turn comes, its entries are
-//! applied in their order, and each file is moved to its place.
+//! The effect of an entry depends on the layers below it, but the content of a file does not. So
+//! while one layer is being applied, the next ones are decompressed, and the content of their files
+//! is written to a staging directory beside the tree, with numbers as names. When a layer's turn
+//! comes, its entries are applied in order, and each file is moved to its place.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -30,67 +30,67 @@ use super::xattrs::{Xattrs, bytes_of_xattrs};
 use crate::progress::Task;
 use crate::stream::{Compression, sniffed};
 
-/// Layers worked on at once.
+/// The most layers that are read at once.
 const MAX_WORKERS: usize = 4;
 
-/// What the entries of a layer may take in memory before its turn.
-const MAX_LOG_BYTES: usize = 1 << 20;
+/// The most memory that the entries of one layer take before its turn.
+const MAX_QUEUE_BYTES: usize = 1 << 20;
 
-/// What those of all layers may take before one more is begun.
+/// The memory that the entries of all layers may take before one more layer is begun.
 const MAX_BACKLOG_BYTES: usize = 4 << 20;
 
-/// What a layer counts beside its entries: its directory is held open.
+/// What a layer counts in the backlog beside its entries, since its directory is held open.
 const LAYER_BYTES: usize = 64 << 10;
 
-/// How many layers this machine can work on at once, ahead of the one that is being applied.
-pub(super) fn workers() -> usize {
+/// The number of layers that this machine can read at once, beside the one that is being applied.
+pub(super) fn default_workers() -> usize {
     match available_parallelism().map_or(1, usize::from) {
-        // Somebody has to do all of the work, in whatever order.
+        // A single processor has all of the work to do, whatever the order.
         1 => 0,
         processors => processors.min(MAX_WORKERS),
     }
 }
 
-/// Where the content of files waits for its place.
-pub(super) struct Stage {
+/// The directory in which the files of layers wait for the turn of their layer.
+pub(super) struct StagingArea {
     directory: OwnedFd,
     style: FileStyle,
     backlog: Arc<Backlog>,
 }
 
-impl Stage {
-    /// Makes it at `path`, which does not exist yet.
-    pub(super) fn new(path: &Path, begin_write_back: bool) -> io::Result<Stage> {
+impl StagingArea {
+    /// Creates the directory at `path`, which does not exist yet.
+    pub(super) fn new(path: &Path, begin_write_back: bool) -> io::Result<StagingArea> {
         fs::create_dir(path)?;
         let directory = rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())?;
-        Ok(Stage {
+        Ok(StagingArea {
             style: FileStyle::of(&directory, begin_write_back)?,
             directory,
             backlog: Arc::default(),
         })
     }
 
-    /// Prepares to work on the layer of this number, once there is room for it: what comes of it,
-    /// and what [`work`] has to do.
+    /// Waits until the backlog has room for another layer, and prepares to read it. Returns the
+    /// reading end of its entries, and the job that fills it.
     pub(super) fn begin<'a>(
         &self,
         number: usize,
         layer: Layer<'a>,
         task: Box<dyn Task>,
-    ) -> (StagedLayer, Job<'a>) {
+    ) -> (StagedLayer, PrefetchJob<'a>) {
         self.backlog.wait_for_room();
         let directory = self.make_directory(&number.to_string());
-        let log = Arc::new(EntryQueue::new(Arc::clone(&self.backlog)));
+        let queue = Arc::new(EntryQueue::new(Arc::clone(&self.backlog)));
         let staged = StagedLayer {
             name: layer.name.clone(),
-            log: Arc::clone(&log),
+            queue: Arc::clone(&queue),
         };
-        let job = Job {
+        let job = PrefetchJob {
             layer,
             task,
             directory: directory.map(Arc::new).map_err(io::Error::from),
             style: self.style,
-            log: EntryQueueWriter(log),
+            queue: EntryQueueWriter(queue),
         };
         (staged, job)
     }
@@ -98,27 +98,27 @@ impl Stage {
     fn make_directory(&self, name: &str) -> rustix::io::Result<OwnedFd> {
         rustix::fs::mkdirat(&self.directory, name, Mode::RWXU)?;
         let made = rustix::fs::openat(&self.directory, name, OPEN_DIRECTORY, Mode::empty())?;
-        // It may have got a group for all that is made in it.
+        // It may have inherited setgid, which would give its group to every file in it.
         rustix::fs::fchmod(&made, Mode::RWXU)?;
         Ok(made)
     }
 }
 
-/// An entry of a layer.
+/// An entry of a layer that was read before its turn.
 pub(super) struct StagedEntry {
     pub(super) entry: Entry,
-    /// Where its content is, if it is a file that is to be made.
+    /// Where the content is, if the entry is a file to be made.
     pub(super) content: StagedContent,
 }
 
-/// The directory, and the name in it.
+/// The place of a file in the staging directory: the layer's directory, and the name in it.
 pub(super) struct StagedContent {
     pub(super) directory: Arc<OwnedFd>,
     pub(super) number: u64,
 }
 
 impl StagedContent {
-    /// Moves it to where nothing is in the way.
+    /// Moves the file to the name in `path`, which nothing has, in `directory`.
     pub(super) fn move_to(
         &self,
         directory: BorrowedFd<'_>,
@@ -128,7 +128,7 @@ impl StagedContent {
         let (_, name) = path.split();
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.directory, &number, directory, name, flags) {
-            // Not every file system can tell.
+            // Some file systems do not support the flag.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::renameat(&self.directory, &number, directory, name)
             }
@@ -139,7 +139,7 @@ impl StagedContent {
 }
 
 impl StagedEntry {
-    /// What it takes in memory.
+    /// The bytes that the entry takes in memory.
     fn bytes(&self) -> usize {
         let target = match &self.entry.kind {
             EntryKind::HardLink { target } => target.as_bytes().len(),
@@ -151,49 +151,51 @@ impl StagedEntry {
     }
 }
 
-/// A layer that somebody works on. Dropping it ends that.
+/// The reading end of a layer that is read before its turn. Dropping it ends the reading.
 pub(super) struct StagedLayer {
-    /// What messages call it.
+    /// The layer's name in messages.
     pub(super) name: String,
-    log: Arc<EntryQueue>,
+    queue: Arc<EntryQueue>,
 }
 
 impl StagedLayer {
-    /// The next entry, or why there is none; nothing at the end of a layer that is what it has to
-    /// be.
+    /// Waits for the next entry; `None` at the end of the layer.
+    ///
+    /// # Errors
+    /// The layer cannot be read, is not what it should be, or a file of it cannot be written.
     pub(super) fn next(&self) -> Result<Option<StagedEntry>, Stop> {
-        let mut state = self.log.state();
-        state.is_turn = true;
-        self.log.changed.notify_all();
+        let mut state = self.queue.state();
+        state.demand = Demand::Now;
+        self.queue.changed.notify_all();
         loop {
             if let Some(step) = state.waiting.pop_front() {
                 if let Ok(staged) = &step {
                     let bytes = staged.bytes();
                     state.bytes -= bytes;
-                    self.log.backlog.remove(bytes);
+                    self.queue.backlog.remove(bytes);
                 }
-                self.log.changed.notify_all();
+                self.queue.changed.notify_all();
                 return step.map(Some);
             }
             if state.has_ended {
                 return Ok(None);
             }
-            state = self.log.wait(state);
+            state = self.queue.wait(state);
         }
     }
 }
 
 impl Drop for StagedLayer {
     fn drop(&mut self) {
-        let mut state = self.log.state();
-        state.is_abandoned = true;
+        let mut state = self.queue.state();
+        state.demand = Demand::Never;
         state.waiting.clear();
-        self.log.backlog.remove(state.bytes + LAYER_BYTES);
-        self.log.changed.notify_all();
+        self.queue.backlog.remove(state.bytes + LAYER_BYTES);
+        self.queue.changed.notify_all();
     }
 }
 
-/// What has been done of layers, and not been taken over yet.
+/// The memory that entries of all layers take until they are applied.
 #[derive(Default)]
 struct Backlog {
     bytes: Mutex<usize>,
@@ -221,7 +223,7 @@ impl Backlog {
     }
 }
 
-/// Entries on their way from the one who reads a layer to the one who applies it.
+/// The entries of one layer, on their way from the worker that reads it to the applier.
 struct EntryQueue {
     state: Mutex<QueueState>,
     changed: Condvar,
@@ -231,11 +233,23 @@ struct EntryQueue {
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Result<StagedEntry, Stop>>,
-    /// What those take in memory.
+    /// The memory that the waiting entries take.
     bytes: usize,
-    is_turn: bool,
-    is_abandoned: bool,
+    demand: Demand,
+    /// Whether the worker is done.
     has_ended: bool,
+}
+
+/// When the applier takes the entries of a layer.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Demand {
+    /// The layer's turn has not come yet.
+    #[default]
+    Later,
+    /// The layer is being applied.
+    Now,
+    /// The applier has given up.
+    Never,
 }
 
 impl EntryQueue {
@@ -258,18 +272,20 @@ impl EntryQueue {
     }
 }
 
-/// The side that reads. A layer that it leaves without an end is a truncated one.
+/// The worker's end of a queue. If it is dropped before [`EntryQueueWriter::end`], the layer counts
+/// as truncated.
 struct EntryQueueWriter(Arc<EntryQueue>);
 
 impl EntryQueueWriter {
-    /// Hands an entry over, as soon as there is room for it.
+    /// Adds an entry, once there is room for it.
     fn push(&self, staged: StagedEntry) {
         let bytes = staged.bytes();
         let mut state = self.0.state();
-        while state.bytes > 0 && state.bytes + bytes > MAX_LOG_BYTES && !state.is_abandoned {
+        let is_full = |bytes_before| bytes_before > 0 && bytes_before + bytes > MAX_QUEUE_BYTES;
+        while is_full(state.bytes) && state.demand != Demand::Never {
             state = self.0.wait(state);
         }
-        if state.is_abandoned {
+        if state.demand == Demand::Never {
             return;
         }
         state.bytes += bytes;
@@ -278,10 +294,10 @@ impl EntryQueueWriter {
         self.0.changed.notify_all();
     }
 
-    /// Waits until the layer's turn has come, or nobody wants it any more.
+    /// Waits until the layer's turn has come, or the applier has given up.
     fn wait_for_turn(&self) {
         let mut state = self.0.state();
-        while !state.is_turn && !state.is_abandoned {
+        while state.demand == Demand::Later {
             state = self.0.wait(state);
         }
     }
@@ -302,70 +318,71 @@ impl Drop for EntryQueueWriter {
     }
 }
 
-/// Bytes that end when nobody wants them any more.
-struct Wanted<R> {
+/// A source that fails once the applier has given up, so that nobody waits for a download in vain.
+struct AbandonableSource<R> {
     source: R,
-    log: Arc<EntryQueue>,
+    queue: Arc<EntryQueue>,
 }
 
-impl<R: Read> Read for Wanted<R> {
+impl<R: Read> Read for AbandonableSource<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.log.state().is_abandoned {
-            return Err(io::Error::other("nobody wants it any more"));
+        if self.queue.state().demand == Demand::Never {
+            return Err(io::Error::other("unpacking was given up"));
         }
         self.source.read(buffer)
     }
 }
 
-/// A layer to be worked on.
-pub(super) struct Job<'a> {
+/// A layer to be read before its turn.
+pub(super) struct PrefetchJob<'a> {
     layer: Layer<'a>,
     task: Box<dyn Task>,
     directory: io::Result<Arc<OwnedFd>>,
     style: FileStyle,
-    log: EntryQueueWriter,
+    queue: EntryQueueWriter,
 }
 
-/// Works on one layer after the other.
-pub(super) fn work(jobs: &Mutex<Receiver<Job<'_>>>) {
+/// Runs jobs, one after the other, until no more can come.
+pub(super) fn run_jobs(jobs: &Mutex<Receiver<PrefetchJob<'_>>>) {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job {
+        let Ok(PrefetchJob {
             layer,
             task,
             directory,
             style,
-            log,
+            queue,
         }) = next
         else {
             return;
         };
         let result = match directory {
-            Ok(directory) => stage(layer, task, &directory, style, &log),
+            Ok(directory) => prefetch(layer, task, &directory, style, &queue),
             Err(error) => {
                 let name = layer.name.as_bytes();
                 Err(Failure::at("create the staging directory of", name)(error).into())
             }
         };
-        log.end(result);
+        queue.end(result);
     }
 }
 
-fn stage(
+/// Reads a layer, writes its files to `directory`, and its entries to `queue`.
+fn prefetch(
     layer: Layer<'_>,
     task: Box<dyn Task>,
     directory: &Arc<OwnedFd>,
     style: FileStyle,
-    log: &EntryQueueWriter,
+    queue: &EntryQueueWriter,
 ) -> Result<(), Stop> {
-    let source = Wanted {
+    let source = AbandonableSource {
         source: layer.source,
-        log: Arc::clone(&log.0),
+        queue: Arc::clone(&queue.0),
     };
     let (compression, source) = sniffed(source).map_err(TarError::Read)?;
     if compression == Compression::Zstd {
-        // Its decoder may take half of the memory that a command may take at all.
-        log.wait_for_turn();
+        // One decoder can take half of the memory that a command may take.
+        queue.wait_for_turn();
     }
     let layer = Layer { source, ..layer };
     std::thread::scope(|scope| {
@@ -388,17 +405,17 @@ fn stage(
             if plan(&entry.path) == Ok(Plan::Make) {
                 write(&mut entry, &content, style, &mut members)?;
             } else {
-                // Nothing but its name counts.
+                // Only the name of a whiteout counts.
                 entry.kind = EntryKind::Directory;
                 entry.xattrs = Xattrs::new();
             }
-            log.push(StagedEntry { entry, content });
+            queue.push(StagedEntry { entry, content });
         }
         Ok(source.drain()?)
     })
 }
 
-/// Writes the content of a file, with all that belongs to it.
+/// Writes the file of an entry, with its content and metadata, if the entry is a file.
 fn write(
     entry: &mut Entry,
     content: &StagedContent,
@@ -430,40 +447,40 @@ mod tests {
     use super::*;
     use crate::progress::{Progress, Silent, Unit};
 
-    fn stage() -> (tempfile::TempDir, Stage) {
+    fn staging() -> (tempfile::TempDir, StagingArea) {
         let scratch = tempfile::tempdir().unwrap();
         let setgid = fs::Permissions::from_mode(0o2755);
         fs::set_permissions(scratch.path(), setgid).unwrap();
-        let stage = Stage::new(&scratch.path().join("staging"), false).unwrap();
-        (scratch, stage)
+        let staging = StagingArea::new(&scratch.path().join("staging"), false).unwrap();
+        (scratch, staging)
     }
 
-    fn begin(stage: &Stage, number: usize) -> (StagedLayer, Job<'static>) {
+    fn begin(staging: &StagingArea, number: usize) -> (StagedLayer, PrefetchJob<'static>) {
         let layer = Layer {
             name: "L".to_string(),
             source: Box::new(io::empty()),
             diff_id: None,
             size: None,
         };
-        stage.begin(number, layer, Silent.watch("", Unit::Files))
+        staging.begin(number, layer, Silent.watch("", Unit::Files))
     }
 
     #[test]
-    fn files_that_wait_get_no_group_from_the_directory_above() {
-        let (scratch, stage) = stage();
-        begin(&stage, 7);
+    fn staged_files_get_no_group_from_the_directory_above() {
+        let (scratch, staging) = staging();
+        begin(&staging, 7);
         let mode = |name: &str| fs::metadata(scratch.path().join(name)).unwrap().mode() & 0o7777;
         assert_eq!((mode(""), mode("staging/7")), (0o2755, 0o700));
     }
 
     #[test]
-    fn nothing_is_replaced_by_what_takes_its_place() {
-        let (scratch, stage) = stage();
+    fn a_staged_file_replaces_nothing() {
+        let (scratch, staging) = staging();
         let path = |name: &str| scratch.path().join(name);
         fs::write(path("staging/1"), "staged").unwrap();
         fs::write(path("taken"), "there").unwrap();
         let staged = StagedContent {
-            directory: Arc::new(stage.directory),
+            directory: Arc::new(staging.directory),
             number: 1,
         };
         let root = rustix::fs::open(scratch.path(), OPEN_DIRECTORY, Mode::empty()).unwrap();
@@ -478,10 +495,9 @@ mod tests {
         assert_eq!(fs::read(path("free")).unwrap(), b"staged");
     }
 
-    /// However many layers are done while the first one takes its time.
     #[test]
-    fn what_layers_hold_before_their_turn_is_bounded() {
-        let (_scratch, stage) = stage();
+    fn entries_of_layers_before_their_turn_take_bounded_memory() {
+        let (_scratch, staging) = staging();
         let directory = rustix::fs::open("/", OPEN_DIRECTORY, Mode::empty()).unwrap();
         let directory = Arc::new(directory);
         let entry = || StagedEntry {
@@ -503,19 +519,19 @@ mod tests {
         for entries_of_each in [0, 1000] {
             let (begun, waiting) = channel();
             std::thread::scope(|scope| {
-                let (stage, entry) = (&stage, &entry);
+                let (staging, entry) = (&staging, &entry);
                 scope.spawn(move || {
                     for number in 0..100 {
-                        let (staged, job) = begin(stage, number + entries_of_each);
-                        (0..entries_of_each).for_each(|_| job.log.push(entry()));
-                        job.log.end(Ok(()));
+                        let (staged, job) = begin(staging, number + entries_of_each);
+                        (0..entries_of_each).for_each(|_| job.queue.push(entry()));
+                        job.queue.end(Ok(()));
                         begun.send(staged).unwrap();
                     }
                 });
                 let first = waiting.recv().unwrap();
                 std::thread::sleep(Duration::from_millis(100));
-                let held = *stage.backlog.bytes();
-                assert!(held < MAX_BACKLOG_BYTES + MAX_LOG_BYTES, "{held}");
+                let held = *staging.backlog.bytes();
+                assert!(held < MAX_BACKLOG_BYTES + MAX_QUEUE_BYTES, "{held}");
                 let mut count = 0;
                 for layer in std::iter::once(first).chain(waiting) {
                     while layer.next().is_ok_and(|next| next.is_some()) {
@@ -524,7 +540,7 @@ mod tests {
                 }
                 assert_eq!(count, 100 * entries_of_each);
             });
-            assert_eq!(*stage.backlog.bytes(), 0);
+            assert_eq!(*staging.backlog.bytes(), 0);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Removing trees, whatever the modes, depth and names inside.
+//! Removing trees, whatever modes, depth and names they have.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr};
@@ -18,17 +18,18 @@ use super::writers::modified_at;
 use crate::host::fs::FsError;
 use crate::progress::Task;
 
-/// Names of subdirectories kept in memory, over all levels. Those beyond are found again later.
+/// The most names of subdirectories in memory, of all levels. Those beyond are read again later.
 const MAX_PENDING: usize = 16 * 1024;
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Removes `path` and, if it is a directory, all that is in it.
+/// Removes `path` and, if it is a directory, everything in it.
 ///
-/// Symbolic links are removed, not followed. Directories whose mode forbids it are given `u+rwx`
-/// first. A path that is not there is no error. `task` counts files.
+/// Symbolic links are removed, not followed. Directories get `u+rwx` first, where their mode forbids
+/// it. A path that does not exist is no error. `task` counts files.
 ///
 /// # Errors
-/// The system refuses; what was removed until then stays removed.
+/// Something is mounted at a directory in the tree; or the system refuses to open or remove a file.
+/// What was removed until then stays removed.
 pub fn remove_tree(path: &Path, task: &dyn Task) -> Result<(), RootfsError> {
     let Some(name) = path.file_name() else {
         return Err(FsError::at("remove", path)(Errno::INVAL.into()).into());
@@ -52,41 +53,41 @@ pub fn remove_tree(path: &Path, task: &dyn Task) -> Result<(), RootfsError> {
         directory.as_fd(),
         &name,
         &keep_nothing,
-        &mut Swept::default(),
+        &mut Emptied::default(),
     )
     .map_err(|failure| failure.below(parent))
 }
 
-/// Tells whether the name in the directory with this inode number has to stay.
+/// Whether a name, in the directory with an inode number, is kept.
 pub(super) type Keep<'a> = &'a dyn Fn(u64, &CStr) -> bool;
 
-/// The inodes of directories that hold nothing but what has to stay, of which there is something.
-/// While whoever makes things keeps them all, none has to be gone through again, though a hostile
-/// archive asks for that over and over.
-pub(super) type Swept = HashSet<u64>;
+/// The inodes of directories that hold only what is kept, and something of that. As long as whatever
+/// is made in them is kept, too, they need not be read again, even if a hostile archive asks for it
+/// over and over.
+pub(super) type Emptied = HashSet<u64>;
 
-/// Removes `name` from `parent` with all that is in it, but for what `keep` says and the
-/// directories that lead there. Paths in failures begin with `name`.
+/// Removes `name` from `parent` with everything in it, except for what `keep` selects and the
+/// directories that lead to that. Paths in failures begin with `name`.
 pub(super) fn remove_at(
     parent: BorrowedFd<'_>,
     name: &CStr,
     keep: Keep<'_>,
-    swept: &mut Swept,
+    emptied: &mut Emptied,
 ) -> Result<(), Failure> {
     let refusal = match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // Linux says the first, POSIX the second, of directories.
+        // For directories, Linux returns the first, POSIX specifies the second.
         Err(refusal @ (Errno::ISDIR | Errno::PERM)) => refusal,
         Err(error) => return Err(failure("remove", name.to_bytes(), error)),
     };
     let directory = open_to_empty(parent, name).map_err(|error| {
         match Errno::from_io_error(&error) {
-            // The refusal was meant for the file that it is.
+            // It is a file, so the first error holds.
             Some(Errno::NOTDIR) => failure("remove", name.to_bytes(), refusal),
             _ => failure("remove", name.to_bytes(), error),
         }
     })?;
-    let has_kept = empty_directory(directory, keep, swept).map_err(|mut failure| {
+    let has_kept = empty_directory(directory, keep, emptied).map_err(|mut failure| {
         failure.path = [name.to_bytes(), b"/", &failure.path].concat();
         failure
     })?;
@@ -99,8 +100,8 @@ pub(super) fn remove_at(
     }
 }
 
-/// Opens the directory `name` in `parent`, unless something is mounted there: that is not part of
-/// the tree, but data of the host.
+/// Opens the directory `name` in `parent`, unless something is mounted there: its content is not
+/// part of the tree.
 fn open_to_empty(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     if is_mount_point(parent, name)? {
         return Err(something_mounted());
@@ -113,8 +114,8 @@ fn something_mounted() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, message)
 }
 
-/// Makes sure, before anything is removed, that nothing is mounted at `path` or below it. Where the
-/// table of mounts cannot be read, [`remove_tree`] finds out.
+/// Makes sure that nothing is mounted at `path` or below it, before anything is removed. Where the
+/// table of mounts cannot be read, [`remove_tree`] makes sure of it.
 ///
 /// # Errors
 /// Something is mounted there.
@@ -158,57 +159,58 @@ fn mount_point_below<'t>(mountinfo: &'t [u8], path: &[u8]) -> Option<&'t [u8]> {
     })
 }
 
-/// Removes all that is in `directory`, but for what `keep` says and the directories that lead
-/// there, and returns whether anything was kept. Directories that stay below it keep their mtimes.
+/// Removes everything in `directory`, except for what `keep` selects and the directories that lead
+/// to that, and returns whether anything was kept. Directories below it that stay keep their mtimes.
 pub(super) fn empty_directory(
     directory: OwnedFd,
     keep: Keep<'_>,
-    swept: &mut Swept,
+    emptied: &mut Emptied,
 ) -> Result<bool, Failure> {
     let start = |error: io::Error| failure("read", b"", error);
     let level = Level::new(directory.as_fd()).map_err(start)?;
-    if swept.contains(&level.inode) {
+    if emptied.contains(&level.inode) {
         return Ok(true);
     }
-    let mut sweep = Sweep {
+    let mut removal = Removal {
         stack: DirStack::new(directory, level).map_err(start)?,
         buffer: vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES],
         pending: 0,
         keep,
-        swept,
+        emptied,
     };
     loop {
-        if sweep.go_down()? {
+        if removal.go_down()? {
             continue;
         }
-        if !sweep.read_on()? {
+        if !removal.read_on()? {
             continue;
         }
-        if let Some(has_kept) = sweep.go_up()? {
+        if let Some(has_kept) = removal.go_up()? {
             return Ok(has_kept);
         }
     }
 }
 
-/// A removal under way.
-struct Sweep<'k> {
+/// The state of a removal.
+struct Removal<'k> {
     stack: DirStack<Level>,
     buffer: Vec<MaybeUninit<u8>>,
-    /// Names in `pending` of all levels.
+    /// The number of names in `pending` of all levels.
     pending: usize,
     keep: Keep<'k>,
-    swept: &'k mut Swept,
+    emptied: &'k mut Emptied,
 }
 
-/// What is known of a directory on the way.
+/// The state of a directory that is being emptied.
 struct Level {
     inode: u64,
     /// Subdirectories still to be emptied.
     pending: Vec<CString>,
     /// Whether anything was removed since the directory was last read from its beginning.
     has_removed: bool,
-    /// Whether anything in it has to stay.
+    /// Whether anything in it is kept.
     has_kept: bool,
+    /// The mtime it had before.
     times: Timestamps,
 }
 
@@ -225,8 +227,8 @@ impl Level {
     }
 }
 
-impl Sweep<'_> {
-    /// Goes down into the next subdirectory that is known, if any is.
+impl Removal<'_> {
+    /// Goes down into the next pending subdirectory; returns whether there was one.
     fn go_down(&mut self) -> Result<bool, Failure> {
         let (directory, level) = self.stack.here();
         let Some(name) = level.pending.pop() else {
@@ -236,14 +238,14 @@ impl Sweep<'_> {
         let opened = open_to_empty(directory, &name)
             .and_then(|subdirectory| Ok((Level::new(subdirectory.as_fd())?, subdirectory)));
         match opened {
-            Ok((found, _)) if self.swept.contains(&found.inode) => level.has_kept = true,
+            Ok((found, _)) if self.emptied.contains(&found.inode) => level.has_kept = true,
             Ok((level, subdirectory)) => {
                 let path = name.clone();
                 self.stack
                     .down(name, subdirectory, level)
                     .map_err(|error| failure("remove", path.to_bytes(), error))?;
             }
-            // Somebody else removes it too.
+            // Another process has removed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 return Err(failure("remove", &self.stack.path_of(&name), error));
@@ -252,8 +254,8 @@ impl Sweep<'_> {
         Ok(true)
     }
 
-    /// Reads on in the directory, removes what is no directory, and notes what is one. Returns
-    /// whether its end was reached and nothing was noted.
+    /// Reads on in the directory: removes files, and notes subdirectories as pending. Returns whether
+    /// the end was reached and none are pending.
     fn read_on(&mut self) -> Result<bool, Failure> {
         let (directory, level) = self.stack.here();
         let mut failed = None;
@@ -300,19 +302,18 @@ impl Sweep<'_> {
         }
     }
 
-    /// Leaves a directory that was read to its end. Returns, at the top, whether anything had to
-    /// stay.
+    /// Leaves a directory that was read to its end. Returns, at the top, whether anything was kept.
     fn go_up(&mut self) -> Result<Option<bool>, Failure> {
         let (directory, level) = self.stack.here();
         if level.has_kept {
-            // File systems may skip entries when others are removed while they are read.
+            // File systems may skip names in a directory while others are removed from it.
             if level.has_removed {
                 level.has_removed = false;
                 rustix::fs::seek(directory, SeekFrom::Start(0))
                     .map_err(|error| failure("read", b"", error))?;
                 return Ok(None);
             }
-            self.swept.insert(level.inode);
+            self.emptied.insert(level.inode);
         }
         let left = match self.stack.up() {
             Ok(left) => left,
@@ -334,7 +335,7 @@ impl Sweep<'_> {
         }
         match unlink(directory, &name, AtFlags::REMOVEDIR) {
             Ok(()) => level.has_removed = true,
-            // Something was skipped while it was read, or others were faster to fill it.
+            // A name was skipped while it was read, or another process has added one.
             Err(Errno::NOTEMPTY) if below.has_removed => {
                 level.pending.push(name);
                 self.pending += 1;
@@ -354,7 +355,7 @@ fn keep_time(directory: BorrowedFd<'_>, level: &Level) -> rustix::io::Result<()>
     rustix::fs::futimens(directory, &level.times)
 }
 
-/// Removes a name; where the directory's mode forbids that, its owner gets all rights first.
+/// Removes a name; if the directory's mode forbids that, the directory gets `u+rwx` first.
 fn unlink(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Result<()> {
     match rustix::fs::unlinkat(directory, name, flags) {
         Err(Errno::NOENT) => Ok(()),

@@ -1,4 +1,5 @@
-//! Going through a tree from top to bottom, without changing it.
+//! Visiting every file of a tree, from top to bottom. Nothing is changed, except that modes which deny
+//! the owner access are extended while it is needed.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -13,36 +14,36 @@ use super::error::Failure;
 
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Something in a tree.
+/// A file of any type in a tree.
 pub(super) struct Found<'a> {
     /// The directory that holds it.
     pub(super) parent: BorrowedFd<'a>,
-    /// Its name there.
+    /// Its name in that directory.
     pub(super) name: &'a CStr,
     /// Its path from the top.
     pub(super) path: &'a [u8],
-    /// What it is.
+    /// Its attributes; links are not followed.
     pub(super) stat: Stat,
 }
 
-/// What is done on the way.
+/// What [`walk`] calls for each file.
 pub(super) trait Visitor {
-    /// Why it may be given up.
+    /// Why the walk ends early.
     type Error: From<Failure>;
-    /// Whether something is to be shown; a directory that is not is not gone through either.
+    /// Whether a file is to be visited. Nothing below a directory that is not is visited either.
     fn wants(&mut self, _: &Found<'_>) -> Result<bool, Self::Error> {
         Ok(true)
     }
-    /// A directory, before what is in it.
+    /// Visits a directory, before its content.
     fn enter(&mut self, found: &Found<'_>, directory: BorrowedFd<'_>) -> Result<(), Self::Error>;
-    /// Anything else.
+    /// Visits a file of any other type.
     fn leaf(&mut self, found: &Found<'_>) -> Result<(), Self::Error>;
-    /// The directory entered last and not left yet, after what is in it.
+    /// Leaves the directory that was entered last and not left yet.
     fn leave(&mut self) -> Result<(), Self::Error>;
 }
 
-/// Shows everything below `top`, but not `top` itself, to `visitor`: in the order of names, and
-/// not across mount points.
+/// Visits everything below `top`, but not `top` itself, in the order of names. Nothing below a mount
+/// point is visited.
 pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::Error> {
     let at_top = |error: io::Error| Failure::at("read", b"")(error);
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
@@ -64,7 +65,7 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
         let (parent, _) = stack.here();
         let stat = match rustix::fs::statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            // Whatever runs in the tree may remove things meanwhile.
+            // A process in the container may remove files meanwhile.
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(Failure::at("examine", &path)(error).into()),
         };
@@ -95,11 +96,12 @@ pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::E
     }
 }
 
-/// Names in a directory that are still to be dealt with, in one piece: there may be a million.
+/// The names in a directory that are still to be visited. There may be a million, so they share one
+/// buffer.
 struct Names {
-    /// One after the other, each with a zero at its end.
+    /// The names, one after the other, each with a NUL at its end.
     text: Vec<u8>,
-    /// Where each begins, the first of them last.
+    /// Where each name begins, in reverse order of names.
     starts: Vec<usize>,
 }
 
@@ -189,7 +191,7 @@ impl AddedPermission {
 
 impl Drop for AddedPermission {
     fn drop(&mut self) {
-        // It could be changed a moment ago, and nothing is lost where it cannot be changed now.
+        // The same call has just succeeded; there is nobody to tell if it fails now.
         let _ = self.set(self.mode);
     }
 }

@@ -1,4 +1,4 @@
-//! Going through a tree as far as it can be read, whatever is in the way.
+//! Visiting the files of a tree as far as it can be read.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,18 +11,19 @@ use super::dir_stack::{DirStack, OPEN_DIRECTORY, is_mount_point};
 
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Shows everything below `top`, but not `top` itself, to `see`: with the directory that holds it,
-/// its name there, and what it is, links not followed. A directory is opened after it was shown,
-/// so that its mode may be mended first. What cannot be read is passed over.
+/// Calls `visit` for everything below `top`, but not for `top` itself: with the directory that holds
+/// the file, its name in that, and its attributes. A directory is visited before it is opened, so
+/// that `visit` may change its mode first. What cannot be read is passed over, and so are mount
+/// points.
 ///
 /// # Errors
-/// The way back up is gone.
+/// A directory was moved, so that the way back up is lost.
 pub(super) fn walk_lossy(
     top: OwnedFd,
-    mut see: impl FnMut(BorrowedFd<'_>, &CStr, &Stat),
+    mut visit: impl FnMut(BorrowedFd<'_>, &CStr, &Stat),
 ) -> io::Result<()> {
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
-    // For each directory on the way: its subdirectories, once it has been read.
+    // The state of a directory is its subdirectories, once it has been read.
     let mut stack = DirStack::new(top, None::<Vec<CString>>)?;
     loop {
         let (directory, pending) = stack.here();
@@ -42,7 +43,7 @@ pub(super) fn walk_lossy(
                 if is_directory && is_mount_point(directory, name).unwrap_or(true) {
                     continue;
                 }
-                see(directory, name, &stat);
+                visit(directory, name, &stat);
                 if is_directory {
                     subdirectories.push(name.to_owned());
                 }

@@ -1,7 +1,7 @@
-//! Jobs done by several threads.
+//! Jobs that several threads share.
 //!
-//! Making a file costs mostly time in the kernel, so a few threads share it. Whoever needs what
-//! they make to be there waits with [`WorkerPool::drain`].
+//! Making a file costs time in the kernel mostly, so that several threads are faster than one. A
+//! caller that needs the results waits for them with [`WorkerPool::drain`].
 
 use std::collections::VecDeque;
 use std::mem;
@@ -12,22 +12,22 @@ use super::error::Failure;
 
 const MAX_THREADS: usize = 4;
 
-/// Something to be done, in no particular order.
+/// A piece of work. Jobs are run in no particular order.
 pub(super) trait Job: Send {
-    /// Jobs are handed over in batches, since waking a thread costs as much as doing one.
+    /// The number of jobs in a batch. Waking a thread costs as much as running one job.
     const BATCH: usize;
-    /// Batches that wait at most.
+    /// The most batches that wait for a thread.
     const MAX_BATCHES: usize;
-    /// Does it.
+    /// Runs the job.
     fn run(&self) -> Result<(), Failure>;
 }
 
-/// The threads' common state.
+/// The batches that wait for a thread.
 pub(super) struct Queue<J> {
     state: Mutex<State<J>>,
-    /// There is work, or there will be no more.
+    /// Signalled when a batch was added, or the queue closed.
     work: Condvar,
-    /// Some work was done.
+    /// Signalled when a batch was run.
     done: Condvar,
 }
 
@@ -77,7 +77,7 @@ impl<J: Job> Queue<J> {
                 continue;
             };
             state.running += 1;
-            // After a failure, the rest only has to disappear.
+            // After a failure, the jobs that wait are dropped.
             let is_wanted = state.failure.is_none();
             drop(state);
             let result = if is_wanted {
@@ -96,16 +96,16 @@ impl<J: Job> Queue<J> {
     }
 }
 
-/// The side that hands jobs over. Dropping it ends the threads.
+/// The threads, as the caller sees them. Dropping this ends them.
 pub(super) struct WorkerPool<'q, J> {
     queue: &'q Queue<J>,
     batch: Vec<J>,
-    /// Whether nothing was handed over since the last drain.
+    /// Whether there was no job since the last drain.
     is_idle: bool,
 }
 
 impl<'q, J: Job> WorkerPool<'q, J> {
-    /// Starts as many threads as the machine has use for.
+    /// Starts a thread for each processor, up to [`MAX_THREADS`].
     pub(super) fn start<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
         queue: &'q Queue<J>,
@@ -124,33 +124,33 @@ impl<'q, J: Job> WorkerPool<'q, J> {
         }
     }
 
-    /// The job handed over last, as long as its batch is not full.
+    /// The last job of the batch that is being collected.
     pub(super) fn last(&self) -> Option<&J> {
         self.batch.last()
     }
 
-    /// Has a job done, at some time before the next [`WorkerPool::drain`] returns.
+    /// Adds a job, which is run before the next [`WorkerPool::drain`] returns.
     ///
     /// # Errors
-    /// That of any job handed over before.
+    /// The error of any earlier job.
     pub(super) fn push(&mut self, job: J) -> Result<(), Failure> {
         self.is_idle = false;
         self.batch.push(job);
         if self.batch.len() < J::BATCH {
             return Ok(());
         }
-        self.hand_over()
+        self.submit()
     }
 
     /// Waits until all jobs are done.
     ///
     /// # Errors
-    /// That of the first that failed.
+    /// The error of the first job that failed.
     pub(super) fn drain(&mut self) -> Result<(), Failure> {
         if self.is_idle {
             return Ok(());
         }
-        self.hand_over()?;
+        self.submit()?;
         let mut state = self.queue.state();
         while !state.waiting.is_empty() || state.running > 0 {
             state = Queue::wait(&self.queue.done, state);
@@ -159,11 +159,11 @@ impl<'q, J: Job> WorkerPool<'q, J> {
         state.failure.take().map_or(Ok(()), Err)
     }
 
-    /// Hands over what waits for a batch to be full.
+    /// Queues the batch that is being collected, full or not.
     ///
     /// # Errors
-    /// That of any job handed over before.
-    pub(super) fn hand_over(&mut self) -> Result<(), Failure> {
+    /// The error of any earlier job.
+    pub(super) fn submit(&mut self) -> Result<(), Failure> {
         let batch = mem::take(&mut self.batch);
         let mut state = self.queue.state();
         while state.waiting.len() >= J::MAX_BATCHES {

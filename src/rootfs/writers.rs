@@ -1,6 +1,6 @@
-//! Small files written by several threads.
+//! Writing small files on several threads.
 //!
-//! They are handed files only where nothing is in the way, and in directories that exist.
+//! A file is given to them only when its directory exists and nothing has its name.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,23 +17,24 @@ use super::worker_pool::{Job, Queue, WorkerPool};
 use super::xattrs::{Xattrs, bytes_of_xattrs, set_xattrs};
 use crate::host::fs::{TO_THE_END, begin_write_back};
 
+/// The bytes in a batch.
 const BATCH_BYTES: usize = 512 * 1024;
-/// Chunks that a batch keeps from going home, far fewer than there are: while it fills, chunks
-/// must still come in.
+/// The chunks that a batch holds. They are far fewer than there are, since more chunks must come in
+/// for the batch to be filled.
 const BATCH_CHUNKS: usize = 8;
 
-/// A file to be made, with all that belongs to it.
+/// A file to be made.
 pub(super) struct NewFile {
     pub(super) directory: Arc<OwnedFd>,
     pub(super) path: EntryPath,
     pub(super) content: Content,
 }
 
-/// Where the content of a file is.
+/// The content and metadata of a file.
 pub(super) enum Content {
-    /// In memory.
+    /// They are in memory.
     Slices(Vec<Slice>, Metadata),
-    /// In a file that has all that belongs to it, and only has to be moved.
+    /// They are in a file that only has to be moved.
     Staged(StagedContent),
 }
 
@@ -45,7 +46,7 @@ impl Content {
         }
     }
 
-    /// What it takes in memory beside its slices.
+    /// The bytes that it takes in memory beside the slices.
     fn bytes(&self) -> usize {
         match self {
             Content::Slices(_, metadata) => metadata.bytes(),
@@ -54,11 +55,11 @@ impl Content {
     }
 }
 
-/// What is set on a file beside its content.
+/// The metadata of a file.
 pub(super) struct Metadata {
     pub(super) mode: u32,
-    /// Whether the mode has bits that making the file does not set: those that the umask
-    /// clears, and setuid, setgid and sticky.
+    /// Whether the mode has bits that creating the file does not set: bits that the umask clears,
+    /// setuid, setgid, or sticky.
     pub(super) needs_chmod: bool,
     pub(super) mtime: Timestamp,
     pub(super) xattrs: Xattrs,
@@ -66,17 +67,17 @@ pub(super) struct Metadata {
     pub(super) begin_write_back: bool,
 }
 
-/// What all files of a tree have in common.
+/// How the files of a tree are made.
 #[derive(Clone, Copy)]
 pub(super) struct FileStyle {
-    /// The mode bits that the umask, or an ACL, takes from new files.
+    /// The mode bits that the umask, or a default ACL, clears in new files.
     mask: u32,
     /// See [`super::ApplyOptions`].
     begin_write_back: bool,
 }
 
 impl FileStyle {
-    /// That of files made below `directory`.
+    /// Finds out how files below `directory` are made.
     pub(super) fn of(directory: &OwnedFd, begin_write_back: bool) -> io::Result<FileStyle> {
         Ok(FileStyle {
             mask: creation_mask(directory)?,
@@ -84,7 +85,7 @@ impl FileStyle {
         })
     }
 
-    /// What is set on the file of an entry.
+    /// The metadata of the file of an entry.
     pub(super) fn metadata(self, entry: &Entry) -> Metadata {
         Metadata {
             mode: entry.mode,
@@ -96,8 +97,8 @@ impl FileStyle {
     }
 }
 
-/// Finds out which mode bits new files do not get. The umask cannot be read without changing
-/// it for all threads, and says nothing where the directory has a default ACL.
+/// Finds out which mode bits new files do not get, by making one. The umask cannot be read without
+/// changing it for all threads, and does not count where the directory has a default ACL.
 fn creation_mask(directory: &OwnedFd) -> io::Result<u32> {
     let name = c".udocker-mode-probe";
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -107,7 +108,7 @@ fn creation_mask(directory: &OwnedFd) -> io::Result<u32> {
     Ok(!mode & 0o777)
 }
 
-/// The side that hands files over.
+/// The threads that write files, as the applier sees them.
 pub(super) struct Writers<'q> {
     workers: WorkerPool<'q, NewFile>,
     batch_bytes: usize,
@@ -130,10 +131,10 @@ impl<'q> Writers<'q> {
         }
     }
 
-    /// Has a file made, at some time before the next [`Writers::drain`] returns.
+    /// Adds a file, which is made before the next [`Writers::drain`] returns.
     ///
     /// # Errors
-    /// That of any file handed over before.
+    /// The error of any earlier file.
     pub(super) fn push(&mut self, file: NewFile) -> Result<(), Failure> {
         self.batch_bytes += file.path.as_bytes().len() + file.content.bytes();
         let last = self.workers.last();
@@ -147,7 +148,7 @@ impl<'q> Writers<'q> {
         }
         self.workers.push(file)?;
         if self.batch_bytes >= BATCH_BYTES || self.batch_chunks >= BATCH_CHUNKS {
-            self.workers.hand_over()?;
+            self.workers.submit()?;
         }
         if self.workers.last().is_none() {
             self.batch_bytes = 0;
@@ -159,7 +160,7 @@ impl<'q> Writers<'q> {
     /// Waits until all files are made.
     ///
     /// # Errors
-    /// That of the first that failed.
+    /// The error of the first file that failed.
     pub(super) fn drain(&mut self) -> Result<(), Failure> {
         self.batch_bytes = 0;
         self.batch_chunks = 0;
@@ -186,7 +187,7 @@ impl Job for NewFile {
     }
 }
 
-/// Makes an empty file under a name that nothing has; messages call it `path`.
+/// Creates an empty file under a name that nothing has; `path` is its name in messages.
 pub(super) fn create_file(
     directory: BorrowedFd<'_>,
     name: &[u8],
@@ -198,7 +199,7 @@ pub(super) fn create_file(
         .map_err(Failure::at("create", path.as_bytes()))
 }
 
-/// Writes the content of the member reached into an empty file.
+/// Writes the content of the current member of an archive into an empty file.
 pub(super) fn write_content(
     file: BorrowedFd<'_>,
     path: &EntryPath,
@@ -219,7 +220,7 @@ pub(super) fn write_content(
         let mut left = segment.length;
         while left > 0 {
             let limit = usize::try_from(left).unwrap_or(usize::MAX);
-            // The map was checked against the size of the content.
+            // There is as much content as the map says, which was checked.
             let slice = members.content(limit)?.ok_or(TarError::BadSparseMap)?;
             left -= slice.bytes().len() as u64;
             write_all(file, &mut [IoSlice::new(slice.bytes())], path)?;
@@ -228,7 +229,7 @@ pub(super) fn write_content(
     Ok(())
 }
 
-/// Writes all of `slices` to the end of what was written.
+/// Writes all of `slices` at the file's offset.
 pub(super) fn write_all(
     file: BorrowedFd<'_>,
     mut slices: &mut [IoSlice<'_>],
@@ -243,13 +244,13 @@ pub(super) fn write_all(
 }
 
 impl Metadata {
-    /// What it takes in memory beside its fixed size.
+    /// The bytes that it takes in memory beside its fixed size.
     fn bytes(&self) -> usize {
         bytes_of_xattrs(&self.xattrs)
     }
 
-    /// Sets all on a file that has its content: writing clears setuid and setgid, and changes
-    /// the time.
+    /// Sets the metadata of a file that has its content. Writing later would clear setuid and
+    /// setgid, and change the mtime.
     pub(super) fn set(&self, file: BorrowedFd<'_>, path: &EntryPath) -> Result<(), Failure> {
         if self.begin_write_back {
             begin_write_back(file, 0, TO_THE_END);
@@ -265,7 +266,7 @@ impl Metadata {
 }
 
 impl From<&Stat> for Timestamp {
-    /// The mtime.
+    /// Returns the mtime.
     fn from(stat: &Stat) -> Timestamp {
         Timestamp {
             seconds: stat.st_mtime,
@@ -274,7 +275,7 @@ impl From<&Stat> for Timestamp {
     }
 }
 
-/// The mtime alone.
+/// The argument that sets the mtime of a file, and leaves its atime.
 pub(super) fn modified_at(mtime: Timestamp) -> Timestamps {
     Timestamps {
         last_access: Timespec {

@@ -1,4 +1,4 @@
-//! One 512-byte header block.
+//! Header blocks of 512 bytes.
 
 use super::TarError;
 use super::sparse::Segment;
@@ -6,11 +6,11 @@ use super::sparse::Segment;
 /// Bytes in a block.
 pub(super) const BLOCK: usize = 512;
 
-/// What the type flag says.
+/// The type of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flag {
     File,
-    /// A file of before ustar, or a directory if a slash ends its name.
+    /// A file in a format older than ustar, or a directory if its name ends with a slash.
     OldFile,
     HardLink,
     Symlink,
@@ -22,7 +22,7 @@ pub(super) enum Flag {
     GnuLongLink,
     Pax,
     PaxGlobal,
-    /// Volume labels and the like: nothing to extract.
+    /// A volume label or the like, with nothing to extract.
     Other,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a block; a block of zeros is none.
+    /// Parses a block; `None` for a block of zeros.
     pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>, TarError> {
         if block.iter().all(|&byte| byte == 0) {
             return Ok(None);
@@ -47,7 +47,7 @@ impl Header {
             return Err(TarError::BadChecksum);
         }
         let mut path = text(&block[..100]).to_vec();
-        // GNU headers keep other things where ustar has the prefix.
+        // GNU headers hold other fields where ustar has the prefix.
         let prefix = text(&block[345..500]);
         if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
             path = [prefix, b"/", &path].concat();
@@ -65,10 +65,10 @@ impl Header {
             b'x' | b'X' => Flag::Pax,
             b'g' => Flag::PaxGlobal,
             b'V' | b'M' | b'N' | b'I' => Flag::Other,
-            // POSIX has unknown types extracted as regular files.
+            // POSIX says that unknown types are extracted as regular files.
             _ => Flag::File,
         };
-        // No data follows these, whatever their size field says.
+        // No data follows these types, whatever the size field says.
         let has_data = !matches!(
             flag,
             Flag::HardLink | Flag::Symlink | Flag::Device | Flag::Fifo
@@ -81,7 +81,7 @@ impl Header {
         Ok(Some(Header {
             path,
             link: text(&block[157..257]).to_vec(),
-            // Only the low bits matter, and some writers store odd things above them.
+            // Some writers store other bits above the permission bits.
             mode: (number(&block[100..108], "mode")? & 0o7777) as u32,
             mtime: number(&block[136..148], "mtime")?,
             size,
@@ -120,8 +120,8 @@ fn gnu_segments(fields: &[u8]) -> Result<Vec<Segment>, TarError> {
         .collect()
 }
 
-/// The sum of all bytes, with the checksum field counted as blanks; some old writers added the
-/// bytes as signed numbers.
+/// Whether the checksum is the sum of all bytes, with blanks in place of the checksum field. Some old
+/// writers added the bytes as signed numbers.
 fn has_right_checksum(block: &[u8; BLOCK]) -> bool {
     let Ok(stored) = number(&block[148..156], "checksum") else {
         return false;

@@ -1,4 +1,4 @@
-//! Members of an archive: headers put together with all that extends them.
+//! Members of an archive: headers together with their extensions.
 
 use super::TarError;
 use super::header::{BLOCK, Flag, Header, gnu_sparse_extension, gnu_sparse_fields};
@@ -6,17 +6,17 @@ use super::pax::{Records, decimal};
 use super::source::{Slice, Source};
 use super::sparse::{Segment, SegmentList, SparseMap, segments_in_records};
 
-/// The largest header extension that is read; what names, links and attributes need is far less.
+/// The largest header extension that is read; names, links and attributes need far less.
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 
-/// A time as the file system keeps it; the nanoseconds count forward from the seconds.
+/// A time as file systems store it; the nanoseconds count forward from the seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rootfs) struct Timestamp {
     pub(in crate::rootfs) seconds: i64,
     pub(in crate::rootfs) nanoseconds: i64,
 }
 
-/// What a member is.
+/// The type of a member, with what only this type has.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::rootfs) enum MemberKind {
     File { sparse: Option<SparseMap> },
@@ -27,7 +27,7 @@ pub(in crate::rootfs) enum MemberKind {
     Device,
 }
 
-/// A member as the archive describes it: nothing about it is trusted yet.
+/// A member as the archive describes it, not checked yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::rootfs) struct Member {
     pub(in crate::rootfs) path: Vec<u8>,
@@ -35,7 +35,7 @@ pub(in crate::rootfs) struct Member {
     /// Permission, setuid, setgid and sticky bits.
     pub(in crate::rootfs) mode: u32,
     pub(in crate::rootfs) mtime: Timestamp,
-    /// Bytes of content that follow.
+    /// The bytes of content that follow.
     pub(in crate::rootfs) stored: u64,
     /// Extended attributes, with their full names.
     pub(in crate::rootfs) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
@@ -44,13 +44,13 @@ pub(in crate::rootfs) struct Member {
 /// Reads the members of one layer.
 pub(in crate::rootfs) struct Members<'s, 'p> {
     source: &'s mut Source<'p>,
-    /// Content of the last member that was not read yet.
+    /// The bytes of the current member's content that were not read yet.
     remaining: u64,
-    /// Bytes up to the next block after that.
+    /// The bytes from the end of the content to the next block.
     padding: u64,
 }
 
-/// What comes before a member and belongs to it.
+/// The extensions that come before the header of a member.
 #[derive(Default)]
 struct Extensions {
     long_name: Option<Vec<u8>>,
@@ -73,8 +73,8 @@ impl<'s, 'p> Members<'s, 'p> {
         }
     }
 
-    /// Goes on to the next member, skipping what was not read of the last one. An archive may
-    /// end without its two blocks of zeros, as `tar` accepts it.
+    /// Goes on to the next member, skipping the unread content of the current one. As with `tar`, an
+    /// archive may end without its two blocks of zeros.
     pub(in crate::rootfs) fn next(&mut self) -> Result<Option<Member>, TarError> {
         let mut extensions = Extensions::default();
         loop {
@@ -97,8 +97,8 @@ impl<'s, 'p> Members<'s, 'p> {
                 Flag::GnuLongName => extensions.long_name = Some(self.read_name()?),
                 Flag::GnuLongLink => extensions.long_link = Some(self.read_name()?),
                 Flag::Pax => extensions.pax = Some(Records::parse(self.read_extension()?)?),
-                // Nothing that makes images writes global records with a meaning for files, and
-                // nothing that unpacks them applies any.
+                // Image builders write no global records that concern files, and other unpackers
+                // ignore them.
                 Flag::PaxGlobal => {}
                 Flag::Other => extensions = Extensions::default(),
                 _ => return self.assemble(header, &block, extensions).map(Some),
@@ -106,7 +106,7 @@ impl<'s, 'p> Members<'s, 'p> {
         }
     }
 
-    /// Returns the next bytes of the member's content, at most `limit`, or none at its end.
+    /// Returns the next bytes of the member's content, at most `limit`; `None` at its end.
     pub(in crate::rootfs) fn content(&mut self, limit: usize) -> Result<Option<Slice>, TarError> {
         if self.remaining == 0 {
             return Ok(None);
@@ -124,7 +124,7 @@ impl<'s, 'p> Members<'s, 'p> {
 
     fn skip_content(&mut self) -> Result<(), TarError> {
         while self.content(usize::MAX)?.is_some() {}
-        // The padding of the last member may be missing.
+        // In the last member, the padding may be missing.
         while self.padding > 0 {
             let Some(slice) = self.source.take(self.padding as usize)? else {
                 break;
@@ -165,7 +165,7 @@ impl<'s, 'p> Members<'s, 'p> {
     ) -> Result<Member, TarError> {
         let records = extensions.pax.unwrap_or_default();
         let is_file = matches!(header.flag, Flag::File | Flag::OldFile | Flag::GnuSparse);
-        // Directories carry no data, whatever their records say.
+        // A directory has no data, whatever its records say.
         if is_file && let Some(size) = records.number("size")? {
             self.set_content(size);
         }
@@ -215,7 +215,7 @@ impl<'s, 'p> Members<'s, 'p> {
         })
     }
 
-    /// The map of an old GNU sparse file, which goes on in blocks behind the header.
+    /// Reads the map of an old GNU sparse file, which continues in blocks after the header.
     fn read_gnu_map(&mut self, block: &[u8; BLOCK]) -> Result<SparseMap, TarError> {
         let (first, mut has_more, size) = gnu_sparse_fields(block)?;
         let mut list = SegmentList::default();
@@ -229,7 +229,7 @@ impl<'s, 'p> Members<'s, 'p> {
         SparseMap::new(list.into_inner(), size, self.remaining)
     }
 
-    /// The map of a sparse file in one of the three PAX formats, if it is one.
+    /// Reads the map of a sparse file in one of the three PAX formats; `None` if it is not sparse.
     fn read_pax_map(&mut self, records: &Records) -> Result<Option<SparseMap>, TarError> {
         let size = match records.number("GNU.sparse.realsize")? {
             Some(size) => Some(size),
@@ -244,8 +244,8 @@ impl<'s, 'p> Members<'s, 'p> {
         SparseMap::new(segments, size, self.remaining).map(Some)
     }
 
-    /// PAX format 1.0: the content begins with decimal numbers, one per line, filled up to a
-    /// whole block: how many segments there are, then offset and length of each.
+    /// Reads a map of PAX format 1.0: the content begins with decimal numbers, one per line, padded to
+    /// a whole block: the number of segments, then offset and length of each.
     fn read_map_in_content(&mut self) -> Result<Vec<Segment>, TarError> {
         let mut text = Vec::new();
         let mut at = 0;
@@ -260,7 +260,7 @@ impl<'s, 'p> Members<'s, 'p> {
     }
 
     fn map_number(&mut self, text: &mut Vec<u8>, at: &mut usize) -> Result<u64, TarError> {
-        /// No number that fits has more digits.
+        /// The digits of the largest number.
         const MAX_DIGITS: usize = 20;
         loop {
             let rest = &text[*at..];

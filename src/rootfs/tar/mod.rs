@@ -1,8 +1,8 @@
-//! Tar archives as images hold them: v7, ustar, GNU and PAX, sparse files included.
+//! A reader of tar archives as images hold them: v7, ustar, GNU and PAX, with sparse files.
 //!
-//! A reader of our own rather than the `tar` crate's: content has to reach the writers as slices
-//! of the decompressed chunks, without being copied, and all PAX sparse forms, global headers,
-//! negative times and values in base 256 have to be read.
+//! The `tar` crate does not serve, since content has to reach the writers as slices of decompressed
+//! chunks, without a copy, and all PAX sparse formats, global headers, negative times and numbers in
+//! base 256 have to be read.
 //!
 //! Sources: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Interchange Format"; the GNU
 //! tar manual, "Basic Tar Format" and "Storing Sparse Files".
@@ -24,10 +24,10 @@ use crate::oci::DiffId;
 /// Why a layer cannot be read as a tar archive.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
-    /// The layer cannot be read or decompressed.
+    /// It cannot be read or decompressed.
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
-    /// What it decompresses to is not what the image's configuration lists.
+    /// Its uncompressed content has another digest than the image's configuration lists.
     #[error("its content has the digest {actual}, not {expected}")]
     WrongContent {
         /// The digest that the configuration lists.
@@ -38,25 +38,25 @@ pub enum TarError {
     /// It ends in the middle of an entry.
     #[error("the archive ends in the middle of an entry")]
     Truncated,
-    /// A block where a header has to be is none.
+    /// A block that should be a header is none.
     #[error("the archive is damaged, or no tar archive: bad header checksum")]
     BadChecksum,
-    /// A lone block of zeros, which neither ends the archive nor begins an entry.
+    /// A single block of zeros, which neither ends the archive nor begins an entry.
     #[error("the archive is damaged: data follows a lone block of zeros")]
     LoneZeroBlock,
-    /// A number in a header is not one.
+    /// A number in a header is malformed or out of range.
     #[error("the archive is damaged: bad value for {field} in a header")]
     BadNumber {
         /// The header field or PAX key.
         field: &'static str,
     },
-    /// PAX records that are not of the form `LENGTH KEY=VALUE`.
+    /// PAX records do not have the form `LENGTH KEY=VALUE`.
     #[error("the archive is damaged: bad PAX header")]
     BadPax,
-    /// A map of a sparse file that contradicts itself.
+    /// The map of a sparse file contradicts itself.
     #[error("the archive is damaged: bad map of a sparse file")]
     BadSparseMap,
-    /// A header extension of a size that nothing needs.
+    /// A header extension is larger than any that is needed.
     #[error("the archive holds a header extension of {bytes} bytes, at most {limit} are read")]
     ExtensionTooLarge {
         /// Its declared size.

@@ -3,14 +3,15 @@
 use super::TarError;
 use super::member::Timestamp;
 
-/// The records of a header, in their order. Each would take many times as much memory on its own.
+/// The records of a header, in order. They stay in one buffer, since separate strings take many times
+/// the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
     text: Vec<u8>,
     places: Vec<Place>,
 }
 
-/// Where a record is in the text, which is no longer than an extension of a header.
+/// The offsets of a record in the text, whose length is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     start: u32,
@@ -19,11 +20,11 @@ struct Place {
 }
 
 impl Records {
-    /// Takes the content of a header, if all of it are records.
+    /// Parses the content of a header.
     pub(super) fn parse(text: Vec<u8>) -> Result<Records, TarError> {
         let mut places = Vec::new();
         let mut at = 0;
-        // Some writers pad with zeros.
+        // Some writers pad the text with zeros.
         while at < text.len() && text[at] != 0 {
             let rest = &text[at..];
             let blank = position(rest, b' ')?;
@@ -45,7 +46,7 @@ impl Records {
         Ok(Records { text, places })
     }
 
-    /// The value that holds for `key`; an empty one means that none does.
+    /// Returns the last value of `key`; `None` if that is empty.
     pub(super) fn get(&self, key: &str) -> Option<&[u8]> {
         self.pairs()
             .filter(|(found, _)| *found == key.as_bytes())
@@ -54,21 +55,21 @@ impl Records {
             .filter(|value| !value.is_empty())
     }
 
-    /// The whole number that holds for `key`.
+    /// Returns the value of `key` as a whole number.
     pub(super) fn number(&self, key: &'static str) -> Result<Option<u64>, TarError> {
         self.get(key)
             .map(|value| decimal(value).ok_or(TarError::BadNumber { field: key }))
             .transpose()
     }
 
-    /// The time that holds for `key`, in seconds with an optional fraction.
+    /// Returns the value of `key` as a time: seconds with an optional fraction.
     pub(super) fn time(&self, key: &'static str) -> Result<Option<Timestamp>, TarError> {
         self.get(key)
             .map(|value| time(value).ok_or(TarError::BadNumber { field: key }))
             .transpose()
     }
 
-    /// All keys with their values, in their order.
+    /// Returns all keys with their values, in order.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let part = |from: u32, to: u32| &self.text[from as usize..to as usize];
         let places = self.places.iter();
@@ -86,7 +87,7 @@ fn position(bytes: &[u8], wanted: u8) -> Result<usize, TarError> {
         .ok_or(TarError::BadPax)
 }
 
-/// A whole number that fits what file offsets can be.
+/// Parses a whole number in the range of file offsets.
 pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -106,7 +107,7 @@ fn time(text: &[u8]) -> Option<Timestamp> {
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // What is finer than a nanosecond is cut off.
+    // Digits beyond nanoseconds are cut off.
     let nanoseconds = (0..9).fold(0, |value, index| {
         value * 10 + i64::from(fraction.get(index).map_or(0, |digit| digit - b'0'))
     });
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_read_in_order_and_the_last_one_holds() {
+    fn records_are_read_in_order_and_the_last_one_counts() {
         let text = b"12 path=a\nb\n13 mtime=1.5\n10 path=c\n9 gone=x\n8 gone=\n\0\0";
         let records = Records::parse(text.to_vec()).unwrap();
         assert_eq!(records.get("path"), Some(&b"c"[..]));

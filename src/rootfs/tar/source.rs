@@ -1,4 +1,4 @@
-//! The decompressed bytes of layers, as they arrive from the thread that decompresses.
+//! The decompressed bytes of layers, received from the pipeline.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::TarError;
 use super::header::BLOCK;
 use crate::oci::DiffId;
 
-/// Decompressed bytes. The buffer goes back to where it came from when the last user is done,
-/// which is what bounds the memory of all that is under way.
+/// A buffer of decompressed bytes. When the chunk is dropped, the buffer returns to the pipeline,
+/// which has a fixed number of them; that bounds the memory.
 #[derive(Debug)]
 pub(in crate::rootfs) struct Chunk {
     bytes: Vec<u8>,
@@ -28,7 +28,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        // Nobody at home means that no further buffer is needed.
+        // If the pipeline has ended, the buffer is not needed.
         let _ = self.home.send(std::mem::take(&mut self.bytes));
     }
 }
@@ -45,25 +45,25 @@ impl Slice {
         &self.chunk.bytes[self.range.clone()]
     }
 
-    /// Whether both keep the same buffer from going home.
+    /// Whether both are parts of the same chunk.
     pub(in crate::rootfs) fn shares_chunk_with(&self, other: &Slice) -> bool {
         Arc::ptr_eq(&self.chunk, &other.chunk)
     }
 }
 
-/// What arrives: for each layer its name, its bytes, and how it ended.
+/// A message of the pipeline.
 #[derive(Debug)]
 pub(in crate::rootfs) enum Piece {
-    /// A layer begins.
+    /// A layer with this name begins.
     Begin(String),
-    /// Its next bytes.
+    /// The next bytes of the layer.
     Data(Arc<Chunk>),
-    /// It ended and was what it should be, with the digest if one was made; or it could not be
-    /// read or was not.
+    /// The layer ends, with its digest if one was computed; or it cannot be read, or has another
+    /// digest than expected.
     End(Result<Option<DiffId>, TarError>),
 }
 
-/// The bytes of one layer after the other.
+/// Reads the bytes of one layer after the other.
 pub(in crate::rootfs) struct Source<'a> {
     pieces: &'a Receiver<Piece>,
     chunk: Option<Arc<Chunk>>,
@@ -83,31 +83,31 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Goes on to the next layer and returns its name. The one before must have been read to
-    /// its end.
+    /// Goes on to the next layer and returns its name; `None` if there are no more. The layer before
+    /// must have been read to its end.
     pub(in crate::rootfs) fn next_layer(&mut self) -> Option<String> {
         match self.pieces.recv() {
             Ok(Piece::Begin(name)) => {
                 self.has_ended = false;
                 Some(name)
             }
-            // The sender is gone: no more layers, or it gave up.
+            // The pipeline has ended.
             _ => None,
         }
     }
 
-    /// The digest of the layer that ended last, if one was made.
+    /// Takes the digest of the layer that ended last, if one was computed.
     pub(in crate::rootfs) fn diff_id(&mut self) -> Option<DiffId> {
         self.diff_id.take()
     }
 
-    /// Reads what is left of the layer; what the sender found out about it comes with its end.
+    /// Reads the layer to its end, where the pipeline reports errors.
     pub(in crate::rootfs) fn drain(&mut self) -> Result<(), TarError> {
         while self.take(usize::MAX)?.is_some() {}
         Ok(())
     }
 
-    /// Returns the next bytes, between one and `limit` of them, or none at the end of the layer.
+    /// Returns the next bytes, at most `limit`; `None` at the end of the layer.
     pub(in crate::rootfs) fn take(&mut self, limit: usize) -> Result<Option<Slice>, TarError> {
         loop {
             if let Some(chunk) = &self.chunk {
@@ -134,13 +134,13 @@ impl<'a> Source<'a> {
                     self.has_ended = true;
                     self.diff_id = result?;
                 }
-                // The sender never leaves a layer without an end, unless it panicked.
+                // The pipeline ends every layer, unless it panics.
                 Ok(Piece::Begin(_)) | Err(_) => return Err(TarError::Truncated),
             }
         }
     }
 
-    /// Returns the next block, or none if the layer ends here.
+    /// Returns the next block; `None` at the end of the layer.
     pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         let mut block = [0; BLOCK];
         let mut filled = 0;

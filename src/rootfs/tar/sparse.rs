@@ -1,20 +1,20 @@
-//! Where the data of a sparse file belongs.
+//! Maps of sparse files.
 
 use super::TarError;
 use super::pax::{Records, decimal};
 
-/// Fragments that are read of one sparse file: more than any file in an image has, and few
-/// enough to hold in memory.
+/// The most segments of a sparse file: more than files in images have, and few enough to keep in
+/// memory.
 pub(in crate::rootfs) const MAX_SEGMENTS: usize = 1 << 18;
 
-/// A run of data.
+/// A run of data in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rootfs) struct Segment {
     pub(in crate::rootfs) offset: u64,
     pub(in crate::rootfs) length: u64,
 }
 
-/// The runs of data in a file, in order, and its size with all holes.
+/// The runs of data in a file, in order, and the size of the file with its holes.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::rootfs) struct SparseMap {
     pub(in crate::rootfs) segments: Vec<Segment>,
@@ -22,7 +22,7 @@ pub(in crate::rootfs) struct SparseMap {
 }
 
 impl SparseMap {
-    /// Checks that the runs are in order, within the file, and as long as the `stored` data.
+    /// Checks that the runs are in order and within the file, and add up to the `stored` bytes.
     pub(super) fn new(
         segments: Vec<Segment>,
         size: u64,
@@ -39,7 +39,7 @@ impl SparseMap {
                 .checked_add(segment.length)
                 .filter(|&end| end <= size)
                 .ok_or(TarError::BadSparseMap)?;
-            // Cannot overflow: runs do not overlap, so their total is at most `end`.
+            // This cannot overflow: runs do not overlap, so the total is at most `end`.
             total += segment.length;
         }
         if total != stored || i64::try_from(size).is_err() {
@@ -49,7 +49,7 @@ impl SparseMap {
     }
 }
 
-/// A list of segments that refuses to grow without end.
+/// A list of segments of limited length.
 #[derive(Default)]
 pub(super) struct SegmentList(Vec<Segment>);
 
@@ -73,7 +73,7 @@ impl SegmentList {
     }
 }
 
-/// The map of PAX formats 0.0 (one record per number) and 0.1 (all numbers in one record).
+/// Reads a map of PAX format 0.0 (one record per number) or 0.1 (all numbers in one record).
 pub(super) fn segments_in_records(records: &Records) -> Result<Vec<Segment>, TarError> {
     let mut numbers = Vec::new();
     if let Some(map) = records.get("GNU.sparse.map") {
