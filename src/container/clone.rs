@@ -1,4 +1,4 @@
-//! Cloning: from a container to one just like it.
+//! Cloning a container.
 
 use std::io::{BufWriter, Write};
 
@@ -16,19 +16,20 @@ use crate::spec::ATTRIBUTES_FILE;
 use crate::spec::{MOUNT_POINT_FILE, MOUNT_POINTS_FILE};
 use crate::store::{Container, Store};
 
-/// Makes a copy of a container, with all that it has beside its root, but for what concerns a run.
-/// Where no blocks can be shared, it is looked beforehand whether there is room for it.
+/// Makes a copy of a container and of its metadata, except for that of a run. If blocks cannot be
+/// shared, free space is checked first.
 ///
 /// # Errors
-/// The name is taken; something cannot be read, or is removed meanwhile; the disk is full. Nothing
-/// is left then. A container that udocker.py has tied to its place is refused.
+/// The name is taken; the container cannot be read, or is removed meanwhile; the disk is full; or
+/// `ContainerError::Tied`, if udocker.py has tied the container to its place. Nothing is left behind
+/// then.
 pub fn clone(
     store: &Store,
     source: &Container,
     options: &CreateOptions,
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
-    // In the Fakechroot modes files inside hold the container's own path.
+    // In the Fakechroot modes, files inside hold the path of the container.
     if let Some(mode) = source.execmode().filter(|mode| mode.starts_with('F')) {
         return Err(ContainerError::Tied {
             container: source.id.to_string(),
@@ -37,13 +38,13 @@ pub fn clone(
     }
     source.config_bytes()?;
     put_back_files(source);
-    // So that files of others can be read and keep their owners, should it have run with id ranges.
+    // If it has run with id ranges, this lets files of other owners be read and copied with them.
     enter_ranges();
     let attributes = Attributes::load(&source.entry(ATTRIBUTES_FILE))?;
     build(store, options, |staged| {
         if can_share_blocks(staged.path()).is_err() {
             let task = progress.watch("measuring the container", Unit::Files);
-            // What cannot be measured, or is removed meanwhile, is told of by copying.
+            // If measuring fails, copying reports the error.
             if let Ok(need) = least_copy(&source.directory, &*task) {
                 space::require(&store.layout().containers, need)?;
             }
@@ -64,7 +65,7 @@ pub fn clone(
         out.flush().map_err(FsError::at("write", &path))?;
         drop(out);
         copied_attributes.publish(true)?;
-        // A run has made those in the source.
+        // These belong to a run of the source.
         for note in [MOUNT_POINTS_FILE, MOUNT_POINT_FILE] {
             host_fs::remove_file(&staged.path().join(note))?;
         }

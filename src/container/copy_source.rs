@@ -1,5 +1,5 @@
-//! Containers that are copied from another one of the same image, as far as that is what it was
-//! when it was made.
+//! Copying another container of the same image, instead of unpacking the image, as long as that
+//! container still has the image's files unchanged.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,33 +10,33 @@ use crate::progress::{Progress, Unit};
 use crate::rootfs::{RootfsError, TreeFingerprint, copy_unmodified};
 use crate::store::{StagedContainer, Store};
 
-/// How many containers are looked at: where the youngest have changed, older ones have as well.
+/// The number of containers that are tried. If the newest have changed, older ones have, too.
 const MAX_TRIES: usize = 3;
 
-/// A container that still has every file of its image.
+/// A container that has every file of its image, unchanged.
 pub(super) struct CopySource {
     root: PathBuf,
     fingerprint: TreeFingerprint,
 }
 
 impl CopySource {
-    /// Finds one of the image whose layers make `chain`.
+    /// Finds such a container of the image with the chain id `chain`.
     pub(super) fn find(store: &Store, chain: &ChainId) -> Option<CopySource> {
         store
             .fingerprints(chain)
             .take(MAX_TRIES)
             .filter_map(|(id, fingerprint)| {
                 let fingerprint = serde_json::from_reader(fingerprint).ok()?;
-                let root = store.layout().container(&id).join("ROOT");
+                let root = store.layout().container_root(&id);
                 Some(CopySource { root, fingerprint })
             })
             .find(|source| source.fingerprint.fits(&source.root))
     }
 
-    /// Copies what it has of its image.
+    /// Copies the files of the image to a new container.
     ///
     /// # Errors
-    /// Something is changed or removed meanwhile, or cannot be read; the disk is full.
+    /// A file is changed or removed meanwhile, or cannot be read; the disk is full.
     pub(super) fn copy_to(
         &self,
         staged: &StagedContainer,
@@ -47,8 +47,8 @@ impl CopySource {
     }
 }
 
-/// Lets a container that nobody has run yet serve as a twin. Without that the next one takes
-/// longer; so nothing that goes wrong matters.
+/// Takes the fingerprint of a new container, so that further ones can be copied from it. Errors are
+/// ignored, since without a fingerprint the next container only takes longer.
 pub(super) fn remember(store: &Store, staged: &StagedContainer, chain: &ChainId) {
     let directory = &store.layout().containers;
     if !FileSystem::of(directory).is_ok_and(FileSystem::dates_every_change) {

@@ -1,4 +1,4 @@
-//! Creating: from an image to a container.
+//! Creating a container from an image.
 
 use std::fs::File;
 use std::io;
@@ -25,14 +25,14 @@ use crate::stream::{Compression, declared_bytes};
 pub struct CreateOptions {
     /// Its name.
     pub name: Option<ContainerName>,
-    /// Most bytes that its files may unpack to; `None` for what the disk holds.
+    /// The most bytes in its files; `None` for no limit but the disk.
     pub max_unpacked_bytes: Option<u64>,
-    /// Whether the tree of the image is kept for further containers, and used.
+    /// Whether the tree of the image is kept for further containers, and used for this one.
     pub image_trees: ImageTrees,
 }
 
 impl CreateOptions {
-    /// How layers are unpacked, and what may be taken for that.
+    /// The options for unpacking layers.
     pub(super) fn unpacking(&self) -> ApplyOptions<'static> {
         ApplyOptions {
             max_unpacked_bytes: self.max_unpacked_bytes,
@@ -40,22 +40,23 @@ impl CreateOptions {
         }
     }
 
-    /// Whether trees of images are of use. How much of one a limit would have allowed is not known.
+    /// Whether a copied tree may take the place of unpacking. With a limit it may not, since only
+    /// unpacking checks it.
     fn uses_trees(&self) -> bool {
         self.image_trees != ImageTrees::Never && self.max_unpacked_bytes.is_none()
     }
 }
 
-/// How often an image that others remove at once is pulled again.
+/// How often an image is pulled that other processes remove at once.
 const PULL_TRIES: usize = 5;
 
-/// What any container takes beside the files of its image: its directories, metadata and lock.
+/// The files that a container has beside those of its image: directories, metadata and lock.
 const CONTAINER_FILES: u64 = 5;
 
-/// Creates a container: unpacks the layers, then publishes it under its id and name.
+/// Creates a container: unpacks the layers of the image, then publishes it under its id and name.
 ///
 /// # Errors
-/// The name is taken; the image is damaged; the disk is full. Nothing is left then.
+/// The name is taken; the image is damaged; the disk is full. Nothing is left behind then.
 pub fn create(
     store: &Store,
     image: &Image,
@@ -63,7 +64,7 @@ pub fn create(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     begin(store, options)?;
-    // Opened at once, so that an image removed meanwhile still serves.
+    // All layers are opened first, so that the image may be removed meanwhile.
     let (content, layers) = open_image(image)?;
     let chain = content.chain_id();
     let unpacking = Unpacking::new(&image.name, &content.config_bytes, chain, options);
@@ -72,14 +73,15 @@ pub fn create(
     }
     space::require(&store.layout().containers, least_need(&content.layers))?;
     let room = Room::at(&store.layout().containers);
-    let ahead = layers.len() > 1 && can_work_ahead(store, options);
-    let stage = |layers: Vec<_>, ahead| {
+    let prefetch = layers.len() > 1 && can_prefetch(store, options);
+    let stage = |layers: Vec<_>, prefetch| {
         let layers = layers.into_iter().map(Ok);
-        stage(store, &unpacking, layers, ahead, progress)
+        stage_layers(store, &unpacking, layers, prefetch, progress)
     };
-    let staged = match stage(layers, ahead) {
-        // What one layer removes makes room for the next one, but not before its turn.
-        Err(ContainerError::Rootfs(error)) if ahead && error.is_storage_full() => {
+    let staged = match stage(layers, prefetch) {
+        // One layer after the other takes less space, since a layer may remove files before the next
+        // one needs the space.
+        Err(ContainerError::Rootfs(error)) if prefetch && error.is_storage_full() => {
             stage(open_image(image)?.1, false)
         }
         staged => staged,
@@ -90,7 +92,7 @@ pub fn create(
     publish(store, staged, options)
 }
 
-/// What the layers say that they unpack to, for messages; it may be less than the truth.
+/// The size that the layers declare to unpack to, for messages. The actual size may be larger.
 fn unpacked_bytes(layers: &[LayerFile]) -> Option<u64> {
     let sizes = layers
         .iter()
@@ -98,11 +100,11 @@ fn unpacked_bytes(layers: &[LayerFile]) -> Option<u64> {
     sizes.sum::<io::Result<u64>>().ok()
 }
 
-/// Pulls an image and creates a container of it at the same time: layers are unpacked while they
-/// are still being downloaded. The container appears only after the image has.
+/// Pulls an image and creates a container of it at the same time: layers are unpacked while they are
+/// being downloaded. The container is published after the image.
 ///
 /// # Errors
-/// Those of the pull and of [`create`]. No container is left then.
+/// Errors of [`image::pull`] and of [`create`]. No container is left behind then.
 pub fn pull_and_create(
     store: &Store,
     client: &Client,
@@ -115,16 +117,21 @@ pub fn pull_and_create(
         unpacked_in: Some(&store.layout().containers),
         ..*request
     };
-    for attempt in 1.. {
-        match try_pull_and_create(store, client, request, options, progress) {
-            Err(ContainerError::Store(StoreError::NoImage(_))) if attempt < PULL_TRIES => {}
-            result => return result,
-        }
-    }
-    unreachable!("the loop ends by returning")
+    let attempt = || try_pull_and_create(store, client, request, options, progress);
+    let was_removed = |result: &Result<_, ContainerError>| {
+        matches!(result, Err(ContainerError::Store(StoreError::NoImage(_))))
+    };
+    (1..PULL_TRIES)
+        .map(|_| attempt())
+        .find(|result| !was_removed(result))
+        .unwrap_or_else(attempt)
 }
 
-/// Fails with `NoImage` if another process removes the image as soon as it is here.
+/// Pulls an image and creates a container of it.
+///
+/// # Errors
+/// `StoreError::NoImage` if another process removes the image as soon as it is pulled; other errors
+/// of [`pull_and_create`].
 fn try_pull_and_create(
     store: &Store,
     client: &Client,
@@ -144,12 +151,12 @@ fn try_pull_and_create(
     });
     match (pulled, unpacked) {
         (Ok(_), Some(Ok(staged))) => publish(store, staged, options),
-        // What arrived first may have been wrong, and old images cannot be unpacked early: now
-        // that the image is here, it tells.
+        // Old images cannot be unpacked while they are pulled, and a download may have been wrong at
+        // first. Now the image is complete.
         (Ok(image), _) => create(store, &image, options, progress),
         (Err(error), unpacked) => {
             if let Some(Ok(staged)) = unpacked {
-                // The first error is the one to be told, here and below.
+                // The first error is reported, here and below.
                 let _ = discard(&staged);
             }
             Err(error.into())
@@ -157,10 +164,10 @@ fn try_pull_and_create(
     }
 }
 
-/// Makes a container of what `fill` puts into it.
+/// Makes a container whose content `fill` writes.
 ///
 /// # Errors
-/// The name is taken; `fill` fails. Nothing is left then.
+/// The name is taken; `fill` fails; the repository cannot be written. Nothing is left behind then.
 pub(super) fn build(
     store: &Store,
     options: &CreateOptions,
@@ -181,9 +188,9 @@ fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
     Ok(())
 }
 
-/// What the layers take at the least. They can replace each other's files, but hardly any layer
-/// its own, and none unpacks to much less than it is compressed. One that is not may take less, on a
-/// file system that compresses.
+/// The least space that the layers need: that of the largest compressed layer. Layers can replace
+/// each other's files, but hardly their own, and none unpacks to much less than its compressed size.
+/// An uncompressed layer may take less, on a file system that compresses.
 fn least_need(layers: &[LayerFile]) -> Need {
     let sizes = layers.iter().filter_map(|layer| {
         let mut file = File::open(&layer.path).ok()?;
@@ -196,7 +203,7 @@ fn least_need(layers: &[LayerFile]) -> Need {
     }
 }
 
-/// Unpacks layers as they arrive; `None` if that cannot be done with this image.
+/// Unpacks layers while they are downloaded; `None` if that is not possible for this image.
 fn unpack_downloads(
     store: &Store,
     request: &PullRequest<'_>,
@@ -227,11 +234,11 @@ fn unpack_downloads(
     });
     let image = request.reference.local_name();
     let unpacking = Unpacking::new(&image, &config_bytes, chain, options);
-    let ahead = can_work_ahead(store, options);
-    stage(store, &unpacking, layers, ahead, progress).map(Some)
+    let prefetch = can_prefetch(store, options);
+    stage_layers(store, &unpacking, layers, prefetch, progress).map(Some)
 }
 
-/// Reads what an image consists of, and opens its layers.
+/// Reads the content of an image, and opens its layers.
 fn open_image(image: &Image) -> Result<(ImageContent, Vec<Layer<'static>>), ContainerError> {
     let open = || -> Result<_, ContainerError> {
         let content = image.content()?;
@@ -240,7 +247,7 @@ fn open_image(image: &Image) -> Result<(ImageContent, Vec<Layer<'static>>), Cont
     };
     match open() {
         Err(_) if !image.exists() => Err(StoreError::NoImage(image.name.to_string()).into()),
-        // Another process may just have removed it and pulled it again, or replaced it.
+        // Another process may have replaced the image just now.
         Err(_) => open(),
         opened => opened,
     }
@@ -274,7 +281,7 @@ struct Unpacking<'a> {
     image: &'a LocalName,
     config: &'a [u8],
     options: &'a CreateOptions,
-    /// What identifies its tree, where trees are of use.
+    /// The chain id of the image, if its tree may be copied or kept.
     chain: Option<ChainId>,
 }
 
@@ -293,25 +300,26 @@ impl<'a> Unpacking<'a> {
         }
     }
 
-    /// Whether the tree is kept as well.
+    /// Decides whether a copy of the tree is kept.
     fn keep(&self, store: &Store) -> Option<Keep> {
         Keep::plan(store, self.options.image_trees, self.chain.clone()?)
     }
 }
 
-/// Whether layers may be worked on ahead of their turn. Moving a file is one more question to the
-/// server of a file system that has one, and a limit is kept in the order of layers.
-fn can_work_ahead(store: &Store, options: &CreateOptions) -> bool {
+/// Whether layers may be read before their turn. On a file system with a server, moving each file to
+/// its place costs one more request; and limits hold in the order of layers.
+fn can_prefetch(store: &Store, options: &CreateOptions) -> bool {
     let system = FileSystem::of(&store.layout().containers);
     options.max_unpacked_bytes.is_none() && system.is_ok_and(|system| !system.has_server())
 }
 
-/// Makes a whole container outside the listing; nothing is left of one that fails.
-fn stage<'a>(
+/// Unpacks layers to a new container, which is not published yet. Nothing is left behind if that
+/// fails.
+fn stage_layers<'a>(
     store: &Store,
     unpacking: &Unpacking<'_>,
     layers: impl Iterator<Item = Result<Layer<'a>, ContainerError>> + Send,
-    ahead: bool,
+    prefetch: bool,
     progress: &dyn Progress,
 ) -> Result<StagedContainer, ContainerError> {
     let keep = unpacking.keep(store);
@@ -319,7 +327,7 @@ fn stage<'a>(
         let staging = staged.path().join("staging");
         let options = ApplyOptions {
             begin_write_back: keep.as_ref().is_some_and(|keep| keep.shares_blocks),
-            staging: ahead.then_some(&staging),
+            staging: prefetch.then_some(&staging),
             ..unpacking.options.unpacking()
         };
         rootfs::apply_layers(&staged.root(), layers, options, progress)?;
@@ -330,8 +338,8 @@ fn stage<'a>(
     })
 }
 
-/// The same from what an earlier container was unpacked to. None where there is nothing, or it is
-/// damaged, or not there for long enough: the layers are.
+/// Copies the kept tree of the image, or another container of it, to a new container, which is not
+/// published yet. `None` if there is neither, or copying fails: the layers can still be unpacked.
 fn stage_copy(
     store: &Store,
     unpacking: &Unpacking<'_>,
@@ -357,14 +365,16 @@ fn stage_copy(
     })
 }
 
-/// The same with the tree that `fill` makes.
+/// Makes a container of an image, which is not published yet; `fill` makes its tree. Nothing is left
+/// behind if that fails.
 fn stage_tree(
     store: &Store,
     unpacking: &Unpacking<'_>,
     fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
 ) -> Result<StagedContainer, ContainerError> {
     stage_filled(store, |staged| {
-        // First, since it is synced, and the file system would write the tree along with it.
+        // Metadata is synced, and the file system may write everything else along with it; so it is
+        // written before the tree.
         staged.write_metadata(unpacking.config, &unpacking.image.to_string())?;
         fill(staged)?;
         if let Some(chain) = &unpacking.chain {
@@ -374,7 +384,8 @@ fn stage_tree(
     })
 }
 
-/// The same, of whatever `fill` puts into it.
+/// Makes a container, which is not published yet; `fill` writes its whole content. Nothing is left
+/// behind if that fails.
 fn stage_filled(
     store: &Store,
     fill: impl FnOnce(&StagedContainer) -> Result<(), ContainerError>,
@@ -417,7 +428,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_compressed_takes_as_much_unpacked() {
+    fn the_least_need_is_that_of_the_largest_compressed_layer() {
         let directory = tempfile::tempdir().unwrap();
         let layer = |name: &str, bytes: &[u8]| {
             let path = directory.path().join(name);

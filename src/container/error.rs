@@ -1,4 +1,4 @@
-//! What can go wrong with a container.
+//! Errors of workflows on containers.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,51 +8,50 @@ use crate::image::ImageError;
 use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 
-/// A workflow on a container that failed.
+/// Why a workflow on a container failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
-    /// The repository.
+    /// The repository failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The layers, or the tree made of them.
+    /// The layers, or the tree made of them, failed.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
-    /// A container that only works where it is.
+    /// The container only works in its place.
     #[error(
         "container '{container}' is set up for mode {mode}, which ties its files to their place"
     )]
     Tied {
         /// Its id.
         container: String,
-        /// The mode.
+        /// The execution mode that ties it.
         mode: String,
     },
-    /// An archive that is no exported container.
+    /// The archive is no exported container.
     #[error("it is no container exported with `--clone`: {0}")]
     NoClone(String),
-    /// An archive without a single file.
+    /// The archive holds no files.
     #[error("it holds no files: it is no tar archive, or an empty one")]
     NothingInside,
-    /// The image it is to be made of.
+    /// The image failed.
     #[error(transparent)]
     Image(#[from] ImageError),
     /// The host has no NVIDIA driver.
     #[error("this machine has no NVIDIA libraries")]
     NoNvidia,
-    /// NVIDIA files are in the container already.
+    /// The container has NVIDIA files already.
     #[error("the container has NVIDIA files already: '{}'", .0.display())]
     NvidiaPresent(PathBuf),
-    /// The container keeps its libraries elsewhere.
+    /// The container has none of the known library directories.
     #[error("the container has no directory for NVIDIA libraries, such as /usr/lib64")]
     NoLibraryDirectory,
-    /// The file system, elsewhere.
+    /// An operation on another file failed.
     #[error(transparent)]
     Fs(#[from] FsError),
 }
 
 impl ContainerError {
-    /// The same failure with what the system said about files of the container replaced by what
-    /// `explain` makes of it.
+    /// Replaces the error of a system call on files of the container by what `explain` makes of it.
     #[must_use]
     pub fn explained(self, explain: impl FnOnce(io::Error) -> io::Error) -> ContainerError {
         match self {

@@ -1,4 +1,4 @@
-//! Exporting: from a container to an archive.
+//! Exporting a container to an archive.
 
 use std::io::Write;
 
@@ -13,17 +13,17 @@ use crate::store::Container;
 /// What is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportForm {
-    /// The root file system, as emulated root sees it.
+    /// The root file system, with the attributes that emulated root has set.
     Tree,
-    /// The whole container, as udocker.py's `export --clone` writes it, and as the host sees it:
-    /// udocker.py could not unpack device nodes.
+    /// The whole container, as `export --clone` of udocker.py writes it. Files have the attributes that
+    /// they have on the host, since udocker.py cannot unpack device nodes.
     Clone,
 }
 
 /// Writes a container to `out` as a tar archive, and returns `out`.
 ///
 /// # Errors
-/// Something cannot be read, or is removed meanwhile; `out` cannot be written.
+/// The container cannot be read, or is removed meanwhile; `out` cannot be written.
 pub fn export<W: Write>(
     container: &Container,
     form: ExportForm,
@@ -31,7 +31,7 @@ pub fn export<W: Write>(
     progress: &dyn Progress,
 ) -> Result<W, ContainerError> {
     put_back_files(container);
-    // So that files of others can be read, should it have run with id ranges.
+    // If it has run with id ranges, this lets files of other owners be read.
     enter_ranges();
     let (directory, attributes) = match form {
         ExportForm::Tree => {

@@ -1,4 +1,4 @@
-//! Containers that are clones of the tree their image unpacks to.
+//! Kept trees of images, of which further containers are copies.
 
 use std::io;
 use std::path::Path;
@@ -15,19 +15,19 @@ use crate::store::{ImageTree, KeptTrees, StagedContainer, Store};
 /// Whether the trees of images are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ImageTrees {
-    /// No.
+    /// They are not kept.
     #[default]
     Never,
-    /// Where files can share blocks, so that they take next to no room.
+    /// They are kept where files can share blocks, so that they take hardly any space.
     Shared,
-    /// Also where each is a copy, as large as a container.
+    /// They are kept everywhere, also as a copy that takes as much space as a container.
     Always,
 }
 
-/// Fills the root of a container from the tree of its image. A tree that is damaged is removed.
+/// Fills the root of a container with a copy of the tree of its image. A damaged tree is removed.
 ///
 /// # Errors
-/// The tree cannot be read, or is removed meanwhile; the root is then left as it is.
+/// The tree cannot be read, or is removed meanwhile; the disk is full. The root then stays as it is.
 pub(super) fn fill(
     store: &Store,
     root: &Path,
@@ -37,7 +37,7 @@ pub(super) fn fill(
     tree.note_use();
     let task = progress.watch("copying the image's tree", Unit::Bytes);
     if let Err(error) = copy_root(&tree.root(), root, &*task) {
-        // Where there is too little room for the copy, the tree is as good as before.
+        // If only space for the copy is short, the tree is not damaged.
         if !error.is_shortage()
             && let Some(retired) = store.retire_image_tree(tree)?
         {
@@ -45,7 +45,7 @@ pub(super) fn fill(
         }
         return Err(error.into());
     }
-    // What another process has begun to remove was not all there.
+    // If another process has begun to remove the tree, the copy may lack files.
     if tree.is_present() {
         Ok(())
     } else {
@@ -54,18 +54,18 @@ pub(super) fn fill(
     }
 }
 
-/// A tree that is to be kept for further containers of an image that is about to be unpacked.
+/// The decision to keep the tree of an image that is about to be unpacked.
 pub(super) struct Keep {
     chain: ChainId,
-    /// Whether it will have the same blocks as the container.
+    /// Whether the tree will share blocks with the container.
     pub(super) shares_blocks: bool,
 }
 
 impl Keep {
-    /// Decides whether one is to be kept, of the image whose layers make `chain`.
+    /// Decides whether the tree of the image with the chain id `chain` is kept.
     pub(super) fn plan(store: &Store, trees: ImageTrees, chain: ChainId) -> Option<Keep> {
         let directory = &store.layout().containers;
-        // What several hosts see belongs to none of their boots.
+        // A kept tree belongs to one boot of one host.
         let is_local = || FileSystem::of(directory).is_ok_and(|system| !system.is_shared());
         let shares_blocks = || can_share_blocks(directory).is_ok();
         let keep = |shares_blocks| Keep {
@@ -79,8 +79,8 @@ impl Keep {
         }
     }
 
-    /// Keeps a copy of the root of a container that nobody has run yet. Without it the next one
-    /// takes longer; so nothing that goes wrong matters.
+    /// Keeps a copy of the root of a new container. Errors are ignored, since without a kept tree the
+    /// next container only takes longer.
     pub(super) fn carry_out(
         &self,
         store: &Store,
@@ -95,7 +95,7 @@ impl Keep {
         };
         let task = progress.watch("keeping the image's tree", Unit::Bytes);
         let left = match copy_root(&staged.root(), &tree.root(), &*task) {
-            // What cannot be published is found by whoever sweeps the staging folder next.
+            // A tree that cannot be published is removed by the next sweep.
             Ok(()) => store
                 .publish_image_tree(&self.chain, tree)
                 .unwrap_or_default(),
@@ -107,8 +107,8 @@ impl Keep {
     }
 }
 
-/// Removes the trees of images that are of no more use, beside those that are to be kept; and what
-/// is remembered of containers that are gone. Returns why something of that stays.
+/// Removes kept trees of images, except for `kept`, and fingerprints of containers that do not exist
+/// any more. Returns the errors for those that stay.
 pub fn sweep_image_trees(store: &Store, kept: KeptTrees) -> Vec<ContainerError> {
     let trees = store.retire_image_trees(kept).into_iter();
     let swept = trees.map(|tree| discard(&tree?));

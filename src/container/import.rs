@@ -1,4 +1,4 @@
-//! Importing: from an archive to a container, without an image.
+//! Importing a container from an archive, without an image.
 
 use std::fs;
 use std::path::Path;
@@ -11,22 +11,22 @@ use crate::image::imported_config;
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig, LocalName, Platform};
 use crate::progress::{Progress, Silent};
 use crate::rootfs::{self, ApplyOptions, Layer, RootfsError, Summary, TarError, remove_tree};
-use crate::store::{Container, Store};
+use crate::store::{Container, ROOT, Store};
 use crate::stream::{Compression, sniffed};
 
-/// Where archives of containers are unpacked, inside the container.
+/// The directory, in the container's, to which an archive is unpacked.
 const UNPACKING: &str = ".unpacking";
 
-/// What a container cannot be without.
+/// The file that every container has.
 const CONFIG: &str = "container.json";
 
-/// The directories that are taken from an archive: the root tree, and udocker.py's notes on what
-/// its modes R put in there.
-const DIRECTORIES: [&str; 3] = ["ROOT", ".bind_orig_files", ".mountpoints"];
+/// The directories that are taken from an archive: the root, and udocker.py's notes on what its modes
+/// R put there.
+const DIRECTORIES: [&str; 3] = [ROOT, ".bind_orig_files", ".mountpoints"];
 
-/// The files that are taken from an archive: what both programs write, and what udocker.py needs to
-/// leave its modes F. All else is left out. Above all that are the notes which engines keep on the
-/// tree: they speak of inodes and paths that are others here, and are believed.
+/// The files that are taken from an archive: those that both programs write, and those that udocker.py
+/// needs to leave its modes F. All others are left out, above all the notes of engines on the tree:
+/// they hold inodes and paths of the original, and would be trusted.
 const FILES: [&str; 11] = [
     CONFIG,
     "imagerepo.name",
@@ -41,11 +41,11 @@ const FILES: [&str; 11] = [
     "patch.path",
 ];
 
-/// Makes a container of an archive of a root file system. `image` is what it is said to be made
-/// from.
+/// Makes a container of an archive of a root file system. `image` is noted as its image.
 ///
 /// # Errors
-/// The archive is none, or holds what is refused; the name is taken. Nothing is left then.
+/// `ContainerError::NothingInside` if the archive is empty; errors of [`rootfs::apply_layers`]; the
+/// name is taken; the disk is full. Nothing is left behind then.
 pub fn import_tree(
     store: &Store,
     archive: Layer<'_>,
@@ -65,10 +65,11 @@ pub fn import_tree(
     })
 }
 
-/// Makes a container of an archive that `export --clone` wrote, ours or udocker.py's.
+/// Makes a container of an archive that `export --clone` of this program or of udocker.py wrote.
 ///
 /// # Errors
-/// The archive is none, or not of a container; the name is taken. Nothing is left then.
+/// `ContainerError::NoClone` if it is no such archive; errors of [`rootfs::apply_layers`]; the name is
+/// taken; the disk is full. Nothing is left behind then.
 pub fn import_clone(
     store: &Store,
     archive: Layer<'_>,
@@ -76,8 +77,8 @@ pub fn import_clone(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     build(store, options, |staged| {
-        // Not in the container's directory itself: the archive says who may enter what it is
-        // unpacked into, and nobody else may enter a container.
+        // It is not unpacked to the container's directory itself, since the archive sets the mode of
+        // its root, and other users must not enter a container.
         let inside = staged.path().join(UNPACKING);
         host_fs::create_dir_all(&inside)?;
         unpack(&inside, archive, options.unpacking(), progress)?;
@@ -108,7 +109,7 @@ fn unpack(
         layer: archive.name.clone(),
         source: TarError::Read(error),
     })?;
-    // What is not compressed may take less than the archive, on a file system that compresses.
+    // An uncompressed archive may take less space, on a file system that compresses.
     if let Some(bytes) = size
         && compression != Compression::None
     {
@@ -120,8 +121,8 @@ fn unpack(
         .map_err(|error| error.explained(|source| room.explain(source, size)))
 }
 
-/// Refuses what is no container: parts that are missing, and links in place of parts, which
-/// would lead to files of this host.
+/// Refuses an archive that lacks parts of a container, or has links in their place, which would lead
+/// to files of the host.
 fn check_clone(directory: &Path) -> Result<(), ContainerError> {
     let is_wrong = |name: &&&str| {
         let data = fs::symlink_metadata(directory.join(name));
@@ -143,9 +144,9 @@ fn check_clone(directory: &Path) -> Result<(), ContainerError> {
     ImageConfig::parse(&bytes).map_err(|error| {
         ContainerError::NoClone(format!("its '{CONFIG}' is not valid: {error}"))
     })?;
-    let mut root = fs::read_dir(directory.join("ROOT")).into_iter().flatten();
+    let mut root = fs::read_dir(directory.join(ROOT)).into_iter().flatten();
     if root.next().is_none() {
-        return Err(ContainerError::NoClone("its 'ROOT' is empty".to_string()));
+        return Err(ContainerError::NoClone(format!("its '{ROOT}' is empty")));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The host's NVIDIA driver, copied into a container as udocker.py does it.
+//! Copying the host's NVIDIA driver into a container, as udocker.py does.
 //!
-//! The libraries have to match the kernel's driver, so they come from the host; copies rather than
-//! binds, so that both programs find the same in the container.
+//! The libraries come from the host, since they have to match the driver in the kernel. They are
+//! copied rather than bound, so that udocker.py finds them in the container, too.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use crate::host::fs::{FsError, open_beneath};
 use crate::host::process;
 use crate::store::Container;
 
-/// A directory with one of these holds the driver.
+/// A directory with one of these libraries holds the driver.
 const MAIN_LIBRARIES: [&str; 2] = ["libnvidia-cfg.so", "libcuda.so"];
 
 const LIBRARIES: [&str; 15] = [
@@ -39,7 +39,7 @@ const LIBRARIES: [&str; 15] = [
     "libnvidia-tls.",
 ];
 
-/// Further files, below `/` on both sides.
+/// Further files, below the root of the host and of the container.
 const OTHERS: [&str; 7] = [
     "etc/vulkan/icd.d/nvidia_icd.json",
     "etc/OpenCL/vendors/nvidia.icd",
@@ -50,19 +50,19 @@ const OTHERS: [&str; 7] = [
     "usr/bin/nvidia-smi",
 ];
 
-/// Where distributions keep libraries, on the host and inside.
+/// Where distributions keep libraries, on the host and in the container.
 const LIBRARY_DIRECTORIES: [&str; 3] = [
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
     "/usr/lib64",
 ];
 
-/// Copies the driver's libraries and programs into the container, marks it, and returns how many
-/// files there were. `library_path` is the caller's `LD_LIBRARY_PATH`.
+/// Copies the driver's libraries and programs into the container, marks it, and returns the number of
+/// files. `library_path` is the caller's `LD_LIBRARY_PATH`.
 ///
 /// # Errors
-/// `NoNvidia` where the host has none, `NvidiaPresent` where the container has some and `force`
-/// is not given; and what the file system says.
+/// `NoNvidia` if the host has no driver; `NvidiaPresent` if the container has one of the files and
+/// `force` is not set; `NoLibraryDirectory`; or a file cannot be read or written.
 pub fn add_nvidia(
     container: &Container,
     library_path: Option<&OsStr>,
@@ -105,7 +105,7 @@ fn host_directories(library_path: Option<&OsStr>) -> BTreeSet<PathBuf> {
     let library_path = library_path.map(OsStr::as_bytes).unwrap_or_default();
     let named = library_path.split(|byte| *byte == b':');
     candidates.extend(named.map(|path| PathBuf::from(OsStr::from_bytes(path))));
-    // Where there is no linker cache, the directories above have to do.
+    // Without a linker cache, only the directories above are searched.
     let cache = process::output(Path::new("/sbin/ldconfig"), &["-p"], &[]).unwrap_or_default();
     candidates.extend(cached_directories(&cache));
     candidates
@@ -120,13 +120,13 @@ fn host_directories(library_path: Option<&OsStr>) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// The directories of the driver's libraries in what `ldconfig -p` prints:
+/// The directories of the driver's libraries in the output of `ldconfig -p`:
 /// `libcuda.so.1 (libc6,x86-64) => /usr/lib/libcuda.so.1`
 fn cached_directories(cache: &str) -> impl Iterator<Item = PathBuf> {
     cache
         .lines()
         .filter(|line| starts_with(line.trim(), &MAIN_LIBRARIES))
-        // Libraries for 32 bits have no place beside the others.
+        // Libraries for 32 bits are left out.
         .filter(|line| line.contains("64"))
         .filter_map(|line| line.split_once(" => "))
         .filter_map(|(_, path)| Path::new(path.trim()).parent().map(Path::to_path_buf))
@@ -155,12 +155,12 @@ fn starts_with(name: &str, beginnings: &[&str]) -> bool {
         .any(|beginning| name.starts_with(beginning))
 }
 
-/// Copies a file, or a link as a link, to `target` below `root`, in place of what is there. No
-/// link inside the container is followed on the way.
+/// Copies a file, or a link as a link, to `target` below `root`, and replaces what is there. No link
+/// inside the container is followed.
 fn copy(source: &Path, root: &Path, target: &Path) -> Result<(), ContainerError> {
     let name = target.file_name().unwrap_or_default();
     let directory = open_beneath(root, target.parent().unwrap_or(Path::new("")), true)?;
-    // Not there is as good.
+    // Usually nothing is there; any other error shows when the file is made.
     let _ = rustix::fs::unlinkat(&directory, name, AtFlags::empty());
     let copied = match fs::read_link(source) {
         Ok(link) => rustix::fs::symlinkat(&link, &directory, name).map_err(io::Error::from),
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_linker_cache_tells_where_the_driver_is() {
+    fn the_driver_is_found_in_the_linker_cache() {
         let cache = "3 libs found in cache `/etc/ld.so.cache'\n\
             \tlibcuda.so.1 (libc6,x86-64) => /opt/nvidia/lib/libcuda.so.1\n\
             \tlibcuda.so.1 (libc6) => /opt/nvidia/lib32/libcuda.so.1\n\

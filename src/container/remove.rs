@@ -1,4 +1,4 @@
-//! Removing containers, and what killed processes left of them.
+//! Removing containers, and leftovers of killed processes.
 
 use std::io;
 
@@ -9,11 +9,12 @@ use crate::progress::{Progress, Silent, Task, Unit};
 use crate::rootfs::{remove_tree, require_unmounted};
 use crate::store::{Age, Container, KeptTrees, StagedContainer, Store};
 
-/// Removes a container with its names. It leaves the listing at once; what a kill leaves of it
-/// is swept away later.
+/// Removes a container with its names. It is taken out of the listing first; if the process is killed
+/// then, a later sweep removes the rest.
 ///
 /// # Errors
-/// It is protected, or the file system refuses.
+/// The container is protected, or something is mounted in it: it stays whole then. Another process
+/// has removed it; or a file cannot be removed.
 pub fn remove(
     store: &Store,
     container: &Container,
@@ -30,17 +31,17 @@ pub fn remove(
     Ok(())
 }
 
-/// What a sweep has done.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// How many leftovers are gone.
+    /// The number of leftovers that were removed.
     pub containers: u64,
-    /// Why others are not. They harm nobody: who has other work to do may pass over that.
+    /// The errors for others. They do no harm, so callers with another purpose may ignore them.
     pub failures: Vec<ContainerError>,
 }
 
-/// Removes what killed processes left half made or half removed, and the trees of images but for
-/// those in `kept`. What another host may still be at work on only goes from `age` on.
+/// Removes containers that killed processes left half made or half removed, and trees of images except
+/// for `kept`. Leftovers that may be in use on another host are removed from `age` on.
 pub fn sweep(store: &Store, age: Age, kept: KeptTrees) -> Swept {
     let mut swept = Swept {
         containers: 0,
@@ -62,8 +63,8 @@ pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {
 fn clear(staged: &StagedContainer, task: &dyn Task) -> Result<(), ContainerError> {
     match remove_tree(staged.path(), task) {
         Err(error) if error.is_denied() => {
-            // What has run with id ranges may belong to others, whom the same ranges reach. Whoever
-            // goes on to run a container goes on as who he is.
+            // After a run with id ranges, files may belong to other ids, which the same ranges reach.
+            // Entering them cannot be undone, so a child process does it.
             let removed = process::run_in_fork(|| {
                 if !enter_ranges() {
                     return Err(io::ErrorKind::PermissionDenied.into());

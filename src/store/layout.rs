@@ -8,6 +8,9 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, stat
 use super::container_names::ContainerId;
 use crate::oci::{Digest, LocalName};
 
+/// The name of the root file system in a container's directory.
+pub const ROOT: &str = "ROOT";
+
 /// The paths of the repository's parts, which can be on different file systems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -96,6 +99,11 @@ impl Layout {
     /// The directory of a container.
     pub fn container(&self, id: &ContainerId) -> PathBuf {
         self.containers.join(id.as_str())
+    }
+
+    /// The root file system of a container.
+    pub fn container_root(&self, id: &ContainerId) -> PathBuf {
+        self.container(id).join(ROOT)
     }
 
     /// The staging directory of containers. It is beside `containers`, since udocker.py lists every

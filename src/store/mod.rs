@@ -51,7 +51,7 @@ pub use image_content::{ImageContent, LayerFile};
 pub use image_trees::{ImageTree, KeptTrees};
 pub use images::{Form, Image};
 pub use import_staging::ImportStaging;
-pub use layout::Layout;
+pub use layout::{Layout, ROOT};
 pub use lock::Lock;
 pub use new_images::{NewBlob, NewImage};
 

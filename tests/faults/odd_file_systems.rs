@@ -222,3 +222,30 @@ fn lock_files_have_the_group_permissions_of_the_umask() {
     let mode = fs::metadata(lock).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o664);
 }
+
+#[test]
+fn a_container_with_a_mount_in_it_is_not_removed() {
+    let sandbox = with_image();
+    sandbox
+        .udocker(["create", "--name=c", IMAGE])
+        .run()
+        .succeeds();
+    let data = sandbox.path("data");
+    let place = root_of(&sandbox, "c").join("mnt");
+    for directory in [&data, &place] {
+        fs::create_dir(directory).unwrap();
+    }
+    fs::write(data.join("file"), "precious").unwrap();
+    let mount = format!("mount --bind {} {}", data.display(), place.display());
+    let Some(ran) = confined(&sandbox, &mount, &["rm", "c"]) else {
+        return;
+    };
+    let told = format!(
+        "cannot remove '{}': something is mounted there",
+        place.display()
+    );
+    ran.exits_with(1).errs_in_one_line(&[&told]);
+    assert_eq!(fs::read(data.join("file")).unwrap(), b"precious");
+    assert!(root_of(&sandbox, "c").join("etc/base").exists());
+    sandbox.udocker(["rm", "c"]).run().succeeds();
+}
