@@ -24,7 +24,6 @@
 
 mod access;
 mod apply;
-mod apply_layers;
 mod attributes;
 mod check;
 mod copy;
@@ -35,6 +34,7 @@ mod entry;
 mod error;
 mod fingerprint;
 mod hard_links;
+mod layers;
 mod pack;
 mod pipeline;
 mod plan;
@@ -49,13 +49,13 @@ mod writers;
 mod xattrs;
 
 pub use access::{has_foreign_files, make_accessible};
-pub use apply_layers::apply_layers;
 pub use attributes::Attributes;
 pub use check::{Checked, check_layer};
 pub use copy::{copy_root, copy_tree, copy_unmodified};
 pub use entry::{EntryError, ShownPath};
 pub use error::RootfsError;
 pub use fingerprint::TreeFingerprint;
+pub use layers::apply_layers;
 pub use pack::pack_tree;
 pub use remove::{remove_tree, require_unmounted};
 pub use size::{least_copy, tree_size};
