@@ -17,13 +17,13 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
 /// A registry with blobs, and with one manifest for any tag or digest.
-struct Odd {
+struct ServedBlobs {
     blobs: BTreeMap<String, Vec<u8>>,
 }
 
-impl Odd {
-    fn new() -> Odd {
-        Odd {
+impl ServedBlobs {
+    fn new() -> ServedBlobs {
+        ServedBlobs {
             blobs: BTreeMap::new(),
         }
     }
@@ -85,11 +85,11 @@ fn signed(payload: &str) -> (Vec<u8>, Digest) {
 
 #[test]
 fn schema_1_image_is_pulled_verified_and_run() {
-    let mut odd = Odd::new();
+    let mut blobs = ServedBlobs::new();
     // Instructions without files made this empty layer, several times.
-    let empty = odd.add(LayerBuilder::new().finish())["digest"].take();
-    let base = odd.add(layer("from", "below"))["digest"].take();
-    let top = odd.add(LayerBuilder::new().file("from", "above").finish())["digest"].take();
+    let empty = blobs.add(LayerBuilder::new().finish())["digest"].take();
+    let base = blobs.add(layer("from", "below"))["digest"].take();
+    let top = blobs.add(LayerBuilder::new().file("from", "above").finish())["digest"].take();
     let config = json!({"id": "a", "os": "linux", "architecture": "amd64",
         "config": {"Cmd": ["/bin/cat", "/from"], "Env": ["PATH=/bin"]}})
     .to_string();
@@ -103,7 +103,7 @@ fn schema_1_image_is_pulled_verified_and_run() {
     });
     let payload = serde_json::to_string_pretty(&payload).unwrap();
     let (document, digest) = signed(&payload);
-    let registry = odd.serve(SCHEMA_1, document, &digest);
+    let registry = blobs.serve(SCHEMA_1, document, &digest);
     let sandbox = Sandbox::new();
     for version in ["lab/old:1".to_string(), format!("lab/old@{digest}")] {
         let image = format!("{}/{version}", registry.url());
@@ -118,18 +118,18 @@ fn schema_1_image_is_pulled_verified_and_run() {
 
 #[test]
 fn repeated_layer_is_fetched_once_and_applied_each_time() {
-    let mut odd = Odd::new();
+    let mut blobs = ServedBlobs::new();
     let (one, two) = (
         layer("file", "one"),
         LayerBuilder::new().file("file", "two").finish(),
     );
     let diff_ids = [&one, &two, &one, &two, &one].map(|layer| Digest::of(layer));
-    let layers = [odd.add(one), odd.add(two)];
+    let layers = [blobs.add(one), blobs.add(two)];
     let layers = [0, 1, 0, 1, 0].map(|index: usize| layers[index].clone());
     let config = json!({"os": "linux", "architecture": "amd64", "config": {"Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-    let config = odd.add(config.to_string());
-    let registry = odd.serve_manifest(&json!({"config": config, "layers": layers}));
+    let config = blobs.add(config.to_string());
+    let registry = blobs.serve_manifest(&json!({"config": config, "layers": layers}));
     let sandbox = Sandbox::new();
     let image = format!("{}/lab/twice:1", registry.url());
     let run = ["run", "--rm", "--nobanner", &image, "cat", "/file"];
@@ -145,12 +145,12 @@ fn repeated_layer_is_fetched_once_and_applied_each_time() {
 
 #[test]
 fn layer_with_a_wrong_diff_id_makes_no_container() {
-    let mut odd = Odd::new();
-    let layers = [odd.add(layer("file", "one"))];
+    let mut blobs = ServedBlobs::new();
+    let layers = [blobs.add(layer("file", "one"))];
     let config = json!({"os": "linux", "architecture": "amd64",
         "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"another")]}});
-    let config = odd.add(config.to_string());
-    let registry = odd.serve_manifest(&json!({"config": config, "layers": layers}));
+    let config = blobs.add(config.to_string());
+    let registry = blobs.serve_manifest(&json!({"config": config, "layers": layers}));
     let sandbox = Sandbox::new();
     let image = format!("{}/lab/other:1", registry.url());
     let said = [
@@ -184,9 +184,9 @@ fn layer_with_a_wrong_diff_id_makes_no_container() {
 /// Each error is one line without control characters, and no image is listed.
 #[test]
 fn pull_refuses_hostile_manifests() {
-    type Make = fn(&mut Odd) -> Vec<u8>;
-    let described = |odd: &mut Odd, config: Value| {
-        let config = odd.add(config.to_string());
+    type Make = fn(&mut ServedBlobs) -> Vec<u8>;
+    let described = |blobs: &mut ServedBlobs, config: Value| {
+        let config = blobs.add(config.to_string());
         json!({"config": config, "layers": []})
             .to_string()
             .into_bytes()
@@ -194,8 +194,8 @@ fn pull_refuses_hostile_manifests() {
     let cases: [(&str, Make, &str); 9] = [
         (
             "ten thousand layers",
-            |odd| {
-                let layer = odd.add("x");
+            |blobs| {
+                let layer = blobs.add("x");
                 let layers = vec![layer.clone(); 10_000];
                 json!({"config": layer, "layers": layers})
                     .to_string()
@@ -206,8 +206,8 @@ fn pull_refuses_hostile_manifests() {
         ("deep", |_| "[".repeat(1 << 20).into_bytes(), "it is a list"),
         (
             "deep inside",
-            |odd| {
-                let config = odd.add("{}");
+            |blobs| {
+                let config = blobs.add("{}");
                 let deep = "[".repeat(1 << 20);
                 format!(r#"{{"config": {config}, "layers": [], "x": {deep}"#).into_bytes()
             },
@@ -250,8 +250,8 @@ fn pull_refuses_hostile_manifests() {
         ),
         (
             "a layer that leads out",
-            |odd| {
-                let config = odd.add("{}");
+            |blobs| {
+                let config = blobs.add("{}");
                 let layer = json!({"digest": "sha256:../../../etc/passwd", "size": 1});
                 json!({"config": config, "layers": [layer]})
                     .to_string()
@@ -277,20 +277,20 @@ fn pull_refuses_hostile_manifests() {
             "expected a string",
         ),
     ];
-    let mut served: Vec<(&str, Odd, Vec<u8>, &str)> = Vec::new();
+    let mut served: Vec<(&str, ServedBlobs, Vec<u8>, &str)> = Vec::new();
     for (name, make, part) in cases {
-        let mut odd = Odd::new();
-        let manifest = make(&mut odd);
-        served.push((name, odd, manifest, part));
+        let mut blobs = ServedBlobs::new();
+        let manifest = make(&mut blobs);
+        served.push((name, blobs, manifest, part));
     }
     for (name, config, part) in configs {
-        let mut odd = Odd::new();
-        let manifest = described(&mut odd, config);
-        served.push((name, odd, manifest, part));
+        let mut blobs = ServedBlobs::new();
+        let manifest = described(&mut blobs, config);
+        served.push((name, blobs, manifest, part));
     }
-    for (name, odd, manifest, part) in served {
+    for (name, blobs, manifest, part) in served {
         let digest = Digest::of(&manifest);
-        let registry = odd.serve("application/json", manifest, &digest);
+        let registry = blobs.serve("application/json", manifest, &digest);
         let sandbox = Sandbox::new();
         let image = format!("{}/lab/tool:1", registry.url());
         let ran = sandbox.udocker(["pull", &image]).run().exits_with(1);
@@ -309,11 +309,11 @@ fn pull_refuses_hostile_manifests() {
 
 #[test]
 fn layer_larger_than_the_disk_is_not_fetched() {
-    let mut odd = Odd::new();
-    let config = odd.add("{}");
-    let mut layer = odd.add(layer("file", "small"));
+    let mut blobs = ServedBlobs::new();
+    let config = blobs.add("{}");
+    let mut layer = blobs.add(layer("file", "small"));
     layer["size"] = json!(1_u64 << 60);
-    let registry = odd.serve_manifest(&json!({"config": config, "layers": [layer]}));
+    let registry = blobs.serve_manifest(&json!({"config": config, "layers": [layer]}));
     let sandbox = Sandbox::new();
     let image = format!("{}/lab/tool:1", registry.url());
     // `run` needs as much again for the container.
@@ -337,12 +337,12 @@ fn layer_larger_than_the_disk_is_not_fetched() {
 
 #[test]
 fn config_with_control_characters_is_escaped_and_run() {
-    let mut odd = Odd::new();
+    let mut blobs = ServedBlobs::new();
     let layer = layer("bin/\u{1b}[2J", "#!/bin/sh\necho ran");
     let config = json!({"os": "linux", "architecture": "amd64",
         "config": {"Entrypoint": ["/bin/sh", "/bin/\u{1b}[2J"], "Labels": {"\u{1b}[2J": "\u{9b}2J"}}});
-    let (config, layer) = (odd.add(config.to_string()), odd.add(layer));
-    let registry = odd.serve_manifest(&json!({"config": config, "layers": [layer]}));
+    let (config, layer) = (blobs.add(config.to_string()), blobs.add(layer));
+    let registry = blobs.serve_manifest(&json!({"config": config, "layers": [layer]}));
     let sandbox = Sandbox::new();
     let image = format!("{}/lab/tool:1", registry.url());
     let steers = |c: char| c.is_control() && c != '\n';

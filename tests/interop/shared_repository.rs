@@ -32,15 +32,15 @@ impl Shared {
         image.write_layout(&layout, "latest");
         let _ = shared.registry.push_layout(&layout, "latest", IMAGE);
         // udocker.py uses the engine that `install` unpacks.
-        shared.ours("install").succeeds();
+        shared.udocker("install").succeeds();
         Some(shared)
     }
 
-    fn ours(&self, command: &str) -> Ran {
+    fn udocker(&self, command: &str) -> Ran {
         self.sandbox.udocker(command.split(' ')).run()
     }
 
-    fn theirs(&self, command: &str) -> Ran {
+    fn udocker_py(&self, command: &str) -> Ran {
         let words: Vec<&str> = command.split(' ').collect();
         self.python.run(&self.sandbox, &words)
     }
@@ -57,15 +57,15 @@ type Actor = fn(&Shared, &str) -> Ran;
 
 #[test]
 fn udocker_continues_where_udocker_py_stopped() {
-    goes_on(Shared::theirs, Shared::ours);
+    continues(Shared::udocker_py, Shared::udocker);
 }
 
 #[test]
 fn udocker_py_continues_where_udocker_stopped() {
-    goes_on(Shared::ours, Shared::theirs);
+    continues(Shared::udocker, Shared::udocker_py);
 }
 
-fn goes_on(first: Actor, second: Actor) {
+fn continues(first: Actor, second: Actor) {
     let Some(shared) = Shared::new() else { return };
     let first = |command: &str| first(&shared, command);
     let second = |command: &str| second(&shared, command);
@@ -131,28 +131,30 @@ fn is_blob(path: &Path) -> bool {
 #[test]
 fn modes_set_up_by_udocker_py_are_run_or_refused_with_a_remedy() {
     let Some(shared) = Shared::new() else { return };
-    shared.theirs(&shared.pull()).succeeds();
+    shared.udocker_py(&shared.pull()).succeeds();
     shared
-        .theirs(&format!("create --name=one {IMAGE}"))
+        .udocker_py(&format!("create --name=one {IMAGE}"))
         .succeeds();
     for mode in ["R1", "P1", "R1"] {
         let option = format!("setup --execmode={mode} one");
-        shared.theirs(&option).succeeds();
-        let ran = shared.ours("-q run one cat /etc/passwd").succeeds();
+        shared.udocker_py(&option).succeeds();
+        let ran = shared.udocker("-q run one cat /etc/passwd").succeeds();
         assert!(ran.stdout.starts_with("root:"), "{mode}: {ran:#?}");
     }
-    shared.ours("setup --purge one").succeeds();
-    shared.theirs("setup --execmode=P1 one").succeeds();
-    shared.theirs("setup --execmode=F1 one").succeeds();
-    let refused = shared.ours("-q run one true").exits_with(125);
+    shared.udocker("setup --purge one").succeeds();
+    shared.udocker_py("setup --execmode=P1 one").succeeds();
+    shared.udocker_py("setup --execmode=F1 one").succeeds();
+    let refused = shared.udocker("-q run one true").exits_with(125);
     let way_back = "udocker.py setup --force --execmode=P1 ";
     refused.errs_in_one_line(&["changed inside by udocker.py", way_back]);
     shared
-        .ours("setup --execmode=P1 one")
+        .udocker("setup --execmode=P1 one")
         .exits_with(1)
         .errs_in_one_line(&["changed inside by udocker.py"]);
-    let undone = shared.theirs("setup --force --execmode=P1 one");
+    let undone = shared.udocker_py("setup --force --execmode=P1 one");
     undone.succeeds();
-    let ran = shared.ours("-q run one readlink /etc/absolute").succeeds();
+    let ran = shared
+        .udocker("-q run one readlink /etc/absolute")
+        .succeeds();
     ran.prints("/etc/passwd");
 }

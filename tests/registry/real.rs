@@ -194,7 +194,7 @@ fn tls_registry_with_plain_token_server_needs_insecure() {
 /// A proxy in front of `registry` that closes the first connection. It passes later TLS connections
 /// on, and redirects plain http to https. Returns its address, and the beginnings of requests in
 /// plain text.
-fn moody_front(registry: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+fn redirecting_proxy(registry: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -232,7 +232,7 @@ fn moody_front(registry: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 #[test]
 fn insecure_client_sends_credentials_by_https_only_where_available() {
     let server = filled().sibling(Auth::Basic, true);
-    let (address, told) = moody_front(server.host());
+    let (address, told) = redirecting_proxy(server.host());
     let options = ClientOptions {
         insecure: true,
         ..options()

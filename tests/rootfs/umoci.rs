@@ -15,14 +15,14 @@ use crate::unpack::unpack;
 /// Fails unless these layers unpack to the same tree as with umoci.
 pub(crate) fn assert_as_umoci(name: &str, layers: &[Vec<u8>]) {
     let ours = unpack(layers);
-    let judge = tempfile::tempdir().unwrap();
-    unpack_with_umoci(judge.path(), layers);
-    let mut expected = tree::read(&judge.path().join("bundle/rootfs"));
+    let reference = tempfile::tempdir().unwrap();
+    unpack_with_umoci(reference.path(), layers);
+    let mut expected = tree::read(&reference.path().join("bundle/rootfs"));
     let mut found = tree::read(&ours.root);
     allow_tolerances(&mut found, &mut expected);
     assert_same(name, &found, &expected);
     udocker::rootfs::remove_tree(&ours.root, &Silent).unwrap();
-    udocker::rootfs::remove_tree(&judge.path().join("bundle"), &Silent).unwrap();
+    udocker::rootfs::remove_tree(&reference.path().join("bundle"), &Silent).unwrap();
 }
 
 /// Removes permitted differences: we give owners access to their files; and umoci leaves the time

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
+use udocker::oci::Digest;
 
 use super::image::ImageBuilder;
 use super::registry_server::{Auth, RegistryServer};
@@ -192,7 +193,10 @@ impl Distro {
             program.mtime(),
             program.mtime_nsec()
         );
-        let prepared = prepare("store", &stamp, |path| {
+        // Tests of another checkout have a store of their own instead of rebuilding this one.
+        let checkout = Digest::of(env!("CARGO_MANIFEST_DIR").as_bytes());
+        let name = format!("store-{}", &checkout.hex()[..12]);
+        let prepared = prepare(&name, &stamp, |path| {
             let registry = RegistryServer::over(&storage.path, Auth::None, false);
             let image = registry.reference(DISTRO);
             let workplace = Sandbox::at(path);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use udocker::host::file_system::FileSystem;
 
-use super::image_trees::{IMAGE, spoil_layers, with_kinds};
+use super::image_trees::{IMAGE, damage_layers, with_kinds};
 use crate::support::archives::root_of;
 use crate::support::requirement::skip;
 use crate::support::sandbox::Sandbox;
@@ -23,7 +23,7 @@ fn sandbox() -> Option<Sandbox> {
     if system.dates_every_change() {
         let sandbox = with_kinds();
         assert!(create(&sandbox, "a").contains("unpacking"));
-        spoil_layers(&sandbox);
+        damage_layers(&sandbox);
         Some(sandbox)
     } else {
         skip(&format!(
@@ -219,8 +219,8 @@ fn damaged_fingerprints_are_ignored() {
         panic!("one fingerprint");
     };
     let fingerprint = fs::read_to_string(path).unwrap();
-    for spoilt in ["", "{}", NOTHING, &fingerprint[..fingerprint.len() / 2]] {
-        fs::write(path, spoilt).unwrap();
+    for damaged in ["", "{}", NOTHING, &fingerprint[..fingerprint.len() / 2]] {
+        fs::write(path, damaged).unwrap();
         assert_unpacks(&sandbox);
     }
     fs::write(path, fingerprint).unwrap();

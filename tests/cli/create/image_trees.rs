@@ -37,12 +37,12 @@ pub fn with_kinds() -> Sandbox {
 }
 
 /// Overwrites the layers, so that no container can be made from them.
-pub fn spoil_layers(sandbox: &Sandbox) {
+pub fn damage_layers(sandbox: &Sandbox) {
     for link in fs::read_dir(sandbox.store().join("repos/lab/kinds/1")).unwrap() {
         let path = link.unwrap().path();
         let content = fs::read(&path).unwrap();
         if !content.starts_with(b"{") && path.is_symlink() {
-            fs::write(&path, "spoilt").unwrap();
+            fs::write(&path, "damaged").unwrap();
         }
     }
 }
@@ -67,7 +67,7 @@ fn second_container_is_cloned_from_the_image_tree() {
     fs::remove_file(first.join("upper")).unwrap();
     fs::write(first.join("new"), "").unwrap();
 
-    spoil_layers(&sandbox);
+    damage_layers(&sandbox);
     let second = udocker(&sandbox, &["create", "--name=b", IMAGE])
         .run()
         .succeeds();
