@@ -12,64 +12,65 @@ use crate::spec::{ExecMode, HostPath};
 /// Why a container did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// No engine for that mode.
+    /// There is no engine for this mode.
     #[error("execution mode {0} is not available")]
     Mode(ExecMode),
-    /// Mode S1 without the program that it is about.
+    /// Mode S1 without Apptainer or Singularity.
     #[error("mode S1 cannot be used: neither apptainer nor singularity is in PATH")]
     NoApptainer,
-    /// Apptainer has no way to say this path.
+    /// Apptainer's `--bind` cannot express this path.
     #[error("cannot bind '{}': Apptainer cannot bind paths with a colon or a comma", .0.display())]
     Separator(PathBuf),
     /// The CPUs of `--cpuset-cpus` cannot be used.
     #[error("cannot stay on the wanted CPUs: {0}")]
     Cpus(#[source] io::Error),
-    /// PRoot has no way to say this path.
+    /// The `-b` of an unpatched PRoot cannot express this path.
     #[error("cannot bind '{0}': PRoot cannot bind host paths with a colon")]
     ColonInSource(HostPath),
-    /// Something that the container needs cannot be written.
+    /// A file or directory that the container needs cannot be written.
     #[error(transparent)]
     Prepare(#[from] FsError),
-    /// Namespaces are not allowed here.
+    /// The host does not allow user namespaces.
     #[error("mode {mode} cannot be used: {reason}")]
     Unavailable {
-        /// What was asked for.
+        /// The mode that the user asked for.
         mode: ExecMode,
-        /// What keeps it away.
+        /// Why namespaces are not allowed.
         reason: Unavailable,
     },
-    /// Namespaces cannot be entered.
+    /// A step into the container's namespaces failed.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
-    /// The kernel does not execute the command.
+    /// The kernel refused to execute the command.
     #[error("command '{command}' cannot be executed: {source}")]
     Execute {
-        /// Its first word.
+        /// The command's first word.
         command: String,
-        /// The system's answer.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// PRoot itself was ended where processor time is limited.
+    /// A signal ended PRoot itself, and the processor time is limited.
     #[error(
         "PRoot was ended, perhaps by the limit of processor time (`ulimit -t`): what it does for all programs inside counts as its own; mode R1 has no tracer"
     )]
     ProcessorTime,
-    /// The engine's executable finds no place from which it can be executed.
+    /// No directory is both writable and executable, so the engine cannot be unpacked.
     #[error("cannot unpack the engine: no place is both writable and executable (tried {})", tried(.0))]
     NoPlace(Vec<PathBuf>),
-    /// The engine's executable does not start.
+    /// The engine's executable cannot be started.
     #[error("cannot start the engine '{}': {source}", path.display())]
     Start {
         /// The executable.
         path: PathBuf,
-        /// The system's answer.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
 impl EngineError {
-    /// The exit status for this: nothing was started, so 125. That the command is missing or not
-    /// executable is found out when the run is planned, but for what only the kernel knows.
+    /// The exit status of udocker for this error: 125, since the command was not started, or 127
+    /// and 126 if the kernel did not find it or refused to execute it. Most such commands are found
+    /// when the run is planned, see [`crate::spec::SpecError`].
     pub fn exit_status(&self) -> u8 {
         let EngineError::Execute { source, .. } = self else {
             return 125;

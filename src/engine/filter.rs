@@ -1,4 +1,4 @@
-//! Filters for system calls.
+//! Installs seccomp filters.
 
 use std::io;
 
@@ -7,19 +7,20 @@ use seccompiler::{BpfProgram, BpfProgramRef, sock_filter};
 
 use crate::host::process;
 
-/// Has the kernel filter the system calls of this process, and of those that come from it.
+/// Installs a seccomp filter for this process and its descendants.
 ///
-/// A filter is no jail here, so it is installed without the measures against speculative execution
-/// that kernels before 5.16 take for whoever filters, which slow everything down.
+/// The filter is not a security boundary, so it is installed without the mitigations against
+/// speculative execution that kernels before 5.16 turn on for filtered processes: they slow the
+/// process down.
 ///
 /// Source: seccomp(2), `SECCOMP_FILTER_FLAG_SPEC_ALLOW`.
 ///
 /// # Errors
-/// The system refuses.
+/// The kernel refuses, or has no seccomp.
 pub(super) fn install(program: BpfProgramRef<'_>) -> io::Result<()> {
     set_no_new_privs(true)?;
     match load(program, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) {
-        // Not known before Linux 4.17.
+        // Kernels before 4.17 do not know the flag.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => load(program, 0),
         result => result,
     }
@@ -33,7 +34,7 @@ fn load(program: BpfProgramRef<'_>, flags: libc::c_ulong) -> io::Result<()> {
     };
     #[allow(
         unsafe_code,
-        reason = "seccompiler installs filters without this flag only"
+        reason = "seccompiler cannot install filters with this flag"
     )]
     // SAFETY: the kernel copies the instructions, which the pointer and the length describe.
     let result = unsafe {
@@ -50,13 +51,13 @@ fn load(program: BpfProgramRef<'_>, flags: libc::c_ulong) -> io::Result<()> {
     }
 }
 
-/// Finds out whether a process may filter its system calls here, which makes P1 faster than P2 and
-/// lets R1 imitate root: by installing a filter that allows all, in a process that ends at once.
+/// Finds out whether seccomp filters can be installed, which P1 needs to be faster than P2, and R1
+/// to emulate root. A fork of this process installs a filter that allows everything, and ends.
 ///
 /// # Errors
-/// It may not, or no process can be started.
+/// The filter cannot be installed, or this process cannot fork.
 pub fn probe() -> io::Result<()> {
-    // BPF for "return this answer".
+    // 6 is the BPF instruction "return this value".
     let allow_all: BpfProgram = vec![sock_filter {
         code: 6,
         jt: 0,
@@ -74,7 +75,7 @@ mod tests {
     use crate::engine::namespace;
     use crate::host::process::run_in_fork;
 
-    /// Else nothing but `SIGKILL` could end this program after a probe.
+    /// With handlers installed, only `SIGKILL` could end this program after a probe.
     #[test]
     fn probes_install_no_signal_handlers() {
         let caught = || {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn who_filters_already_may_do_it_again() {
+    fn a_filtered_process_may_install_another_filter() {
         super::probe().unwrap();
         super::probe().unwrap();
     }

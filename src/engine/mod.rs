@@ -1,8 +1,7 @@
-//! From a [`RunSpec`] to a running process, and back to how it ended.
+//! Turns a [`RunSpec`] into a running process, and returns its outcome.
 //!
-//! There are two engines, [`proot`] and [`namespace`], `nested`, the one in the other, and
-//! `apptainer`, where the host has that. Another one is a module beside them that takes the same
-//! `RunSpec`, and a line in [`run`].
+//! The engines are [`proot`], [`namespace`], `nested` (PRoot in namespaces), and `apptainer`, which
+//! needs Apptainer on the host. Each is a module that takes a `RunSpec`; [`run`] selects one.
 
 mod apptainer;
 mod error;
@@ -25,47 +24,48 @@ use self::namespace::Emulation;
 use crate::host::process;
 use crate::spec::{Access, Bind, ExecMode, Identity, Processes, RunSpec, SHARED_MEMORY, Tmpfs};
 
-/// What engines need besides the spec.
+/// Settings that the engines need besides the spec.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Where engine executables are unpacked.
+    /// The directory that engine executables are unpacked to.
     pub bin_dir: PathBuf,
-    /// Where they are unpacked when that cannot be, and memory will not do either: in a directory
-    /// of the caller's own.
+    /// Directories that may be shared with other users. If neither `bin_dir` nor memory can be
+    /// used, engine executables are unpacked to a private directory in one of these.
     pub fallback_dirs: Vec<PathBuf>,
-    /// For temporary files; has to exist.
+    /// The directory for temporary files. It has to exist.
     pub tmp_dir: PathBuf,
-    /// Another PRoot than the embedded one.
+    /// A PRoot to use instead of the embedded one.
     pub other_proot: Option<PathBuf>,
-    /// What mode S1 starts, instead of looking for it.
+    /// The Apptainer or Singularity for mode S1, instead of the one in `search_path`.
     pub other_apptainer: Option<PathBuf>,
-    /// Whether to do without seccomp whatever the mode.
+    /// Whether PRoot works without seccomp in all modes.
     pub no_seccomp: bool,
-    /// Directories separated by colons, in which mode S1 finds Apptainer.
+    /// The directories, separated by colons, in which mode S1 looks for Apptainer.
     pub search_path: OsString,
-    /// Whether root in namespaces gets the id ranges that are granted to the caller.
+    /// Whether root in namespaces gets the caller's subordinate id ranges.
     pub id_ranges: bool,
 }
 
-/// Something the engine cannot do, though it can run the container.
+/// A part of the spec that the engine cannot fulfil, though it can run the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shortcoming {
-    /// A PRoot without our patches knows no read-only binds.
+    /// A PRoot without our patches has no read-only binds.
     ReadOnlyNotEnforced,
-    /// PRoot shows the name of the host.
+    /// PRoot shows the host's name.
     HostName,
     /// PRoot shows the host's processes.
     Processes,
-    /// Neither PRoot nor Apptainer mounts another one, so the size of `/dev/shm` is the host's.
+    /// PRoot and Apptainer show the host's `/dev/shm`, so its size is the host's.
     SharedMemory,
-    /// For the same reason a directory in memory is one of the host.
+    /// PRoot and Apptainer show a directory of the host in place of a tmpfs.
     Tmpfs,
-    /// Apptainer has one id only, that of root or the caller's.
+    /// Apptainer supports only root and the caller as user.
     User,
 }
 
 impl Shortcoming {
-    /// Whether the run can do harm that it was meant not to do; else it only goes without.
+    /// Whether the container gets access that the user wanted to deny, rather than missing
+    /// something.
     pub fn is_dangerous(self) -> bool {
         self == Shortcoming::ReadOnlyNotEnforced
     }
@@ -96,7 +96,7 @@ impl fmt::Display for Shortcoming {
     }
 }
 
-/// What the user should know before the start.
+/// What the user should be warned of before the start.
 pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming> {
     let mut in_memory: Vec<Shortcoming> = spec.binds.iter().filter_map(of_memory).collect();
     in_memory.sort();
@@ -124,7 +124,7 @@ pub fn shortcomings(spec: &RunSpec, options: &EngineOptions) -> Vec<Shortcoming>
     .collect()
 }
 
-/// What is lost where the bind is not mounted as the file system in memory that it stands for.
+/// The shortcoming of a bind that should be a tmpfs, in an engine that cannot mount one.
 fn of_memory(bind: &Bind) -> Option<Shortcoming> {
     let is_plain = bind.tmpfs? == Tmpfs::default();
     match bind.target.as_path() == Path::new(SHARED_MEMORY) {
@@ -133,21 +133,21 @@ fn of_memory(bind: &Bind) -> Option<Shortcoming> {
     }
 }
 
-/// Whether there is what mode S1 starts.
+/// Whether the host has the program that mode S1 starts.
 pub fn has_apptainer(options: &EngineOptions) -> bool {
-    apptainer::is_there(options)
+    apptainer::is_available(options)
 }
 
-/// Whether other users are only imitated, so that programs which become one of them may fail.
+/// Whether other users are only emulated, so that programs which switch to one of them may fail.
 pub fn imitates_users(spec: &RunSpec, options: &EngineOptions) -> bool {
     matches!(Engine::of(spec, options), Ok(Engine::Namespace))
         && namespace::imitates_users(spec, options.id_ranges)
 }
 
-/// Finds out whether PRoot works on this host, where it is what runs the container.
+/// Finds out whether PRoot works on this host, if the container needs it.
 ///
 /// # Errors
-/// It does not.
+/// The mode has no engine, or PRoot cannot be started or cannot trace.
 pub fn check_tracer(spec: &RunSpec, options: &EngineOptions) -> Result<(), EngineError> {
     match Engine::of(spec, options)? {
         Engine::Proot { seccomp } | Engine::Nested { seccomp } => proot::probe(options, seccomp),
@@ -157,14 +157,14 @@ pub fn check_tracer(spec: &RunSpec, options: &EngineOptions) -> Result<(), Engin
 
 /// Runs a container to its end.
 ///
-/// To be called by a thread that outlives the container, best the main one: the guest dies with
-/// the thread that started it.
+/// The calling thread has to outlive the container, so it is best the main thread: the guest dies
+/// with the thread that started it.
 ///
 /// # Errors
-/// It cannot be started; see [`EngineError::exit_status`].
+/// The container cannot be started; see [`EngineError::exit_status`].
 pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, EngineError> {
     let engine = Engine::of(spec, options)?;
-    // Namespaces make their own.
+    // The namespace engine makes its own mount points.
     let wants_mount_points = matches!(engine, Engine::Proot { .. } | Engine::Apptainer(_));
     prepare::carry_out(&spec.preparations, wants_mount_points)?;
     if let Some(cpus) = &spec.cpus {
@@ -181,7 +181,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
     }
 }
 
-/// What carries a mode out.
+/// The engine that runs a container.
 enum Engine {
     Apptainer(apptainer::Start),
     Namespace,
@@ -197,12 +197,12 @@ enum Engine {
 impl Engine {
     fn of(spec: &RunSpec, options: &EngineOptions) -> Result<Engine, EngineError> {
         match spec.mode {
-            // Native speed is no use where the container would not do what was asked for.
+            // Some parts of a spec need a tracer, whatever the mode.
             ExecMode::R1 if !spec.needs_tracer() => Ok(Engine::Namespace),
             ExecMode::S1 if !spec.needs_tracer() => {
                 apptainer::Start::plan(spec, options).map(Engine::Apptainer)
             }
-            // The emulator is a program of the host, which nothing in a namespace can see.
+            // The emulator is a program of the host, which is not visible in the namespaces.
             ExecMode::R2 if spec.emulator.is_none() => Ok(Engine::Nested {
                 seccomp: !options.no_seccomp,
             }),

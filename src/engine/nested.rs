@@ -1,8 +1,9 @@
 //! Modes R2 and R3: PRoot inside namespaces.
 //!
-//! Namespaces show the files, so that what is to be read-only is, and nothing of the host can be
-//! reached; PRoot, to which all that looks like its own root, plays the other users, the kernel
-//! release and the ports. It and its loaders are shown below `/.udocker`, in a file system in memory.
+//! The mount namespace provides the files, so that read-only volumes are enforced and the rest of
+//! the host cannot be reached. PRoot runs inside with `/` as its root, and emulates the other
+//! users, the kernel release and the ports. PRoot and its loaders are bound below `/.udocker`, in a
+//! tmpfs.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::spec::{
     ATTRIBUTES_FILE, Access, Argv, Bind, GuestPath, HostPath, Identity, Processes, RunSpec, Tmpfs,
 };
 
-/// Where PRoot and its loaders are shown.
+/// The guest directory that PRoot and its loaders are bound to.
 const DIRECTORY: &str = "/.udocker";
 
 /// Runs a container in PRoot in namespaces.
@@ -36,10 +37,10 @@ pub(super) fn launch(
         },
         error => error,
     })?;
-    proot::own_end(outcome)
+    proot::check_outcome(outcome)
 }
 
-/// What namespaces run: PRoot, as the calling user.
+/// The spec for the namespaces: they run PRoot, as the calling user.
 fn outside(
     spec: &RunSpec,
     unpacked: &Unpacked,
@@ -74,7 +75,7 @@ fn outside(
     };
     let loader = show_loader(unpacked.loader.as_ref(), "loader")?;
     let loader_32 = show_loader(unpacked.loader_32.as_ref(), "loader-32")?;
-    // Where none can be made, PRoot makes one that lasts as long as the run.
+    // If it cannot be created, PRoot creates one in the tmpfs, which lasts as long as the run.
     let container = spec.directory.as_path();
     let flags = OFlags::WRONLY | OFlags::CREATE;
     if open_file_beneath(container, Path::new(ATTRIBUTES_FILE), flags).is_ok() {
@@ -111,7 +112,7 @@ fn host_path(path: &Path) -> Result<HostPath, EngineError> {
         .map_err(|_| FsError::at("find", &path)(io::ErrorKind::InvalidInput.into()).into())
 }
 
-/// What PRoot runs: the same command, in what is its root already.
+/// The spec for PRoot: the same command, with `/` as the root and without binds.
 fn inside(spec: &RunSpec) -> Result<RunSpec, EngineError> {
     Ok(RunSpec {
         root: HostPath::root(),

@@ -1,4 +1,4 @@
-//! Writes what a container needs before its start.
+//! Writes the files and directories that a container needs before its start.
 
 use std::io::{self, Write};
 
@@ -7,16 +7,16 @@ use rustix::fs::OFlags;
 use crate::host::fs::{FsError, make_beneath, open_beneath, open_file_beneath, write_atomic};
 use crate::spec::{BeneathPath, Preparation};
 
-/// Carries the preparations out, in their order; `mount_points` among them only if asked to.
+/// Carries out the preparations in order; mount points are made only if `mount_points` is set.
 ///
 /// # Errors
-/// One fails without which the container would not run as planned.
+/// The working directory or a generated file cannot be created.
 pub(super) fn carry_out(preparations: &[Preparation], mount_points: bool) -> Result<(), FsError> {
     for preparation in preparations {
         match preparation {
             Preparation::MountDirectory(_) | Preparation::MountFile(_) if !mount_points => {}
-            // A repository that can only be read has to do: PRoot shows binds that have no
-            // mount point, and ids without a name are shown as numbers.
+            // The repository may be read-only. PRoot can show binds without a mount point, and ids
+            // without a name appear as numbers.
             Preparation::MountDirectory(place) => {
                 let _ = make_beneath(place.base.as_path(), place.below(), true);
             }
@@ -45,9 +45,9 @@ pub(super) fn carry_out(preparations: &[Preparation], mount_points: bool) -> Res
     Ok(())
 }
 
-/// In one write, so that two runs at once leave whole lines.
+/// Appends in one write, so that two runs at the same time leave whole lines.
 fn append(place: &BeneathPath, text: &str) -> io::Result<()> {
-    // Not blocking, should it have become a pipe since it was looked at.
+    // Not blocking: the file may have been replaced by a pipe since the run was planned.
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
     open_file_beneath(place.base.as_path(), place.below(), flags)?.write_all(text.as_bytes())
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::spec::HostPath;
 
-    /// Those at `prefix` in the tree `base`.
+    /// One preparation of each kind, at `prefix` in the tree `base`.
     fn preparations(base: &HostPath, prefix: &str) -> Vec<Preparation> {
         let at = |name: &str| BeneathPath::beneath(base, Path::new(&format!("/{prefix}{name}")));
         vec![
@@ -93,13 +93,13 @@ mod tests {
         assert!(at("w/d").is_dir());
         assert_eq!(fs::read(at("group")).unwrap(), b"a\nb\n");
 
-        // What the guest has made of a generated file stays.
+        // The guest's changes to a generated file stay.
         fs::write(at("passwd-1"), "edited\n").unwrap();
         carry_out(&preparations[4..], true).unwrap();
         assert_eq!(fs::read(at("passwd-1")).unwrap(), b"edited\n");
     }
 
-    /// As a guest that already runs there puts them in the way at the last moment.
+    /// A guest that already runs in the tree may put links there after the run was planned.
     #[test]
     fn links_lead_none_of_them_elsewhere() {
         let directory = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_needed_is_an_error() {
+    fn only_a_missing_working_directory_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("file"), "").unwrap();
         let base = HostPath::new(directory.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The host's file system as planning sees it.
+//! The host's file system, for planning a run.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -11,7 +11,7 @@ use crate::host::file_system::allows_execution;
 use crate::host::fs::open_file_beneath;
 use crate::spec::{BeneathPath, Execution, FileType, GuestView};
 
-/// Asks the system.
+/// Reads the host's file system.
 pub struct HostView;
 
 impl GuestView for HostView {
@@ -44,7 +44,7 @@ impl GuestView for HostView {
     }
 
     fn read(&self, place: &BeneathPath, limit: usize) -> Option<Vec<u8>> {
-        // Not blocking, should it have become a pipe since it was looked at.
+        // Not blocking: the file may have been replaced by a pipe in the meantime.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let file = open_file_beneath(place.base.as_path(), place.below(), flags).ok()?;
         let mut bytes = Vec::new();

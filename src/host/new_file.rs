@@ -233,7 +233,7 @@ mod tests {
         }
         assert_eq!(fs::read_link(at("first")).unwrap(), Path::new("second"));
 
-        // What somebody has open is written to behind what is there, and keeps its name.
+        // Output to an open file is appended, and the file keeps its name.
         let open = File::options().append(true).open(at("target")).unwrap();
         let by_handle = format!("/proc/self/fd/{}", open.as_raw_fd());
         symlink(&by_handle, at("stdout")).unwrap();

@@ -1,9 +1,10 @@
-//! What Apptainer is told: the arguments of `apptainer exec` and its part of the environment.
+//! The arguments of `apptainer exec`, and the environment variables that it reads.
 //!
-//! A bind is `SOURCE:TARGET:OPTION`, several of them separated by commas, and there is no escape, so
-//! paths with either in them cannot be bound.
+//! The value of `--bind` is `SOURCE:TARGET:OPTION`, several of them separated by commas. There is
+//! no escape, so paths that contain a colon or a comma cannot be bound.
 //!
-//! Source: `apptainer exec --help` of 1.4, with which it was tried, `singularity exec --help` of 3.8.
+//! Source: `apptainer exec --help` of 1.4, which this was tested with; `singularity exec --help` of
+//! 3.8.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,17 +13,17 @@ use std::path::Path;
 use crate::engine::EngineError;
 use crate::spec::{Access, Bind, Identity, Processes, RunSpec};
 
-/// Everything after the program's own name.
+/// All arguments, without the program's name.
 ///
 /// # Errors
-/// A bind has a colon or a comma in it.
+/// The path of a bind contains a colon or a comma.
 pub(super) fn arguments(spec: &RunSpec) -> Result<Vec<OsString>, EngineError> {
     let mut arguments: Vec<OsString> = Vec::new();
     let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
     let word = OsStr::new;
 
-    // Nothing of the host but what is bound: neither its variables nor home, /tmp and the like, nor
-    // the files that its configuration names; and no word about how it goes about that.
+    // Only the binds of the spec are shown: not the host's variables, not home, /tmp and the like,
+    // and not the paths that Apptainer's configuration names. Its progress messages are suppressed.
     add(&["--quiet", "exec", "--cleanenv", "--contain", "--no-home"].map(word));
     add(&["--no-mount", "bind-paths", "--userns"].map(word));
     if let Identity::Emulated { uid: 0, .. } = spec.identity {
@@ -46,7 +47,7 @@ pub(super) fn arguments(spec: &RunSpec) -> Result<Vec<OsString>, EngineError> {
     Ok(arguments)
 }
 
-/// Apptainer mounts these itself.
+/// Whether Apptainer mounts this itself.
 fn is_mounted_anyway(bind: &Bind) -> bool {
     let source = bind.source.as_path();
     source == bind.target.as_path() && ["/proc", "/sys"].map(Path::new).contains(&source)
@@ -73,14 +74,14 @@ fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
     Ok(value)
 }
 
-/// The guest's variables, each under the name by which Apptainer is told to set it.
+/// The guest's variables, with the prefix that makes Apptainer set them in the container.
 pub(super) fn environment<'a>(spec: &'a RunSpec, prefix: &str) -> Vec<(OsString, &'a OsStr)> {
     let prefixed = |(name, value): (&OsStr, &'a OsStr)| {
         let mut own = OsString::from(prefix);
         own.push(name);
         (own, value)
     };
-    // It insists on its own idea of the home directory, and warns of any other.
+    // Apptainer sets HOME itself, and warns of another value.
     let wanted = spec.env.iter().filter(|(name, _)| *name != "HOME");
     wanted.map(prefixed).collect()
 }
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_the_spec_is_told() {
+    fn every_part_of_the_spec_becomes_an_argument() {
         let front = "--quiet exec --cleanenv --contain --no-home --no-mount bind-paths --userns";
         let end = "--pwd /w /c/ROOT sh -c ";
         let (writable, sealed) = (Access::ReadWrite, Access::ReadOnly);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_would_be_misread_are_refused() {
+    fn paths_that_cannot_be_expressed_are_refused() {
         for (source, target) in [("/a:b", "/c"), ("/a", "/b,c")] {
             let spec = RunSpec {
                 binds: vec![bind(source, target, Access::ReadWrite)],
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_handed_over() {
+    fn variables_get_the_prefix() {
         let mut env = GuestEnv::default();
         env.set("A", "b");
         env.set("HOME", "/root");

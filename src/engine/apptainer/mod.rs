@@ -1,7 +1,7 @@
-//! Mode S1: Apptainer, or its older sibling Singularity, where the host has one of them.
+//! Mode S1: Apptainer, or its predecessor Singularity, if the host has one of them.
 //!
-//! `args` says what it is told; here it is found and started. How the command ended is what it
-//! returns: for one killed by `SIGKILL` that is 255, which may as well be a status of the command.
+//! `args` builds the arguments; this module finds and starts the program. Its exit status is that
+//! of the command, except that it is 255 if `SIGKILL` ended the command.
 
 mod args;
 
@@ -14,14 +14,14 @@ use super::{EngineError, EngineOptions, RunOutcome};
 use crate::host::process::{Foreground, SignalTarget};
 use crate::spec::RunSpec;
 
-/// The programs that will do, the better one first, with what begins the variables that they set
-/// inside.
+/// The programs in order of preference, with the prefix of the variables that each sets in the
+/// container.
 const PROGRAMS: [(&str, &str); 2] = [
     ("apptainer", "APPTAINERENV_"),
     ("singularity", "SINGULARITYENV_"),
 ];
 
-/// One of them.
+/// Apptainer or Singularity.
 struct Apptainer {
     path: PathBuf,
     prefix: &'static str,
@@ -35,7 +35,7 @@ impl Apptainer {
         })
     }
 
-    /// The one at `path`, which is the older one where it is called so.
+    /// The program at `path`; it is taken for Singularity if that is its name.
     fn at(path: &Path) -> Apptainer {
         let name = path.file_name().unwrap_or_default();
         let [(_, prefix), (older, older_prefix)] = PROGRAMS;
@@ -46,22 +46,25 @@ impl Apptainer {
     }
 }
 
-/// Whether there is one.
-pub(super) fn is_there(options: &EngineOptions) -> bool {
+/// Whether the host has Apptainer or Singularity.
+pub(super) fn is_available(options: &EngineOptions) -> bool {
     match &options.other_apptainer {
         Some(path) => access(path, Access::EXEC_OK).is_ok(),
         None => Apptainer::find(&options.search_path).is_some(),
     }
 }
 
-/// A container as one of them is to run it.
+/// A container that is ready to be started.
 pub(super) struct Start {
     apptainer: Apptainer,
     arguments: Vec<OsString>,
 }
 
 impl Start {
-    /// Plans it; nothing has been changed when that fails.
+    /// Finds the program and builds the arguments, without changing anything.
+    ///
+    /// # Errors
+    /// The host has neither program, or a path cannot be expressed.
     pub(super) fn plan(spec: &RunSpec, options: &EngineOptions) -> Result<Start, EngineError> {
         Ok(Start {
             apptainer: match &options.other_apptainer {
@@ -72,7 +75,7 @@ impl Start {
         })
     }
 
-    /// Runs it to its end.
+    /// Runs the container to its end.
     pub(super) fn launch(
         self,
         spec: &RunSpec,
@@ -80,7 +83,7 @@ impl Start {
     ) -> Result<RunOutcome, EngineError> {
         let Apptainer { path, prefix } = self.apptainer;
         let variables = args::environment(spec, prefix);
-        // It needs the host's own programs, mksquashfs and the like.
+        // Apptainer calls programs of the host, such as mksquashfs.
         let own = (OsStr::new("PATH"), options.search_path.as_os_str());
         let environment: Vec<(&OsStr, &OsStr)> = variables
             .iter()

@@ -1,4 +1,4 @@
-//! Mount points where the host lets nobody make any: below `/dev`, for example.
+//! Makes mount points in directories that cannot be written to: below `/dev`, for example.
 //!
 //! A file system in memory is mounted over the directory. It shows the same entries, each bound
 //! one by one, and entries can be added to it.
@@ -15,8 +15,8 @@ use crate::spec::Tmpfs;
 
 /// Opens the mount point `place` below `root`, and makes it if it is missing, in the guest's own
 /// mount namespace. Mount points in the root tree and in directories of the host have been made
-/// before, where that was possible, see [`super::mount_points`]. Left over are those in file systems
-/// in memory, and in directories that cannot be written to.
+/// before, where that was possible, see [`super::mount_points`]. Left over are those in file
+/// systems in memory, and in directories that cannot be written to.
 pub(super) fn open_mount_point(
     root: &Path,
     place: &Path,
@@ -35,8 +35,8 @@ pub(super) fn open_mount_point(
     MountPoint::open(root, place)
 }
 
-/// Mounts a file system in memory over `directory` below `root`, with all entries that the directory
-/// had before.
+/// Mounts a file system in memory over `directory` below `root`, with all entries that the
+/// directory had before.
 fn cover(root: &Path, directory: &Path) -> io::Result<()> {
     let covered = MountPoint::open(root, directory)?;
     let entries: Vec<fs::DirEntry> = fs::read_dir(covered.path())?.collect::<io::Result<_>>()?;

@@ -1,13 +1,14 @@
-//! Root emulation: a seccomp filter that answers success to what an ordinary user cannot do.
+//! Root emulation: a seccomp filter that reports success for calls that only real root can make.
 //!
-//! With one id mapped, every other owner, user and group is out of reach, and so are device nodes.
-//! Package managers, archivers and servers insist on them. The filter answers success without
-//! doing anything, to calls only that name such ids or devices; all others reach the kernel. What
-//! it cannot do is remember: after `setuid(33)` the process is still root, and the owner of a file
-//! stays who it was. Whoever checks notices; PRoot emulates more.
+//! With a single id mapped, files cannot be given to other owners, processes cannot switch to other
+//! users and groups, and device nodes cannot be made. Package managers, archivers and servers fail
+//! then. The filter answers calls that name such ids or devices with success, without doing
+//! anything; all other calls reach the kernel. The filter has no memory: after `setuid(33)` the
+//! process is still root, and the owner of a file does not change. Programs that check this notice;
+//! PRoot emulates more.
 //!
-//! The filter costs next to nothing: since Linux 5.11 the kernel knows which calls it lets through
-//! whatever their arguments.
+//! The filter costs almost nothing: since Linux 5.11 the kernel caches which calls it always
+//! allows.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +22,7 @@ use seccompiler::{
 use super::ids::SingleId;
 use crate::engine::filter;
 
-/// A filter, ready to be installed.
+/// A compiled filter.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Filter(BpfProgram);
 
@@ -31,12 +32,12 @@ impl std::fmt::Debug for Filter {
     }
 }
 
-/// "No change" in calls that set ids.
+/// The id -1, which means "no change" in calls that set ids.
 const UNCHANGED: u32 = u32::MAX;
 
 impl Filter {
-    /// The filter for a root that has one id only; `None` for everybody else, and on machines for
-    /// which no filter can be built.
+    /// The filter for root with a single mapped id; `None` for other users, and on architectures
+    /// that seccompiler does not support.
     pub(super) fn for_root(id: SingleId) -> Option<Filter> {
         let (0, gid) = id.inside() else {
             return None;
@@ -44,7 +45,7 @@ impl Filter {
         build(gid).map(Filter)
     }
 
-    /// Installs it for this process and those that come from it.
+    /// Installs the filter for this process and its descendants.
     pub(super) fn install(&self) -> io::Result<()> {
         filter::install(&self.0)
     }
@@ -59,54 +60,55 @@ fn build(gid: u32) -> Option<BpfProgram> {
         .collect();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(0), target);
     let mut program: BpfProgram = filter.ok()?.try_into().ok()?;
-    // The program begins with: load the architecture; skip one if it is the target; kill. Programs
-    // of the machine's other architectures (32 bits) are to run without emulation instead.
+    // The program begins with: load the architecture; skip one instruction if it is the target;
+    // kill. Programs of another architecture of the machine (32 bits) run without emulation
+    // instead.
     let other_architecture = program.get_mut(2)?;
     other_architecture.k = libc::SECCOMP_RET_ALLOW;
-    // Then it loads the number of the call, and compares it with each that has rules.
+    // Then it loads the number of the call, and compares it with each number that has rules.
     const FIRST_COMPARISON: usize = 4;
-    let shortcuts = unruled(&ruled).into_iter().flat_map(let_through);
+    let shortcuts = ranges_without_rules(&ruled).into_iter().flat_map(allow);
     program.splice(FIRST_COMPARISON..FIRST_COMPARISON, shortcuts);
     Some(program)
 }
 
-/// The long runs of calls without rules, by their numbers; `ruled` ascends.
+/// The long ranges of call numbers without rules; `ruled` is in ascending order.
 ///
-/// While a filter is installed the kernel follows it for every number there is, to know which it
-/// always lets through. One comparison after the other, that takes a twelfth of the time of a start.
-fn unruled(ruled: &[u32]) -> Vec<Range<u32>> {
+/// When a filter is installed, the kernel runs it for every call number, to find out which calls it
+/// always allows. Without shortcuts for these ranges that takes a twelfth of the start-up time.
+fn ranges_without_rules(ruled: &[u32]) -> Vec<Range<u32>> {
     const WORTHWHILE: usize = 32;
     let starts = std::iter::once(0).chain(ruled.iter().map(|number| number + 1));
     let ends = ruled.iter().copied().chain([u32::MAX]);
     starts
         .zip(ends)
         .map(|(start, end)| start..end)
-        .filter(|run| run.len() >= WORTHWHILE)
+        .filter(|range| range.len() >= WORTHWHILE)
         .collect()
 }
 
-/// Lets a call through whose number, loaded before, is in `run`.
-fn let_through(run: Range<u32>) -> [sock_filter; 3] {
+/// Instructions that allow a call if its number, which has been loaded, is in `range`.
+fn allow(range: Range<u32>) -> [sock_filter; 3] {
     const JUMP_IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     [
-        instruction(JUMP_IF_AT_LEAST, 0, 2, run.start),
-        instruction(JUMP_IF_AT_LEAST, 1, 0, run.end),
+        instruction(JUMP_IF_AT_LEAST, 0, 2, range.start),
+        instruction(JUMP_IF_AT_LEAST, 1, 0, range.end),
         instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// When each call is answered: if any of its rules holds.
+/// The calls with rules. A call is answered if any of its rules matches.
 fn rules(gid: u32) -> Result<Rules, BackendError> {
     let mut rules = Rules::new();
     let owner = |first: u8| -> Result<Vec<SeccompRule>, BackendError> {
-        Ok(vec![foreign(first, 0)?, foreign(first + 1, gid)?])
+        Ok(vec![other_id(first, 0)?, other_id(first + 1, gid)?])
     };
     let any = |ids: u8, own: u32| -> Result<Vec<SeccompRule>, BackendError> {
-        (0..ids).map(|index| foreign(index, own)).collect()
+        (0..ids).map(|index| other_id(index, own)).collect()
     };
     rules.insert(libc::SYS_fchown, owner(1)?);
     rules.insert(libc::SYS_fchownat, owner(2)?);
@@ -131,20 +133,20 @@ fn rules(gid: u32) -> Result<Rules, BackendError> {
     ] {
         rules.insert(call, any(ids, gid)?);
     }
-    // Never allowed with a map of one group.
+    // Without conditions: with a map of one group the call always fails.
     rules.insert(libc::SYS_setgroups, Vec::new());
     Ok(rules)
 }
 
-/// Argument `index` is an id, and none that can be had.
-fn foreign(index: u8, own: u32) -> Result<SeccompRule, BackendError> {
+/// Matches if argument `index` is an id other than `own`, the mapped one.
+fn other_id(index: u8, own: u32) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![
         condition(index, SeccompCmpOp::Ne, own)?,
         condition(index, SeccompCmpOp::Ne, UNCHANGED)?,
     ])
 }
 
-/// Argument `index` is the mode of a device.
+/// Match if argument `index` is the mode of a device node.
 fn devices(index: u8) -> Result<Vec<SeccompRule>, BackendError> {
     [libc::S_IFCHR, libc::S_IFBLK]
         .into_iter()
@@ -168,19 +170,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_runs_between_ruled_calls_are_found() {
+    fn long_ranges_between_ruled_calls_are_found() {
         assert_eq!(
-            unruled(&[92, 93, 105, 133, 259]),
+            ranges_without_rules(&[92, 93, 105, 133, 259]),
             [0..92, 134..259, 260..u32::MAX]
         );
     }
 
     #[test]
-    fn rules_are_reached_behind_the_shortcuts() {
+    fn calls_with_rules_get_past_the_shortcuts() {
         let numbers = rules(0).unwrap();
         let program = build(0).unwrap();
-        // Where the jumps lead for a number, from its loading on.
-        let is_at_once_let_through = |number: u32| {
+        // Follows the jumps for a number, from the instruction after its load.
+        let is_allowed_at_once = |number: u32| {
             let mut position = 4;
             loop {
                 let step = &program[position];
@@ -198,10 +200,10 @@ mod tests {
             libc::SYS_openat2,
             0x4000_0000,
         ] {
-            assert!(is_at_once_let_through(call.try_into().unwrap()), "{call}");
+            assert!(is_allowed_at_once(call.try_into().unwrap()), "{call}");
         }
         for &call in numbers.keys() {
-            assert!(!is_at_once_let_through(call.try_into().unwrap()), "{call}");
+            assert!(!is_allowed_at_once(call.try_into().unwrap()), "{call}");
         }
     }
 }

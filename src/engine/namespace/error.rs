@@ -1,30 +1,30 @@
-//! Where entering namespaces failed, and what of the host is to blame.
+//! Errors of entering namespaces, and their causes on the host.
 
 use std::fs;
 use std::io;
 
-/// A step that failed.
+/// A step into the namespaces that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step}: {source}")]
 pub struct NamespaceError {
-    /// What was tried.
+    /// The step, as a verb phrase.
     pub step: String,
-    /// The system's answer.
+    /// The operating system's error.
     pub source: io::Error,
 }
 
-/// There are no namespaces here, whatever the container.
+/// The host does not allow user namespaces, for any container.
 #[derive(Debug, thiserror::Error)]
 #[error("{} allows no user namespaces: {cause} ({error})", cause.who())]
 pub struct Unavailable {
-    /// What is to blame.
+    /// The most likely cause.
     pub cause: Cause,
-    /// What failed.
+    /// The step that failed.
     pub error: NamespaceError,
 }
 
 impl Unavailable {
-    /// Looks for the cause of a failure.
+    /// Finds the cause of a failure.
     pub(super) fn because_of(error: NamespaceError) -> Unavailable {
         Unavailable {
             cause: Cause::find(&error.source, &read_setting, is_traced()),
@@ -47,45 +47,45 @@ fn is_traced() -> bool {
     tracer.is_some_and(|tracer| tracer.trim() != "0")
 }
 
-/// What keeps user namespaces away.
+/// Why user namespaces are not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// A setting that the administrator can change.
+    /// A kernel setting, which the administrator can change.
     #[error("the setting `{name}` is {value}")]
     Setting {
         /// Its name for `sysctl`.
         name: &'static str,
-        /// What it is.
+        /// Its current value.
         value: u64,
-        /// What it should be.
+        /// The value that allows namespaces.
         wanted: u64,
     },
-    /// Too many, or nested too deeply.
+    /// There are too many user namespaces, or they are nested too deeply.
     #[error("there are too many already, or they are nested too deeply")]
     TooMany,
-    /// A kernel built without them.
+    /// The kernel was built without them.
     #[error("the kernel has none")]
     Kernel,
-    /// No `/proc`, or another file system in its place.
+    /// `/proc` is not mounted.
     #[error("/proc, where ids are mapped, is not there")]
     NoProc,
-    /// A tracer, in all likelihood the PRoot of a container around this process.
+    /// A tracer interferes, most likely the PRoot of a container around this process.
     #[error("a tracer changes what system calls do")]
     Tracer,
-    /// Nothing that can be read.
+    /// None of these, so most likely a security policy.
     #[error("a security policy forbids them, perhaps that of a container around this one")]
     Policy,
 }
 
 impl Cause {
-    /// Every setting that is known to forbid them: its name, and the values that do and do not.
+    /// The kernel settings that can forbid namespaces: name, forbidding value, allowing value.
     const SETTINGS: [(&'static str, u64, u64); 3] = [
         ("user.max_user_namespaces", 0, 10_000),
         ("kernel.unprivileged_userns_clone", 0, 1),
         ("kernel.apparmor_restrict_unprivileged_userns", 1, 0),
     ];
 
-    /// The settings above that this kernel has, with their values.
+    /// The settings of [`Cause::SETTINGS`] that this kernel has, with their current values.
     pub fn settings() -> Vec<(&'static str, u64)> {
         let names = Cause::SETTINGS.iter().map(|(name, ..)| *name);
         names
@@ -112,7 +112,7 @@ impl Cause {
         }
     }
 
-    /// Who allows none.
+    /// The subject of the error message.
     fn who(self) -> &'static str {
         match self {
             Cause::Tracer => "PRoot around this process",
@@ -120,7 +120,7 @@ impl Cause {
         }
     }
 
-    /// The way out, and who can take it.
+    /// A hint: what can be done, and by whom.
     pub fn remedy(self) -> String {
         match self {
             Cause::Setting { name, wanted, .. } => format!(

@@ -1,8 +1,8 @@
-//! Who the guest is: which ids inside stand for which outside.
+//! The mapping of the guest's user and group ids to ids of the host.
 //!
-//! Without privilege one id of each kind can be mapped, the caller's own, to any id inside. With
-//! ranges that an administrator has granted (see [`super::ranges`]) root inside is the caller, and
-//! the others, from 1, are those of the ranges.
+//! An unprivileged process can map one user id and one group id, its own, to any id inside. With
+//! subordinate ranges (see [`super::ranges`]) root inside is the caller, and the ids from 1 on are
+//! those of the ranges.
 //!
 //! Source: user_namespaces(7), "Defining user and group ID mappings".
 
@@ -14,16 +14,16 @@ use rustix::process::{getegid, geteuid};
 use super::ranges::Ranges;
 use crate::spec::Identity;
 
-/// The ids that a guest has.
+/// How ids are mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IdMap {
-    /// One of each kind.
+    /// One user id and one group id.
     Single(SingleId),
-    /// Root and others.
+    /// Root, and subordinate ids for other users.
     Ranges(Ranges),
 }
 
-/// The lines of `uid_map` and `gid_map`.
+/// A mapping of one user id and one group id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SingleId {
     uid: u32,
@@ -33,7 +33,7 @@ pub(super) struct SingleId {
 }
 
 impl SingleId {
-    /// Shows the effective ids of this process as `identity`.
+    /// Maps the effective ids of this process to those of `identity`.
     pub(super) fn of(identity: Identity) -> SingleId {
         let (outer_uid, outer_gid) = (geteuid().as_raw(), getegid().as_raw());
         let (uid, gid) = match identity {
@@ -48,14 +48,14 @@ impl SingleId {
         }
     }
 
-    /// The ids inside.
+    /// The user id and group id inside.
     pub(super) fn inside(self) -> (u32, u32) {
         (self.uid, self.gid)
     }
 
-    /// Maps the ids of this process, which has just entered a new user namespace.
+    /// Writes the mapping for this process, which has just entered a new user namespace.
     pub(super) fn write(self) -> io::Result<()> {
-        // Demanded before groups may be mapped; kernels before 3.19 know no such file.
+        // Required before groups may be mapped; kernels before 3.19 have no such file.
         match write("setgroups", "deny") {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -65,7 +65,7 @@ impl SingleId {
     }
 }
 
-/// In one write, as the kernel demands.
+/// Writes in one call, as the kernel requires.
 fn write(name: &str, text: &str) -> io::Result<()> {
     fs::write(format!("/proc/self/{name}"), text)
 }

@@ -1,14 +1,15 @@
-//! Mode R1: a user namespace and a mount namespace of our own.
+//! Mode R1: a user namespace and a mount namespace.
 //!
-//! `ids` says who the guest is, `mounts` what it sees, `points` makes what mounts lie on and takes
-//! it away again, `emulation` lets root do what an ordinary user cannot, `steps` does it all in the
-//! process that becomes the guest. `refusal` remembers where the host does not allow it.
+//! `ids` and `ranges` map user ids, `mounts` and `cover` mount what the guest sees, `mount_points`
+//! creates mount points in the root tree and removes them again, `emulation` is a seccomp filter
+//! for emulated root, and `steps` does all this in the process that becomes the guest. `refusal`
+//! remembers that a host does not allow namespaces.
 //!
-//! Unless it asks for its own, the guest keeps the host's process namespace, as in PRoot: programs
-//! that find each other by process id (MPI, debuggers, job control) work across containers. What it
-//! cannot do is act on processes outside: the kernel lets nobody in a user namespace trace or
-//! inspect those of its parent. Nor does root inside hold `CAP_SYS_ADMIN`, as in Docker: with it, it
-//! could make read-only mounts writable.
+//! By default the guest stays in the host's PID namespace, as in PRoot: programs that find each
+//! other by process id (MPI, debuggers, job control) work across containers. The guest still cannot
+//! trace or inspect processes outside: the kernel allows that to no process in a child user
+//! namespace. Root inside does not have `CAP_SYS_ADMIN`, as in Docker: it could make read-only
+//! mounts writable with it.
 
 mod cover;
 mod emulation;
@@ -42,45 +43,45 @@ use crate::host::fs::open_file_beneath;
 use crate::host::process::{self, PreExec, PreExecPlan, Supervised};
 use crate::spec::{ExecMode, ID_RANGES_FILE, Identity, Processes, RunSpec};
 
-/// Finds out whether this host allows namespaces, by entering some. Takes about a millisecond.
+/// Finds out whether this host allows namespaces: a fork of this process enters some, which takes
+/// about a millisecond.
 ///
 /// # Errors
-/// It does not, or no process can be started.
+/// The host does not allow them, or this process cannot fork.
 pub fn probe() -> Result<(), EngineError> {
     let steps = Steps::of_probe();
     process::run_in_fork(|| steps.take(Part::All))
         .map_err(|error| steps.explain(&error, ExecMode::R1, OsStr::new("")))
 }
 
-/// Finds out whether the ids that are granted to the caller can be mapped, by doing it in a process
-/// that ends at once.
+/// Finds out whether the caller's subordinate ids can be mapped: a fork of this process does it.
 ///
 /// # Errors
-/// There are none, or they cannot.
+/// The caller has none, or they cannot be mapped.
 pub fn probe_ranges() -> io::Result<()> {
     let ranges = Ranges::granted().ok_or(io::ErrorKind::NotFound)?;
     process::run_in_fork(|| ranges.enter(UnshareFlags::empty()))
 }
 
-/// Makes this process root of the id ranges that are granted to the caller, and returns whether
-/// that worked. It may then touch what containers that ran with these ranges have left; what it
-/// makes itself belongs to the caller as before. Only for a process with one thread.
+/// Makes this process root in a user namespace with the caller's subordinate ids, and returns
+/// whether that worked. It may then change files that containers with these ids have created; files
+/// that it creates belong to the caller as before. Only for a process with one thread.
 pub fn enter_ranges() -> bool {
     Ranges::granted().is_some_and(|ranges| ranges.enter(UnshareFlags::empty()).is_ok())
 }
 
-/// Who lets root inside do what its user cannot.
+/// How root inside gets to do what an unprivileged user cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Emulation {
-    /// The kernel, where ranges of ids are granted to the caller; else a filter.
+    /// By subordinate ids if the caller has them, else by a filter.
     RangesOrFilter,
-    /// A filter.
+    /// By a filter.
     Filter,
-    /// A tracer, which is what runs.
+    /// By a tracer: the program that is run is PRoot.
     Tracer,
 }
 
-/// Whether root inside only imitates other users: no ids are granted for them.
+/// Whether other users are only emulated, since no subordinate ids are mapped for them.
 pub(super) fn imitates_users(spec: &RunSpec, id_ranges: bool) -> bool {
     is_root(spec) && !(id_ranges && Ranges::granted().is_some())
 }
@@ -92,7 +93,8 @@ fn is_root(spec: &RunSpec) -> bool {
 /// Runs a container in namespaces.
 ///
 /// # Errors
-/// A step fails; see [`NamespaceError`].
+/// A step fails, see [`NamespaceError`]; the host does not allow namespaces; or the command cannot
+/// be executed.
 pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome, EngineError> {
     let explain = |failure: Failure| {
         let program = spec.argv.program();
@@ -100,7 +102,7 @@ pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome,
     };
     let wants_ranges = is_root(spec) && emulation == Emulation::RangesOrFilter;
     if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
-        // Where it cannot be made, nobody hears that it is missing.
+        // It only marks a container that has files of other ids, so a failure is ignored.
         let flags = OFlags::WRONLY | OFlags::CREATE;
         let _ = open_file_beneath(spec.directory.as_path(), Path::new(ID_RANGES_FILE), flags);
         match enter(spec, &IdMap::Ranges(ranges), None) {
@@ -116,7 +118,7 @@ pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome,
     enter(spec, &IdMap::Single(id), filter).map_err(explain)
 }
 
-/// An error, and the steps that explain it.
+/// An error code, and the steps that it can be explained with.
 struct Failure {
     steps: Arc<Steps>,
     error: io::Error,
@@ -125,8 +127,8 @@ struct Failure {
 fn enter(spec: &RunSpec, ids: &IdMap, filter: Option<Filter>) -> Result<RunOutcome, Failure> {
     let steps = Arc::new(Steps::of(spec, ids, filter.clone()));
     match supervise(spec, &steps) {
-        // A container around this one hides parts of its `/proc`. Orphans are reaped all the same,
-        // by the supervisor; only who asked for processes of its own would miss them.
+        // A container around this process hides parts of `/proc`, so the kernel allows no other
+        // one. The host's PID namespace will do: there the supervisor reaps orphans.
         Err(error) if spec.processes == Processes::Reaped && steps.lacks_processes(&error) => {
             let processes = Processes::Hosts;
             let spec = RunSpec {

@@ -1,20 +1,21 @@
-//! Mount points: a mount needs something to lie on, and the root tree should not show afterwards
-//! that it did.
+//! Creates the mount points that are missing in the root tree, and removes them after the run.
 //!
-//! Several runs share a root tree, so a mount point is removed by the last of them: each holds a
-//! shared lock on the tree while it runs, and who gets the exclusive one is alone. What was made
-//! is noted in the container's directory before it is made, so that even after a crash somebody
-//! takes it away: in `mountpoints`, paths that each end with a zero byte.
+//! Several runs may share a root tree, so the last of them removes the mount points. Each run holds
+//! a shared lock on the root directory; a run that gets the exclusive lock at its end is the only
+//! one left. Before a mount point is created its path is written to a note, the file `mountpoints`
+//! in the container's directory, so that after a crash the next run removes it. Each path in the
+//! note ends with a zero byte.
 //!
-//! That holds for the root tree alone. What had to be made in a directory of the host stays there, as
-//! with PRoot and Docker: a run of any other container may have a mount on it, which removing what it
-//! lies on would take away from under that run without a word.
+//! Mount points in directories of the host are not removed, as with PRoot and Docker: another
+//! container may have a mount on the same one, and the kernel silently detaches a mount whose mount
+//! point is removed.
 //!
-//! Both are for every start, so neither takes an inode each time: ext4 passes over those freed within
-//! the last minutes, one by one, and a thousand starts later that took a third of the next. The note
-//! is emptied and stays, and a file to mount on is a link to one that stays beside the tree.
+//! No start takes a new inode for this: ext4 skips inodes that were freed within the last minutes
+//! one by one, which after a thousand starts took a third of the start-up time. So the note is
+//! truncated, not removed, and a file to mount on is a hard link to an empty file in the
+//! container's directory.
 //!
-//! Where the file system has no locks, mount points stay.
+//! On file systems without locks, mount points are not removed.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -32,22 +33,23 @@ use crate::host::fs::{
 };
 use crate::spec::{Bind, MOUNT_POINT_FILE, MOUNT_POINTS_FILE, RunSpec, locate};
 
-/// A note that is larger is none of ours.
+/// A larger file is not a note of this program.
 const NOTE_MAX_BYTES: u64 = 1 << 20;
 
-/// The mount points of a run, and of earlier ones that had no chance to remove theirs.
+/// The mount points of a run, and those that earlier runs have not removed.
 pub(super) struct MountPoints {
     /// The container's directory, which holds the note.
     directory: PathBuf,
-    /// The empty file that files to mount on are links to.
+    /// The empty file that mount points for files are hard links to.
     empty: PathBuf,
     root: PathBuf,
-    /// The root tree, locked; `None` where that is impossible.
+    /// The locked root directory; `None` if it cannot be locked.
     tree: Option<File>,
 }
 
 impl MountPoints {
-    /// Makes those that are missing. One that cannot be made is left to the mount to fail for.
+    /// Creates the missing mount points. Where that fails, the mount fails later, with its own
+    /// error.
     pub(super) fn make(spec: &RunSpec) -> MountPoints {
         let points = MountPoints {
             directory: spec.directory.as_path().to_path_buf(),
@@ -65,7 +67,7 @@ impl MountPoints {
             if fs::symlink_metadata(place.as_path()).is_ok() {
                 continue;
             }
-            // The mount will say what is wrong.
+            // The mount reports the error.
             let _ = match place.base == spec.root {
                 true => points.make_one(place.below(), is_directory),
                 false => make_beneath(place.base.as_path(), place.below(), is_directory),
@@ -74,7 +76,7 @@ impl MountPoints {
         points
     }
 
-    /// Makes `place`, below the root tree.
+    /// Creates the mount point `place` in the root tree.
     fn make_one(&self, place: &Path, is_directory: bool) -> io::Result<()> {
         let mut missing: Vec<PathBuf> = place
             .ancestors()
@@ -95,13 +97,14 @@ impl MountPoints {
         Ok(())
     }
 
-    /// No link is followed: others may write to a repository.
+    /// Links are not followed: other users may be able to write to the repository.
     fn open_note(&self, flags: OFlags) -> io::Result<File> {
         open_file_beneath(&self.directory, Path::new(MOUNT_POINTS_FILE), flags)
     }
 
     fn link_file(&self, place: &Path) -> io::Result<()> {
-        // Where somebody found it in the tree and wrote to it, it is his, and no longer empty.
+        // If a guest has written to the file through a link to it, the file belongs to the tree
+        // now.
         if !fs::symlink_metadata(&self.empty).is_ok_and(|data| is_empty_file(&data)) {
             let _ = fs::remove_file(&self.empty);
             let _ = File::create_new(&self.empty);
@@ -112,8 +115,8 @@ impl MountPoints {
         Ok(linkat(CWD, &self.empty, parent, name, AtFlags::empty())?)
     }
 
-    /// Removes what has been made, unless another run is still there, and unless it has been put
-    /// to use.
+    /// Removes the mount points in the note, unless another run still uses the tree. Those that are
+    /// no longer empty are kept.
     pub(super) fn remove(&self) {
         let Some(tree) = &self.tree else {
             return;
@@ -129,10 +132,10 @@ impl MountPoints {
         let mut paths: Vec<&Path> = note
             .split(|&byte| byte == 0)
             .map(|path| Path::new(OsStr::from_bytes(path)))
-            // A note that was copied along with a container is about another tree.
+            // A note that was copied with its container contains paths of another tree.
             .filter_map(|path| path.strip_prefix(&self.root).ok())
             .collect();
-        // What is below comes first.
+        // Longer paths first, so that directories are empty when it is their turn.
         paths.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
         for path in paths {
             let _ = remove_empty_beneath(&self.root, path);
@@ -141,7 +144,7 @@ impl MountPoints {
     }
 }
 
-/// Whether the bind lies in a file system in memory, which is not there yet.
+/// Whether the bind's target is in a tmpfs, which is not mounted yet.
 fn is_in_memory(others: &[Bind], bind: &Bind) -> bool {
     let target = bind.target.as_path();
     let innermost = others
@@ -150,8 +153,9 @@ fn is_in_memory(others: &[Bind], bind: &Bind) -> bool {
     innermost.is_some_and(|other| other.tmpfs.is_some())
 }
 
-/// Takes the shared lock on the root tree. A run that is just removing its mount points soon lets go
-/// of the exclusive one; a guest, which can open its root directory and lock it too, may never do.
+/// Takes the shared lock on the root directory. A run that is removing its mount points releases
+/// the exclusive lock soon. A guest can lock its root directory too and keep the lock, so the
+/// number of attempts is limited.
 fn lock(root: &Path) -> io::Result<File> {
     const ATTEMPTS_MAX: u32 = 50;
     const INTERVAL: Duration = Duration::from_millis(10);

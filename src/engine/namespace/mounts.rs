@@ -1,4 +1,4 @@
-//! What the guest sees: binds as mounts.
+//! Mounts the binds of a container.
 
 use std::ffi::{CString, OsStr};
 use std::fmt;
@@ -18,7 +18,7 @@ use super::cover;
 use crate::host::fs::open_file_beneath;
 use crate::spec::{Access, Bind, GuestPath, HostPath, Processes, RunSpec, Tmpfs};
 
-/// Something to be mounted.
+/// A mount of the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     content: Content,
@@ -46,14 +46,14 @@ impl Mount {
         }
     }
 
-    /// Whether it is the `/proc` of a process namespace.
+    /// Whether it is the `/proc` of a PID namespace.
     pub(super) fn shows_processes(&self) -> bool {
         self.content == Content::Processes
     }
 
     pub(super) fn mount(&self) -> io::Result<()> {
         match self.mount_content() {
-            // Showing the host's processes in its place would be wrong.
+            // Without this `/proc` the guest would see the host's processes.
             Err(_) if self.is_default && !self.shows_processes() => Ok(()),
             result => result,
         }
@@ -92,37 +92,37 @@ impl Mount {
     }
 }
 
-/// Where a mount is made read-only before it is moved to its mount point. The mount flags of a mount
-/// that has others below it are set by path, one mount after the other, and a guest that already
-/// runs in the root tree could swap the mount point for another directory meanwhile. Names in `/proc`
-/// do not change.
+/// The directory where a mount is made read-only before it is moved to its mount point. The mounts
+/// of a tree are made read-only one by one, by their paths, and a guest that already runs in the
+/// root tree could exchange the mount point for another directory meanwhile. Names in `/proc` do
+/// not change.
 const STAGING_DIRECTORY: &str = "/proc/fs";
 
-/// The same for a single file.
+/// The same for the mount of a file.
 const STAGING_FILE: &str = "/proc/version";
 
-/// A mount point that is held open, so that nothing can take its place before the mount is there.
+/// An open mount point, which stays the same if its path comes to lead elsewhere.
 pub(super) struct MountPoint(File);
 
 impl MountPoint {
-    /// Opens `place` below `root`; no symbolic link below `root` is followed.
+    /// Opens `place` below `root`. Symbolic links below `root` are not followed.
     pub(super) fn open(root: &Path, place: &Path) -> io::Result<MountPoint> {
         open_file_beneath(root, place, OFlags::PATH).map(MountPoint)
     }
 
-    /// A path that leads to the mount point wherever it has been moved, and stays below a mount that
-    /// is laid over it.
+    /// A path to the mount point, for system calls that take paths. After something was mounted on
+    /// it, this path still leads to what is underneath.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 }
 
-/// What is mounted.
+/// The source of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     Host(HostPath),
     Memory(Tmpfs),
-    /// The file system that shows the processes of the guest's own namespace.
+    /// A `/proc` for the guest's own PID namespace.
     Processes,
 }
 
@@ -136,7 +136,7 @@ impl fmt::Display for Mount {
     }
 }
 
-/// Mounts a new file system in memory.
+/// Mounts a new tmpfs.
 pub(super) fn mount_memory(point: &MountPoint, tmpfs: &Tmpfs, read_only: bool) -> io::Result<()> {
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::NOEXEC, !tmpfs.executable);
@@ -146,38 +146,38 @@ pub(super) fn mount_memory(point: &MountPoint, tmpfs: &Tmpfs, read_only: bool) -
     Ok(mount("tmpfs", place, "tmpfs", flags, options.as_c_str())?)
 }
 
-/// Mounts `source` with all that is mounted below it: the kernel refuses less, since what lies
-/// under a mount of the host must stay covered.
+/// Binds `source` recursively. In a user namespace the kernel refuses a bind without the mounts
+/// below `source`, since it would uncover what they hide.
 pub(super) fn bind(source: &Path, place: &Path) -> io::Result<()> {
     Ok(mount_bind_recursive(source, place)?)
 }
 
-/// The same for a source that may have `root` in it: without what has been mounted there, which each
-/// such source would double.
+/// The same for a source that may contain `root`: the mounts of the container itself are left out,
+/// or each such bind would double their number.
 fn bind_without(root: &Path, source: &Path, place: &Path) -> io::Result<()> {
     let (real_root, real_source) = (fs::canonicalize(root)?, fs::canonicalize(source)?);
     if real_root == real_source || !real_root.starts_with(real_source) {
         return bind(source, place);
     }
-    // The kernel leaves out what nobody may bind.
+    // A recursive bind leaves out unbindable mounts.
     mount_change(root, MountPropagationFlags::UNBINDABLE)?;
     let bound = bind(source, place);
     mount_change(root, MountPropagationFlags::PRIVATE)?;
     bound
 }
 
-/// Makes the mount at `place`, and those below it, read-only.
+/// Makes the mount at `place`, and the mounts below it, read-only.
 ///
-/// `mount_setattr` would do that in one call, but not before Linux 5.12.
+/// `mount_setattr` could do that in one call, but not before Linux 5.12.
 pub(super) fn make_read_only(place: &Path) -> io::Result<()> {
     let table = fs::read("/proc/self/mountinfo")?;
-    // The table has the place without links.
+    // The paths in the table contain no links.
     let place = fs::canonicalize(place)?;
     for (path, flags) in mounted_below(&table, &place) {
-        // Flags that the host has set must be repeated, or the kernel refuses.
+        // The flags that the host has set must be repeated, or the kernel refuses.
         let flags = flags | MountFlags::RDONLY | MountFlags::BIND;
         match mount_remount(&path, flags, "") {
-            // Covered by a later mount, so out of the guest's reach too.
+            // A mount that is covered by another one, and so not visible in the guest either.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) if path != place => {}
             result => result?,
         }
@@ -185,7 +185,7 @@ pub(super) fn make_read_only(place: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The mounts at `place` and below, with their flags, in the order of the table.
+/// The paths and flags of the mounts at `place` and below, in the order of the table.
 fn mounted_below<'a>(
     table: &'a [u8],
     place: &'a Path,
@@ -198,7 +198,7 @@ fn mounted_below<'a>(
     })
 }
 
-/// `\040` and the like stand for bytes that would break the table.
+/// Replaces escapes such as `\040`, which stand for white space and backslashes.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -239,7 +239,7 @@ mod tests {
     use crate::host::process::{run_in_fork, unshare};
     use crate::spec::ExecMode;
 
-    /// As a guest that already runs in the tree puts one there after the run has been planned.
+    /// A guest that already runs in the tree may put a link there after the run was planned.
     #[test]
     fn a_link_in_place_of_a_mount_point_leads_no_mount_elsewhere() {
         let directory = tempfile::tempdir().unwrap();

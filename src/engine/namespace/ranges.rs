@@ -1,6 +1,6 @@
-//! Ranges of ids that an administrator has granted to the caller, in `/etc/subuid` and
-//! `/etc/subgid`: lines `NAME-OR-UID:FIRST:COUNT`. Only `newuidmap` and `newgidmap` may map them;
-//! the system installs these with the privilege that it takes.
+//! Subordinate ids: ranges of ids that the administrator has granted to the caller in `/etc/subuid`
+//! and `/etc/subgid`, in lines `NAME-OR-UID:FIRST:COUNT`. Only the programs `newuidmap` and
+//! `newgidmap`, which are installed with the necessary privilege, can map them.
 //!
 //! Source: subuid(5), newuidmap(1).
 
@@ -14,7 +14,7 @@ use crate::host::facts::Caller;
 use crate::host::fs::read_lossy;
 use crate::host::process::{self, unshare_with_id_mapper};
 
-/// Ids that can be mapped beside the caller's own.
+/// Subordinate ids that can be mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ranges {
     users: Extents,
@@ -22,19 +22,19 @@ pub(super) struct Ranges {
     tools: [PathBuf; 2],
 }
 
-/// What is granted to the caller, whether it can be used or not.
+/// The subordinate ids of the caller, whether they can be mapped or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// How many user ids.
+    /// The number of user ids.
     pub users: u32,
-    /// How many group ids.
+    /// The number of group ids.
     pub groups: u32,
-    /// The tools that map them and are not installed.
+    /// The programs for mapping them that are not installed.
     pub missing: Vec<&'static str>,
 }
 
 impl Grant {
-    /// Looks it up.
+    /// Reads `/etc/subuid` and `/etc/subgid`.
     pub fn look_up() -> Grant {
         let caller = Caller::look_up(None).account;
         let count = |file: &str| {
@@ -52,12 +52,13 @@ impl Grant {
     }
 }
 
-/// Ranges of one kind as first id and count; there is at least one.
+/// Ranges of user ids or of group ids, each with first id and count; there is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Extents(Vec<(u32, u32)>);
 
 impl Ranges {
-    /// What is granted to the caller; `None` where that is nothing, or cannot be used.
+    /// The caller's subordinate ids; `None` if there are none, or a program for mapping them is
+    /// missing.
     pub(super) fn granted() -> Option<Ranges> {
         let users = read_lossy(Path::new("/etc/subuid")).ok()?;
         let groups = read_lossy(Path::new("/etc/subgid")).ok()?;
@@ -73,10 +74,10 @@ impl Ranges {
         })
     }
 
-    /// Enters a new user namespace, and others that `flags` names, as root.
+    /// Enters a new user namespace, and other namespaces that `flags` names, as root.
     ///
     /// # Errors
-    /// The system refuses; a tool fails.
+    /// The kernel refuses, or `newuidmap` or `newgidmap` fails.
     pub(super) fn enter(&self, flags: UnshareFlags) -> io::Result<()> {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         unshare_with_id_mapper(flags | UnshareFlags::NEWUSER, |target| {
@@ -99,7 +100,7 @@ fn tool(name: &str) -> Option<PathBuf> {
 }
 
 impl Extents {
-    /// Those that the lines of `text` grant. No id inside may lie beyond what fits.
+    /// The ranges that `text` grants to the caller, as far as the ids inside fit into 32 bits.
     fn of(text: &str, name: &str, uid: u32) -> Option<Extents> {
         let mut found = Vec::new();
         let mut total = 0_u32;
@@ -126,7 +127,7 @@ impl Extents {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
-    /// Triples of first id inside, first id outside, and count.
+    /// The arguments of `newuidmap`: triples of first id inside, first id outside, and count.
     fn map(&self, own: u32) -> Vec<u32> {
         let mut map = vec![0, own, 1];
         let mut inside = 1;

@@ -1,8 +1,8 @@
-//! Remembers that this host refuses namespaces, so that mode `auto` need not try each time.
+//! Remembers that this host refuses namespaces, so that mode `auto` does not try each time.
 //!
-//! What is kept is a note in the folder of engines, one for each host that sees the folder, named
-//! `refused-HOST`. It tells the circumstances of the refusal, a line each, and counts only for a
-//! process that finds itself in exactly the same ones:
+//! The refusal is kept in a note in the directory of the engines, named `refused-HOST`, since
+//! several hosts may share the directory. The note lists the circumstances of the refusal, one per
+//! line, and applies only to a process in exactly the same circumstances:
 //!
 //! ```text
 //! boot 0b9c3e3a-7d6f-4b0e-9d0f-2f6d1c1b7a55
@@ -12,10 +12,10 @@
 //! user.max_user_namespaces 0
 //! ```
 //!
-//! So another boot, another setting, another container around this process make the note void.
-//! Refusals that may concern this process alone are not remembered: those of a policy that nobody
-//! can name, and all that a filter or a tracer has a hand in. That namespaces are allowed needs no
-//! note: they are entered then.
+//! So the note does not apply after a reboot, with other settings, or in another container.
+//! Refusals that may concern this process alone are not remembered: those by an unknown policy, and
+//! all in a process that is filtered or traced. That namespaces are allowed is not remembered
+//! either; it costs nothing to enter them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -31,14 +31,14 @@ pub struct RefusalNote {
 }
 
 impl RefusalNote {
-    /// The one in `directory`, there or not.
+    /// The note in `directory`, which need not exist.
     pub fn in_directory(directory: &Path) -> RefusalNote {
         RefusalNote {
             path: directory.join(format!("refused-{}", host_name())),
         }
     }
 
-    /// Whether namespaces have been refused in the circumstances of this process.
+    /// Whether the note exists and matches the circumstances of this process.
     pub fn applies(&self) -> bool {
         let Ok(noted) = fs::read_to_string(&self.path) else {
             return false;
@@ -46,20 +46,20 @@ impl RefusalNote {
         Circumstances::look_up().is_some_and(|now| now.0 == noted)
     }
 
-    /// Remembers the refusal if it will last. Where nothing can be written, it is not.
+    /// Writes the note if the refusal will last. Errors are ignored.
     pub fn write(&self, refusal: &Unavailable) {
         let Some(now) = will_last(refusal.cause).then(Circumstances::look_up) else {
             return;
         };
         if let (Some(now), Some(directory)) = (now, self.path.parent()) {
-            // The next run tries as this one did.
+            // Without the note, the next run tries again.
             let _ = create_dir_all(directory)
                 .and_then(|()| write_atomic(&self.path, now.0.as_bytes(), 0o644));
         }
     }
 }
 
-/// Whether only what [`Circumstances`] tell can bring a change.
+/// Whether namespaces stay refused as long as the [`Circumstances`] are the same.
 fn will_last(cause: Cause) -> bool {
     match cause {
         Cause::Setting { .. } | Cause::Kernel => true,
@@ -67,7 +67,7 @@ fn will_last(cause: Cause) -> bool {
     }
 }
 
-/// All that decides whether a lasting cause concerns a process.
+/// Everything that decides whether a lasting cause applies to a process.
 #[derive(Debug, PartialEq, Eq)]
 struct Circumstances(String);
 
@@ -83,7 +83,8 @@ impl Circumstances {
         )
     }
 
-    /// `None` where they cannot be told, or others must be reckoned with.
+    /// `None` if they cannot be determined, or if a filter or tracer of this process may be the
+    /// cause.
     fn of(
         user: &str,
         root: &str,
@@ -100,7 +101,7 @@ impl Circumstances {
             return None;
         }
         let boot = read("/proc/sys/kernel/random/boot_id")?;
-        // AppArmor's or SELinux's name for what this process may do.
+        // The AppArmor profile or SELinux context of this process.
         let label = read("/proc/self/attr/current").unwrap_or_default();
         let label = label.trim_end_matches(['\0', '\n']);
         let mut text = format!(
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_written_nothing_is_remembered() {
+    fn a_note_that_cannot_be_written_is_no_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let note = RefusalNote::in_directory(file.path());
         note.write(&refusal(SETTING));
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn circumstances_are_all_that_may_differ() {
+    fn circumstances_list_everything_that_decides() {
         let told = |status: &str, label: Option<&str>| {
             let read = |path: &str| match path {
                 "/proc/self/status" => Some(status.to_string()),
@@ -179,7 +180,7 @@ mod tests {
         let free = "TracerPid:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n";
         for (status, label, expected) in [
             (free, Some("free\n"), Some(text)),
-            // A kernel without filters.
+            // A kernel without seccomp.
             ("TracerPid:\t0\n", Some("free\0"), Some(text)),
             ("TracerPid:\t0\nSeccomp:\t2\n", Some("free\n"), None),
             ("TracerPid:\t7\nSeccomp:\t0\n", Some("free\n"), None),

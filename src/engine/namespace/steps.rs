@@ -1,4 +1,4 @@
-//! What the process that becomes the guest does before it executes the command.
+//! The steps that the process that becomes the guest takes before it executes the command.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -21,39 +21,39 @@ use crate::engine::EngineError;
 use crate::host::process::unshare;
 use crate::spec::{Access, ExecMode, GuestPath, HostName, HostPath, Identity, Processes, RunSpec};
 
-/// One of them.
+/// A step.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    Namespaces(UnshareFlags),
-    NamespacesWithRanges(UnshareFlags, Ranges),
-    Id(SingleId),
-    /// Those that the first process of a process namespace has for itself: its supervisor keeps the
-    /// host's root directory and `/proc`, which it needs in the end.
-    FurtherNamespaces(UnshareFlags),
+    Unshare(UnshareFlags),
+    UnshareWithRanges(UnshareFlags, Ranges),
+    MapIds(SingleId),
+    /// Taken by the first process of a PID namespace alone: its supervisor keeps the host's root
+    /// directory and `/proc`, which it needs after the run.
+    UnshareInit(UnshareFlags),
     HostName(HostName),
-    Separate,
-    Root(HostPath),
-    SealRoot(HostPath),
+    MakePrivate,
+    BindRoot(HostPath),
+    MakeRootReadOnly(HostPath),
     Mount(Mount),
     Pivot(HostPath),
-    Directory(GuestPath),
-    Capabilities,
-    Emulation(Filter),
+    ChangeDirectory(GuestPath),
+    DropCapabilities,
+    InstallFilter(Filter),
     /// The end of a probe: checks that the root has changed.
     CheckRoot,
 }
 
-/// All of them, in their order.
+/// All steps, in order.
 #[derive(Debug)]
 pub(super) struct Steps(Vec<Step>);
 
-/// Some of the steps.
+/// A selection of the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     All,
-    /// Up to where a process namespace gets its first process.
+    /// The steps of the supervisor, before the first process of a PID namespace is forked.
     Outside,
-    /// What that process does.
+    /// The steps of that first process.
     Inside,
 }
 
@@ -61,7 +61,7 @@ impl Part {
     fn has(self, step: &Step) -> bool {
         let is_outside = matches!(
             step,
-            Step::Namespaces(_) | Step::NamespacesWithRanges(..) | Step::Id(_)
+            Step::Unshare(_) | Step::UnshareWithRanges(..) | Step::MapIds(_)
         );
         match self {
             Part::All => true,
@@ -71,11 +71,11 @@ impl Part {
     }
 }
 
-/// Errors carry the number of the step, from 1, above that many bits of the system's error.
+/// An error code is the number of the step, from 1, shifted by this many bits, plus the `errno`.
 const ERRNO_BITS: u32 = 16;
 
 impl Steps {
-    /// Decides on them.
+    /// The steps for a container.
     pub(super) fn of(spec: &RunSpec, ids: &IdMap, filter: Option<Filter>) -> Steps {
         let mounts = spec.binds.iter();
         let mounts = mounts.map(|bind| Step::Mount(Mount::of(spec, bind)));
@@ -86,28 +86,26 @@ impl Steps {
             Processes::Reaped | Processes::Own => (UnshareFlags::NEWPID, Some(flags)),
         };
         let host_name = spec.host_name.clone().map(Step::HostName);
-        let seal = Step::SealRoot(spec.root.clone());
+        let seal = Step::MakeRootReadOnly(spec.root.clone());
         let seal = (spec.root_access == Access::ReadOnly).then_some(seal);
-        let inside = further
-            .map(Step::FurtherNamespaces)
-            .into_iter()
-            .chain(host_name);
+        let inside = further.map(Step::UnshareInit).into_iter().chain(host_name);
         let mut steps = Steps::to_root(first, ids, inside, &spec.root);
         steps.0.extend(seal);
         steps.0.extend(mounts);
         steps
             .0
             .extend(leaves_root(&spec.root).then(|| Step::Pivot(spec.root.clone())));
-        steps
-            .0
-            .extend([Step::Directory(spec.cwd.clone()), Step::Capabilities]);
-        steps.0.extend(filter.map(Step::Emulation));
+        steps.0.extend([
+            Step::ChangeDirectory(spec.cwd.clone()),
+            Step::DropCapabilities,
+        ]);
+        steps.0.extend(filter.map(Step::InstallFilter));
         steps
     }
 
-    /// Those that need nothing but the host's permission.
+    /// Steps that depend only on what the host allows.
     pub(super) fn of_probe() -> Steps {
-        // A directory that is always there, and whose content shows that the root has changed.
+        // A directory that always exists, and whose entries show that the root has changed.
         let root = HostPath::proc();
         let ids = IdMap::Single(SingleId::of(Identity::Caller));
         let mut steps = Steps::to_root(UnshareFlags::NEWNS, &ids, None, &root);
@@ -123,21 +121,21 @@ impl Steps {
     ) -> Steps {
         let flags = UnshareFlags::NEWUSER | flags;
         let mut steps = Steps(match ids {
-            IdMap::Single(single) => vec![Step::Namespaces(flags), Step::Id(*single)],
-            IdMap::Ranges(ranges) => vec![Step::NamespacesWithRanges(flags, ranges.clone())],
+            IdMap::Single(single) => vec![Step::Unshare(flags), Step::MapIds(*single)],
+            IdMap::Ranges(ranges) => vec![Step::UnshareWithRanges(flags, ranges.clone())],
         });
         steps.0.extend(inside);
-        steps.0.push(Step::Separate);
+        steps.0.push(Step::MakePrivate);
         steps
             .0
-            .extend(leaves_root(root).then(|| Step::Root(root.clone())));
+            .extend(leaves_root(root).then(|| Step::BindRoot(root.clone())));
         steps
     }
 
-    /// Takes them all, or only those of one part.
+    /// Takes the steps of `part`.
     ///
     /// # Errors
-    /// One fails; the number in the error is for [`Steps::explain`].
+    /// A step fails; the error code is for [`Steps::explain`].
     pub(super) fn take(&self, part: Part) -> io::Result<()> {
         let numbered = (1..).zip(&self.0);
         for (number, step) in numbered.filter(|(_, step)| part.has(step)) {
@@ -146,12 +144,12 @@ impl Steps {
         Ok(())
     }
 
-    /// Whether the error is that of ranges which cannot be mapped after all.
+    /// Whether the error is that the subordinate ids could not be mapped.
     pub(super) fn lacks_ranges(&self, error: &io::Error) -> bool {
-        matches!(self.failed(error), Some(Step::NamespacesWithRanges(..)))
+        matches!(self.failed(error), Some(Step::UnshareWithRanges(..)))
     }
 
-    /// Whether the error says that no `/proc` of its own can be had.
+    /// Whether the error is that a new `/proc` could not be mounted.
     pub(super) fn lacks_processes(&self, error: &io::Error) -> bool {
         matches!(self.failed(error), Some(Step::Mount(mount)) if mount.shows_processes())
     }
@@ -162,8 +160,8 @@ impl Steps {
         self.0.get(number.checked_sub(1)?)
     }
 
-    /// Says what an error of [`Steps::take`], or one of the execution of `program` after it, means
-    /// for `mode`.
+    /// Turns an error of [`Steps::take`], or of the execution of `program` after it, into an error
+    /// with a message for `mode`.
     pub(super) fn explain(
         &self,
         error: &io::Error,
@@ -179,7 +177,7 @@ impl Steps {
             };
         };
         let source = match (step, source.raw_os_error()) {
-            (Step::Root(_) | Step::Mount(_), Some(libc::ENOSPC)) => {
+            (Step::BindRoot(_) | Step::Mount(_), Some(libc::ENOSPC)) => {
                 io::Error::other("there are too many mounts, or the disk is full")
             }
             _ => source,
@@ -198,7 +196,7 @@ impl Steps {
     }
 }
 
-/// Whether the root directory becomes another one; with `--location=/` it is the host's.
+/// Whether the container has another root directory than the host; with `--location=/` it has not.
 fn leaves_root(root: &HostPath) -> bool {
     *root != HostPath::root()
 }
@@ -211,25 +209,25 @@ fn encode(number: i32, error: &io::Error) -> io::Error {
 impl Step {
     fn take(&self) -> io::Result<()> {
         match self {
-            Step::Namespaces(flags) | Step::FurtherNamespaces(flags) => unshare(*flags),
-            Step::NamespacesWithRanges(flags, ranges) => ranges.enter(*flags),
-            Step::Id(id) => id.write(),
+            Step::Unshare(flags) | Step::UnshareInit(flags) => unshare(*flags),
+            Step::UnshareWithRanges(flags, ranges) => ranges.enter(*flags),
+            Step::MapIds(id) => id.write(),
             Step::HostName(name) => Ok(sethostname(name.as_str().as_bytes())?),
-            Step::Separate => {
+            Step::MakePrivate => {
                 let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
                 Ok(mount_change("/", flags)?)
             }
-            Step::Root(root) => mounts::bind(root.as_path(), root.as_path()),
-            Step::SealRoot(root) => mounts::make_read_only(root.as_path()),
+            Step::BindRoot(root) => mounts::bind(root.as_path(), root.as_path()),
+            Step::MakeRootReadOnly(root) => mounts::make_read_only(root.as_path()),
             Step::Mount(mount) => mount.mount(),
             Step::Pivot(root) => pivot(root.as_path()),
-            Step::Directory(path) => enter(path.as_path()),
-            Step::Capabilities => Ok(remove_capability_from_bounding_set(
+            Step::ChangeDirectory(path) => enter(path.as_path()),
+            Step::DropCapabilities => Ok(remove_capability_from_bounding_set(
                 CapabilitySet::SYS_ADMIN,
             )?),
-            Step::Emulation(filter) => filter.install(),
+            Step::InstallFilter(filter) => filter.install(),
             Step::CheckRoot if Path::new("/self").exists() => Ok(()),
-            // The kernel, or a tracer in its place, only claims to have entered namespaces.
+            // A tracer, or a kernel that is emulated, only pretended to take the steps.
             Step::CheckRoot => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
         }
     }
@@ -237,25 +235,24 @@ impl Step {
     fn is_about_host(&self) -> bool {
         matches!(
             self,
-            Step::Namespaces(_)
-                | Step::FurtherNamespaces(_)
-                | Step::Id(_)
-                | Step::Separate
+            Step::Unshare(_)
+                | Step::UnshareInit(_)
+                | Step::MapIds(_)
+                | Step::MakePrivate
                 | Step::Pivot(_)
                 | Step::CheckRoot
         )
     }
 }
 
-/// Makes `root` the root and lets go of everything else. The old root comes to lie over the new
-/// one, from where it is unmounted; so it needs no place inside.
+/// Makes `root` the root directory and detaches the old one. `pivot_root(".", ".")` puts the old
+/// root on top of the new one, where it is unmounted, so no directory inside is needed for it.
 fn pivot(root: &Path) -> io::Result<()> {
     chdir(root)?;
     match pivot_root(".", ".") {
         Ok(()) => unmount(".", UnmountFlags::DETACH)?,
-        // The file system that a kernel boots from cannot be left, as on nodes that keep their
-        // system in memory. It is covered instead, as switch_root(8) does: since the new root lies
-        // on the root itself, `..` leads nowhere.
+        // `pivot_root` cannot leave the initial ramfs, which diskless nodes keep as their root. So
+        // the new root is moved on top of it, as switch_root(8) does; `..` does not lead out of it.
         Err(Errno::INVAL) => {
             mount_move(".", "/")?;
             chroot(".")?;
@@ -265,7 +262,7 @@ fn pivot(root: &Path) -> io::Result<()> {
     Ok(chdir("/")?)
 }
 
-/// The image's working directory, if it is in a file system in memory, is not there yet.
+/// Changes the working directory, and creates it if it is missing because it is in a tmpfs.
 fn enter(directory: &Path) -> io::Result<()> {
     match chdir(directory) {
         Err(Errno::NOENT) => {
@@ -279,19 +276,19 @@ fn enter(directory: &Path) -> io::Result<()> {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Namespaces(_) => f.write_str("make a user namespace"),
-            Step::NamespacesWithRanges(..) => f.write_str("make a user namespace with id ranges"),
-            Step::FurtherNamespaces(_) => f.write_str("make a mount namespace"),
-            Step::Id(_) => f.write_str("map user ids"),
+            Step::Unshare(_) => f.write_str("make a user namespace"),
+            Step::UnshareWithRanges(..) => f.write_str("make a user namespace with id ranges"),
+            Step::UnshareInit(_) => f.write_str("make a mount namespace"),
+            Step::MapIds(_) => f.write_str("map user ids"),
             Step::HostName(name) => write!(f, "set the host name '{name}'"),
-            Step::Separate => f.write_str("separate mounts from the host's"),
-            Step::Root(root) => write!(f, "mount the root directory '{root}'"),
-            Step::SealRoot(root) => write!(f, "make the root directory '{root}' read-only"),
+            Step::MakePrivate => f.write_str("separate mounts from the host's"),
+            Step::BindRoot(root) => write!(f, "mount the root directory '{root}'"),
+            Step::MakeRootReadOnly(root) => write!(f, "make the root directory '{root}' read-only"),
             Step::Mount(mount) => write!(f, "mount {mount}"),
             Step::Pivot(root) => write!(f, "change the root directory to '{root}'"),
-            Step::Directory(path) => write!(f, "enter the working directory '{path}'"),
-            Step::Capabilities => f.write_str("drop capabilities"),
-            Step::Emulation(_) => f.write_str("install the filter for system calls"),
+            Step::ChangeDirectory(path) => write!(f, "enter the working directory '{path}'"),
+            Step::DropCapabilities => f.write_str("drop capabilities"),
+            Step::InstallFilter(_) => f.write_str("install the filter for system calls"),
             Step::CheckRoot => f.write_str("find the new root directory"),
         }
     }
@@ -304,9 +301,9 @@ mod tests {
     #[test]
     fn errors_tell_the_step_that_failed() {
         let steps = Steps(vec![
-            Step::Namespaces(UnshareFlags::NEWUSER),
-            Step::Capabilities,
-            Step::Root(HostPath::root()),
+            Step::Unshare(UnshareFlags::NEWUSER),
+            Step::DropCapabilities,
+            Step::BindRoot(HostPath::root()),
         ]);
         let full = io::Error::from_raw_os_error(libc::ENOSPC);
         let denied = io::Error::from_raw_os_error(libc::EPERM);

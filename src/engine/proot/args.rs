@@ -1,8 +1,8 @@
-//! What PRoot is told: the arguments and its part of the environment.
+//! The arguments of PRoot, and the environment variables that it reads.
 //!
-//! Ours has `--bind-rw` and `--bind-ro`, whose two arguments are taken as they are. PRoot 5.4 cuts
-//! the value of `-b` at the first `:`, has no escape, and takes a `!` at the end away (it means
-//! that a link at the guest path is not followed, which no target here is).
+//! The embedded PRoot has `--bind-rw` and `--bind-ro`, which take two paths literally. PRoot 5.4
+//! cuts the value of `-b` at the first `:`, has no escape, and removes a `!` at the end. (The `!`
+//! means that a symbolic link at the guest path is not followed; targets here are not links.)
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,10 +12,10 @@ use super::Features;
 use crate::engine::EngineError;
 use crate::spec::{ATTRIBUTES_FILE, Access, Bind, Identity, RunSpec};
 
-/// Everything after PRoot's own name.
+/// All arguments, without PRoot's name.
 ///
 /// # Errors
-/// A bind's source has a colon in it.
+/// The source of a bind contains a colon, and this PRoot has only `-b`.
 pub(in crate::engine) fn arguments(
     spec: &RunSpec,
     features: Features,
@@ -85,9 +85,9 @@ fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
     Ok(value)
 }
 
-/// PRoot's part of its environment, which it keeps from the guest: the patched one drops
-/// `PROOT_LOADER`, `PROOT_LOADER_32` and `PROOT_TMP_DIR` before it starts the guest.
-/// `PROOT_NO_SECCOMP`, and with another PRoot all of them, can be seen there; they are harmless.
+/// The environment variables for PRoot itself. The embedded PRoot removes `PROOT_LOADER`,
+/// `PROOT_LOADER_32` and `PROOT_TMP_DIR` from the guest's environment. `PROOT_NO_SECCOMP`, and with
+/// another PRoot all of them, stay visible in the guest, which is harmless.
 pub(in crate::engine) fn environment<'a>(
     tmp_dir: &'a Path,
     loader: Option<&'a Path>,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_own_identity_needs_no_option() {
+    fn the_callers_own_identity_needs_no_option() {
         assert_eq!(
             words(&spec(), Features::OTHER),
             ["-w", "/w", "-r", "/c/ROOT", "sh", "-c", ""]
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_the_spec_is_told() {
+    fn every_part_of_the_spec_becomes_an_argument() {
         let full = RunSpec {
             identity: Identity::Emulated { uid: 5, gid: 6 },
             binds: vec![bind("/dev", "/dev"), bind("/a", "/b:ro"), bind("/a", "/c!")],
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_proot_takes_any_path_and_binds_read_only() {
+    fn the_embedded_proot_takes_any_path_and_binds_read_only() {
         let read_only = Bind {
             access: Access::ReadOnly,
             ..bind("/a:b!", "/c:d")

@@ -1,13 +1,13 @@
-//! A place to execute the embedded PRoot from.
+//! Unpacks the embedded PRoot to where it can be executed.
 //!
 //! ```text
-//! <bin>/proot-x86_64            unpacked once, compared with what is embedded before each use
+//! <bin>/proot-x86_64            unpacked once, compared with the embedded one before each use
 //! <bin>/proot-x86_64-loader     starts the guest's 64-bit programs
 //! <bin>/proot-x86_64-loader-32  starts the guest's 32-bit programs
 //! ```
 //!
-//! Where `<bin>` cannot be written or executed from, memory files serve, which leave nothing
-//! behind; where the system forbids to execute those, another folder.
+//! If `<bin>` is not writable or is mounted `noexec`, memory files are used, which leave nothing
+//! behind; if the system forbids executing these, another directory.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -26,12 +26,12 @@ pub(in crate::engine) struct Unpacked {
     pub(in crate::engine) proot: PathBuf,
     pub(in crate::engine) loader: Option<PathBuf>,
     pub(in crate::engine) loader_32: Option<PathBuf>,
-    /// What the paths stand for, where they are memory files of this process.
+    /// Keeps the memory files open that the paths lead to, if there are any.
     _memory: Vec<OwnedFd>,
 }
 
 impl Unpacked {
-    /// A PRoot that the user has brought, which has its loaders inside.
+    /// The user's own PRoot, which contains its loaders.
     pub(super) fn other(proot: &Path) -> Unpacked {
         Unpacked {
             proot: proot.to_path_buf(),
@@ -42,7 +42,7 @@ impl Unpacked {
     }
 }
 
-/// The embedded parts and their endings.
+/// The embedded files, with the endings of their names.
 fn parts() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     [
         ("", Some(embedded::PROOT)),
@@ -53,16 +53,16 @@ fn parts() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     .filter_map(|(ending, content)| Some((ending, content?)))
 }
 
-/// Unpacks PRoot into `directory`, which is made if it is missing; what is there and right stays.
-/// Returns the path of the executable.
+/// Unpacks PRoot into `directory`, which is created if it is missing. Files with the right content
+/// are kept. Returns the path of the executable.
 ///
 /// # Errors
-/// The directory cannot be written.
+/// The directory or a file in it cannot be created or written.
 pub fn install(directory: &Path) -> Result<PathBuf, FsError> {
     unpack(directory).map(|unpacked| unpacked.proot)
 }
 
-/// Names and texts of the licences of what is embedded and of this program.
+/// Names and texts of the licences of the embedded files and of this program.
 pub fn licences() -> &'static [(&'static str, &'static str)] {
     embedded::LICENCES
 }
@@ -87,21 +87,22 @@ pub(super) fn unpack(directory: &Path) -> Result<Unpacked, FsError> {
     })
 }
 
-/// A directory of the caller's own in one where others may write, made if it is missing. `None`
-/// where something else has its name: somebody may have put a program of his into it.
+/// A private directory of the caller in a directory that others may write to, created if it is
+/// missing. `None` if its name is taken by anything else, which could contain another user's
+/// programs.
 pub(super) fn own_directory(shared: &Path) -> Option<PathBuf> {
     create_dir_all(shared).ok()?;
     let path = shared.join(format!("udocker-{}", uid()));
-    // If that fails, it may be there.
+    // If this fails, the directory may exist already.
     let _ = DirBuilder::new().mode(0o700).create(&path);
     let data = fs::symlink_metadata(&path).ok()?;
     let is_own = data.is_dir() && data.uid() == uid() && data.mode() & 0o077 == 0;
     is_own.then_some(path)
 }
 
-/// Puts PRoot into memory files. Their paths lead through this process, so they hold, for the
-/// guest's programs too, as long as the value and the process live; the files themselves are
-/// not inherited by anybody.
+/// Puts PRoot into memory files. Their paths lead through `/proc/PID/fd` of this process, so they
+/// are valid, for the guest's programs too, as long as the value and the process live. The
+/// descriptors themselves are not inherited.
 pub(super) fn keep_in_memory() -> io::Result<Unpacked> {
     let mut memory = Vec::new();
     let mut keep = |content: &[u8]| -> io::Result<PathBuf> {
@@ -118,10 +119,10 @@ pub(super) fn keep_in_memory() -> io::Result<Unpacked> {
     })
 }
 
-/// A memory file that holds `content`, open for reading only: one that is open for writing
-/// cannot be executed.
+/// A memory file with `content`, open only for reading: a file that is open for writing cannot be
+/// executed.
 fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
-    // Kernels before 6.3 do not know the first flag; later ones may be set up to demand it.
+    // Kernels before 6.3 do not know `MFD_EXEC`; later ones may be configured to require it.
     let fd = memfd_create("proot", MemfdFlags::CLOEXEC | MemfdFlags::EXEC)
         .or_else(|_| memfd_create("proot", MemfdFlags::CLOEXEC))?;
     let mut file = File::from(fd);
@@ -130,7 +131,7 @@ fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
     Ok(OwnedFd::from(File::open(path)?))
 }
 
-/// Whether the file is executable and holds exactly `content`.
+/// Whether the file is executable and has exactly this content.
 fn holds(path: &Path, content: &[u8]) -> bool {
     let Ok(mut file) = File::open(path) else {
         return false;
@@ -172,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_may_be_anothers_is_passed_over() {
+    fn a_directory_that_others_can_write_to_is_not_used() {
         let shared = tempfile::tempdir().unwrap();
         let own = own_directory(shared.path()).unwrap();
         assert!(own.starts_with(shared.path()));
         assert_eq!(own_directory(shared.path()), Some(own.clone()));
-        // A place that anybody may write to, and a link to one that is fine.
+        // A directory that anybody may write to, and a link to a private one.
         fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(own_directory(shared.path()), None);
         let elsewhere = shared.path().join("elsewhere");

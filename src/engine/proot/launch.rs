@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::binary::{self, Unpacked};
-use super::{Features, args, own_end};
+use super::{Features, args, check_outcome};
 use crate::engine::{EngineError, EngineOptions, RunOutcome};
 use crate::host::file_system::allows_execution;
 use crate::host::process::{self, Foreground, SignalTarget};
@@ -18,13 +18,13 @@ pub(in crate::engine) fn launch(
     seccomp: bool,
 ) -> Result<RunOutcome, EngineError> {
     let start = Start::new(spec, options, Features::of(options), seccomp)?;
-    in_first_place(options, |place| start.with(place)).and_then(own_end)
+    in_first_place(options, |place| start.with(place)).and_then(check_outcome)
 }
 
-/// Finds out whether PRoot works on this host, by letting it run a program: itself.
+/// Finds out whether PRoot works on this host, by running PRoot itself as the guest.
 ///
 /// # Errors
-/// It does not; what it said is in the error.
+/// PRoot cannot be unpacked or started, or cannot trace; the error contains its message.
 pub fn probe(options: &EngineOptions, seccomp: bool) -> Result<(), EngineError> {
     in_first_place(options, |place| {
         let guest = place.proot.as_os_str();
@@ -55,7 +55,7 @@ fn in_first_place<T>(
     let mut last = None;
     for place in places(options) {
         match at(place) {
-            // A security module may forbid what the mount allows.
+            // A security module may forbid execution that the mount allows.
             Err(EngineError::Start { path, source })
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
@@ -67,7 +67,7 @@ fn in_first_place<T>(
     Err(last.unwrap_or_else(|| no_place(options)))
 }
 
-/// PRoot as files that can be shown elsewhere, which memory files cannot.
+/// PRoot unpacked to files that can be bound into a container, unlike memory files.
 pub(in crate::engine) fn unpacked_to_bind(
     options: &EngineOptions,
 ) -> Result<Unpacked, EngineError> {
@@ -89,7 +89,8 @@ fn in_directory(directory: &Path) -> Option<Unpacked> {
     allows_execution(directory).then_some(unpacked)
 }
 
-/// Where PRoot can be executed from, the best place first; each is made ready when it is asked for.
+/// The places from which PRoot can be executed, the best one first. Each is prepared only on
+/// demand.
 fn places(options: &EngineOptions) -> impl Iterator<Item = Unpacked> + '_ {
     std::iter::once_with(move || in_directory(&options.bin_dir))
         .chain(std::iter::once_with(|| binary::keep_in_memory().ok()))
@@ -113,7 +114,7 @@ fn environment_in<'a>(
     args::environment(tmp_dir, loader, loader_32, seccomp)
 }
 
-/// What stays the same wherever PRoot is executed from.
+/// A container that is ready to be started, from any of the places.
 struct Start<'a> {
     arguments: Vec<std::ffi::OsString>,
     spec: &'a RunSpec,

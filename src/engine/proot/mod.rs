@@ -1,6 +1,6 @@
 //! Modes P1 and P2: PRoot, embedded as a static executable.
 //!
-//! `args` says what PRoot is told, `binary` finds a place to execute it from, `launch` starts it.
+//! `args` builds the arguments, `binary` unpacks the executable, `launch` starts it.
 
 mod args;
 mod binary;
@@ -14,17 +14,17 @@ pub use binary::{install, licences};
 pub use launch::probe;
 pub(super) use launch::{launch, unpacked_to_bind};
 
-/// What is embedded, as `build.rs` found it.
+/// The embedded files, as `build.rs` found them.
 pub mod embedded {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 }
 
-/// The outcome of a run, unless it is PRoot's own: of a program that a signal ended, PRoot tells by
-/// its status.
+/// Returns the outcome of a run, unless a signal has ended PRoot itself. (If a signal ends the
+/// guest, PRoot exits with a status.)
 ///
 /// # Errors
-/// It may have used up the time that a process has.
-pub(super) fn own_end(outcome: RunOutcome) -> Result<RunOutcome, EngineError> {
+/// The signal is one that the kernel sends at the limit of processor time, and there is a limit.
+pub(super) fn check_outcome(outcome: RunOutcome) -> Result<RunOutcome, EngineError> {
     match outcome {
         RunOutcome::Signaled(libc::SIGKILL | libc::SIGXCPU) if has_processor_limit() => {
             Err(EngineError::ProcessorTime)
@@ -33,35 +33,35 @@ pub(super) fn own_end(outcome: RunOutcome) -> Result<RunOutcome, EngineError> {
     }
 }
 
-/// What a PRoot can be relied on for.
+/// The features of a PRoot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Features {
-    /// The main process's status is PRoot's, signals reach it, and `--kill-on-exit` neither
-    /// hangs nor forgets anybody: the patches of `vendor-proot/`.
+    /// PRoot exits with the main process's status and passes signals on to it, and `--kill-on-exit`
+    /// neither hangs nor misses a process: thanks to the patches in `vendor-proot/`.
     pub(crate) follows_main_process: bool,
-    /// `--bind-rw` and `--bind-ro`: two arguments that are taken as they are, and read-only binds
-    /// that are.
+    /// `--bind-rw` and `--bind-ro`, which take two paths literally, and which enforce read-only
+    /// binds.
     pub(crate) own_bind_options: bool,
-    /// `--attributes`: owners, modes and devices that emulated root has made are shown to it.
+    /// `--attributes`, which remembers the owners, modes and devices that emulated root has set.
     pub(crate) remembers_attributes: bool,
 }
 
 impl Features {
-    /// Those of the embedded PRoot.
+    /// The features of the embedded PRoot.
     pub(crate) const EMBEDDED: Features = Features {
         follows_main_process: embedded::IS_OURS,
         own_bind_options: embedded::IS_OURS,
         remembers_attributes: embedded::IS_OURS,
     };
 
-    /// Those of one that the user has brought.
+    /// The features of the user's own PRoot.
     pub(crate) const OTHER: Features = Features {
         follows_main_process: false,
         own_bind_options: false,
         remembers_attributes: false,
     };
 
-    /// Those of the PRoot that `options` choose.
+    /// The features of the PRoot that `options` select.
     pub(crate) fn of(options: &EngineOptions) -> Features {
         match options.other_proot {
             Some(_) => Features::OTHER,
