@@ -475,3 +475,86 @@ fn keep_owner_at(parent: BorrowedFd<'_>, found: &Found<'_>) {
 fn size_of(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::PathBuf;
+
+    use rustix::fs::XattrFlags;
+
+    use super::*;
+    use crate::progress::Silent;
+    use crate::rootfs::pack_tree;
+
+    /// Enough for directories far above the current one to be closed, below the shared levels, too.
+    const CLOSED_LEVELS: usize = 80;
+
+    /// The directories `d`, `d/d` and so on below `root`.
+    fn levels(root: &Path) -> Vec<PathBuf> {
+        let level = |depth| root.join("d/".repeat(depth));
+        (1..=CLOSED_LEVELS).map(level).collect()
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Gives the owner access to all levels, and returns their modes and that of `file` before.
+    fn open_all(root: &Path) -> Vec<u32> {
+        let open = |(path, mode): (PathBuf, u32)| {
+            let before = fs::metadata(&path).unwrap().mode() & 0o7777;
+            set_mode(&path, mode);
+            before
+        };
+        let levels = levels(root);
+        let file = levels[CLOSED_LEVELS - 1].join("file");
+        let levels = levels.into_iter().map(|level| (level, 0o700));
+        levels.chain([(file, 0o600)]).map(open).collect()
+    }
+
+    /// As root, this test cannot fail.
+    #[test]
+    fn files_whose_modes_deny_the_owner_access_are_copied_and_packed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [source, target] = ["source", "target"].map(|name| scratch.path().join(name));
+        let levels = levels(&source);
+        let deepest = levels.last().unwrap();
+        fs::create_dir_all(deepest).unwrap();
+        fs::create_dir(&target).unwrap();
+        let file = deepest.join("file");
+        fs::write(&file, "content").unwrap();
+        let set = rustix::fs::setxattr(&file, "user.a", b"kept", XattrFlags::empty());
+        let xattrs = if set.is_ok() { 1 } else { 0 };
+        set_mode(&file, 0o200);
+        for level in levels.iter().rev() {
+            set_mode(level, 0o600);
+        }
+        copy_root(&source, &target, &Silent).unwrap();
+        let packed = pack_tree(&source, &Attributes::default(), Vec::new()).unwrap();
+
+        let modes = [&[0o600; CLOSED_LEVELS][..], &[0o200]].concat();
+        for root in [&source, &target] {
+            assert_eq!(open_all(root), modes);
+        }
+        let copy = target.join(file.strip_prefix(&source).unwrap());
+        assert_eq!(fs::read(&copy).unwrap(), b"content");
+        assert_eq!(xattrs_of(File::open(&copy).unwrap().as_fd()).len(), xattrs);
+
+        let mut archive = tar::Archive::new(&packed[..]);
+        let mut entries = archive.entries().unwrap().map(Result::unwrap);
+        let mut entry = entries
+            .find(|entry| entry.path().unwrap().ends_with("file"))
+            .unwrap();
+        let extensions = entry.pax_extensions().unwrap().into_iter().flatten();
+        let keys: Vec<String> = extensions
+            .map(|extension| extension.unwrap().key().unwrap().to_string())
+            .filter(|key| key != "path")
+            .collect();
+        assert_eq!(keys, vec!["SCHILY.xattr.user.a"; xattrs]);
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        assert_eq!(content, b"content");
+    }
+}

@@ -1,9 +1,9 @@
 //! `clone`.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 use udocker::oci::{Algorithm, Digest};
 use udocker::stream::HashingReader;
@@ -75,46 +75,7 @@ fn clone_and_export_keep_extended_attributes() {
     }
 }
 
-#[test]
-fn clone_and_export_copy_files_that_their_modes_protect() {
-    const DEPTH: usize = 40;
-    let sandbox = with_every_kind();
-    let root = root_of(&sandbox, "kinds");
-    let closed: Vec<PathBuf> = (1..=DEPTH)
-        .map(|depth| Path::new("closed/").join("d/".repeat(depth)))
-        .collect();
-    let deepest = &closed[DEPTH - 1];
-    let set_mode = |path: &Path, mode| {
-        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    };
-    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
-    fs::create_dir_all(root.join(deepest)).unwrap();
-    fs::write(root.join(deepest).join("file"), "content").unwrap();
-    let has_xattrs = xattrs::set(&root.join(deepest).join("file"), "user.note", "kept");
-    set_mode(&root.join(deepest).join("file"), 0o200);
-    for directory in closed.iter().rev() {
-        set_mode(&root.join(directory), 0o600);
-    }
-    copy_both_ways(&sandbox);
-    for (name, directory_mode, file_mode) in [
-        ("kinds", 0o600, 0o200),
-        ("clone", 0o600, 0o200),
-        ("imported", 0o700, 0o600),
-    ] {
-        let root = root_of(&sandbox, name);
-        for directory in &closed {
-            let directory = root.join(directory);
-            assert_eq!(mode(&directory), directory_mode, "{name}");
-            set_mode(&directory, 0o700);
-        }
-        let file = root.join(deepest).join("file");
-        assert_eq!(mode(&file), file_mode, "{name}");
-        set_mode(&file, 0o600);
-        assert_eq!(fs::read(&file).unwrap(), b"content", "{name}");
-        assert_eq!(xattrs::read(&file).len(), usize::from(has_xattrs), "{name}");
-    }
-}
-
+/// It has more pieces than a short list holds.
 #[test]
 fn clone_and_export_copy_files_with_many_holes() {
     const PIECES: u64 = 65_600;

@@ -225,7 +225,7 @@ fn lock_files_have_the_group_permissions_of_the_umask() {
 
 #[test]
 fn a_container_with_a_mount_in_it_is_not_removed() {
-    let sandbox = with_image();
+    let sandbox = with_image(&two_layers(), IMAGE);
     sandbox
         .udocker(["create", "--name=c", IMAGE])
         .run()
