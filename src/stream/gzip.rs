@@ -24,14 +24,14 @@ const HISTORY_BYTES: usize = 32 * 1024;
 /// The bytes that one step unpacks. Together with the history they fit into a second-level cache.
 const STEP_BYTES: usize = 128 * 1024;
 
-/// Decompresses all members of a gzip stream. Bytes after the last one, such as the zeros that tapes
-/// and some build tools append, are left unread.
+/// Decompresses all members of a gzip stream. Bytes after the last one, such as the zeros that
+/// tapes and some build tools append, are left unread.
 pub(super) struct GzipReader<R> {
     source: PeekReader<R>,
     /// The current member; `None` once the last one has ended.
     member: Option<Member>,
-    /// The last unpacked bytes of the member. Those before `start` were returned, and are history for
-    /// the decoder; those up to `end` are still to be returned.
+    /// The last unpacked bytes of the member. Those before `start` were returned, and are history
+    /// for the decoder; those up to `end` are still to be returned.
     window: Box<[u8]>,
     start: usize,
     end: usize,
@@ -80,7 +80,8 @@ impl<R: Read> GzipReader<R> {
         Ok(())
     }
 
-    /// Unpacks the next bytes, when all others were returned. There are none at the end of a member.
+    /// Unpacks the next bytes, when all others were returned. There are none at the end of a
+    /// member.
     fn step(&mut self) -> io::Result<()> {
         let Some(member) = &mut self.member else {
             return Ok(());
@@ -161,8 +162,8 @@ impl Member {
     }
 }
 
-/// The last bytes that the decoder has consumed: half a trailer as the checksum, and up to three more,
-/// since it reads eight bytes at a time where there are as many.
+/// The last bytes that the decoder has consumed: half a trailer as the checksum, and up to three
+/// more, since it reads eight bytes at a time where there are as many.
 #[derive(Default)]
 struct Recent([u8; TRAILER_BYTES / 2 + MAX_EXCESS]);
 
@@ -176,8 +177,8 @@ impl Recent {
         self.0[len - count..].copy_from_slice(&taken[taken.len() - count..]);
     }
 
-    /// Returns how many bytes of `trailer` were not consumed, and come first in `ahead`; `None` if the
-    /// trailer is not here.
+    /// Returns how many bytes of `trailer` were not consumed, and come first in `ahead`; `None` if
+    /// the trailer is not here.
     fn rest_of(&self, trailer: &[u8; TRAILER_BYTES], ahead: &[u8]) -> Option<usize> {
         (0..=MAX_EXCESS).find_map(|excess| {
             let (consumed, rest) = trailer.split_at(TRAILER_BYTES / 2 + excess);
@@ -313,12 +314,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_was_packed_is_unpacked(members in members(), capacity in 16_usize..5000) {
+        fn packed_bytes_are_unpacked(members in members(), capacity in 16_usize..5000) {
             prop_assert!(unpack(&pack(&members), capacity).unwrap() == content(&members));
         }
 
         #[test]
-        fn damage_is_an_error_or_does_no_harm(
+        fn damaged_streams_never_unpack_to_other_bytes(
             members in members(),
             at in any::<prop::sample::Index>(),
             bit in 0_u8..8,

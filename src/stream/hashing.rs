@@ -97,8 +97,8 @@ impl BackgroundHasher {
         }
     }
 
-    /// Adds the first `count` bytes of `buffer`, and returns another buffer of the same size for the
-    /// next bytes.
+    /// Adds the first `count` bytes of `buffer`, and returns another buffer of the same size for
+    /// the next bytes.
     pub fn update(&mut self, buffer: Vec<u8>, count: usize) -> Vec<u8> {
         let algorithm = self.algorithm;
         let size = buffer.len();
@@ -118,8 +118,8 @@ impl BackgroundHasher {
         self.running = None;
     }
 
-    /// Waits until all bytes are hashed, and returns their digest. Bytes that are added later begin a
-    /// new one.
+    /// Waits until all bytes are hashed, and returns their digest. Bytes that are added later begin
+    /// a new one.
     pub fn finish(&mut self) -> Digest {
         let Some(running) = self.running.take() else {
             return Hasher::new(self.algorithm).finish();

@@ -1,7 +1,7 @@
 //! A writer of tar archives.
 //!
-//! Headers have the ustar format; what does not fit into them (long names, large sizes and ids, early
-//! times, extended attributes) goes into PAX records.
+//! Headers have the ustar format; what does not fit into them (long names, large sizes and ids,
+//! early times, extended attributes) goes into PAX records.
 //!
 //! Sources: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Interchange Format"; the GNU
 //! tar manual, "Storing Sparse Files", PAX format 1.0.
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn another_reader_sees_what_was_written() {
+    fn the_tar_crate_reads_the_archive() {
         let long = "d/".repeat(80) + "file";
         let mut writer = TarWriter::new(Vec::new());
         writer
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn another_reader_sees_owners_and_devices() {
+    fn the_tar_crate_reads_owners_and_devices() {
         let mut writer = TarWriter::new(Vec::new());
         let device = DeviceNumber {
             major: 4,

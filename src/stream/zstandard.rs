@@ -1,9 +1,10 @@
-//! A reader of Zstandard that works as `zstd -d` does: it reads one frame after the other, in limited
-//! memory.
+//! A reader of Zstandard that works as `zstd -d` does: it reads one frame after the other, in
+//! limited memory.
 //!
-//! A frame declares the size of the window that its back references need. Windows of up to 32 MiB are
-//! accepted: image builders in Go, which make nearly all such layers, need that at their best level,
-//! and 8 MiB usually, as does `zstd -19`. Larger ones, of `zstd --ultra` and `--long`, are refused.
+//! A frame declares the size of the window that its back references need. Windows of up to 32 MiB
+//! are accepted: image builders in Go, which make nearly all such layers, need that at their best
+//! level, and 8 MiB usually, as does `zstd -19`. Larger ones, of `zstd --ultra` and `--long`, are
+//! refused.
 //!
 //! Source: RFC 8878, section 3.1.1.1; section 7.1 on the limits that decoders set.
 
@@ -58,7 +59,8 @@ impl<R: Read> ZstdReader<R> {
         })?;
         if window > WINDOWS_MAX_BYTES {
             return Err(invalid(format!(
-                "a frame asks for a window of {} MiB, and at most {} MiB are taken; it has to be compressed without `--long` and `--ultra`",
+                "a frame asks for a window of {} MiB, and at most {} MiB are taken; it has to be \
+                 compressed without `--long` and `--ultra`",
                 window.div_ceil(MIB),
                 WINDOWS_MAX_BYTES / MIB
             )));
@@ -216,7 +218,8 @@ mod tests {
         for source in [packed(&content, 27), frames] {
             assert_eq!(
                 unpack(&source).unwrap_err().to_string(),
-                "a frame asks for a window of 128 MiB, and at most 32 MiB are taken; it has to be compressed without `--long` and `--ultra`"
+                "a frame asks for a window of 128 MiB, and at most 32 MiB are taken; it has to be \
+                 compressed without `--long` and `--ultra`"
             );
         }
     }
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_an_error() {
+    fn data_other_than_frames_is_an_error() {
         let good = packed(b"good", 10);
         for (name, tail, kind) in [
             (
@@ -255,7 +258,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_the_library_unpacks_is_unpacked_and_nothing_else(
+        fn the_reader_agrees_with_the_zstd_library(
             frames in prop::collection::vec((0_usize..200_000, 10_u32..22, any::<bool>()), 1..4),
             flipped in prop::option::of((any::<prop::sample::Index>(), 0_u8..8)),
             length in prop::option::of(any::<prop::sample::Index>()),
