@@ -21,8 +21,8 @@ use crate::store::{Container, Store};
 ///
 /// # Errors
 /// The name is taken; the container cannot be read, or is removed meanwhile; the disk is full; or
-/// `ContainerError::Tied`, if udocker.py has tied the container to its place. Nothing is left behind
-/// then.
+/// `ContainerError::Tied`, if udocker.py has tied the container to its place. Nothing is left
+/// behind then.
 pub fn clone(
     store: &Store,
     source: &Container,

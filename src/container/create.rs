@@ -79,8 +79,8 @@ pub fn create(
         stage_layers(store, &unpacking, layers, prefetch, progress)
     };
     let staged = match stage(layers, prefetch) {
-        // One layer after the other takes less space, since a layer may remove files before the next
-        // one needs the space.
+        // One layer after the other takes less space, since a layer may remove files before the
+        // next one needs the space.
         Err(ContainerError::Rootfs(error)) if prefetch && error.is_storage_full() => {
             stage(open_image(image)?.1, false)
         }
@@ -100,8 +100,8 @@ fn unpacked_bytes(layers: &[LayerFile]) -> Option<u64> {
     sizes.sum::<io::Result<u64>>().ok()
 }
 
-/// Pulls an image and creates a container of it at the same time: layers are unpacked while they are
-/// being downloaded. The container is published after the image.
+/// Pulls an image and creates a container of it at the same time: layers are unpacked while they
+/// are being downloaded. The container is published after the image.
 ///
 /// # Errors
 /// Errors of [`image::pull`] and of [`create`]. No container is left behind then.
@@ -151,8 +151,8 @@ fn try_pull_and_create(
     });
     match (pulled, unpacked) {
         (Ok(_), Some(Ok(staged))) => publish(store, staged, options),
-        // Old images cannot be unpacked while they are pulled, and a download may have been wrong at
-        // first. Now the image is complete.
+        // Old images cannot be unpacked while they are pulled, and a download may have been wrong
+        // at first. Now the image is complete.
         (Ok(image), _) => create(store, &image, options, progress),
         (Err(error), unpacked) => {
             if let Some(Ok(staged)) = unpacked {
@@ -189,8 +189,8 @@ fn begin(store: &Store, options: &CreateOptions) -> Result<(), ContainerError> {
 }
 
 /// The least space that the layers need: that of the largest compressed layer. Layers can replace
-/// each other's files, but hardly their own, and none unpacks to much less than its compressed size.
-/// An uncompressed layer may take less, on a file system that compresses.
+/// each other's files, but hardly their own, and none unpacks to much less than its compressed
+/// size. An uncompressed layer may take less, on a file system that compresses.
 fn least_need(layers: &[LayerFile]) -> Need {
     let sizes = layers.iter().filter_map(|layer| {
         let mut file = File::open(&layer.path).ok()?;
@@ -306,8 +306,8 @@ impl<'a> Unpacking<'a> {
     }
 }
 
-/// Whether layers may be read before their turn. On a file system with a server, moving each file to
-/// its place costs one more request; and limits hold in the order of layers.
+/// Whether layers may be read before their turn. On a file system with a server, moving each file
+/// to its place costs one more request; and limits hold in the order of layers.
 fn can_prefetch(store: &Store, options: &CreateOptions) -> bool {
     let system = FileSystem::of(&store.layout().containers);
     options.max_unpacked_bytes.is_none() && system.is_ok_and(|system| !system.has_server())
@@ -365,8 +365,8 @@ fn stage_copy(
     })
 }
 
-/// Makes a container of an image, which is not published yet; `fill` makes its tree. Nothing is left
-/// behind if that fails.
+/// Makes a container of an image, which is not published yet; `fill` makes its tree. Nothing is
+/// left behind if that fails.
 fn stage_tree(
     store: &Store,
     unpacking: &Unpacking<'_>,

@@ -15,8 +15,8 @@ use crate::store::Container;
 pub enum ExportForm {
     /// The root file system, with the attributes that emulated root has set.
     Tree,
-    /// The whole container, as `export --clone` of udocker.py writes it. Files have the attributes that
-    /// they have on the host, since udocker.py cannot unpack device nodes.
+    /// The whole container, as `export --clone` of udocker.py writes it. Files have the attributes
+    /// that they have on the host, since udocker.py cannot unpack device nodes.
     Clone,
 }
 

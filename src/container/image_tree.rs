@@ -27,7 +27,8 @@ pub enum ImageTrees {
 /// Fills the root of a container with a copy of the tree of its image. A damaged tree is removed.
 ///
 /// # Errors
-/// The tree cannot be read, or is removed meanwhile; the disk is full. The root then stays as it is.
+/// The tree cannot be read, or is removed meanwhile; the disk is full. The root then stays as it
+/// is.
 pub(super) fn fill(
     store: &Store,
     root: &Path,
@@ -79,8 +80,8 @@ impl Keep {
         }
     }
 
-    /// Keeps a copy of the root of a new container. Errors are ignored, since without a kept tree the
-    /// next container only takes longer.
+    /// Keeps a copy of the root of a new container. Errors are ignored, since without a kept tree
+    /// the next container only takes longer.
     pub(super) fn carry_out(
         &self,
         store: &Store,
@@ -107,8 +108,8 @@ impl Keep {
     }
 }
 
-/// Removes kept trees of images, except for `kept`, and fingerprints of containers that do not exist
-/// any more. Returns the errors for those that stay.
+/// Removes kept trees of images, except for `kept`, and fingerprints of containers that do not
+/// exist any more. Returns the errors for those that stay.
 pub fn sweep_image_trees(store: &Store, kept: KeptTrees) -> Vec<ContainerError> {
     let trees = store.retire_image_trees(kept).into_iter();
     let swept = trees.map(|tree| discard(&tree?));

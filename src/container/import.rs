@@ -20,13 +20,13 @@ const UNPACKING: &str = ".unpacking";
 /// The file that every container has.
 const CONFIG: &str = "container.json";
 
-/// The directories that are taken from an archive: the root, and udocker.py's notes on what its modes
-/// R put there.
+/// The directories that are taken from an archive: the root, and udocker.py's notes on what its
+/// modes R put there.
 const DIRECTORIES: [&str; 3] = [ROOT, ".bind_orig_files", ".mountpoints"];
 
-/// The files that are taken from an archive: those that both programs write, and those that udocker.py
-/// needs to leave its modes F. All others are left out, above all the notes of engines on the tree:
-/// they hold inodes and paths of the original, and would be trusted.
+/// The files that are taken from an archive: those that both programs write, and those that
+/// udocker.py needs to leave its modes F. All others are left out, above all the notes of engines
+/// on the tree: they hold inodes and paths of the original, and would be trusted.
 const FILES: [&str; 11] = [
     CONFIG,
     "imagerepo.name",
@@ -68,8 +68,8 @@ pub fn import_tree(
 /// Makes a container of an archive that `export --clone` of this program or of udocker.py wrote.
 ///
 /// # Errors
-/// `ContainerError::NoClone` if it is no such archive; errors of [`rootfs::apply_layers`]; the name is
-/// taken; the disk is full. Nothing is left behind then.
+/// `ContainerError::NoClone` if it is no such archive; errors of [`rootfs::apply_layers`]; the name
+/// is taken; the disk is full. Nothing is left behind then.
 pub fn import_clone(
     store: &Store,
     archive: Layer<'_>,
@@ -77,8 +77,8 @@ pub fn import_clone(
     progress: &dyn Progress,
 ) -> Result<Container, ContainerError> {
     build(store, options, |staged| {
-        // It is not unpacked to the container's directory itself, since the archive sets the mode of
-        // its root, and other users must not enter a container.
+        // It is not unpacked to the container's directory itself, since the archive sets the mode
+        // of its root, and other users must not enter a container.
         let inside = staged.path().join(UNPACKING);
         host_fs::create_dir_all(&inside)?;
         unpack(&inside, archive, options.unpacking(), progress)?;
@@ -121,8 +121,8 @@ fn unpack(
         .map_err(|error| error.explained(|source| room.explain(source, size)))
 }
 
-/// Refuses an archive that lacks parts of a container, or has links in their place, which would lead
-/// to files of the host.
+/// Refuses an archive that lacks parts of a container, or has links in their place, which would
+/// lead to files of the host.
 fn check_clone(directory: &Path) -> Result<(), ContainerError> {
     let is_wrong = |name: &&&str| {
         let data = fs::symlink_metadata(directory.join(name));

@@ -1,4 +1,5 @@
-//! Workflows on containers: what `udocker create`, `run`, `rm` and their like do, without the terminal.
+//! Workflows on containers: what `udocker create`, `run`, `rm` and their like do, without the
+//! terminal.
 
 mod binds;
 mod clone;

@@ -57,8 +57,8 @@ const LIBRARY_DIRECTORIES: [&str; 3] = [
     "/usr/lib64",
 ];
 
-/// Copies the driver's libraries and programs into the container, marks it, and returns the number of
-/// files. `library_path` is the caller's `LD_LIBRARY_PATH`.
+/// Copies the driver's libraries and programs into the container, marks it, and returns the number
+/// of files. `library_path` is the caller's `LD_LIBRARY_PATH`.
 ///
 /// # Errors
 /// `NoNvidia` if the host has no driver; `NvidiaPresent` if the container has one of the files and
@@ -155,8 +155,8 @@ fn starts_with(name: &str, beginnings: &[&str]) -> bool {
         .any(|beginning| name.starts_with(beginning))
 }
 
-/// Copies a file, or a link as a link, to `target` below `root`, and replaces what is there. No link
-/// inside the container is followed.
+/// Copies a file, or a link as a link, to `target` below `root`, and replaces what is there. No
+/// link inside the container is followed.
 fn copy(source: &Path, root: &Path, target: &Path) -> Result<(), ContainerError> {
     let name = target.file_name().unwrap_or_default();
     let directory = open_beneath(root, target.parent().unwrap_or(Path::new("")), true)?;

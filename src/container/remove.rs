@@ -9,8 +9,8 @@ use crate::progress::{Progress, Silent, Task, Unit};
 use crate::rootfs::{remove_tree, require_unmounted};
 use crate::store::{Age, Container, KeptTrees, StagedContainer, Store};
 
-/// Removes a container with its names. It is taken out of the listing first; if the process is killed
-/// then, a later sweep removes the rest.
+/// Removes a container with its names. It is taken out of the listing first; if the process is
+/// killed then, a later sweep removes the rest.
 ///
 /// # Errors
 /// The container is protected, or something is mounted in it: it stays whole then. Another process
@@ -40,8 +40,8 @@ pub struct Swept {
     pub failures: Vec<ContainerError>,
 }
 
-/// Removes containers that killed processes left half made or half removed, and trees of images except
-/// for `kept`. Leftovers that may be in use on another host are removed from `age` on.
+/// Removes containers that killed processes left half made or half removed, and trees of images
+/// except for `kept`. Leftovers that may be in use on another host are removed from `age` on.
 pub fn sweep(store: &Store, age: Age, kept: KeptTrees) -> Swept {
     let mut swept = Swept {
         containers: 0,
@@ -63,8 +63,8 @@ pub(super) fn discard(staged: &StagedContainer) -> Result<(), ContainerError> {
 fn clear(staged: &StagedContainer, task: &dyn Task) -> Result<(), ContainerError> {
     match remove_tree(staged.path(), task) {
         Err(error) if error.is_denied() => {
-            // After a run with id ranges, files may belong to other ids, which the same ranges reach.
-            // Entering them cannot be undone, so a child process does it.
+            // After a run with id ranges, files may belong to other ids, which the same ranges
+            // reach. Entering them cannot be undone, so a child process does it.
             let removed = process::run_in_fork(|| {
                 if !enter_ranges() {
                     return Err(io::ErrorKind::PermissionDenied.into());
