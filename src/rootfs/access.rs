@@ -14,9 +14,9 @@ use super::walk_lossy::walk_lossy;
 use crate::host::fs::FsError;
 use crate::progress::Task;
 
-/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, and makes files of other users
-/// the caller's. Returns the number of files that the system refused to change. Symbolic links are
-/// not followed.
+/// Adds `u+rwx` to every directory of a tree and `u+rw` to every file, and makes files of other
+/// users the caller's. Returns the number of files that the system refused to change. Symbolic
+/// links are not followed.
 ///
 /// # Errors
 /// `path` is no directory, or cannot be opened.

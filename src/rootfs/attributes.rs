@@ -1,5 +1,5 @@
-//! File attributes that emulated root has set and the host cannot store: owners, modes that deny the
-//! owner access, and devices.
+//! File attributes that emulated root has set and the host cannot store: owners, modes that deny
+//! the owner access, and devices.
 //!
 //! PRoot appends a line for each change to a file beside the tree (`--attributes`, see
 //! `vendor-proot/README.md`); the last line of an inode counts:
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_records_are_read_back() {
         let text = "1 -3.999999999 4 5 6 7 8\n7 5.1 1 2 104000 104600 9\n";
         let mut written = Vec::new();
         for record in parse(text).records {

@@ -29,8 +29,8 @@ use crate::host::fs::FsError;
 use crate::progress::Task;
 use crate::stream::Run;
 
-/// The depth down to which workers copy files, since they hold the directories open. Below that, the
-/// walking thread copies them.
+/// The depth down to which workers copy files, since they hold the directories open. Below that,
+/// the walking thread copies them.
 const SHARED_LEVELS: usize = 32;
 
 /// Copies everything in the directory `source` into the directory `target`, which may hold
@@ -38,8 +38,9 @@ const SHARED_LEVELS: usize = 32;
 ///
 /// Blocks are shared where the file system supports that (`FICLONE`), else the kernel copies them;
 /// holes stay holes. Hard links stay links; modes, mtimes and extended attributes are kept. Sockets
-/// are left out, and so is what is mounted in the tree. The lines of `attributes` that belong to
-/// copied files are written to `copied_attributes`, for the copies. `task` counts bytes.
+/// are left out, and so is the content of directories at which something is mounted. The lines of
+/// `attributes` that belong to copied files are written to `copied_attributes`, for the copies.
+/// `task` counts bytes.
 ///
 /// # Errors
 /// A file cannot be read or made; what was made until then stays.
@@ -67,8 +68,8 @@ pub fn copy_root(source: &Path, target: &Path, task: &dyn Task) -> Result<(), Ro
     finish_root(stat, &from, target)
 }
 
-/// Copies, as [`copy_root`] does, the files that the root file system `source` had when `fingerprint`
-/// was taken.
+/// Copies, as [`copy_root`] does, the files that the root file system `source` had when
+/// `fingerprint` was taken.
 ///
 /// # Errors
 /// One of them was changed or removed; errors of [`copy_tree`].
@@ -333,7 +334,7 @@ impl Copier<'_, '_> {
     fn copy(&mut self, found: &Found<'_>) -> io::Result<()> {
         let stat = &found.stat;
         let (parent, _) = self.target.here();
-        if let Some(first) = self.linked.first(stat) {
+        if let Some(first) = self.linked.first_path(stat) {
             match rustix::fs::linkat(&self.top, &first[..], parent, found.name, AtFlags::empty()) {
                 // The path is too long for a system call, or the file has too many links.
                 Err(Errno::NAMETOOLONG | Errno::MLINK) => {}

@@ -1,9 +1,9 @@
 //! Going down and up a tree of any depth, with few file descriptors and without recursion.
 //!
 //! Each step is one name relative to an open directory, and symbolic links are not followed. So a
-//! path may be longer than a system call takes, and a process that moves files meanwhile cannot lead
-//! the way elsewhere. Only the lowest directories are held open. On the way up, a directory that was
-//! closed is opened again as `..` of the one below, and must still be the same.
+//! path may be longer than a system call takes, and a process that moves files meanwhile cannot
+//! lead the way elsewhere. Only the lowest directories are held open. On the way up, a directory
+//! that was closed is opened again as `..` of the one below, and must still be the same.
 
 use std::ffi::{CStr, CString};
 use std::io;

@@ -1,10 +1,10 @@
 //! The directories of the tree in which entries are being made, held open.
 //!
-//! A path in an archive is resolved as by a process inside the root: symbolic links on the way count
-//! from the root and never lead out of it. It is resolved here, name by name, each relative to an
-//! open directory, and the kernel follows no link. `openat2(RESOLVE_IN_ROOT)` does the same in one
-//! call, but many systems lack it or forbid it. Since directories stay open, most entries need no
-//! resolution at all.
+//! A path in an archive is resolved as by a process inside the root: symbolic links on the way
+//! count from the root and never lead out of it. It is resolved here, name by name, each relative
+//! to an open directory, and the kernel follows no link. `openat2(RESOLVE_IN_ROOT)` does the same
+//! in one call, but many systems lack it or forbid it. Since directories stay open, most entries
+//! need no resolution at all.
 //!
 //! Making something in a directory changes its mtime. So when a directory is closed, it gets the
 //! mtime that it had, or that its entry asks for.
@@ -162,7 +162,8 @@ impl Directories {
         }
     }
 
-    /// Opens the directory at `path` if it exists. The path is relative to the root and has no `..`.
+    /// Opens the directory at `path` if it exists. The path is relative to the root and has no
+    /// `..`.
     pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<Directory>, Failure> {
         match self.find_near(path)? {
             Some(near) => Ok(Some(near)),

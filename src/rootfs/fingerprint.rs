@@ -1,8 +1,8 @@
 //! Fingerprints, which tell later whether the files of a tree are unchanged.
 //!
-//! Every change of a file's content, attributes or names sets its ctime, which no process can choose.
-//! So a file with the same path, inode and ctime is unchanged. A directory's ctime is also set when
-//! something is made in it; therefore the fingerprint holds its mode and mtime.
+//! Every change of a file's content, attributes or names sets its ctime, which no process can
+//! choose. So a file with the same path, inode and ctime is unchanged. A directory's ctime is also
+//! set when something is made in it; therefore the fingerprint holds its mode and mtime.
 
 use std::collections::BTreeMap;
 use std::io;

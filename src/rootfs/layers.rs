@@ -10,8 +10,8 @@
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
 use super::apply::{Applier, Turn};
 use super::dir_stack::open_top;
@@ -24,7 +24,7 @@ use super::worker_pool::Queue;
 use super::writers::Writers;
 use super::{ApplyOptions, Layer, Summary};
 use crate::host::fs::FsError;
-use crate::progress::{Progress, Silent, Task, Unit};
+use crate::progress::{Progress, Silent, Task};
 
 /// Applies `layers`, base first, to `root`, an existing empty directory.
 ///
@@ -61,8 +61,7 @@ where
     let queue = Queue::default();
     let (jobs, waiting_jobs) = sync_channel(0);
     let waiting_jobs = Mutex::new(waiting_jobs);
-    let iterator_error = Mutex::new(None);
-    let result = std::thread::scope(|scope| {
+    let summary = std::thread::scope(|scope| {
         // The applier probes the root, so it comes before any thread that may fill the disk.
         let writers = Writers::start(scope, &queue);
         let applier = Applier::new(directory, writers, options)
@@ -76,49 +75,35 @@ where
         // The last worker begins when the layer in the pipeline has been read, so that no more
         // layers are decompressed at once than there are workers.
         let (pipeline_busy, pipeline_idle) = channel::<Infallible>();
-        let (waiting_jobs, iterator_error) = (&waiting_jobs, &iterator_error);
+        let waiting_jobs = &waiting_jobs;
         if workers > 0 {
             scope.spawn(move || {
                 let _ = pipeline_idle.recv();
                 prefetch::run_jobs(waiting_jobs);
             });
         }
-        let mut sender = LayerSender {
+        let sender = LayerSender {
             turns,
             in_turn,
             jobs,
             pipeline_busy: Some(pipeline_busy),
             staging: None,
         };
-        scope.spawn(move || {
-            for (number, layer) in layers.enumerate() {
-                let layer = match layer {
-                    Ok(layer) => layer,
-                    Err(error) => {
-                        let slot = iterator_error.lock();
-                        *slot.unwrap_or_else(PoisonError::into_inner) = Some(error);
-                        return;
-                    }
-                };
-                if let Some(path) = staging.filter(|_| number == 1 && workers > 0) {
-                    // Without a staging directory, layers wait for their turn.
-                    sender.staging = StagingArea::new(path, options.begin_write_back).ok();
-                }
-                let task = progress.begin(&format!("unpacking {}", layer.name), layer.size);
-                if !sender.send(number, layer, task) {
-                    return;
-                }
-            }
-        });
-        applier.apply_all(turn, &mut Source::new(&pieces))
-    });
-    let iterator_error = iterator_error.into_inner();
-    if let Some(error) = iterator_error.unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
-    let summary = result?;
+        let make_staging = move || {
+            let path = staging.filter(|_| workers > 0)?;
+            StagingArea::new(path, options.begin_write_back).ok()
+        };
+        let sending = scope.spawn(move || sender.send_all(layers, make_staging, progress));
+        let applied = applier.apply_all(turn, &mut Source::new(&pieces));
+        // If the layers were given up, this ends the pipeline.
+        drop(pieces);
+        match sending.join() {
+            Ok(sent) => sent.and_then(|()| Ok(applied?)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
     if let Some(path) = staging {
-        remove_tree(path, &*Silent.watch("", Unit::Files))?;
+        remove_tree(path, &Silent)?;
     }
     Ok(summary)
 }
@@ -134,6 +119,27 @@ struct LayerSender<'a> {
 }
 
 impl<'a> LayerSender<'a> {
+    /// Sends layers until there are no more, or no more are wanted. The staging directory is made
+    /// for the second layer; without it, layers wait for their turn.
+    fn send_all<E>(
+        mut self,
+        layers: impl Iterator<Item = Result<Layer<'a>, E>>,
+        make_staging: impl Fn() -> Option<StagingArea>,
+        progress: &dyn Progress,
+    ) -> Result<(), E> {
+        for (number, layer) in layers.enumerate() {
+            let layer = layer?;
+            if number == 1 {
+                self.staging = make_staging();
+            }
+            let task = progress.begin(&format!("unpacking {}", layer.name), layer.size);
+            if !self.send(number, layer, task) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a layer; returns whether more are wanted.
     fn send(&mut self, number: usize, layer: Layer<'a>, task: Box<dyn Task>) -> bool {
         match &self.staging {

@@ -6,16 +6,16 @@
 //! can reach outside the root. [`check_layer`] reads a layer as [`apply_layers`] does, and writes
 //! nothing.
 //!
-//! [`remove_tree`] removes a tree, [`tree_size`] measures it, [`make_accessible`] changes its modes,
-//! [`pack_tree`] makes an archive of it, and [`copy_tree`] a copy; the latter two take the
+//! [`remove_tree`] removes a tree, [`tree_size`] measures it, [`make_accessible`] changes its
+//! modes, [`pack_tree`] makes an archive of it, and [`copy_tree`] a copy; the latter two take the
 //! [`Attributes`] along that emulated root has given to files. [`copy_root`] copies a tree that has
 //! none. None of them goes into what is mounted in a tree.
 //!
 //! ```text
 //! pipeline (decompress, hash) → tar (members) → entry (safe or refused) → plan → apply → writers
 //! ```
-//! With a staging directory, several layers are read up to `entry` at once, and the content of their
-//! files is written before their turn (`prefetch`).
+//! With a staging directory, several layers are read up to `entry` at once, and the content of
+//! their files is written before their turn (`prefetch`).
 //!
 //! `entry` and `plan` decide and touch nothing. `apply` carries the plan out; it finds directories
 //! with `directories`, has small files written by `writers`, and makes room with `remove`.

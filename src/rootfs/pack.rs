@@ -30,11 +30,13 @@ const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 /// The name of the first member, and the beginning of all other names.
 const TOP: &[u8] = b"./";
 
-/// Writes everything in the directory `root` to `out` as a tar archive, in the order of names. Names
-/// begin with `./`, as in archives of udocker.py, for scripts that extract a file by its name.
+/// Writes everything in the directory `root` to `out` as a tar archive, in the order of names.
+/// Names begin with `./`, as in archives of udocker.py, for scripts that extract a file by its
+/// name.
 ///
-/// Hard links stay links, and holes stay holes. Files belong to root unless `attributes` have another
-/// owner. Sockets are left out, and so is what is mounted in the tree.
+/// Hard links stay links, and holes stay holes. Files belong to root unless `attributes` have
+/// another owner. Sockets are left out, and so is the content of directories at which something is
+/// mounted.
 ///
 /// # Errors
 /// A file cannot be read, or `out` cannot be written.
@@ -100,7 +102,7 @@ impl<W: Write> Visitor for Packer<'_, W> {
         let stat = &found.stat;
         let name = [TOP, found.path].concat();
         let shown = self.attributes.shown(found);
-        if let Some(first) = self.linked.first(stat) {
+        if let Some(first) = self.linked.first_path(stat) {
             let link = TarKind::HardLink(&first);
             let attributes = attributes_of(shown, stat, None);
             let member = self.writer.member(&name, link, &attributes);

@@ -74,9 +74,9 @@ pub(super) enum Room {
     RemoveTree,
 }
 
-/// Decides what happens to the existing file when an entry of `kind` is made. Only a directory keeps
-/// an existing directory; anything else replaces the name, and leaves other hard links of the old
-/// file alone.
+/// Decides what happens to the existing file when an entry of `kind` is made. Only a directory
+/// keeps an existing directory; anything else replaces the name, and leaves other hard links of the
+/// old file alone.
 pub(super) fn room_for(kind: &EntryKind, existing: Existing) -> Room {
     match (kind, existing) {
         (_, Existing::Nothing) => Room::Free,

@@ -24,8 +24,8 @@ const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Removes `path` and, if it is a directory, everything in it.
 ///
-/// Symbolic links are removed, not followed. Directories get `u+rwx` first, where their mode forbids
-/// it. A path that does not exist is no error. `task` counts files.
+/// Symbolic links are removed, not followed. Directories get `u+rwx` first, where their mode
+/// forbids it. A path that does not exist is no error. `task` counts files.
 ///
 /// # Errors
 /// Something is mounted at a directory in the tree; or the system refuses to open or remove a file.
@@ -61,9 +61,9 @@ pub fn remove_tree(path: &Path, task: &dyn Task) -> Result<(), RootfsError> {
 /// Whether a name, in the directory with an inode number, is kept.
 pub(super) type Keep<'a> = &'a dyn Fn(u64, &CStr) -> bool;
 
-/// The inodes of directories that hold only what is kept, and something of that. As long as whatever
-/// is made in them is kept, too, they need not be read again, even if a hostile archive asks for it
-/// over and over.
+/// The inodes of directories that hold only what is kept, and something of that. As long as
+/// whatever is made in them is kept, too, they need not be read again, even if a hostile archive
+/// asks for it over and over.
 pub(super) type Emptied = HashSet<u64>;
 
 /// Removes `name` from `parent` with everything in it, except for what `keep` selects and the
@@ -160,7 +160,8 @@ fn mount_point_below<'t>(mountinfo: &'t [u8], path: &[u8]) -> Option<&'t [u8]> {
 }
 
 /// Removes everything in `directory`, except for what `keep` selects and the directories that lead
-/// to that, and returns whether anything was kept. Directories below it that stay keep their mtimes.
+/// to that, and returns whether anything was kept. Directories below it that stay keep their
+/// mtimes.
 pub(super) fn empty_directory(
     directory: OwnedFd,
     keep: Keep<'_>,
@@ -254,8 +255,8 @@ impl Removal<'_> {
         Ok(true)
     }
 
-    /// Reads on in the directory: removes files, and notes subdirectories as pending. Returns whether
-    /// the end was reached and none are pending.
+    /// Reads on in the directory: removes files, and notes subdirectories as pending. Returns
+    /// whether the end was reached and none are pending.
     fn read_on(&mut self) -> Result<bool, Failure> {
         let (directory, level) = self.stack.here();
         let mut failed = None;

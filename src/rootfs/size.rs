@@ -14,8 +14,8 @@ use crate::host::space::Need;
 use crate::progress::Task;
 
 /// Returns the bytes that a tree takes on the disk, as `du -x` counts them: blocks rather than
-/// lengths, and files with several hard links once. What cannot be read does not count. `task` counts
-/// files.
+/// lengths, and files with several hard links once. What cannot be read does not count. `task`
+/// counts files.
 ///
 /// # Errors
 /// `path` is no directory, or cannot be opened.
@@ -23,8 +23,8 @@ pub fn tree_size(path: &Path, task: &dyn Task) -> Result<u64, RootfsError> {
     measure(path, task).map_err(|error| FsError::at("measure", path)(error).into())
 }
 
-/// Returns the least that a copy of a tree takes on a file system of the same kind, if no blocks are
-/// shared. What cannot be read does not count. `task` counts files.
+/// Returns the least that a copy of a tree takes on a file system of the same kind, if no blocks
+/// are shared. What cannot be read does not count. `task` counts files.
 ///
 /// # Errors
 /// `path` is no directory, or cannot be opened.
@@ -49,7 +49,8 @@ fn measure(path: &Path, task: &dyn Task) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Calls `visit` for the top of a tree and everything in it; for files with several hard links once.
+/// Calls `visit` for the top of a tree and everything in it; for files with several hard links
+/// once.
 fn each_once(path: &Path, task: &dyn Task, mut visit: impl FnMut(&Stat)) -> io::Result<()> {
     let top = rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())?;
     visit(&rustix::fs::fstat(&top)?);

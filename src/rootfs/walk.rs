@@ -1,5 +1,5 @@
-//! Visiting every file of a tree, from top to bottom. Nothing is changed, except that modes which deny
-//! the owner access are extended while it is needed.
+//! Visiting every file of a tree, from top to bottom. Nothing is changed, except that modes which
+//! deny the owner access are extended while it is needed.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -42,8 +42,8 @@ pub(super) trait Visitor {
     fn leave(&mut self) -> Result<(), Self::Error>;
 }
 
-/// Visits everything below `top`, but not `top` itself, in the order of names. Nothing below a mount
-/// point is visited.
+/// Visits everything below `top`, but not `top` itself, in the order of names. Nothing below a
+/// mount point is visited.
 pub(super) fn walk<V: Visitor>(top: OwnedFd, visitor: &mut V) -> Result<(), V::Error> {
     let at_top = |error: io::Error| Failure::at("read", b"")(error);
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];

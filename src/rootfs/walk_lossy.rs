@@ -11,10 +11,10 @@ use super::dir_stack::{DirStack, OPEN_DIRECTORY, is_mount_point};
 
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Calls `visit` for everything below `top`, but not for `top` itself: with the directory that holds
-/// the file, its name in that, and its attributes. A directory is visited before it is opened, so
-/// that `visit` may change its mode first. What cannot be read is passed over, and so are mount
-/// points.
+/// Calls `visit` for everything below `top`, but not for `top` itself: with the directory that
+/// holds the file, its name in that, and its attributes. A directory is visited before it is
+/// opened, so that `visit` may change its mode first. What cannot be read is passed over, and so
+/// are mount points.
 ///
 /// # Errors
 /// A directory was moved, so that the way back up is lost.

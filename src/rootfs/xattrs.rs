@@ -1,7 +1,7 @@
 //! Extended attributes that a user can set on files and directories.
 //!
-//! No program in an image depends on them: where the file system has none, or no room for them, they
-//! are left out.
+//! No program in an image depends on them: where the file system has none, or no room for them,
+//! they are left out.
 
 use std::os::fd::BorrowedFd;
 
@@ -13,8 +13,8 @@ use rustix::io;
 /// What their names begin with.
 const PREFIX: &[u8] = b"user.";
 
-/// Names and values that are kept of one file: as much as Linux takes in a single attribute, and more
-/// than most file systems take of a file.
+/// Names and values that are kept of one file: as much as Linux takes in a single attribute, and
+/// more than most file systems take of a file.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Full names and values.
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_is_kept_of_a_file_than_a_limit() {
+    fn kept_attributes_are_limited() {
         let attribute = |name: &str, bytes: usize| (name.as_bytes().to_vec(), vec![0; bytes]);
         let half = MAX_BYTES / 2;
         let given = [

@@ -120,8 +120,8 @@ fn gnu_segments(fields: &[u8]) -> Result<Vec<Segment>, TarError> {
         .collect()
 }
 
-/// Whether the checksum is the sum of all bytes, with blanks in place of the checksum field. Some old
-/// writers added the bytes as signed numbers.
+/// Whether the checksum is the sum of all bytes, with blanks in place of the checksum field. Some
+/// old writers added the bytes as signed numbers.
 fn has_right_checksum(block: &[u8; BLOCK]) -> bool {
     let Ok(stored) = number(&block[148..156], "checksum") else {
         return false;

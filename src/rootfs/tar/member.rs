@@ -73,8 +73,8 @@ impl<'s, 'p> Members<'s, 'p> {
         }
     }
 
-    /// Goes on to the next member, skipping the unread content of the current one. As with `tar`, an
-    /// archive may end without its two blocks of zeros.
+    /// Goes on to the next member, skipping the unread content of the current one. As with `tar`,
+    /// an archive may end without its two blocks of zeros.
     pub(in crate::rootfs) fn next(&mut self) -> Result<Option<Member>, TarError> {
         let mut extensions = Extensions::default();
         loop {
@@ -244,8 +244,8 @@ impl<'s, 'p> Members<'s, 'p> {
         SparseMap::new(segments, size, self.remaining).map(Some)
     }
 
-    /// Reads a map of PAX format 1.0: the content begins with decimal numbers, one per line, padded to
-    /// a whole block: the number of segments, then offset and length of each.
+    /// Reads a map of PAX format 1.0: the content begins with decimal numbers, one per line, padded
+    /// to a whole block: the number of segments, then offset and length of each.
     fn read_map_in_content(&mut self) -> Result<Vec<Segment>, TarError> {
         let mut text = Vec::new();
         let mut at = 0;

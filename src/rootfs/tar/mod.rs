@@ -1,8 +1,8 @@
 //! A reader of tar archives as images hold them: v7, ustar, GNU and PAX, with sparse files.
 //!
 //! The `tar` crate does not serve, since content has to reach the writers as slices of decompressed
-//! chunks, without a copy, and all PAX sparse formats, global headers, negative times and numbers in
-//! base 256 have to be read.
+//! chunks, without a copy, and all PAX sparse formats, global headers, negative times and numbers
+//! in base 256 have to be read.
 //!
 //! Sources: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Interchange Format"; the GNU
 //! tar manual, "Basic Tar Format" and "Storing Sparse Files".

@@ -3,8 +3,8 @@
 use super::TarError;
 use super::member::Timestamp;
 
-/// The records of a header, in order. They stay in one buffer, since separate strings take many times
-/// the memory.
+/// The records of a header, in order. They stay in one buffer, since separate strings take many
+/// times the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
     text: Vec<u8>,

@@ -83,8 +83,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Goes on to the next layer and returns its name; `None` if there are no more. The layer before
-    /// must have been read to its end.
+    /// Goes on to the next layer and returns its name; `None` if there are no more. The layer
+    /// before must have been read to its end.
     pub(in crate::rootfs) fn next_layer(&mut self) -> Option<String> {
         match self.pieces.recv() {
             Ok(Piece::Begin(name)) => {
