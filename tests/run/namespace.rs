@@ -184,6 +184,23 @@ fn forged_mount_point_record_removes_nothing_outside_the_rootfs() {
     assert_eq!(fs::read(two.host("mountpoints")).unwrap(), b"");
 }
 
+/// Others may write to a repository.
+#[test]
+fn links_in_place_of_a_containers_own_files_are_not_followed() {
+    for mode in ["P1", "R1", "R2"] {
+        let sandbox = Sandbox::new(mode);
+        let (outside, missing) = (sandbox.host("outside"), sandbox.host("missing"));
+        fs::write(&outside, "content\n").unwrap();
+        symlink(&outside, sandbox.host("mountpoints")).unwrap();
+        symlink(&missing, sandbox.host("attributes")).unwrap();
+        let volume = format!("volume={}:/new/file", outside.display());
+        let script = "touch /tmp/f; chown 5:6 /tmp/f; cat /new/file";
+        assert_eq!(sandbox.output(&[&volume], script), "content\n");
+        assert_eq!(fs::read(&outside).unwrap(), b"content\n");
+        assert!(!missing.exists());
+    }
+}
+
 #[test]
 fn symlink_put_above_a_mount_point_is_not_followed_on_removal() {
     let sandbox = GuestRun::new(MODE);
