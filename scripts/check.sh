@@ -1,7 +1,7 @@
 #!/bin/bash
-# The gates, without installing anything: check.sh [--quick]. What is skipped is said and counted;
-# where CI is set it fails, but for what permitted-skips.txt lists. --quick leaves out the
-# end-to-end tests and the documentation.
+# Runs all checks without installing anything: check.sh [--quick]. Skips are printed and counted;
+# where CI is set, a skip that permitted-skips.txt does not list is a failure. --quick leaves out
+# the end-to-end tests and the documentation.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -12,7 +12,7 @@ export RUSTDOCFLAGS="-D warnings ${RUSTDOCFLAGS-}"
 [[ -n ${UDOCKER_TEST_SKIPS-} ]] || . scripts/count-skips.sh
 trap 'echo; echo "$(wc -l <"$UDOCKER_TEST_SKIPS") skipped"; sort "$UDOCKER_TEST_SKIPS" | uniq -c' EXIT
 
-# gate TOOL COMMAND…: runs the command where the tool is there.
+# gate TOOL COMMAND…: runs the command if the tool is installed.
 gate() {
 	local tool=$1; shift
 	printf '\n==> %s\n' "$*"
@@ -45,5 +45,5 @@ if ! $quick; then
 fi
 
 what=(); ! $quick || what=(-E 'not binary(e2e)')
-# Who starts this in the background of a script makes it, and all that tests start, ignore Ctrl-C.
+# A script that starts this one in the background makes it, and all its children, ignore SIGINT.
 gate cargo-nextest env --default-signal=INT,QUIT cargo nextest run --locked --no-fail-fast "${what[@]}"

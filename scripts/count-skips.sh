@@ -1,5 +1,5 @@
 #!/bin/bash
-# To be sourced: begins to count what is skipped, in a file that tests of another user write to, too.
+# To be sourced: makes the file in which skips are counted. Tests of another user write to it, too.
 export UDOCKER_TEST_SKIPS=${CARGO_TARGET_DIR:-$PWD/target}/skips
 mkdir -p "${UDOCKER_TEST_SKIPS%/*}"
 : >"$UDOCKER_TEST_SKIPS"

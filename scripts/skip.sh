@@ -1,6 +1,6 @@
 #!/bin/bash
-# skip.sh REASON: says that something is left out, and counts it for check.sh. Fails where CI is
-# set, unless permitted-skips.txt lists the reason; what follows ": " is not compared.
+# skip.sh REASON: prints that a check is skipped, and counts it for check.sh. Where CI is set, this
+# fails unless permitted-skips.txt lists the reason; text after ": " is not compared.
 set -euo pipefail
 echo "SKIPPED: $1"
 [[ -z ${UDOCKER_TEST_SKIPS-} ]] || echo "$1" >>"$UDOCKER_TEST_SKIPS"

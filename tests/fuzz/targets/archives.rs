@@ -1,4 +1,4 @@
-//! Files of an archive of `docker save` or an OCI layout, by their names and content.
+//! Archives of `docker save` and OCI layouts, built from names and contents of members.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -1,4 +1,4 @@
-//! Bytes that claim to be compressed.
+//! Compressed streams.
 #![no_main]
 
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::io::Read;
 use libfuzzer_sys::fuzz_target;
 use udocker::stream::decompress;
 
-/// A few kilobytes can unpack to gigabytes; what is wrong shows earlier.
+/// A few kilobytes can unpack to gigabytes; errors show earlier.
 const LIMIT: u64 = 16 << 20;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! Blocks of a tar archive; every block that could be a header gets the right checksum, which
-//! random bytes hardly ever have.
+//! Blocks of a tar archive. Every block that could be a header gets the right checksum, which random
+//! bytes hardly ever have.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Layers of entries whose names meet: whatever they ask for, nothing beside the root changes, what
-//! can be applied can be removed, and what cannot be read cannot be applied.
+//! Layers of entries with conflicting names. Nothing outside the rootfs may change, every tree that
+//! was applied can be removed, and an archive that cannot be read cannot be applied.
 #![no_main]
 
 use std::fs;
@@ -20,7 +20,7 @@ mod layer_builder;
 
 use layer_builder::{LayerBuilder, TarEntry};
 
-/// Few names, so that entries meet; those that lead elsewhere among them.
+/// Few names, so that entries conflict; some lead out of the rootfs.
 const NAMES: [&str; 16] = [
     "a",
     "b",
@@ -51,7 +51,7 @@ impl Path3 {
             .map(|index| NAMES[usize::from(*index) % NAMES.len()])
             .collect();
         match self.0[0] {
-            // Straight to what must not be reached, absolute and relative.
+            // Absolute and relative paths to a file outside.
             254 => secret.display().to_string(),
             255 => format!("../../{}", names[1..].join("/")),
             _ => names.join("/"),
@@ -96,7 +96,7 @@ fuzz_target!(|layers: Vec<Vec<Entry>>| {
     };
     let each = layers.iter().map(|bytes| Ok(layer(bytes)));
     let applied = apply_layers::<_, RootfsError>(&root, each, limits, &Silent);
-    // Where layers are worked on ahead of their turn, above an empty one, the same comes of it.
+    // Prefetching gives the same result; it needs an empty layer below.
     let (other, staging) = (root.join("../other"), root.join("../staging"));
     fs::create_dir(&other).expect("a writable directory");
     let empty = LayerBuilder::new().finish();
@@ -162,7 +162,7 @@ fn tar_entry(entry: &Entry, secret: &Path) -> TarEntry {
     made
 }
 
-/// What is there beside the root, and what it holds.
+/// The files beside the rootfs, with their content.
 fn state(scratch: &Path) -> Vec<(String, u64, u32, i64)> {
     let mut found: Vec<_> = fs::read_dir(scratch)
         .expect("the scratch directory")
