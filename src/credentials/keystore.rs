@@ -31,8 +31,16 @@ pub struct Keystore {
 }
 
 impl Keystore {
-    /// The keystore at `path`, which need not exist.
+    /// The keystore at `path`, which need not exist. Where `path` is a symbolic link, the keystore
+    /// is the file it leads to: the link itself is never replaced.
     pub fn new(path: PathBuf) -> Keystore {
+        let path = match path.read_link() {
+            Ok(target) => path
+                .canonicalize()
+                // The target of the link does not exist yet.
+                .unwrap_or_else(|_| path.with_file_name(target)),
+            Err(_) => path,
+        };
         Keystore { path }
     }
 
@@ -221,6 +229,34 @@ mod tests {
         );
         let mode = fs::metadata(&keystore.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_symbolic_link_to_a_keystore_stays() {
+        for target in ["../secure/keystore", "/absolute"] {
+            let directory = TempDir::new().unwrap();
+            let path = directory.path().join("home/keystore");
+            let target = match target.strip_prefix('/') {
+                Some(name) => directory.path().join(name),
+                None => PathBuf::from(target),
+            };
+            fs::create_dir_all(directory.path().join("secure")).unwrap();
+            fs::create_dir_all(directory.path().join("home")).unwrap();
+            std::os::unix::fs::symlink(&target, &path).unwrap();
+            let quay = registry("quay.io");
+            // The target does not exist at first, then it does.
+            for password in ["one", "two"] {
+                let keystore = Keystore::new(path.clone());
+                keystore.put(&quay, "me", &Secret::new(password)).unwrap();
+                assert_eq!(path.read_link().unwrap(), target);
+                let kept = keystore.get(&quay).unwrap();
+                assert_eq!(kept, Some(basic("me", password)));
+            }
+            assert!(Keystore::new(path.clone()).delete(&quay).unwrap());
+            Keystore::new(path.clone()).erase().unwrap();
+            assert_eq!(path.read_link().unwrap(), target);
+            assert!(!path.exists());
+        }
     }
 
     #[test]
