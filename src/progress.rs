@@ -16,6 +16,9 @@ pub trait Progress: Sync {
 
     /// Tells of something finished or noteworthy, in one line.
     fn note(&self, message: &str);
+
+    /// Tells of a detail, in one line, for a user who has asked for details.
+    fn detail(&self, _message: &str) {}
 }
 
 /// What is counted.

@@ -219,26 +219,35 @@ impl Pull<'_> {
     }
 
     fn fetch(&self, blob: &Descriptor) -> Result<(), ImageError> {
-        if let Staging::Needed(staged) = self.store.blobs().stage(&blob.digest, blob.size)? {
-            let label = format!("downloading {}", blob.digest.short());
-            let task = self.progress.begin(&label, blob.size);
-            let mut sink = StoreSink {
-                staged,
-                room: Room::at(&self.store.layout().layers),
-                blob,
-                downloads: self.downloads,
-            };
-            self.client.fetch_blob(
-                self.registry,
-                self.repository,
-                blob,
-                &mut sink,
-                task.as_ref(),
-            )?;
-            sink.staged.publish()?;
+        match self.store.blobs().stage(&blob.digest, blob.size)? {
+            Staging::Present => {
+                let message = format!("blob {} is in the repository already", blob.digest);
+                self.progress.detail(&message);
+            }
+            Staging::Needed(staged) => self.download(blob, staged)?,
         }
         let path = self.store.layout().blob(&blob.digest);
         self.downloads.announce_whole(&blob.digest, &path);
+        Ok(())
+    }
+
+    fn download(&self, blob: &Descriptor, staged: StagedBlob<'_>) -> Result<(), ImageError> {
+        let label = format!("downloading {}", blob.digest.short());
+        let task = self.progress.begin(&label, blob.size);
+        let mut sink = StoreSink {
+            staged,
+            room: Room::at(&self.store.layout().layers),
+            blob,
+            downloads: self.downloads,
+        };
+        self.client.fetch_blob(
+            self.registry,
+            self.repository,
+            blob,
+            &mut sink,
+            task.as_ref(),
+        )?;
+        sink.staged.publish()?;
         Ok(())
     }
 }

@@ -99,9 +99,15 @@ impl<'a> Access<'a> {
 /// Keeps what was granted, per registry and access.
 pub(super) struct Authenticator {
     source: Box<dyn CredentialSource>,
+    /// By registry and repository. A source may run a program, and a program that fails would fail
+    /// again for every blob, so each login is asked for once.
+    logins: Mutex<HashMap<(RegistryUrl, String), Login>>,
     /// By registry and scope.
     grants: Mutex<HashMap<(RegistryUrl, String), Slot>>,
 }
+
+/// What the source has answered.
+type Login = Result<Option<Credential>, Arc<dyn Error + Send + Sync>>;
 
 /// Holds one grant. Its lock is held while the grant is fetched, so that one thread does it.
 type Slot = Arc<Mutex<Option<Grant>>>;
@@ -124,6 +130,7 @@ impl Authenticator {
     pub(super) fn new(source: impl CredentialSource + 'static) -> Authenticator {
         Authenticator {
             source: Box::new(source),
+            logins: Mutex::default(),
             grants: Mutex::default(),
         }
     }
@@ -205,12 +212,17 @@ impl Authenticator {
         registry: &RegistryUrl,
         access: Access,
     ) -> Result<Option<Credential>, RegistryError> {
-        self.source
-            .credential(registry, access.repository())
-            .map_err(|source| RegistryError::Credentials {
-                registry: registry.clone(),
-                source,
-            })
+        let repository = access.repository();
+        let key = (registry.clone(), repository.to_string());
+        let ask = || self.source.credential(registry, repository);
+        let mut logins = lock(&self.logins);
+        let login = logins
+            .entry(key)
+            .or_insert_with(|| ask().map_err(Arc::from));
+        login.clone().map_err(|source| RegistryError::Credentials {
+            registry: registry.clone(),
+            source,
+        })
     }
 
     fn grant(&self, registry: &RegistryUrl, access: Access) -> Slot {
@@ -363,4 +375,29 @@ fn secret_header(text: &str) -> HeaderValue {
         .expect("base64 and tokens checked to be graphic ASCII fit into a header");
     value.set_sensitive(true);
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_source_is_asked_once_for_each_repository_even_if_it_fails() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        let source = move |_: &RegistryUrl, _: &str| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Err("the vault is locked".into())
+        };
+        let authenticator = Authenticator::new(source);
+        let registry = RegistryUrl::parse("quay.io").unwrap();
+        for access in ["one", "two", "one"].map(Access::Repository) {
+            let error = authenticator.credential(&registry, access).unwrap_err();
+            let expected = "cannot read the credentials for 'https://quay.io': the vault is locked";
+            assert_eq!(error.to_string(), expected);
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
 }

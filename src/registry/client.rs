@@ -1,7 +1,7 @@
 //! The client as callers see it, and the way every request of it takes.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -33,7 +33,12 @@ pub struct ClientOptions {
     pub user_agent: String,
     /// How patiently it tries again.
     pub retry: RetryPolicy,
+    /// Is told of every exchange with a server.
+    pub trace: Option<Trace>,
 }
+
+/// Takes one line that tells of an exchange, without secrets.
+pub type Trace = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Default for ClientOptions {
     fn default() -> ClientOptions {
@@ -45,6 +50,7 @@ impl Default for ClientOptions {
             read_timeout: Duration::from_secs(60),
             user_agent: concat!("udocker/", env!("CARGO_PKG_VERSION")).to_string(),
             retry: RetryPolicy::default(),
+            trace: None,
         }
     }
 }

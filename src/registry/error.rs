@@ -3,7 +3,9 @@
 //! Text that came from a server is cleaned of secrets and control characters before it gets here,
 //! and addresses are shown without passwords and query strings.
 
+use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::CertificateError;
@@ -12,7 +14,6 @@ use url::Url;
 
 use crate::oci::{Digest, Platform, RegistryUrl, TagOrDigest};
 
-use super::auth::CredentialSourceError;
 use super::secrets::SentSecrets;
 
 /// Longest text of a server that is repeated in a message, in characters.
@@ -35,13 +36,19 @@ pub enum RegistryError {
     /// The HTTP client cannot be made.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(#[source] reqwest::Error),
+    /// Names of hosts cannot be resolved without random numbers.
+    #[error(
+        "names of hosts cannot be resolved without random numbers, and neither the system nor \
+         /dev/random and /dev/urandom give any"
+    )]
+    NoRandomNumbers,
     /// The login data cannot be read.
     #[error("cannot read the credentials for '{registry}': {source}")]
     Credentials {
         /// The registry they are for.
         registry: RegistryUrl,
         /// Why.
-        source: CredentialSourceError,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// A registry address that is none.
     #[error("'{registry}' is not an address: {source}")]
@@ -64,6 +71,17 @@ pub enum RegistryError {
     NoSearch {
         /// The index or registry.
         place: String,
+    },
+    /// No search, and a catalogue that strangers may not read.
+    #[error(
+        "'{registry}' offers no search, and lists its repositories only after a login{}",
+        detail(.message)
+    )]
+    CatalogLogin {
+        /// The registry.
+        registry: RegistryUrl,
+        /// What it said; may be empty.
+        message: String,
     },
     /// No answer.
     #[error("cannot reach '{url}': {source}")]
@@ -391,7 +409,7 @@ fn is_tls_failure(error: &reqwest::Error) -> bool {
     tls_failure(error).is_some()
 }
 
-fn tls_failure<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+fn tls_failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);
     }
@@ -532,7 +550,7 @@ fn list(items: &[String]) -> String {
 }
 
 /// The innermost cause; what lies around it repeats the address and says nothing new.
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+fn deepest(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         // Beneath this the resolver speaks of its queries.

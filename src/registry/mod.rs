@@ -38,7 +38,7 @@ mod transport;
 
 pub use auth::{CredentialSource, CredentialSourceError, NoCredentials};
 pub use blob::BlobSink;
-pub use client::{Client, ClientOptions, LoginCheck};
+pub use client::{Client, ClientOptions, LoginCheck, Trace};
 pub use error::{ApiError, BlobFault, RegistryError, Unreachable};
 pub use listing::Names;
 pub use manifest::FetchedManifest;

@@ -1,6 +1,7 @@
 //! Which proxy a request goes through.
 
 use reqwest::{NoProxy, Proxy};
+use url::Url;
 
 use super::RegistryError;
 
@@ -57,6 +58,12 @@ impl Proxies {
         }
     }
 
+    /// The addresses of the proxies; those that are none are left out.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Url> {
+        let proxies = self.http.iter().chain(&self.https);
+        proxies.filter_map(|proxy| Url::parse(&with_scheme(proxy)).ok())
+    }
+
     /// In the form the HTTP library takes them.
     pub(super) fn rules(&self) -> Result<Vec<Proxy>, RegistryError> {
         let except = self.except.as_deref().and_then(NoProxy::from_string);
@@ -71,13 +78,16 @@ impl Proxies {
     }
 }
 
+fn with_scheme(proxy: &str) -> String {
+    match proxy.contains("://") {
+        true => proxy.to_string(),
+        false => format!("http://{proxy}"),
+    }
+}
+
 fn checked_address(proxy: &str) -> Result<String, RegistryError> {
-    let address = if proxy.contains("://") {
-        proxy.to_string()
-    } else {
-        format!("http://{proxy}")
-    };
-    let url = url::Url::parse(&address).map_err(|_| bad_proxy(proxy, "it is not an address"))?;
+    let address = with_scheme(proxy);
+    let url = Url::parse(&address).map_err(|_| bad_proxy(proxy, "it is not an address"))?;
     if !SCHEMES.contains(&url.scheme()) {
         return Err(bad_proxy(
             proxy,

@@ -25,12 +25,6 @@ const PLATFORMS_MAX: usize = 64;
 pub struct ResolvedImage {
     /// The one of the candidates that the registry has.
     pub repository: String,
-    /// What the tag names: the index, or the manifest itself.
-    pub digest: Digest,
-    /// The manifest of this image.
-    pub manifest_digest: Digest,
-    /// What the registry says the manifest is.
-    pub media_type: Option<MediaType>,
     /// The manifest as it was sent.
     pub bytes: Vec<u8>,
     /// The manifest, read.
@@ -150,7 +144,7 @@ struct Search<'a> {
 }
 
 struct Found {
-    fetched: FetchedManifest,
+    bytes: Vec<u8>,
     manifest: Manifest,
     platform: Option<Platform>,
 }
@@ -178,21 +172,20 @@ impl<'a> Search<'a> {
         fetched: FetchedManifest,
         tag_or_digest: &TagOrDigest,
     ) -> Result<ResolvedImage, RegistryError> {
-        let digest = fetched.digest.clone();
         match self.explained(fetched.parse(), tag_or_digest)? {
             ParsedManifest::Image(manifest) => {
                 self.best = Some((
                     0,
                     Found {
-                        fetched,
+                        bytes: fetched.bytes,
                         manifest,
                         platform: None,
                     },
                 ));
             }
             ParsedManifest::Index(index) => {
-                drop(fetched);
-                self.seen.insert(digest.clone());
+                self.seen.insert(fetched.digest);
+                drop(fetched.bytes);
                 self.walk(&index, 1)?;
             }
         }
@@ -206,10 +199,7 @@ impl<'a> Search<'a> {
         };
         Ok(ResolvedImage {
             repository,
-            digest,
-            manifest_digest: found.fetched.digest,
-            media_type: found.fetched.media_type,
-            bytes: found.fetched.bytes,
+            bytes: found.bytes,
             manifest: found.manifest,
             platform: found.platform,
         })
@@ -265,7 +255,7 @@ impl<'a> Search<'a> {
                         Some(platform) => Some(platform.clone()),
                         None => self.platform_of(&manifest)?,
                     };
-                    self.consider(fetched, manifest, platform);
+                    self.consider(fetched.bytes, manifest, platform);
                 }
             }
         }
@@ -280,12 +270,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn consider(
-        &mut self,
-        fetched: FetchedManifest,
-        manifest: Manifest,
-        platform: Option<Platform>,
-    ) {
+    fn consider(&mut self, bytes: Vec<u8>, manifest: Manifest, platform: Option<Platform>) {
         let distance = match &platform {
             // Better than nothing: neither the index nor the image says what it is for.
             None => Some(u32::MAX),
@@ -297,7 +282,7 @@ impl<'a> Search<'a> {
         let Some(distance) = distance else { return };
         if self.best.as_ref().is_none_or(|(best, _)| distance < *best) {
             let found = Found {
-                fetched,
+                bytes,
                 manifest,
                 platform,
             };

@@ -21,6 +21,7 @@ pub(super) struct SentSecrets(Mutex<BTreeSet<String>>);
 impl SentSecrets {
     /// Notes what a request holds that is about to be sent.
     pub(super) fn note(&self, request: &Request) {
+        self.note_login_in(&request.url);
         let header = request.authorization.as_ref();
         let header = header.and_then(|header| header.to_str().ok());
         if let Some((scheme, value)) = header.and_then(|header| header.split_once(' ')) {
@@ -38,6 +39,17 @@ impl SentSecrets {
                 self.add(value);
             }
         }
+    }
+
+    /// Notes the login in an address, such as that of a proxy.
+    pub(super) fn note_login_in(&self, address: &Url) {
+        let Some(password) = address.password() else {
+            return;
+        };
+        let password = percent_decoded(password);
+        let pair = format!("{}:{password}", percent_decoded(address.username()));
+        self.add(&BASE64.encode(pair));
+        self.add(&password);
     }
 
     fn add(&self, secret: &str) {
@@ -92,6 +104,21 @@ fn length_at(text: &str, secret: &str) -> Option<usize> {
         };
     }
     Some(text.len() - rest.len())
+}
+
+/// A part of an address, with the bytes that `%` and two digits stand for.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, ..] => hex_byte([*high, *low]),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn hex_byte(digits: [u8; 2]) -> Option<u8> {
@@ -154,7 +181,8 @@ mod tests {
             ]),
             ..Request::get(url())
         });
-        let said = "marie curie:x bWFyaWU6Y3VyaWU6eA== bWFyaWU6Y3VyaWU6eA t0ken service refresh+me";
-        assert_eq!(sent.shown(said), "marie … … … … service …");
+        sent.note_login_in(&Url::parse("socks5://eve:p%25w%5A7@proxy").unwrap());
+        let said = "marie curie:x bWFyaWU6Y3VyaWU6eA== bWFyaWU6Y3VyaWU6eA t0ken service refresh+me p%wZ7 p%25wZ7 ZXZlOnAld1o3";
+        assert_eq!(sent.shown(said), "marie … … … … service … … … …");
     }
 }

@@ -80,9 +80,13 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(options: ClientOptions) -> Transport {
+        let secrets = SentSecrets::default();
+        for proxy in options.proxies.addresses() {
+            secrets.note_login_in(&proxy);
+        }
         Transport {
             options,
-            secrets: Arc::default(),
+            secrets: Arc::new(secrets),
             plain: OnceLock::new(),
             encrypted: OnceLock::new(),
         }
@@ -173,13 +177,17 @@ impl Transport {
 
     fn exchange(&self, request: &Request) -> Result<HttpResponse, RegistryError> {
         self.secrets.note(request);
+        // The resolver panics where it gets no random numbers.
+        if self.resolves_names(&request.url) && getrandom::fill(&mut [0]).is_err() {
+            return Err(RegistryError::NoRandomNumbers);
+        }
         let method = match request.form {
             Some(_) => Method::POST,
             None => Method::GET,
         };
         let mut builder = self
             .http(&request.url)?
-            .request(method, request.url.clone());
+            .request(method.clone(), request.url.clone());
         if let Some(accept) = &request.accept {
             builder = builder.header(ACCEPT, accept);
         }
@@ -192,18 +200,33 @@ impl Transport {
         if let Some(form) = &request.form {
             builder = builder.form(form);
         }
-        builder.send().map_err(|error| RegistryError::Unreachable {
-            url: self.secrets.shown_url(&request.url),
-            source: if error.is_timeout() {
-                Unreachable::TimedOut(if error.is_connect() {
-                    self.options.connect_timeout
-                } else {
-                    self.options.read_timeout
-                })
-            } else {
+        let answer = builder.send().map_err(|error| {
+            if !error.is_timeout() {
                 Unreachable::Connection(error.without_url())
-            },
+            } else if error.is_connect() {
+                Unreachable::TimedOut(self.options.connect_timeout)
+            } else {
+                Unreachable::TimedOut(self.options.read_timeout)
+            }
+        });
+        let shown_url = || self.secrets.shown_url(&request.url);
+        if let Some(trace) = &self.options.trace {
+            let outcome = match &answer {
+                Ok(response) => response.status().to_string(),
+                Err(error) => error.to_string(),
+            };
+            trace(&format!("{method} {}: {outcome}", shown_url()));
+        }
+        answer.map_err(|source| RegistryError::Unreachable {
+            url: shown_url(),
+            source,
         })
+    }
+
+    /// Whether a host has to be looked up by its name for this: the server, or a proxy.
+    fn resolves_names(&self, url: &Url) -> bool {
+        let mut proxies = self.options.proxies.addresses();
+        url.domain().is_some() || proxies.any(|proxy| proxy.domain().is_some())
     }
 
     fn http(&self, url: &Url) -> Result<&HttpClient, RegistryError> {

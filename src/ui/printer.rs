@@ -64,9 +64,14 @@ impl Printer {
         self.verbosity == Verbosity::Quiet
     }
 
-    /// Whether moving progress bars make sense.
+    /// Whether details are shown, as `--debug` asks for.
+    pub fn is_debug(&self) -> bool {
+        self.verbosity == Verbosity::Debug
+    }
+
+    /// Whether moving progress bars make sense. Details between them would tear them apart.
     pub fn shows_bars(&self) -> bool {
-        !self.is_quiet() && io::stderr().is_terminal()
+        self.verbosity == Verbosity::Normal && io::stderr().is_terminal()
     }
 
     /// Prints one line of a result.

@@ -64,6 +64,10 @@ impl Progress for TerminalProgress<'_> {
         }
     }
 
+    fn detail(&self, message: &str) {
+        self.printer.debug(message);
+    }
+
     fn note(&self, message: &str) {
         match &self.bars {
             Some(bars) => bars.suspend(|| self.printer.info(message)),

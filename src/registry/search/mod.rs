@@ -10,8 +10,9 @@ use url::Url;
 
 use crate::oci::RegistryUrl;
 
+use super::error::redact;
 use super::transport::Request;
-use super::{Client, Names, RegistryError};
+use super::{Client, Names, RegistryError, without_login};
 
 use answer::{Page, Service, plain_line};
 
@@ -43,7 +44,7 @@ impl SearchPlace {
     /// `Index`, naming the text.
     pub fn index(text: &str) -> Result<SearchPlace, RegistryError> {
         let error = |reason: String| RegistryError::Index {
-            index: text.to_string(),
+            index: without_login(text),
             reason,
         };
         let full = if text.contains("://") {
@@ -140,18 +141,19 @@ impl Search<'_> {
     }
 
     fn look_into_catalog(&self) -> Result<Names, RegistryError> {
-        let none = |place: &dyn std::fmt::Display| RegistryError::NoSearch {
-            place: place.to_string(),
-        };
+        let no_search = |place| RegistryError::NoSearch { place };
         let registry = match &self.place {
-            SearchPlace::Index(url) => return Err(none(url)),
+            SearchPlace::Index(url) => return Err(no_search(redact(url))),
             SearchPlace::Registry(registry) => registry,
         };
         let names = self.client.catalog(registry).map_err(|error| match error {
             RegistryError::NotFound { .. }
             | RegistryError::Denied { .. }
             | RegistryError::Status { .. }
-            | RegistryError::NotARegistry { .. } => none(registry),
+            | RegistryError::NotARegistry { .. } => no_search(registry.to_string()),
+            RegistryError::LoginRequired {
+                registry, message, ..
+            } => RegistryError::CatalogLogin { registry, message },
             other => other,
         })?;
         let term = self.term.to_lowercase();
@@ -196,6 +198,15 @@ impl Iterator for Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_login_in_an_index_is_not_repeated() {
+        for text in ["ftp://me:secret@h", "http://me:secret@:x"] {
+            let error = SearchPlace::index(text).unwrap_err().to_string();
+            assert!(error.contains("://…@"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
 
     #[test]
     fn an_index_is_an_address_without_version() {
