@@ -72,8 +72,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return report::parse_error(&error),
     };
-    let printer = Printer::new(cli.global.verbosity());
-    match run(&cli, &printer) {
+    let mut printer = Printer::new(cli.global.verbosity());
+    match run(&cli, &mut printer) {
         Ok(status) => status,
         Err(error) => {
             error.report(&printer);
@@ -92,7 +92,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-fn run(cli: &Cli, printer: &Printer) -> Outcome {
+fn run(cli: &Cli, printer: &mut Printer) -> Outcome {
     if cli.global.version {
         return crate::commands::version::print(printer);
     }
@@ -114,14 +114,16 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
         insecure: cli.global.insecure,
     };
     let settings = Settings::resolve(&environment, &overrides)?;
-    let printer = match cli.global.verbosity() {
-        Verbosity::Normal => Printer::new(verbosity_of_level(settings.verbose_level)),
-        asked => Printer::new(asked),
-    };
+    if cli.global.verbosity() == Verbosity::Normal {
+        *printer = Printer::new(settings.verbosity);
+    }
+    for file in &settings.files {
+        printer.debug(format_args!("configuration read: {}", file.display()));
+    }
     for warning in &settings.warnings {
         printer.warning(warning);
     }
-    let context = Context::new(settings, environment, printer);
+    let context = Context::new(settings, environment, printer.clone());
     if let Some(named) = given(&cli.global.repo)
         && !command.does_without_repository()
         && !context.store.exists()
@@ -131,15 +133,6 @@ fn run(cli: &Cli, printer: &Printer) -> Outcome {
         return Err(error.with_hint(format!("make one with `udocker mkrepo {named}`")));
     }
     command.run(&context)
-}
-
-/// What udocker.py's levels come to here, where warnings and notes go together.
-fn verbosity_of_level(level: i32) -> Verbosity {
-    match level {
-        ..2 => Verbosity::Quiet,
-        2..5 => Verbosity::Normal,
-        5.. => Verbosity::Debug,
-    }
 }
 
 impl GlobalArgs {

@@ -1,11 +1,16 @@
 //! What every command is given.
 
+use std::sync::Arc;
+
 use super::CommandError;
+use super::options::given;
 use crate::config::{Environment, Settings, env_vars};
 use crate::container::{CreateOptions, ImageTrees};
 use crate::credentials::{Lookup, Sources};
 use crate::oci::RegistryUrl;
-use crate::registry::{Client, ClientOptions, CredentialSource, Proxies, TrustedCertificates};
+use crate::registry::{
+    Client, ClientOptions, CredentialSource, Proxies, Trace, TrustedCertificates,
+};
 use crate::store::{ContainerName, KeptTrees, Store};
 use crate::ui::{Printer, TerminalProgress};
 
@@ -75,7 +80,14 @@ impl Context {
             read_timeout: http.read_timeout,
             user_agent: http.agent.clone().unwrap_or(defaults.user_agent),
             retry: defaults.retry,
+            trace: self.trace(),
         }
+    }
+
+    fn trace(&self) -> Option<Trace> {
+        let printer = self.printer.clone();
+        let trace: Trace = Arc::new(move |line| printer.debug(line));
+        self.printer.is_debug().then_some(trace)
     }
 
     /// The user's logins, as a client asks for them.
@@ -89,11 +101,11 @@ impl Context {
     /// The registry that an option names; the default one where there is none.
     ///
     /// # Errors
-    /// It names no registry.
-    pub fn registry(&self, asked: Option<&str>) -> Result<RegistryUrl, CommandError> {
-        match asked.filter(|url| !url.is_empty()) {
+    /// The option, or the configuration, names no registry.
+    pub fn registry(&self, option: &Option<String>) -> Result<RegistryUrl, CommandError> {
+        match given(option) {
             Some(url) => RegistryUrl::parse(url).map_err(CommandError::usage),
-            None => Ok(self.settings.default_registry.clone()),
+            None => Ok(self.settings.default_registry()?),
         }
     }
 

@@ -56,13 +56,13 @@ fn gather(args: &Args, context: &Context) -> Result<Facts, CommandError> {
     };
     let (proxies, trusted) = (options.proxies.clone(), options.trusted.clone());
     let client = Client::new(options, context.credential_source())?;
-    let registry = (&client, &context.settings.default_registry);
+    let registry = args.net.then(|| context.registry(&None)).transpose()?;
     Ok(Facts::gather(&Request {
         engine: &engine_options(context),
         containers: &context.store.layout().containers,
         proxies: &proxies,
         trusted: &trusted,
-        registry: args.net.then_some(registry),
+        registry: registry.as_ref().map(|registry| (&client, registry)),
     }))
 }
 

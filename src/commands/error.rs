@@ -1,7 +1,8 @@
 //! What a command says when it fails, and the advice that goes with it.
 
+use std::error::Error;
 use std::fmt::Display;
-use std::io;
+use std::{io, iter};
 
 use crate::archive::ArchiveError;
 use crate::config::ConfigError;
@@ -43,6 +44,8 @@ pub enum Kind {
 pub struct CommandError {
     kind: Kind,
     message: String,
+    /// What led to it, the nearest cause first.
+    causes: Vec<String>,
     hints: Vec<String>,
 }
 
@@ -50,6 +53,15 @@ impl CommandError {
     /// An operation that failed.
     pub fn failed(message: impl Display) -> CommandError {
         CommandError::new(Kind::Failed, message)
+    }
+
+    /// An operation that failed with `error`, whose causes are shown with `--debug`.
+    pub fn from_error(error: impl Error) -> CommandError {
+        let causes = iter::successors(error.source(), |&cause| cause.source());
+        CommandError {
+            causes: causes.map(ToString::to_string).collect(),
+            ..CommandError::failed(&error)
+        }
     }
 
     /// A command line that makes no sense.
@@ -75,6 +87,7 @@ impl CommandError {
         CommandError {
             kind,
             message: message.to_string(),
+            causes: Vec::new(),
             hints: Vec::new(),
         }
     }
@@ -83,6 +96,13 @@ impl CommandError {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> CommandError {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds advice, if there is any.
+    #[must_use]
+    fn with_hints(mut self, hints: impl IntoIterator<Item: Into<String>>) -> CommandError {
+        self.hints.extend(hints.into_iter().map(Into::into));
         self
     }
 
@@ -119,6 +139,9 @@ impl CommandError {
             return;
         }
         printer.error(&self.message);
+        for cause in &self.causes {
+            printer.debug(format_args!("caused by: {cause}"));
+        }
         for hint in &self.hints {
             printer.hint(hint);
         }
@@ -142,11 +165,7 @@ impl From<ConfigError> for CommandError {
             ConfigError::NoHome => Some("set HOME, or name a directory with `--repo=DIR`"),
             _ => None,
         };
-        let failed = CommandError::failed(error);
-        match hint {
-            Some(hint) => failed.with_hint(hint),
-            None => failed,
-        }
+        CommandError::from_error(error).with_hints(hint)
     }
 }
 
@@ -174,11 +193,7 @@ impl From<StoreError> for CommandError {
             }
             _ => None,
         };
-        let failed = CommandError::failed(error);
-        match hint {
-            Some(hint) => failed.with_hint(hint),
-            None => failed,
-        }
+        CommandError::from_error(error).with_hints(hint)
     }
 }
 
@@ -186,7 +201,8 @@ impl From<RegistryError> for CommandError {
     fn from(error: RegistryError) -> CommandError {
         let hint = match &error {
             RegistryError::LoginRequired { registry, .. }
-            | RegistryError::BadCredentials { registry, .. } => {
+            | RegistryError::BadCredentials { registry, .. }
+            | RegistryError::CatalogLogin { registry, .. } => {
                 Some(format!("log in with `udocker login --registry={registry}`"))
             }
             RegistryError::RateLimited { .. } => Some(
@@ -221,11 +237,7 @@ impl From<RegistryError> for CommandError {
             }
             _ => None,
         };
-        let failed = CommandError::failed(error);
-        match hint {
-            Some(hint) => failed.with_hint(hint),
-            None => failed,
-        }
+        CommandError::from_error(error).with_hints(hint)
     }
 }
 
@@ -236,20 +248,20 @@ impl From<ImageError> for CommandError {
             ImageError::Store(error) => error.into(),
             ImageError::Platform { ref found, .. } => {
                 let hint = format!("take it nevertheless with `--platform={found}`");
-                CommandError::failed(error).with_hint(hint)
+                CommandError::from_error(error).with_hint(hint)
             }
             ImageError::Archive(ArchiveError::Write(error)) => CommandError::output(error),
             ImageError::Fs(error) => StoreError::from(error).into(),
             ImageError::Archive(ArchiveError::Keep { ref source, .. })
                 if is_storage_full(source) =>
             {
-                CommandError::failed(error).with_hint(MAKE_ROOM)
+                CommandError::from_error(error).with_hint(MAKE_ROOM)
             }
-            ImageError::Archive(ArchiveError::NoImages) => CommandError::failed(error)
+            ImageError::Archive(ArchiveError::NoImages) => CommandError::from_error(error)
                 .with_hint("a root file system is brought in with `udocker import`"),
-            ImageError::OneNameForMany { .. } => CommandError::failed(error)
+            ImageError::OneNameForMany { .. } => CommandError::from_error(error)
                 .with_hint("leave the tag out, so that each image keeps its own"),
-            _ => CommandError::failed(error),
+            _ => CommandError::from_error(error),
         }
     }
 }
@@ -262,7 +274,7 @@ impl From<ContainerError> for CommandError {
             ContainerError::Tied { ref container, .. } => {
                 let hint =
                     format!("undo it with `udocker.py setup --force --execmode=P1 {container}`");
-                CommandError::failed(error).with_hint(hint)
+                CommandError::from_error(error).with_hint(hint)
             }
             ContainerError::Rootfs(RootfsError::Output(error)) => CommandError::output(error),
             ContainerError::Rootfs(error) => {
@@ -274,14 +286,10 @@ impl From<ContainerError> for CommandError {
                     }
                     _ => None,
                 };
-                let failed = CommandError::failed(error);
-                match hint {
-                    Some(hint) => failed.with_hint(hint),
-                    None => failed,
-                }
+                CommandError::from_error(error).with_hints(hint)
             }
             ContainerError::Fs(error) => StoreError::from(error).into(),
-            other => CommandError::failed(other),
+            other => CommandError::from_error(other),
         }
     }
 }

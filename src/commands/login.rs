@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::options::given;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::credentials::Keystore;
 use crate::oci::{Credential, RegistryUrl, Secret};
@@ -37,11 +38,9 @@ pub struct Args {
 
 /// Checks and keeps a login.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let registry = context.registry(args.registry.as_deref())?;
-    let username = given_or_asked(args.username.as_deref(), "user name", || {
-        ui::ask("username: ")
-    })?;
-    let password = given_or_asked(args.password.as_deref(), "password", || {
+    let registry = context.registry(&args.registry)?;
+    let username = given_or_asked(&args.username, "user name", || ui::ask("username: "))?;
+    let password = given_or_asked(&args.password, "password", || {
         if args.password_stdin {
             ui::read_line()
         } else {
@@ -57,17 +56,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     check(&registry, &username, &password, context)?;
     Keystore::new(context.settings.paths.keystore.clone())
         .put(&registry, &username, &password)
-        .map_err(CommandError::failed)?;
+        .map_err(CommandError::from_error)?;
     Ok(DONE)
 }
 
-/// What was given on the command line, unless it is empty, else the answer to a question.
+/// The value of an option, else the answer to a question.
 fn given_or_asked(
-    given: Option<&str>,
+    option: &Option<String>,
     what: &str,
     ask: impl FnOnce() -> io::Result<String>,
 ) -> Result<String, CommandError> {
-    let answer = match given.filter(|text| !text.is_empty()) {
+    let answer = match given(option) {
         Some(text) => text.to_string(),
         None => ask().map_err(|error| {
             CommandError::failed(format_args!("cannot read the {what}: {error}"))
@@ -101,7 +100,7 @@ fn check(
             "'{registry}' asks for no login, so this one is kept unchecked"
         )),
         Err(error) if error.is_rejection() => {
-            return Err(CommandError::failed(error)
+            return Err(CommandError::from_error(error)
                 .with_hint("nothing is kept; try again, perhaps with an access token"));
         }
         Err(error) => printer.warning(format_args!("the login is kept unchecked: {error}")),

@@ -23,11 +23,14 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let keystore = Keystore::new(context.settings.paths.keystore.clone());
     if args.all {
-        keystore.erase().map_err(CommandError::failed)?;
+        keystore.erase().map_err(CommandError::from_error)?;
         return Ok(DONE);
     }
-    let registry = context.registry(args.registry.as_deref())?;
-    if !keystore.delete(&registry).map_err(CommandError::failed)? {
+    let registry = context.registry(&args.registry)?;
+    if !keystore
+        .delete(&registry)
+        .map_err(CommandError::from_error)?
+    {
         return Err(CommandError::failed(format_args!(
             "no login for '{registry}' is kept"
         )));

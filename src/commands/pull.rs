@@ -94,7 +94,7 @@ impl ImageSource {
         Ok(ImageSource {
             reference: text.parse().map_err(CommandError::failed)?,
             platform: options::platform(&args.platform)?,
-            default_registry: context.registry(args.registry.as_deref())?,
+            default_registry: context.registry(&args.registry)?,
             client: context.registry_client(options::given(&args.httpproxy))?,
         })
     }

@@ -81,7 +81,7 @@ fn what_and_where<'a>(
             (SearchPlace::Registry(registry), prefix, term)
         });
     }
-    let registry = context.registry(given(&args.registry))?;
+    let registry = context.registry(&args.registry)?;
     let place = match given(&args.index) {
         Some(index) => hub(index)?,
         None if registry.is_docker_hub() || settings.index_is_replaced() => {
@@ -139,7 +139,7 @@ fn row([name, official, description, stars]: &[&str; 4], no_trunc: bool) -> Stri
 
 fn list_tags(args: &Args, context: &Context) -> Outcome {
     let reference: Reference = args.expression.parse().map_err(CommandError::failed)?;
-    let default = context.registry(args.registry.as_deref())?;
+    let default = context.registry(&args.registry)?;
     let registry = reference.registry(&default);
     let client = context.registry_client(given(&args.httpproxy))?;
     let repositories = reference.remote_repositories(&default);

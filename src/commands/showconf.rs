@@ -20,11 +20,11 @@ pub(super) fn run(_args: &Args, context: &Context) -> Outcome {
         } else {
             "; for udocker.py only"
         };
-        // A value of several lines stays on one.
-        let value = match entry.key {
-            "http_proxy" => without_login(entry.value),
-            _ => entry.value.replace('\n', " "),
-        };
+        // A value of several lines is shown on one.
+        let mut value = entry.value.replace('\n', " ");
+        if entry.key == "http_proxy" || value.contains("://") {
+            value = without_login(&value);
+        }
         context.printer.out(format_args!(
             "{} = {value}  # {}{note}",
             entry.key, entry.origin

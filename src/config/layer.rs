@@ -92,13 +92,22 @@ pub(super) struct FileContent {
 /// Reads a configuration file; `None` where there is none.
 ///
 /// # Errors
-/// It cannot be read, or a line makes no sense.
+/// The file cannot be read or is not a regular one, or a line makes no sense.
 pub(super) fn load_file(path: &Path) -> Result<Option<FileContent>, ConfigError> {
-    match fs::read_named(path, FILE_MAX_BYTES) {
+    match fs::read_limited(path, FILE_MAX_BYTES) {
         Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Reads a configuration file that the user names, which may be a pipe.
+///
+/// # Errors
+/// The file is missing or cannot be read, or a line makes no sense.
+pub(super) fn load_named_file(path: &Path) -> Result<FileContent, ConfigError> {
+    let bytes = fs::read_named(path, FILE_MAX_BYTES)?;
+    parse(path, &String::from_utf8_lossy(&bytes))
 }
 
 /// Which part of a file is read.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::env_vars::{self, Environment};
-use super::keys::{self, KEYS};
+use super::keys::{self, KEYS, Key};
 use super::layer::{self, Assignment, ConfigError, FileContent, Origin};
 use crate::container::ImageTrees;
 use crate::oci::RegistryUrl;
 use crate::registry::without_login;
 use crate::spec::{DEFAULT_PATH, ModeChoice, SearchPaths, UnknownMode};
 use crate::store::Layout;
+use crate::ui::Verbosity;
 
 /// What the command line says about configuration.
 #[derive(Clone, Debug, Default)]
@@ -68,13 +69,11 @@ pub struct Entry<'a> {
 /// The resolved configuration, with the origin of every value.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    values: BTreeMap<&'static str, (String, Origin)>,
+    values: Values,
     /// Where things are kept.
     pub paths: Paths,
     /// How to reach registries.
     pub http: Http,
-    /// The registry for references without a host.
-    pub default_registry: RegistryUrl,
     /// The index searched by default.
     pub index_url: String,
     /// The mode for containers without one of their own; `None` lets the program choose.
@@ -91,10 +90,12 @@ pub struct Settings {
     pub id_ranges: bool,
     /// Whether trees of images are kept, to clone containers from.
     pub image_trees: ImageTrees,
-    /// How much is said, in udocker.py's numbers: 0 errors, 1 results, 2 warnings, 3 notes, 5 all.
-    pub verbose_level: i32,
+    /// How much is said on stderr.
+    pub verbosity: Verbosity,
     /// Most bytes that the files of one image may unpack to; `None` for what the disk holds.
     pub max_unpacked_bytes: Option<u64>,
+    /// The configuration files that were read, in their order.
+    pub files: Vec<PathBuf>,
     /// What to tell the user about the files, such as an unknown key.
     pub warnings: Vec<String>,
 }
@@ -122,40 +123,33 @@ impl Settings {
         for path in &before_top {
             table.add_file(path)?;
         }
-        let user_file = match &overrides.file {
-            Some(path) => layer::load_file(path)?.ok_or_else(|| {
-                ConfigError::Read(crate::host::fs::FsError {
-                    action: "read",
-                    path: path.clone(),
-                    source: std::io::ErrorKind::NotFound.into(),
-                })
-            })?,
+        let named_file = match &overrides.file {
+            Some(path) => layer::load_named_file(path)?,
             None => FileContent::default(),
         };
 
         // TOP itself can be set by any of the other sources, and has a file of its own.
-        let top_text = |table: &Table| table.values.get("topdir").map(|(value, _)| value.clone());
-        let named_top = overrides
+        let configured_top = environment
+            .path(env_vars::UDOCKER_DIR)
+            .or_else(|| {
+                let mut assignments = named_file.assignments.iter().rev();
+                let assigned = assignments.find(|assignment| assignment.key == "topdir");
+                assigned.map(|assignment| PathBuf::from(&assignment.value))
+            })
+            .or_else(|| table.path("topdir"))
+            .filter(|path| path.to_str().is_none_or(is_value));
+        let top = overrides
             .top
             .clone()
-            .or_else(|| environment.path(env_vars::UDOCKER_DIR))
-            .or_else(|| {
-                let assigned = user_file
-                    .assignments
-                    .iter()
-                    .rev()
-                    .find(|a| a.key == "topdir");
-                assigned.map(|a| PathBuf::from(&a.value))
-            })
-            .or_else(|| top_text(&table).map(PathBuf::from))
-            .filter(|path| !path.as_os_str().is_empty());
-        let top = named_top
+            .or(configured_top)
             .or_else(|| dot_udocker.clone())
             .ok_or(ConfigError::NoHome)?;
         if Some(&top) != dot_udocker.as_ref() {
             table.add_file(&top.join("udocker.conf"))?;
         }
-        table.add_content(user_file);
+        if let Some(path) = &overrides.file {
+            table.add_content(path, named_file);
+        }
         table.add_environment(environment);
         if let Some(path) = &overrides.top {
             table.set("topdir", &path.to_string_lossy(), Origin::Flag("--repo"));
@@ -164,6 +158,16 @@ impl Settings {
             table.set("http_insecure", "True", Origin::Flag("--insecure"));
         }
         table.into_settings(environment, home.unwrap_or_else(|| top.clone()), top)
+    }
+
+    /// The registry for references without a host.
+    ///
+    /// # Errors
+    /// `ConfigError::Value` where the configured text is not the address of a registry.
+    pub fn default_registry(&self) -> Result<RegistryUrl, ConfigError> {
+        const KEY: &str = "dockerio_registry_url";
+        let text = self.values.get(KEY).map_or("", |(value, _)| value);
+        RegistryUrl::parse(text).map_err(|error| bad_value(&self.values, KEY, error.to_string()))
     }
 
     /// Whether somebody set another index than Docker Hub's.
@@ -184,29 +188,32 @@ impl Settings {
     }
 }
 
+/// Every key with its value and where that came from.
+type Values = BTreeMap<&'static str, (String, Origin)>;
+
 /// Values in the making.
 #[derive(Default)]
 struct Table {
-    values: BTreeMap<&'static str, (String, Origin)>,
+    values: Values,
+    files: Vec<PathBuf>,
     unknown: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
 impl Table {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        self.add_content(layer::load_file(path)?.unwrap_or_default());
+        if let Some(content) = layer::load_file(path)? {
+            self.add_content(path, content);
+        }
         Ok(())
     }
 
-    fn add_content(&mut self, content: FileContent) {
+    fn add_content(&mut self, path: &Path, content: FileContent) {
+        self.files.push(path.to_path_buf());
         self.warnings.extend(content.warnings);
         for assignment in content.assignments {
             match keys::find(&assignment.key) {
-                // As with an empty variable, the default holds.
-                Some(key) if assignment.value.is_empty() && !key.default.is_empty() => {
-                    self.values.remove(key.name);
-                }
-                Some(key) => self.set(key.name, &assignment.value, assignment.origin),
+                Some(key) => self.assign(key, &assignment.value, assignment.origin),
                 None => self.warn_unknown(&assignment),
             }
         }
@@ -231,8 +238,17 @@ impl Table {
             if let Some(variable) = key.variable
                 && let Some(value) = environment.text(variable)
             {
-                self.set(key.name, &value, Origin::Environment(variable));
+                self.assign(key, &value, Origin::Environment(variable));
             }
+        }
+    }
+
+    /// Sets a key. An empty value and Python's `None` bring the default back.
+    fn assign(&mut self, key: &Key, value: &str, origin: Origin) {
+        if is_value(value) {
+            self.set(key.name, value, origin);
+        } else {
+            self.values.remove(key.name);
         }
     }
 
@@ -240,10 +256,10 @@ impl Table {
         self.values.insert(key, (value.to_string(), origin));
     }
 
-    /// The value of `key`, unless it is empty or Python's `None`.
+    /// The value of `key`, if it has one.
     fn text(&self, key: &'static str) -> Option<&str> {
         let (value, _) = self.values.get(key)?;
-        (!value.is_empty() && value != "None").then_some(value.as_str())
+        Some(value.as_str()).filter(|value| is_value(value))
     }
 
     fn path(&self, key: &'static str) -> Option<PathBuf> {
@@ -251,18 +267,7 @@ impl Table {
     }
 
     fn bad_value(&self, key: &'static str, reason: impl Into<String>) -> ConfigError {
-        let (value, origin) = self
-            .values
-            .get(key)
-            .cloned()
-            .unwrap_or((String::new(), Origin::Default));
-        ConfigError::Value {
-            key,
-            // An address may hold a password.
-            value: without_login(&value),
-            origin,
-            reason: reason.into(),
-        }
+        bad_value(&self.values, key, reason)
     }
 
     fn seconds(&self, key: &'static str) -> Result<Duration, ConfigError> {
@@ -299,6 +304,18 @@ impl Table {
                 Err(self.bad_value("image_trees", "expected True, False or always"))
             }
             _ => Ok(ImageTrees::Never),
+        }
+    }
+
+    /// What udocker.py's levels mean here, where warnings and notes go together: 0 errors,
+    /// 1 results, 2 warnings, 3 notes, 5 everything.
+    fn verbosity(&self) -> Result<Verbosity, ConfigError> {
+        let level = self.text("verbose_level").map(str::parse::<i32>);
+        match level {
+            Some(Ok(..2)) => Ok(Verbosity::Quiet),
+            Some(Ok(2..5)) => Ok(Verbosity::Normal),
+            Some(Ok(5..)) => Ok(Verbosity::Debug),
+            _ => Err(self.bad_value("verbose_level", "expected a number")),
         }
     }
 
@@ -348,9 +365,6 @@ impl Table {
                 .unwrap_or_else(|| PathBuf::from("/tmp")),
             home,
         };
-        let registry = self.text("dockerio_registry_url").unwrap_or_default();
-        let default_registry = RegistryUrl::parse(registry)
-            .map_err(|error| self.bad_value("dockerio_registry_url", error.to_string()))?;
         let http = Http {
             proxy: self.text("http_proxy").map(str::to_string),
             connect_timeout: self.seconds("ctimeout")?,
@@ -374,7 +388,6 @@ impl Table {
         // "UDOCKER" is udocker.py's word for its own one.
         let other = |key| self.path(key).filter(|path| path.as_os_str() != "UDOCKER");
         let settings = Settings {
-            default_registry,
             index_url: self
                 .text("dockerio_index_url")
                 .unwrap_or_default()
@@ -389,17 +402,34 @@ impl Table {
             no_seccomp: self.yes_or_no("proot_noseccomp")?,
             id_ranges: self.yes_or_no("id_ranges")?,
             image_trees: self.image_trees()?,
-            verbose_level: self
-                .text("verbose_level")
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(|| self.bad_value("verbose_level", "expected a number"))?,
+            verbosity: self.verbosity()?,
             max_unpacked_bytes: self.megabytes("max_unpacked_mb")?,
             values: std::mem::take(&mut self.values),
+            files: std::mem::take(&mut self.files),
             warnings: std::mem::take(&mut self.warnings),
             paths,
             http,
         };
         Ok(settings.showing(shown))
+    }
+}
+
+/// Whether a text is a value: neither empty nor Python's `None`.
+fn is_value(text: &str) -> bool {
+    !text.is_empty() && text != "None"
+}
+
+fn bad_value(values: &Values, key: &'static str, reason: impl Into<String>) -> ConfigError {
+    let (value, origin) = values
+        .get(key)
+        .cloned()
+        .unwrap_or((String::new(), Origin::Default));
+    ConfigError::Value {
+        key,
+        // An address may hold a password.
+        value: without_login(&value),
+        origin,
+        reason: reason.into(),
     }
 }
 
@@ -445,7 +475,7 @@ mod tests {
             Path::new("/nonexistent-home/.udocker/keystore")
         );
         assert_eq!(settings.paths.tmp, Path::new("/tmp"));
-        assert!(settings.default_registry.is_docker_hub());
+        assert!(settings.default_registry().unwrap().is_docker_hub());
     }
 
     #[test]
@@ -524,19 +554,41 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_in_a_file_is_the_default() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("udocker.conf");
-        let text = "[DEFAULT]\ntimeout =\ndockerio_registry_url =\nimage_trees =\n";
-        std::fs::write(&file, text).unwrap();
+    fn an_empty_value_and_none_are_the_default() {
+        for none in ["", "None"] {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("udocker.conf");
+            let text = ["topdir", "timeout", "dockerio_registry_url", "image_trees"]
+                .map(|key| format!("{key} = {none}\n"));
+            std::fs::write(&file, format!("[DEFAULT]\n{}", text.concat())).unwrap();
+            let overrides = Overrides {
+                file: Some(file),
+                ..Overrides::default()
+            };
+            let settings = settings(&[("UDOCKER_DIR", none)], &overrides);
+            let top = Path::new("/nonexistent-home/.udocker");
+            assert_eq!(settings.paths.layout.top, top);
+            assert_eq!(settings.http.read_timeout, Duration::from_secs(12));
+            assert!(settings.default_registry().unwrap().is_docker_hub());
+            assert_eq!(settings.image_trees, ImageTrees::Shared);
+        }
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let top = tempfile::tempdir().unwrap();
+        let pipe = top.path().join("udocker.conf");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
         let overrides = Overrides {
-            file: Some(file),
+            top: Some(top.path().to_path_buf()),
             ..Overrides::default()
         };
-        let settings = settings(&[], &overrides);
-        assert_eq!(settings.http.read_timeout, Duration::from_secs(12));
-        assert!(settings.default_registry.is_docker_hub());
-        assert_eq!(settings.image_trees, ImageTrees::Shared);
+        let environment =
+            Environment::from_pairs([("HOME", "/nonexistent-home"), ("UDOCKER_NOSYSCONF", "1")]);
+        let error = Settings::resolve(&environment, &overrides).unwrap_err();
+        let expected = format!("cannot open '{}': it is no regular file", pipe.display());
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]
@@ -560,19 +612,18 @@ mod tests {
     }
 
     #[test]
-    fn impossible_values_name_their_origin() {
+    fn an_impossible_registry_is_refused_where_it_is_needed() {
         for (value, shown) in [
+            (
+                "https://art.org/api/docker/hub",
+                "'https://art.org/api/docker/hub'",
+            ),
             ("ftp://x", "'ftp://x'"),
             ("https://me:secret@h", "'https://…@h'"),
             ("h/hub", "'h/hub'"),
         ] {
-            let environment = Environment::from_pairs([
-                ("HOME", "/nonexistent-home"),
-                ("UDOCKER_NOSYSCONF", "1"),
-                ("UDOCKER_REGISTRY", value),
-            ]);
-            let error = Settings::resolve(&environment, &Overrides::default()).unwrap_err();
-            let error = error.to_string();
+            let settings = settings(&[("UDOCKER_REGISTRY", value)], &Overrides::default());
+            let error = settings.default_registry().unwrap_err().to_string();
             let beginning = format!("UDOCKER_REGISTRY: {shown} is no valid value for ");
             assert!(error.starts_with(&beginning), "{error}");
             assert!(!error.contains("secret"), "{error}");

@@ -45,6 +45,20 @@ fn lines(rows: &[(&str, &str, &str, &str)]) -> String {
 }
 
 #[test]
+fn a_place_without_search_is_named_without_its_login() {
+    let server = FakeRegistry::start(|_| Reply::new(404, ""));
+    let sandbox = Sandbox::new();
+    let index = format!("--index={}", server.url().replace("://", "://me:secret@"));
+    let ran = sandbox.udocker(["search", &index, "tool"]).run();
+    ran.exits_with(1)
+        .errs_in_one_line(&[&format!("'{}/' offers no search", server.url())]);
+    let ran = sandbox.udocker(["-D", "search", &index, "tool"]).run();
+    let asked = format!("Debug: GET {}/v2/search/repositories?…: 404", server.url());
+    assert!(ran.stderr.contains(&asked), "{ran:#?}");
+    assert!(!ran.stderr.contains("secret"), "{ran:#?}");
+}
+
+#[test]
 fn search_prints_every_page_of_docker_hub() {
     let hub = hub_v2();
     let sandbox = Sandbox::new();
@@ -134,7 +148,7 @@ fn search_lists_the_catalog_of_a_registry_without_search() {
             let refused = sandbox.udocker(["search", &format!("{url}/tool")]).run();
             refused
                 .exits_with(1)
-                .errs_in_one_line(&["requires a login"]);
+                .errs_in_one_line(&["only after a login"]);
             let (name, password) = (
                 format!("--username={USERNAME}"),
                 format!("--password={PASSWORD}"),
@@ -266,4 +280,17 @@ fn search_pages_results_on_a_terminal() {
     assert_eq!(count("", "q\\n"), 3);
     assert_eq!(count("", "\\nq\\n"), 7);
     assert_eq!(count("-a", ""), 9);
+}
+
+/// The resolver would panic.
+#[test]
+fn a_host_without_random_numbers_is_told_of() {
+    let sandbox = Sandbox::new();
+    let list = ["--allow-root", "search", "--list-tags", "h.invalid/tool"];
+    let ran = sandbox
+        .udocker(list)
+        .run_confined("mount -t tmpfs tmpfs /dev");
+    let Some(ran) = ran else { return };
+    ran.exits_with(1)
+        .errs_in_one_line(&["without random numbers"]);
 }

@@ -209,7 +209,6 @@ fn configuration_errors_name_file_and_line() {
             "expected a number of seconds",
         ),
         ("[DEFAULT]\nverbose_level = loud\n", 2, "expected a number"),
-        ("dockerio_registry_url = ftp://x\n", 1, "'ftp://x'"),
         (
             "override_default_execution_mode = P7\n",
             1,
@@ -233,6 +232,33 @@ fn configuration_errors_name_file_and_line() {
 }
 
 #[test]
+fn only_commands_that_need_the_registry_refuse_its_address() {
+    let sandbox = Sandbox::new();
+    let url = "https://art.org/api/docker/hub";
+    let udocker = |command: &str| sandbox.udocker([command]).env("UDOCKER_REGISTRY", url);
+    udocker("ps").run().succeeds();
+    udocker("showconf").run().succeeds();
+    let pull = sandbox.udocker(["pull", "busybox"]);
+    let ran = pull.env("UDOCKER_REGISTRY", url).run().exits_with(1);
+    ran.errs_in_one_line(&[
+        "UDOCKER_REGISTRY: ",
+        url,
+        "'/api/docker/hub' is not part of",
+    ]);
+}
+
+#[test]
+fn a_login_in_an_address_is_not_shown() {
+    let sandbox = Sandbox::new();
+    for variable in ["UDOCKER_REGISTRY", "UDOCKER_INDEX"] {
+        let show = sandbox.udocker(["showconf"]);
+        let ran = show.env(variable, "http://me:secret@h").run().succeeds();
+        let line = format!(" = http://…@h  # {variable}\n");
+        assert!(ran.stdout.contains(&line), "{ran:#?}");
+    }
+}
+
+#[test]
 fn no_proxy_applies_to_a_configured_proxy() {
     let server = FakeRegistry::start(|_| Reply::new(200, r#"{"tags":["1"]}"#));
     let proxy = FakeRegistry::start(|_| Reply::new(418, ""));
@@ -252,4 +278,32 @@ fn no_proxy_applies_to_a_configured_proxy() {
         list().run().exits_with(1);
     }
     assert_eq!((server.requests().len(), proxy.requests().len()), (2, 2));
+}
+
+#[test]
+fn debugging_shows_files_requests_and_causes() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("home/.udocker/udocker.conf", "[DEFAULT]\ntimeout = 9\n");
+    let arguments = ["pull", "http://127.0.0.1:1/lab/tool"];
+    let ran = sandbox
+        .udocker(arguments)
+        .env("UDOCKER_LOGLEVEL", "5")
+        .run();
+    let ran = ran.exits_with(1);
+    for (begin, end) in [
+        (format!("Debug: configuration read: {}", shown(&file)), ""),
+        (
+            "Debug: GET http://127.0.0.1:1/v2/lab/tool/manifests/latest: ".to_string(),
+            "Connection refused (os error 111)",
+        ),
+        (
+            "Debug: caused by: ".to_string(),
+            "Connection refused (os error 111)",
+        ),
+    ] {
+        let is_it = |line: &str| line.starts_with(&begin) && line.ends_with(end);
+        assert!(ran.stderr.lines().any(is_it), "{begin} in {ran:#?}");
+    }
+    let ran = sandbox.udocker(arguments).run().exits_with(1);
+    ran.errs_in_one_line(&["Connection refused"]);
 }
