@@ -6,7 +6,7 @@ use super::CommandError;
 use super::options::given;
 use crate::config::{Environment, Settings, env_vars};
 use crate::container::{CreateOptions, ImageTrees};
-use crate::credentials::{Lookup, Sources};
+use crate::credentials::{Logins, Sources};
 use crate::oci::RegistryUrl;
 use crate::registry::{
     Client, ClientOptions, CredentialSource, Proxies, Trace, TrustedCertificates,
@@ -92,9 +92,9 @@ impl Context {
 
     /// The user's logins, as a client asks for them.
     pub fn credential_source(&self) -> impl CredentialSource + use<> {
-        let lookup = self.credentials();
+        let logins = self.credentials();
         move |registry: &RegistryUrl, repository: &str| {
-            lookup.credential(registry, repository).map_err(Into::into)
+            logins.credential(registry, repository).map_err(Into::into)
         }
     }
 
@@ -110,10 +110,10 @@ impl Context {
     }
 
     /// The user's logins.
-    pub fn credentials(&self) -> Lookup {
+    pub fn credentials(&self) -> Logins {
         let paths = &self.settings.paths;
         let variable = |name: &str| self.environment.get(name).map(ToOwned::to_owned);
-        Lookup::new(Sources::usual(
+        Logins::new(Sources::usual(
             paths.keystore.clone(),
             &paths.home,
             variable,

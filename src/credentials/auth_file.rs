@@ -44,7 +44,7 @@ pub(super) struct AuthFile {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Content {
-    auths: Option<BTreeMap<String, Entry>>,
+    auths: Option<BTreeMap<String, LoginEntry>>,
     cred_helpers: Option<BTreeMap<String, String>>,
     creds_store: Option<String>,
 }
@@ -52,7 +52,7 @@ struct Content {
 /// One login.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Entry {
+pub(super) struct LoginEntry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -161,7 +161,7 @@ impl AuthFile {
     }
 }
 
-impl Entry {
+impl LoginEntry {
     /// The login in it; `None` where it is empty.
     pub(super) fn credential(&self) -> Result<Option<Credential>, &'static str> {
         let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());

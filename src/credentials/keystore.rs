@@ -20,7 +20,7 @@ use crate::host::fs::{FsError, create_dir_all, remove_file, write_atomic};
 use crate::oci::{Credential, RegistryUrl, Secret};
 
 use super::CredentialsError;
-use super::auth_file::{Entry, FILE_MAX_BYTES, encode};
+use super::auth_file::{FILE_MAX_BYTES, LoginEntry, encode};
 use super::key::{Key, host_place};
 
 const PRIVATE_MODE: u32 = 0o600;
@@ -57,7 +57,7 @@ impl Keystore {
             .iter()
             .filter(|(key, _)| Key::parse(key).covers(&place, registry));
         for (key, value) in exact.into_iter().chain(others) {
-            let entry: Entry = serde_json::from_value(value.clone())
+            let entry: LoginEntry = serde_json::from_value(value.clone())
                 .map_err(|_| self.entry_error(key, "it is not an object of texts"))?;
             let credential = entry
                 .credential()

@@ -20,14 +20,14 @@ pub use keystore::Keystore;
 pub use sources::{AuthFilePath, Sources};
 
 /// Looks logins up, the keystore's first, then Podman's, then Docker's.
-pub struct Lookup {
+pub struct Logins {
     sources: Sources,
 }
 
-impl Lookup {
+impl Logins {
     /// Looks where `sources` says. Nothing is read yet.
-    pub fn new(sources: Sources) -> Lookup {
-        Lookup { sources }
+    pub fn new(sources: Sources) -> Logins {
+        Logins { sources }
     }
 
     /// The login for `repository` at `registry`; `None` where there is none. An empty
@@ -72,7 +72,7 @@ mod tests {
     use crate::oci::Secret;
 
     /// A home directory with files as given, and a look-up that knows nothing else.
-    fn home(files: &[(&str, &str)]) -> (TempDir, Lookup) {
+    fn home(files: &[(&str, &str)]) -> (TempDir, Logins) {
         let home = TempDir::new().unwrap();
         for (name, text) in files {
             let path = home.path().join(name);
@@ -82,8 +82,8 @@ mod tests {
             let mode = if is_program { 0o755 } else { 0o600 };
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         }
-        let lookup = Lookup::new(sources(home.path()));
-        (home, lookup)
+        let logins = Logins::new(sources(home.path()));
+        (home, logins)
     }
 
     fn sources(home: &Path) -> Sources {
@@ -93,9 +93,9 @@ mod tests {
         })
     }
 
-    fn look_up(lookup: &Lookup, registry: &str, repository: &str) -> Option<String> {
+    fn look_up(logins: &Logins, registry: &str, repository: &str) -> Option<String> {
         let registry = RegistryUrl::parse(registry).unwrap();
-        let credential = lookup.credential(&registry, repository).unwrap()?;
+        let credential = logins.credential(&registry, repository).unwrap()?;
         Some(match credential {
             Credential::Basic { username, password } => format!("{username}:{}", password.expose()),
             Credential::IdentityToken(token) => format!("token {}", token.expose()),
@@ -125,12 +125,12 @@ mod tests {
                 .iter()
                 .map(|(name, text)| (*name, text.as_str()))
                 .collect();
-            let (_home, lookup) = home(&files);
+            let (_home, logins) = home(&files);
             assert_eq!(
-                look_up(&lookup, "quay.io", "a/b").as_deref(),
+                look_up(&logins, "quay.io", "a/b").as_deref(),
                 Some(*expected)
             );
-            assert_eq!(look_up(&lookup, "ghcr.io", "a/b"), None);
+            assert_eq!(look_up(&logins, "ghcr.io", "a/b"), None);
         }
         assert_eq!(look_up(&home(&[]).1, "quay.io", "a/b"), None);
     }
@@ -145,7 +145,7 @@ mod tests {
             auth("namespace:2"),
             auth("repository:3"),
         );
-        let (_home, lookup) = home(&[(".docker/config.json", &text)]);
+        let (_home, logins) = home(&[(".docker/config.json", &text)]);
         for (registry, repository, expected) in [
             ("quay.io", "lab/tool", Some("repository:3")),
             ("quay.io", "lab/tool/deep", Some("repository:3")),
@@ -157,7 +157,7 @@ mod tests {
             ("registry-1.docker.io", "lab/x", Some("u:p")),
             ("empty.org", "x", None),
         ] {
-            let found = look_up(&lookup, registry, repository);
+            let found = look_up(&logins, registry, repository);
             assert_eq!(found.as_deref(), expected, "{registry} {repository}");
         }
     }
@@ -186,7 +186,7 @@ esac
             auth("file:1"),
             auth("file:2"),
         );
-        let (_home, lookup) = home(&[
+        let (_home, logins) = home(&[
             (".docker/config.json", &text),
             ("bin/docker-credential-test", HELPER),
         ]);
@@ -197,7 +197,7 @@ esac
             ("host.org", Some("file:2")),
             ("unknown.org", None),
         ] {
-            let found = look_up(&lookup, registry, "a/b");
+            let found = look_up(&logins, registry, "a/b");
             assert_eq!(found.as_deref(), expected, "{registry}");
         }
         for (registry, expected) in [
@@ -219,15 +219,15 @@ esac
             ),
         ] {
             let registry = RegistryUrl::parse(registry).unwrap();
-            let error = lookup.credential(&registry, "a/b").unwrap_err();
+            let error = logins.credential(&registry, "a/b").unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
     }
 
     #[test]
     fn a_missing_general_helper_is_no_obstacle() {
-        let (_home, lookup) = home(&[(".docker/config.json", r#"{"credsStore": "desktop"}"#)]);
-        assert_eq!(look_up(&lookup, "quay.io", "a/b"), None);
+        let (_home, logins) = home(&[(".docker/config.json", r#"{"credsStore": "desktop"}"#)]);
+        assert_eq!(look_up(&logins, "quay.io", "a/b"), None);
     }
 
     #[test]
@@ -255,8 +255,8 @@ esac
                 "a value of the wrong kind at line 1 column 10",
             ),
         ] {
-            let (home, lookup) = home(&[(name, text)]);
-            let error = lookup.credential(&registry, "a").unwrap_err();
+            let (home, logins) = home(&[(name, text)]);
+            let error = logins.credential(&registry, "a").unwrap_err();
             let path = home.path().join(name);
             let path = path.display();
             assert_eq!(

@@ -68,7 +68,7 @@ impl CredentialSource for NoCredentials {
 
 /// What a request is about, and so which rights it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access<'a> {
+pub(super) enum Scope<'a> {
     /// The registry itself.
     Base,
     /// Reading a repository.
@@ -77,26 +77,26 @@ pub(super) enum Access<'a> {
     Catalog,
 }
 
-impl<'a> Access<'a> {
+impl<'a> Scope<'a> {
     /// The repository's name; empty for the registry itself.
     pub(super) fn repository(self) -> &'a str {
         match self {
-            Access::Repository(repository) => repository,
-            Access::Base | Access::Catalog => "",
+            Scope::Repository(repository) => repository,
+            Scope::Base | Scope::Catalog => "",
         }
     }
 
     /// The scope as token servers spell it.
-    fn scope(self) -> String {
+    fn text(self) -> String {
         match self {
-            Access::Base => String::new(),
-            Access::Repository(repository) => format!("repository:{repository}:pull"),
-            Access::Catalog => "registry:catalog:*".to_string(),
+            Scope::Base => String::new(),
+            Scope::Repository(repository) => format!("repository:{repository}:pull"),
+            Scope::Catalog => "registry:catalog:*".to_string(),
         }
     }
 }
 
-/// Keeps what was granted, per registry and access.
+/// per registry and scope.
 pub(super) struct Authenticator {
     source: Box<dyn CredentialSource>,
     /// By registry and repository. A source may run a program, and a program that fails would fail
@@ -136,15 +136,15 @@ impl Authenticator {
     }
 
     /// The header that was granted before and still holds.
-    pub(super) fn current(&self, registry: &RegistryUrl, access: Access) -> Option<HeaderValue> {
-        let grant = self.grant(registry, access);
+    pub(super) fn current(&self, registry: &RegistryUrl, scope: Scope) -> Option<HeaderValue> {
+        let grant = self.grant(registry, scope);
         let grant = lock(&grant);
         grant.as_ref().and_then(Grant::header).cloned()
     }
 
     /// Whether the last answer was a token.
-    pub(super) fn holds_token(&self, registry: &RegistryUrl, access: Access) -> bool {
-        let grant = self.grant(registry, access);
+    pub(super) fn holds_token(&self, registry: &RegistryUrl, scope: Scope) -> bool {
+        let grant = self.grant(registry, scope);
         matches!(*lock(&grant), Some(Grant::Token(..)))
     }
 
@@ -156,11 +156,11 @@ impl Authenticator {
         &self,
         transport: &Transport,
         registry: &RegistryUrl,
-        access: Access,
+        scope: Scope,
         challenges: &[Challenge],
         rejected: Option<&HeaderValue>,
     ) -> Result<(), RegistryError> {
-        let grant = self.grant(registry, access);
+        let grant = self.grant(registry, scope);
         let mut grant = lock(&grant);
         let current = grant.as_ref().and_then(Grant::header);
         if current.is_some() && current != rejected {
@@ -172,17 +172,17 @@ impl Authenticator {
             Challenge::Bearer {
                 realm,
                 service,
-                scope,
+                scope: demanded,
             } => Some(TokenServer {
                 registry,
-                repository: access.repository(),
+                repository: scope.repository(),
                 realm,
                 service: service.as_deref(),
-                scope: scope.clone().unwrap_or_else(|| access.scope()),
+                scope: demanded.clone().unwrap_or_else(|| scope.text()),
             }),
             Challenge::Basic => None,
         });
-        let credential = self.credential(registry, access);
+        let credential = self.credential(registry, scope);
         *grant = Some(match (bearer, credential) {
             (Some(server), credential) => {
                 let known = credential.as_ref().ok().and_then(Option::as_ref);
@@ -198,7 +198,7 @@ impl Authenticator {
             (None, Ok(None)) => {
                 return Err(RegistryError::LoginRequired {
                     registry: registry.clone(),
-                    repository: access.repository().to_string(),
+                    repository: scope.repository().to_string(),
                     message: String::new(),
                 });
             }
@@ -210,9 +210,9 @@ impl Authenticator {
     pub(super) fn credential(
         &self,
         registry: &RegistryUrl,
-        access: Access,
+        scope: Scope,
     ) -> Result<Option<Credential>, RegistryError> {
-        let repository = access.repository();
+        let repository = scope.repository();
         let key = (registry.clone(), repository.to_string());
         let ask = || self.source.credential(registry, repository);
         let mut logins = lock(&self.logins);
@@ -225,8 +225,8 @@ impl Authenticator {
         })
     }
 
-    fn grant(&self, registry: &RegistryUrl, access: Access) -> Slot {
-        let key = (registry.clone(), access.scope());
+    fn grant(&self, registry: &RegistryUrl, scope: Scope) -> Slot {
+        let key = (registry.clone(), scope.text());
         lock(&self.grants).entry(key).or_default().clone()
     }
 }
@@ -393,8 +393,8 @@ mod tests {
         };
         let authenticator = Authenticator::new(source);
         let registry = RegistryUrl::parse("quay.io").unwrap();
-        for access in ["one", "two", "one"].map(Access::Repository) {
-            let error = authenticator.credential(&registry, access).unwrap_err();
+        for scope in ["one", "two", "one"].map(Scope::Repository) {
+            let error = authenticator.credential(&registry, scope).unwrap_err();
             let expected = "cannot read the credentials for 'https://quay.io': the vault is locked";
             assert_eq!(error.to_string(), expected);
         }

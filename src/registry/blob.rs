@@ -12,7 +12,7 @@ use crate::oci::{Descriptor, RegistryUrl};
 use crate::progress::{Silent, Task};
 use crate::stream::BackgroundHasher;
 
-use super::auth::Access;
+use super::auth::Scope;
 use super::client::at;
 use super::transport::{Request, Response};
 use super::{BlobFault, Client, RegistryError, Unreachable};
@@ -127,7 +127,7 @@ struct Download<'a> {
 }
 
 /// How one answer ended.
-enum Outcome {
+enum BodyEnd {
     /// Its end was reached.
     Complete,
     /// The connection broke.
@@ -146,13 +146,13 @@ impl Download<'_> {
         loop {
             let before = self.received;
             let outcome = if before > 0 && self.descriptor.size == Some(before) {
-                Outcome::Complete
+                BodyEnd::Complete
             } else {
                 let response = self.open()?;
                 self.receive(response)?
             };
             let fault = match outcome {
-                Outcome::Broken { url, source } => {
+                BodyEnd::Broken { url, source } => {
                     if self.received.saturating_sub(rewarded) >= REWARDED_BYTES {
                         retry = 0;
                         rewarded = self.received;
@@ -170,11 +170,11 @@ impl Download<'_> {
                     retry += 1;
                     continue;
                 }
-                Outcome::Complete => match self.check() {
+                BodyEnd::Complete => match self.check() {
                     Ok(()) => return Ok(()),
                     Err(fault) => fault,
                 },
-                Outcome::Faulty(fault) => fault,
+                BodyEnd::Faulty(fault) => fault,
             };
             // Whatever is wrong is not kept, so that the next try does not build on it.
             self.restart()?;
@@ -220,10 +220,10 @@ impl Download<'_> {
 
     /// Asks for the bytes that are missing.
     fn open(&self) -> Result<Response, RegistryError> {
-        let access = Access::Repository(self.repository);
+        let scope = Scope::Repository(self.repository);
         let path = format!("/v2/{}/blobs/{}", self.repository, self.descriptor.digest);
         let range_from = (self.received > 0).then_some(self.received);
-        let response = self.client.send(self.registry, access, &|base| Request {
+        let response = self.client.send(self.registry, scope, &|base| Request {
             range_from,
             ..Request::get(at(base, &path))
         })?;
@@ -235,7 +235,7 @@ impl Download<'_> {
                 what: self.descriptor.digest.to_string(),
                 message: String::new(),
             }),
-            _ => self.client.expect_success(self.registry, access, response),
+            _ => self.client.expect_success(self.registry, scope, response),
         }
     }
 
@@ -268,10 +268,10 @@ impl Download<'_> {
         Err(last_error)
     }
 
-    fn receive(&mut self, mut response: Response) -> Result<Outcome, RegistryError> {
+    fn receive(&mut self, mut response: Response) -> Result<BodyEnd, RegistryError> {
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             // The server's blob ends before what we have of it.
-            return Ok(Outcome::Faulty(BlobFault::TooShort {
+            return Ok(BodyEnd::Faulty(BlobFault::TooShort {
                 expected: self.descriptor.size.unwrap_or(self.received + 1),
                 found: self.received,
             }));
@@ -292,13 +292,13 @@ impl Download<'_> {
         for read in arriving {
             let (buffer, count) = match read {
                 Ok(read) => read,
-                Err(source) => return Ok(Outcome::Broken { url, source }),
+                Err(source) => return Ok(BodyEnd::Broken { url, source }),
             };
             let total = self.received + count as u64;
             if let Some(expected) = self.descriptor.size
                 && total > expected
             {
-                return Ok(Outcome::Faulty(BlobFault::TooLong { expected }));
+                return Ok(BodyEnd::Faulty(BlobFault::TooLong { expected }));
             }
             self.sink
                 .write(&buffer[..count])
@@ -310,12 +310,12 @@ impl Download<'_> {
             if last_look.0.elapsed() > patience {
                 if total - last_look.1 < LEAST_BYTES {
                     let source = Unreachable::TooSlow(patience);
-                    return Ok(Outcome::Broken { url, source });
+                    return Ok(BodyEnd::Broken { url, source });
                 }
                 last_look = (Instant::now(), total);
             }
         }
-        Ok(Outcome::Complete)
+        Ok(BodyEnd::Complete)
     }
 
     fn check(&mut self) -> Result<(), BlobFault> {

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::oci::RegistryUrl;
 
-use super::auth::{Access, Authenticator, CredentialSource};
+use super::auth::{Authenticator, CredentialSource, Scope};
 use super::challenge::parse_challenges;
 use super::transport::{Request, Response, Transport};
 use super::{Proxies, RegistryError, RetryPolicy, TrustedCertificates};
@@ -95,9 +95,9 @@ impl Client {
     /// `BadCredentials` if it does not, `LoginRequired` if there is none.
     pub fn check_auth(&self, registry: &RegistryUrl) -> Result<LoginCheck, RegistryError> {
         let path = |base: &Url| Request::get(at(base, "/v2/"));
-        let response = self.send(registry, Access::Base, &path)?;
-        self.expect_success(registry, Access::Base, response)?;
-        Ok(match self.auth.current(registry, Access::Base) {
+        let response = self.send(registry, Scope::Base, &path)?;
+        self.expect_success(registry, Scope::Base, response)?;
+        Ok(match self.auth.current(registry, Scope::Base) {
             Some(_) => LoginCheck::Accepted,
             None => LoginCheck::NotAsked,
         })
@@ -111,12 +111,12 @@ impl Client {
     pub(super) fn send(
         &self,
         registry: &RegistryUrl,
-        access: Access,
+        scope: Scope,
         prepare: &dyn Fn(&Url) -> Request,
     ) -> Result<Response, RegistryError> {
         let mut is_answered = false;
         loop {
-            let authorization = self.auth.current(registry, access);
+            let authorization = self.auth.current(registry, scope);
             let response = self.exchange(registry, &|base| Request {
                 authorization: authorization.clone(),
                 ..prepare(base)
@@ -129,7 +129,7 @@ impl Client {
                 return Err(response.into_error());
             }
             if is_answered {
-                return Err(self.unauthorized(registry, access, response));
+                return Err(self.unauthorized(registry, scope, response));
             }
             let offered: Vec<String> = response
                 .headers()
@@ -140,7 +140,7 @@ impl Client {
             let challenges = parse_challenges(offered.iter().map(String::as_str));
             if challenges.is_empty() {
                 return Err(if offered.is_empty() {
-                    self.unauthorized(registry, access, response)
+                    self.unauthorized(registry, scope, response)
                 } else {
                     RegistryError::UnsupportedChallenge {
                         registry: registry.clone(),
@@ -151,7 +151,7 @@ impl Client {
             self.auth.answer(
                 &self.transport,
                 registry,
-                access,
+                scope,
                 &challenges,
                 authorization.as_ref(),
             )?;
@@ -164,22 +164,22 @@ impl Client {
     pub(super) fn expect_success(
         &self,
         registry: &RegistryUrl,
-        access: Access,
+        scope: Scope,
         mut response: Response,
     ) -> Result<Response, RegistryError> {
         match response.status() {
             StatusCode::FORBIDDEN if response.is_same_server => {
                 // A login that cannot be read may be what is missing.
-                self.auth.credential(registry, access)?;
+                self.auth.credential(registry, scope)?;
                 Err(RegistryError::Denied {
                     registry: registry.clone(),
-                    what: what(access, &response),
+                    what: what(scope, &response),
                     message: response.explanation(),
                 })
             }
             StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
                 registry: registry.clone(),
-                what: what(access, &response),
+                what: what(scope, &response),
                 message: response.explanation(),
             }),
             _ => response.into_failure(),
@@ -189,11 +189,11 @@ impl Client {
     fn unauthorized(
         &self,
         registry: &RegistryUrl,
-        access: Access,
+        scope: Scope,
         mut response: Response,
     ) -> RegistryError {
         let message = response.explanation();
-        let credential = match self.auth.credential(registry, access) {
+        let credential = match self.auth.credential(registry, scope) {
             Ok(credential) => credential,
             Err(failure) => return failure,
         };
@@ -201,12 +201,12 @@ impl Client {
         if credential.is_none() {
             RegistryError::LoginRequired {
                 registry,
-                repository: access.repository().to_string(),
+                repository: scope.repository().to_string(),
                 message,
             }
-        } else if self.auth.holds_token(&registry, access) {
+        } else if self.auth.holds_token(&registry, scope) {
             RegistryError::Denied {
-                what: what(access, &response),
+                what: what(scope, &response),
                 registry,
                 message,
             }
@@ -272,9 +272,9 @@ pub(super) fn at(base: &Url, path: &str) -> Url {
     url
 }
 
-fn what(access: Access, response: &Response) -> String {
-    match access {
-        Access::Repository(repository) => repository.to_string(),
-        Access::Base | Access::Catalog => response.shown(response.url.path()),
+fn what(scope: Scope, response: &Response) -> String {
+    match scope {
+        Scope::Repository(repository) => repository.to_string(),
+        Scope::Base | Scope::Catalog => response.shown(response.url.path()),
     }
 }

@@ -9,11 +9,11 @@ use url::{Position, Url};
 
 use crate::oci::RegistryUrl;
 
-use super::auth::Access;
+use super::auth::Scope;
 use super::client::at;
-use super::error::{clean, is_web_page};
 use super::redirect::is_same_server;
 use super::resolve::{Candidate, first_present};
+use super::server_text::{clean, is_web_page};
 use super::transport::Request;
 use super::{Client, RegistryError};
 
@@ -31,7 +31,7 @@ const NAMES_MAX_BYTES: usize = 8 << 20;
 
 /// Which part of a list to ask for.
 #[derive(PartialEq, Eq)]
-enum Page {
+enum PageAddress {
     /// Its beginning.
     First,
     /// This path and query of the registry.
@@ -136,7 +136,7 @@ impl Client {
         candidate: Candidate,
     ) -> Result<Names, RegistryError> {
         let path = format!("/v2/{repository}/tags/list");
-        self.list(registry, Access::Repository(repository), &path, candidate)
+        self.list(registry, Scope::Repository(repository), &path, candidate)
     }
 
     /// The names of a registry's repositories, where it tells them.
@@ -144,30 +144,30 @@ impl Client {
     /// # Errors
     /// `NotFound` or `Denied` where it does not; else as any request.
     pub fn catalog(&self, registry: &RegistryUrl) -> Result<Names, RegistryError> {
-        self.list(registry, Access::Catalog, "/v2/_catalog", Candidate::Last)
+        self.list(registry, Scope::Catalog, "/v2/_catalog", Candidate::Last)
     }
 
     fn list(
         &self,
         registry: &RegistryUrl,
-        access: Access,
+        scope: Scope,
         path: &str,
         candidate: Candidate,
     ) -> Result<Names, RegistryError> {
         let mut names = Names::default();
-        let mut page = Page::First;
+        let mut page = PageAddress::First;
         for _ in 0..PAGES_MAX {
             let response = match &page {
-                Page::First => self.send(registry, access, &|base| Request {
+                PageAddress::First => self.send(registry, scope, &|base| Request {
                     is_settled_by: candidate.is_settled_by(),
                     ..Request::get(first_page(base, path))
                 })?,
-                Page::Own(target) => self.send(registry, access, &|base| {
+                PageAddress::Own(target) => self.send(registry, scope, &|base| {
                     Request::get(at_target(base, target))
                 })?,
-                Page::Elsewhere(url) => self.transport.send(&Request::get(url.clone()))?,
+                PageAddress::Elsewhere(url) => self.transport.send(&Request::get(url.clone()))?,
             };
-            let mut response = self.expect_success(registry, access, response)?;
+            let mut response = self.expect_success(registry, scope, response)?;
             let body = response.read_all(PAGE_MAX_BYTES)?;
             let found = parse_page(&body).map_err(|reason| RegistryError::NotARegistry {
                 url: response.shown_url(),
@@ -176,7 +176,7 @@ impl Client {
             let is_empty = found.is_empty();
             names.lines.push_str(&found.lines);
             drop(found);
-            let is_own = response.is_same_server && !matches!(page, Page::Elsewhere(_));
+            let is_own = response.is_same_server && !matches!(page, PageAddress::Elsewhere(_));
             let next = response
                 .header("link")
                 .and_then(next_link)
@@ -198,15 +198,15 @@ impl Client {
 ///
 /// Whatever else a link says, the login goes to the registry alone. A registry behind a proxy that
 /// takes TLS off writes `http://` into links, and another port.
-fn following(url: &Url, link: &str, is_own: bool) -> Option<Page> {
+fn following(url: &Url, link: &str, is_own: bool) -> Option<PageAddress> {
     let next = url.join(link).ok()?;
     let is_near = is_same_server(url, &next);
     if !is_own {
-        return is_near.then_some(Page::Elsewhere(next));
+        return is_near.then_some(PageAddress::Elsewhere(next));
     }
     let is_behind_proxy = next.host_str() == url.host_str() && next.scheme() != url.scheme();
     let target = &next[Position::BeforePath..Position::AfterQuery];
-    (is_near || is_behind_proxy).then(|| Page::Own(target.to_string()))
+    (is_near || is_behind_proxy).then(|| PageAddress::Own(target.to_string()))
 }
 
 /// The address at a registry. To join them would take a path of `//HOST/…` to that host.

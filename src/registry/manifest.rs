@@ -10,10 +10,10 @@ use crate::oci::{
     TagOrDigest,
 };
 
-use super::auth::Access;
+use super::auth::Scope;
 use super::client::at;
-use super::error::is_web_page;
 use super::resolve::Candidate;
+use super::server_text::is_web_page;
 use super::transport::{Request, Response};
 use super::{Client, RegistryError};
 
@@ -63,14 +63,14 @@ impl Client {
         tag_or_digest: &TagOrDigest,
         candidate: Candidate,
     ) -> Result<FetchedManifest, RegistryError> {
-        let access = Access::Repository(repository);
+        let scope = Scope::Repository(repository);
         let path = format!("/v2/{repository}/manifests/{tag_or_digest}");
         let accept = MediaType::ACCEPTED_MANIFESTS
             .iter()
             .map(MediaType::as_str)
             .collect::<Vec<_>>()
             .join(", ");
-        let mut response = self.send(registry, access, &|base| Request {
+        let mut response = self.send(registry, scope, &|base| Request {
             accept: Some(accept.clone()),
             is_settled_by: candidate.is_settled_by(),
             ..Request::get(at(base, &path))
@@ -83,7 +83,7 @@ impl Client {
                 message: response.explanation(),
             });
         }
-        let mut response = self.expect_success(registry, access, response)?;
+        let mut response = self.expect_success(registry, scope, response)?;
         let bytes = response.read_all(MANIFEST_MAX_BYTES)?;
         let media_type = response.header("content-type").map(MediaType::parse);
         refuse_web_page(&response, media_type.as_ref(), &bytes)?;

@@ -18,6 +18,7 @@
 //!
 //! Sources: OCI distribution-spec v1.1; the distribution project's token authentication.
 
+mod api_error;
 mod auth;
 mod blob;
 mod challenge;
@@ -31,15 +32,17 @@ mod resolve;
 mod retry;
 mod search;
 mod secrets;
+mod server_text;
 mod time;
 mod tls;
 mod token;
 mod transport;
+mod unreachable;
 
 pub use auth::{CredentialSource, CredentialSourceError, NoCredentials};
 pub use blob::BlobSink;
 pub use client::{Client, ClientOptions, LoginCheck, Trace};
-pub use error::{ApiError, BlobFault, RegistryError, Unreachable};
+pub use error::{BlobFault, RegistryError};
 pub use listing::Names;
 pub use manifest::FetchedManifest;
 pub use proxy::{Proxies, without_login};
@@ -47,3 +50,4 @@ pub use resolve::ResolvedImage;
 pub use retry::RetryPolicy;
 pub use search::{FoundRepository, Search, SearchPlace};
 pub use tls::TrustedCertificates;
+pub use unreachable::Unreachable;

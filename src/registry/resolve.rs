@@ -51,7 +51,7 @@ impl Client {
         platform: &Platform,
     ) -> Result<ResolvedImage, RegistryError> {
         let (repository, fetched) = self.find_manifest(registry, repositories, tag_or_digest)?;
-        Search::new(self, registry, repository, platform).start(fetched, tag_or_digest)
+        IndexWalk::new(self, registry, repository, platform).start(fetched, tag_or_digest)
     }
 
     /// Fetches what a tag or digest names, an image or an index, and tells which of
@@ -83,7 +83,7 @@ impl Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Candidate {
     /// There is.
-    One,
+    NotLast,
     /// There is none.
     Last,
 }
@@ -93,7 +93,7 @@ impl Candidate {
     /// temporary state is waited for: it must not lead to another image.
     pub(super) fn is_settled_by(self) -> fn(StatusCode) -> bool {
         match self {
-            Candidate::One => |status| status == StatusCode::INTERNAL_SERVER_ERROR,
+            Candidate::NotLast => |status| status == StatusCode::INTERNAL_SERVER_ERROR,
             Candidate::Last => |_| false,
         }
     }
@@ -112,14 +112,14 @@ pub(super) fn first_present<T>(
     for (at, repository) in repositories.iter().enumerate() {
         let candidate = match at + 1 == repositories.len() {
             true => Candidate::Last,
-            false => Candidate::One,
+            false => Candidate::NotLast,
         };
         let error = match ask(repository, candidate) {
             Ok(found) => return Ok((repository, found)),
             Err(error) => error,
         };
         let goes_on = match candidate {
-            Candidate::One => error.may_be_absent(),
+            Candidate::NotLast => error.may_be_absent(),
             Candidate::Last => error.is_absent(),
         };
         if !goes_on {
@@ -133,7 +133,7 @@ pub(super) fn first_present<T>(
 }
 
 /// A walk through an index.
-struct Search<'a> {
+struct IndexWalk<'a> {
     client: &'a Client,
     registry: &'a RegistryUrl,
     repository: &'a str,
@@ -149,14 +149,14 @@ struct Found {
     platform: Option<Platform>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> IndexWalk<'a> {
     fn new(
         client: &'a Client,
         registry: &'a RegistryUrl,
         repository: &'a str,
         wanted: &'a Platform,
-    ) -> Search<'a> {
-        Search {
+    ) -> IndexWalk<'a> {
+        IndexWalk {
             client,
             registry,
             repository,

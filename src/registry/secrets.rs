@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 
-use super::error::{clean, redact};
+use super::server_text::{clean, redact};
 use super::transport::Request;
 
 /// Shorter ones are in any text by chance; what is left out of it would tell them.

@@ -10,8 +10,8 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, R
 use reqwest::{Method, StatusCode, redirect};
 use url::Url;
 
+use super::api_error::explain;
 use super::client::ClientOptions;
-use super::error::explain;
 use super::redirect::{self as redirects, Redirect};
 use super::retry::{demanded_delay, is_temporary};
 use super::secrets::SentSecrets;

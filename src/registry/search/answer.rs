@@ -5,7 +5,7 @@ use serde_json::Number;
 use url::Url;
 
 use crate::oci::first;
-use crate::registry::error::is_invisible;
+use crate::registry::server_text::is_invisible;
 
 /// Results asked for at once, where the service lets one choose.
 const PAGE_RESULTS: &str = "100";

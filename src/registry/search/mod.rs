@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::oci::RegistryUrl;
 
-use super::error::redact;
+use super::server_text::redact;
 use super::transport::Request;
 use super::{Client, Names, RegistryError, without_login};
 
