@@ -5,14 +5,15 @@
 //!
 //! | level | modules | what |
 //! | --- | --- | --- |
-//! | 4 | `cli` | the program as a shell sees it |
+//! | 4 | `cli` | the command line: parsing, dispatch, exit status |
 //! | 3 | `commands`, `ui`, `config` | one file per subcommand; the terminal; settings |
 //! | 2 | `image`, `container`, `diagnosis` | workflows |
-//! | 1 | `registry`, `credentials`, `store`, `archive`, `rootfs`, `spec`, `engine` | one job each, unaware of each other |
+//! | 1 | `registry`, `credentials`, `store`, `archive`, `rootfs`, `spec`, `engine` | one job each |
 //! | 0 | `oci`, `stream`, `host`, `progress` | vocabulary and the operating system |
 //!
-//! Imports point down, never up or sideways on level 1 (`engine` → `spec` is the one exception);
-//! `tests/architecture.rs` holds that.
+//! Imports point to a lower level. Modules of the same level import one another on levels 0 and 3
+//! alone, with two exceptions: `container` → `image` and `engine` → `spec`.
+//! `tests/architecture.rs` checks this.
 
 pub mod archive;
 pub mod cli;

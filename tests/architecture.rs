@@ -142,10 +142,7 @@ fn levels() -> BTreeMap<String, u32> {
     levels
 }
 
-/// Whether a module may import another one.
-///
-/// A lower level may always be imported. On the same level, modules of level 0 and of level 3 may
-/// import each other; on level 1 only `engine → spec`, on level 2 only `container → image`.
+/// Whether a module may import another one, by the rule that `src/lib.rs` states.
 fn is_allowed(levels: &BTreeMap<String, u32>, from: &str, to: &str) -> bool {
     let (Some(upper), Some(lower)) = (levels.get(from), levels.get(to)) else {
         return false;
@@ -319,7 +316,7 @@ fn contains_word(line: &str, needle: &str) -> bool {
 
 #[test]
 fn files_stay_small_and_named_by_noun() {
-    const MOST_LINES: usize = 650;
+    const MOST_LINES: usize = 600;
     let mut wrong = Vec::new();
     for source in sources() {
         let stem = Path::new(&source.path)
