@@ -1,45 +1,45 @@
-//! How long work tells what it is doing.
+//! Progress reports.
 //!
-//! The core reports through [`Progress`]; who shows it, and whether at all, is the caller's
-//! business. [`Silent`] shows nothing.
+//! The workflows report through [`Progress`]; the caller decides who shows it. [`Silent`] shows
+//! nothing.
 
 use std::io::{self, Read, Write};
 
-/// Receives reports on several pieces of work at once.
+/// Receives reports about several tasks at once.
 pub trait Progress: Sync {
-    /// Begins a piece of work. `total` is in bytes, where it is known.
+    /// Begins a task. `total` is in bytes, if it is known.
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Task>;
 
-    /// Begins work that is not worth a line of its own, to be shown only where somebody watches, and
-    /// once it takes its time. Nobody knows beforehand how much it is.
+    /// Begins a task that is shown only on a terminal, and only if it takes long. Its total is
+    /// unknown.
     fn watch(&self, label: &str, unit: Unit) -> Box<dyn Task>;
 
-    /// Tells of something finished or noteworthy, in one line.
+    /// Reports a result or another notable fact, in one line.
     fn note(&self, message: &str);
 
-    /// Tells of a detail, in one line, for a user who has asked for details.
+    /// Reports a detail for `--debug`, in one line.
     fn detail(&self, _message: &str) {}
 }
 
-/// What is counted.
+/// The unit of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes.
     Bytes,
-    /// Files, directories included.
+    /// Files, including directories.
     Files,
 }
 
-/// One piece of work; dropping it ends it.
+/// One task; dropping it ends it.
 pub trait Task: Send + Sync {
-    /// Counts so many more: bytes, where nothing else was said.
+    /// Adds to the count.
     fn advance(&self, count: u64);
 
-    /// Starts the count again at `bytes`, after a resumed or repeated download.
+    /// Sets the count to `bytes`, after a download was resumed or restarted.
     fn reset(&self, bytes: u64);
 }
 
-/// Tells a task what is read or written through it.
+/// Counts the bytes that are read or written through it.
 pub struct Counted<'t, T> {
     stream: T,
     task: &'t dyn Task,
@@ -51,7 +51,7 @@ impl<'t, T> Counted<'t, T> {
         Counted { stream, task }
     }
 
-    /// What was wrapped.
+    /// Returns the wrapped stream.
     pub fn into_inner(self) -> T {
         self.stream
     }

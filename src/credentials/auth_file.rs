@@ -29,13 +29,13 @@ use super::sources::AuthFilePath;
 /// Largest credential file, in bytes.
 pub(super) const FILE_MAX_BYTES: u64 = 4 << 20;
 
-/// Some tools leave the padding out.
+/// The decoder ignores padding, since some tools leave it out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A credential file, read.
+/// The content of a credential file.
 pub(super) struct AuthFile {
     path: PathBuf,
     content: Content,
@@ -49,7 +49,7 @@ struct Content {
     creds_store: Option<String>,
 }
 
-/// One login.
+/// One login in a file.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct LoginEntry {
@@ -60,10 +60,10 @@ pub(super) struct LoginEntry {
 }
 
 impl AuthFile {
-    /// Reads a file; `None` where there is none.
+    /// Reads a file; `None` if it does not exist.
     ///
     /// # Errors
-    /// It is there and cannot be read.
+    /// The file exists and cannot be read, or is malformed.
     pub(super) fn load(source: &AuthFilePath) -> Result<Option<AuthFile>, CredentialsError> {
         let path = &source.path;
         let bytes = match read_named(path, FILE_MAX_BYTES) {
@@ -88,10 +88,10 @@ impl AuthFile {
         }))
     }
 
-    /// The login for `repository` at `registry`.
+    /// Returns the login for `repository` at `registry`.
     ///
-    /// An entry for a part of the registry outweighs all; for the registry as a whole a helper
-    /// does, since Docker leaves empty entries in the file beside it.
+    /// An entry for a part of the registry takes precedence. For the whole registry, a helper does,
+    /// since Docker leaves empty entries in the file beside it.
     pub(super) fn credential(
         &self,
         registry: &RegistryUrl,
@@ -145,7 +145,7 @@ impl AuthFile {
             .flatten()
             .find(|(key, _)| Key::parse(key).covers(&place, registry));
         match own {
-            // The file itself is meant.
+            // An empty name means this file itself.
             Some((_, name)) if name.is_empty() => return Ok(None),
             Some((_, name)) => return helpers.get(name, server),
             None => {}
@@ -162,7 +162,7 @@ impl AuthFile {
 }
 
 impl LoginEntry {
-    /// The login in it; `None` where it is empty.
+    /// Returns the login of the entry; `None` if it is empty.
     pub(super) fn credential(&self) -> Result<Option<Credential>, &'static str> {
         let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = filled(&self.identitytoken) {
@@ -181,7 +181,7 @@ impl LoginEntry {
     }
 }
 
-/// Writes user name and password in the form the files hold them.
+/// Encodes user name and password in the format of the files.
 pub(super) fn encode(username: &str, password: &Secret) -> String {
     BASE64.encode(format!("{username}:{}", password.expose()))
 }
@@ -196,7 +196,7 @@ fn decode(auth: &str) -> Result<Credential, &'static str> {
         .ok_or("'auth' has no colon between user and password")?;
     Ok(Credential::Basic {
         username: username.to_string(),
-        // Old Docker clients padded with zero bytes.
+        // Old Docker clients padded the password with zero bytes.
         password: Secret::new(password.trim_end_matches('\0')),
     })
 }

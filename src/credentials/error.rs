@@ -1,4 +1,4 @@
-//! Why logins cannot be read or kept.
+//! Errors of reading and storing logins.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use serde_json::error::Category;
 
 use crate::host::fs::FsError;
 
-/// Why logins cannot be read or kept. No variant ever holds one.
+/// Why a login cannot be read or stored. No variant contains a login.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Fs(#[from] FsError),
-    /// Others can read or write the keystore.
+    /// Other users can read or write the keystore.
     #[error(
         "the keystore '{}' can be accessed by others (mode {mode:03o}): run `chmod 600` on it, and change passwords that may have leaked",
         path.display()
@@ -24,12 +24,12 @@ pub enum CredentialsError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The keystore is somebody else's.
+    /// The keystore belongs to another user.
     #[error("the keystore '{}' belongs to user id {owner}, not to you", path.display())]
     ForeignOwner {
         /// The keystore.
         path: PathBuf,
-        /// Its owner.
+        /// The user id of its owner.
         owner: u32,
     },
     /// A file has the wrong content.
@@ -37,49 +37,49 @@ pub enum CredentialsError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where it is wrong.
+        /// What is wrong with it, and where.
         reason: String,
     },
-    /// An entry that holds no user name and password.
+    /// An entry contains no valid user name and password.
     #[error("the entry '{key}' in '{}' is damaged: {reason}", path.display())]
     Entry {
         /// The file.
         path: PathBuf,
-        /// The entry.
+        /// The key of the entry.
         key: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A user name that cannot be told from the password.
+    /// A user name contains a colon, which separates it from the password.
     #[error("a user name must not hold a colon")]
     ColonInUsername,
-    /// A helper that is named for this registry but not there.
+    /// The helper that is configured for this registry is not installed.
     #[error("the credential helper '{program}' is not in PATH")]
     HelperMissing {
-        /// Its program.
+        /// The program's name.
         program: String,
     },
-    /// A helper that cannot be run.
+    /// A helper cannot be run.
     #[error("cannot run the credential helper '{program}': {source}")]
     HelperStart {
-        /// Its program.
+        /// The program's name.
         program: String,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// A helper that fails or answers nonsense.
+    /// A helper fails, or its answer is malformed.
     #[error("the credential helper '{program}' failed: {reason}")]
     HelperFailed {
-        /// Its program.
+        /// The program's name.
         program: String,
-        /// What it said.
+        /// The helper's explanation.
         reason: String,
     },
 }
 
 impl CredentialsError {
-    /// Says where a file is wrong. What stands in the place of something else is not repeated, as
-    /// `serde_json` does: it may be a password.
+    /// Says what is wrong with a file, and where. `serde_json` quotes unexpected values, which may
+    /// be passwords, so its text is not used for these.
     pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> CredentialsError {
         let reason = match error.classify() {
             Category::Data => format!(

@@ -1,4 +1,4 @@
-//! Credential helper programs: `docker-credential-NAME get`, the server's name on stdin.
+//! Credential helpers: `docker-credential-NAME get`, with the server's name on stdin.
 //!
 //! ```json
 //! {"ServerURL": "quay.io", "Username": "me", "Secret": "…"}
@@ -17,13 +17,13 @@ use crate::oci::{Credential, Secret};
 
 use super::CredentialsError;
 
-/// What a helper prints where it has no login; it fails then.
+/// The text that a helper prints if it has no login. It exits with a failure then.
 const NOT_FOUND: &str = "credentials not found";
 
 /// The user name that marks an identity token.
 const TOKEN_USERNAME: &str = "<token>";
 
-/// Runs helper programs.
+/// Runs credential helpers.
 pub(super) struct Helpers {
     search_path: Option<OsString>,
 }
@@ -36,7 +36,7 @@ impl Helpers {
     /// Asks helper `name` for the login at `server`.
     ///
     /// # Errors
-    /// The helper is not there, fails, or answers nonsense.
+    /// The helper is not installed, cannot be run, fails, or sends a malformed answer.
     pub(super) fn get(
         &self,
         name: &str,
@@ -57,7 +57,7 @@ impl Helpers {
     }
 
     fn find(&self, program: &str) -> Option<PathBuf> {
-        // A name with a slash would be run from wherever it points to.
+        // A name with a slash would be run from any directory that it names.
         if program.contains('/') {
             return None;
         }
@@ -80,7 +80,7 @@ fn parse_answer(output: &Output) -> Result<Option<Credential>, String> {
         if said.iter().any(|text| text.contains(NOT_FOUND)) {
             return Ok(None);
         }
-        // An answer holds a secret, whatever the status beside it.
+        // An answer may contain a secret, even if the helper reports failure.
         let line = said
             .iter()
             .find_map(|text| text.lines().next())
@@ -88,7 +88,7 @@ fn parse_answer(output: &Output) -> Result<Option<Credential>, String> {
             .unwrap_or("it gave no reason");
         return Err(line.chars().filter(|c| !c.is_control()).take(200).collect());
     }
-    // The answer itself holds a secret, so it is never repeated.
+    // The answer contains a secret, so it is never quoted.
     let answer: Answer = serde_json::from_slice(&output.stdout)
         .map_err(|_| "its answer is not valid".to_string())?;
     Ok(match (answer.username.as_str(), answer.secret.as_str()) {

@@ -1,24 +1,24 @@
-//! The keys under which credential files list registries.
+//! The keys of registries in credential files.
 //!
-//! They come as `https://index.docker.io/v1/`, `quay.io`, `host:5000/namespace/name`,
-//! `http://host/v2/`, and Docker Hub has several names.
+//! Examples are `https://index.docker.io/v1/`, `quay.io`, `host:5000/namespace/name` and
+//! `http://host/v2/`. Docker Hub has several names.
 
 use crate::oci::{DOCKER_HUB, RegistryUrl, is_docker_hub_host};
 
-/// Paths that old clients put behind the host, and that mean nothing.
+/// Paths that old clients add to the host, without a meaning.
 const API_PATHS: [&str; 2] = ["v1", "v2"];
 
-/// A key, brought to one spelling.
+/// A key in normalised form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// Whether the key says `https://`, so that its login must not go over plain http.
+    /// Whether the key begins with `https://`, so that its login must not be sent over plain http.
     is_protected: bool,
     /// `host[:port][/path]`
     place: String,
 }
 
 impl Key {
-    /// Reads a key of a credential file.
+    /// Parses a key of a credential file.
     pub(super) fn parse(text: &str) -> Key {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme), rest),
@@ -43,20 +43,20 @@ impl Key {
         }
     }
 
-    /// Whether a login under this key is meant for `place` and may be sent to `registry`.
+    /// Whether the login under this key is for `place` and may be sent to `registry`.
     pub(super) fn covers(&self, place: &str, registry: &RegistryUrl) -> bool {
         let is_safe = !self.is_protected || registry.as_str().starts_with("https://");
         is_safe && self.place == place
     }
 }
 
-/// The place of the registry as a whole.
+/// Returns the place that stands for the whole registry.
 pub(super) fn host_place(registry: &RegistryUrl) -> String {
     Key::parse(registry.host()).place
 }
 
-/// The places below the registry under which a login for `repository` may be listed, the most
-/// specific first, without the registry itself.
+/// Returns the places that may hold a login for `repository`, the most specific first, without the
+/// whole registry.
 ///
 /// Source: containers-auth.json(5).
 pub(super) fn repository_places(registry: &RegistryUrl, repository: &str) -> Vec<String> {
@@ -70,7 +70,7 @@ pub(super) fn repository_places(registry: &RegistryUrl, repository: &str) -> Vec
     places
 }
 
-/// What a helper program is asked for.
+/// Returns the server name that a helper is asked for.
 pub(super) fn helper_server(registry: &RegistryUrl) -> &str {
     if registry.is_docker_hub() {
         "https://index.docker.io/v1/"

@@ -1,11 +1,11 @@
-//! Our own keystore, shared with udocker.py.
+//! The program's own keystore, shared with udocker.py.
 //!
 //! ```json
 //! {"https://registry-1.docker.io": {"auth": "base64 of user:password", "email": ""}}
 //! ```
 //!
-//! Mode 0600 and owned by the user; anything else is refused, since others may then have read or
-//! planted what is in it.
+//! The file has mode 0600 and belongs to the user. Any other mode or owner is refused, since other
+//! users may then have read the logins or added some.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -31,8 +31,8 @@ pub struct Keystore {
 }
 
 impl Keystore {
-    /// The keystore at `path`, which need not exist. Where `path` is a symbolic link, the keystore
-    /// is the file it leads to: the link itself is never replaced.
+    /// Returns the keystore at `path`, which need not exist. If `path` is a symbolic link, the
+    /// keystore is the file that it leads to: the link itself is never replaced.
     pub fn new(path: PathBuf) -> Keystore {
         let path = match path.read_link() {
             Ok(target) => path
@@ -44,14 +44,14 @@ impl Keystore {
         Keystore { path }
     }
 
-    /// The login for `registry`; `None` where there is none.
+    /// Returns the login for `registry`; `None` if there is none.
     ///
     /// # Errors
-    /// The file cannot be read, is not private, or is damaged.
+    /// The file cannot be read, is not private, or is malformed.
     pub fn get(&self, registry: &RegistryUrl) -> Result<Option<Credential>, CredentialsError> {
         let place = host_place(registry);
         let entries = self.load()?;
-        // An entry under the very name outweighs one under another spelling.
+        // The exact key takes precedence over other spellings.
         let exact = entries.get_key_value(registry.as_str());
         let others = entries
             .iter()
@@ -69,7 +69,7 @@ impl Keystore {
         Ok(None)
     }
 
-    /// Keeps a login, in place of the one for the same registry.
+    /// Stores a login, in place of the one for the same registry.
     ///
     /// # Errors
     /// `ColonInUsername`; or the file cannot be read or written, or is not private.
@@ -93,7 +93,7 @@ impl Keystore {
         self.save(entries)
     }
 
-    /// Forgets the login for `registry` and says whether there was one.
+    /// Deletes the login for `registry` and returns whether there was one.
     ///
     /// # Errors
     /// The file cannot be read or written, or is not private.
@@ -107,10 +107,10 @@ impl Keystore {
         Ok(is_found)
     }
 
-    /// Forgets all logins: removes the file.
+    /// Deletes all logins: removes the file.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The file cannot be removed.
     pub fn erase(&self) -> Result<(), CredentialsError> {
         Ok(remove_file(&self.path)?)
     }
@@ -121,7 +121,7 @@ impl Keystore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
             Err(error) => return Err(FsError::at("open", &self.path)(error).into()),
         };
-        // Of the opened file, not of the name, which may meanwhile lead elsewhere.
+        // These are read from the open file, since the name may meanwhile lead to another one.
         let metadata = file.metadata().map_err(FsError::at("read", &self.path))?;
         if metadata.uid() != facts::uid() {
             return Err(CredentialsError::ForeignOwner {
@@ -152,8 +152,8 @@ impl Keystore {
         Ok(write_atomic(&self.path, text.as_bytes(), PRIVATE_MODE)?)
     }
 
-    /// Keeps two logins at once from losing one of them. On the directory, since the file is
-    /// replaced; without it where the file system has no locks.
+    /// Locks the keystore, so that two logins at once are both kept. The directory is locked, since
+    /// the file is replaced. On a file system without locks, there is no lock.
     fn lock(&self) -> Option<File> {
         let directory = File::open(self.directory()).ok()?;
         flock(&directory, FlockOperation::LockExclusive).ok()?;
@@ -176,7 +176,7 @@ impl Keystore {
     }
 }
 
-/// Removes every spelling of a registry.
+/// Removes all spellings of a registry.
 fn remove(entries: &mut Map<String, Value>, registry: &RegistryUrl) -> bool {
     let place = host_place(registry);
     let before = entries.len();

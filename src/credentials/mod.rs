@@ -1,7 +1,7 @@
-//! The user's logins: our own keystore, and what Podman and Docker left behind.
+//! The user's logins: the program's own keystore, and the credential files of Podman and Docker.
 //!
-//! Only the keystore is ever written. Neither the environment nor the home directory is looked up
-//! here; [`Sources`] says where everything is.
+//! Only the keystore is ever written. This module reads neither the environment nor the home
+//! directory; [`Sources`] names the files.
 
 mod auth_file;
 mod error;
@@ -19,26 +19,25 @@ pub use error::CredentialsError;
 pub use keystore::Keystore;
 pub use sources::{AuthFilePath, Sources};
 
-/// Looks logins up, the keystore's first, then Podman's, then Docker's.
+/// Looks up logins: first in the keystore, then in Podman's files, then in Docker's.
 pub struct Logins {
     sources: Sources,
 }
 
 impl Logins {
-    /// Looks where `sources` says. Nothing is read yet.
+    /// Makes a look-up in `sources`. Nothing is read yet.
     pub fn new(sources: Sources) -> Logins {
         Logins { sources }
     }
 
-    /// The login for `repository` at `registry`; `None` where there is none. An empty
-    /// `repository` asks for the registry as a whole.
+    /// Returns the login for `repository` at `registry`; `None` if there is none. If `repository`
+    /// is empty, the login is for the whole registry.
     ///
-    /// In a file, the most specific entry counts: `host/namespace/name`, `host/namespace`,
+    /// The most specific entry of a file counts: `host/namespace/name`, then `host/namespace`, then
     /// `host`.
     ///
     /// # Errors
-    /// A file that is there cannot be read, others could read the keystore, or a helper program
-    /// fails.
+    /// An existing file cannot be read, other users can access the keystore, or a helper fails.
     pub fn credential(
         &self,
         registry: &RegistryUrl,
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
     use crate::oci::Secret;
 
-    /// A home directory with files as given, and a look-up that knows nothing else.
+    /// Makes a home directory with these files, and a look-up that is limited to it.
     fn home(files: &[(&str, &str)]) -> (TempDir, Logins) {
         let home = TempDir::new().unwrap();
         for (name, text) in files {
@@ -162,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Knows three servers and tells what it was asked in any other case.
+    /// A helper that knows some servers and fails for the others in various ways.
     const HELPER: &str = r#"#!/bin/sh
 [ "$1" = get ] || exit 9
 server=$(cat)

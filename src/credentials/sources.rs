@@ -1,34 +1,34 @@
-//! Where logins may be.
+//! The places where logins may be stored.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The files to look into, in order.
+/// The files to search, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
-    /// Our own keystore.
+    /// The program's own keystore.
     pub keystore: PathBuf,
     /// Podman's and Docker's files.
     pub auth_files: Vec<AuthFilePath>,
-    /// Where helper programs are, as `PATH` says it.
+    /// The value of `PATH`, where helpers are searched.
     pub search_path: Option<OsString>,
 }
 
-/// A file of Podman or Docker.
+/// A credential file of Podman or Docker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthFilePath {
     /// Where it is.
     pub path: PathBuf,
-    /// Whether it is a `.dockercfg`, which holds bare entries without `auths` around them.
+    /// Whether it is a `.dockercfg`, which contains the entries without `auths` around them.
     pub is_legacy: bool,
 }
 
 impl Sources {
-    /// Returns the usual places. `variable` looks an environment variable up.
+    /// Returns the usual places. `variable` looks up an environment variable.
     ///
     /// The order is Podman's: `REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`,
-    /// `$XDG_CONFIG_HOME/containers/auth.json`, `$DOCKER_CONFIG/config.json` (in `~/.docker`
-    /// unless moved), `~/.dockercfg`.
+    /// `$XDG_CONFIG_HOME/containers/auth.json`, `$DOCKER_CONFIG/config.json` (`~/.docker` by
+    /// default), `~/.dockercfg`.
     ///
     /// Source: containers-auth.json(5).
     pub fn usual(

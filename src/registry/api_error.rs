@@ -10,22 +10,22 @@ use super::server_text::is_web_page;
 /// Source: OCI distribution-spec v1.1, "Error Codes".
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct ApiError {
-    /// `MANIFEST_UNKNOWN`, `DENIED`, `TOOMANYREQUESTS`, …
+    /// The code, such as `MANIFEST_UNKNOWN`, `DENIED` or `TOOMANYREQUESTS`.
     #[serde(default)]
     code: String,
-    /// For people.
+    /// The text for people.
     #[serde(default)]
     message: String,
 }
 
 impl ApiError {
-    /// Reads the error document of a registry or token server; empty where there is none.
+    /// Reads the error document of a registry or token server; empty if the body is none.
     fn parse_all(body: &[u8]) -> Vec<ApiError> {
         #[derive(Deserialize)]
         struct Envelope {
             errors: Vec<ApiError>,
         }
-        /// Token servers and front ends put one text under one of these names.
+        /// Token servers and front ends send a single text, under one of these names.
         #[derive(Deserialize)]
         struct Single {
             #[serde(alias = "details", alias = "error_description", alias = "error")]
@@ -44,7 +44,7 @@ impl ApiError {
     }
 }
 
-/// What the body of a failed answer says, in one line; empty where it says nothing.
+/// Returns what the body of a failed answer says, in one line; empty if it says nothing.
 pub(super) fn explain(body: &[u8], secrets: &SentSecrets) -> String {
     let errors = ApiError::parse_all(body);
     if !errors.is_empty() {

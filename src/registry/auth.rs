@@ -1,4 +1,4 @@
-//! Answers to a registry's challenges, kept for the requests that follow.
+//! Answers the authentication challenges of registries, and keeps the answers for later requests.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -20,19 +20,20 @@ use super::transport::{Request, Response, Transport};
 
 const CLIENT_ID: &str = "udocker";
 
-/// Largest token answer, in bytes. Tokens that list many rights reach some ten thousand.
+/// Largest answer of a token server, in bytes. Tokens that list many rights reach ten thousand or
+/// so.
 const TOKEN_MAX_BYTES: usize = 1 << 20;
 
 /// Why a [`CredentialSource`] failed.
 pub type CredentialSourceError = Box<dyn Error + Send + Sync>;
 
-/// Knows the user's logins. Functions of the same shape do too.
+/// Looks up the user's logins. Any function with the signature of `credential` is a source too.
 pub trait CredentialSource: Send + Sync {
-    /// The login for a repository of a registry, or for the registry itself where `repository`
-    /// is empty; `None` where the user has none.
+    /// Returns the login for a repository, or for the whole registry if `repository` is empty;
+    /// `None` if the user has no login.
     ///
     /// # Errors
-    /// There may be one, but it cannot be read.
+    /// A login may exist, but it cannot be read.
     fn credential(
         &self,
         registry: &RegistryUrl,
@@ -53,7 +54,7 @@ where
     }
 }
 
-/// A user without logins.
+/// The source of a user who has no logins.
 pub struct NoCredentials;
 
 impl CredentialSource for NoCredentials {
@@ -66,19 +67,19 @@ impl CredentialSource for NoCredentials {
     }
 }
 
-/// What a request is about, and so which rights it takes.
+/// The rights that a request needs: the scope of its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope<'a> {
     /// The registry itself.
     Base,
-    /// Reading a repository.
+    /// Read access to a repository.
     Repository(&'a str),
-    /// Listing the repositories.
+    /// The list of repositories.
     Catalog,
 }
 
 impl<'a> Scope<'a> {
-    /// The repository's name; empty for the registry itself.
+    /// Returns the repository's name; empty for the other scopes.
     pub(super) fn repository(self) -> &'a str {
         match self {
             Scope::Repository(repository) => repository,
@@ -86,7 +87,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The scope as token servers spell it.
+    /// Returns the scope in the spelling of token servers.
     fn text(self) -> String {
         match self {
             Scope::Base => String::new(),
@@ -96,20 +97,20 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// per registry and scope.
+/// Keeps the grants of registries, one for each registry and scope.
 pub(super) struct Authenticator {
     source: Box<dyn CredentialSource>,
-    /// By registry and repository. A source may run a program, and a program that fails would fail
-    /// again for every blob, so each login is asked for once.
+    /// The logins already looked up, by registry and repository. Each is looked up once, because a
+    /// source may run a program, and one that fails would fail again for every blob.
     logins: Mutex<HashMap<(RegistryUrl, String), Login>>,
-    /// By registry and scope.
+    /// The grants by registry and scope.
     grants: Mutex<HashMap<(RegistryUrl, String), Slot>>,
 }
 
-/// What the source has answered.
+/// The answer of a credential source.
 type Login = Result<Option<Credential>, Arc<dyn Error + Send + Sync>>;
 
-/// Holds one grant. Its lock is held while the grant is fetched, so that one thread does it.
+/// One grant. Its lock is held during the request for the grant, so that one thread sends it.
 type Slot = Arc<Mutex<Option<Grant>>>;
 
 enum Grant {
@@ -135,23 +136,25 @@ impl Authenticator {
         }
     }
 
-    /// The header that was granted before and still holds.
+    /// Returns the header of a grant that is still valid.
     pub(super) fn current(&self, registry: &RegistryUrl, scope: Scope) -> Option<HeaderValue> {
         let grant = self.grant(registry, scope);
         let grant = lock(&grant);
         grant.as_ref().and_then(Grant::header).cloned()
     }
 
-    /// Whether the last answer was a token.
+    /// Whether the registry's last grant was a token.
     pub(super) fn holds_token(&self, registry: &RegistryUrl, scope: Scope) -> bool {
         let grant = self.grant(registry, scope);
         matches!(*lock(&grant), Some(Grant::Token(..)))
     }
 
-    /// Answers `challenges` and keeps the answer. `rejected` is the header that met them.
+    /// Answers `challenges` and keeps the grant. `rejected` is the header that the registry
+    /// refused.
     ///
-    /// Threads that need the same grant at once wait for one of them to get it. Most images are
-    /// public, so a login that cannot be read matters only where it does not go without.
+    /// Threads that need the same grant at once wait for the first of them. A login that cannot be
+    /// read is an error only if the registry refuses anonymous access, since most images are
+    /// public.
     pub(super) fn answer(
         &self,
         transport: &Transport,
@@ -164,7 +167,7 @@ impl Authenticator {
         let mut grant = lock(&grant);
         let current = grant.as_ref().and_then(Grant::header);
         if current.is_some() && current != rejected {
-            // Another thread was faster.
+            // Another thread has renewed the grant meanwhile.
             return Ok(());
         }
         *grant = None;
@@ -206,7 +209,7 @@ impl Authenticator {
         Ok(())
     }
 
-    /// The user's login for this.
+    /// Returns the user's login for this scope.
     pub(super) fn credential(
         &self,
         registry: &RegistryUrl,
@@ -231,7 +234,7 @@ impl Authenticator {
     }
 }
 
-/// A panic elsewhere leaves at worst an old grant behind, which is then renewed.
+/// Locks a mutex. A panic in another thread leaves at worst an old grant behind, which is renewed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -254,9 +257,9 @@ impl TokenServer<'_> {
         if let Some(Credential::IdentityToken(token)) = credential {
             let mut response = transport.send(&self.refresh_request(realm.clone(), token))?;
             match response.status() {
-                // Older token servers do not know the OAuth2 way.
+                // Older token servers do not implement the OAuth2 endpoint.
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {}
-                // What OAuth2 says about a refresh token that is wrong or has expired.
+                // The OAuth2 answer to a refresh token that is wrong or has expired.
                 StatusCode::BAD_REQUEST => {
                     return Err(RegistryError::BadCredentials {
                         registry: self.registry.clone(),
@@ -284,8 +287,8 @@ impl TokenServer<'_> {
         })
     }
 
-    /// The registry may send us to any server, but not from https to plain http, where a login
-    /// could be read on the way.
+    /// Checks the address of the token server. A registry may name any server, but an https
+    /// registry must not name a plain http one, where the login could be read on the way.
     fn checked_realm(&self, transport: &Transport) -> Result<Url, RegistryError> {
         let refuse = |reason| RegistryError::Realm {
             registry: self.registry.clone(),
@@ -360,7 +363,8 @@ impl TokenServer<'_> {
     }
 }
 
-/// An identity token goes where a password would, under no name, when nothing better is offered.
+/// Makes a Basic header. An identity token takes the place of the password, with an empty user
+/// name, if the registry offers no token server.
 fn basic_header(credential: &Credential) -> HeaderValue {
     let (username, password) = match credential {
         Credential::Basic { username, password } => (username.as_str(), password),

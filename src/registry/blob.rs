@@ -1,4 +1,4 @@
-//! Blobs: streamed into a sink, checked on the way, resumed where the connection broke.
+//! Blob downloads: written to a sink, checked on the way, resumed after a broken connection.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -17,23 +17,24 @@ use super::client::at;
 use super::transport::{Request, Response};
 use super::{BlobFault, Client, RegistryError, Unreachable};
 
-/// What is read from the network at once; large enough to make the calls in between vanish.
+/// Size of one read from the network; large enough that the cost of the calls does not matter.
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// How many buffers may wait to be written.
 const READ_AHEAD_BUFFERS: usize = 4;
 
-/// So much progress makes up for a failed try, so that a large blob over a bad line gets through
-/// while a server that sends a byte at a time does not keep us forever.
+/// A download that has progressed by so many bytes gets its retries back: a large blob gets through
+/// over a bad connection, while a server that sends one byte at a time does not keep the client
+/// busy for ever.
 const REWARDED_BYTES: u64 = 1 << 20;
 
-/// So much has to come in the time that a whole document may take, or the line counts as broken.
+/// Fewer bytes than this within the time limit for a whole document count as a broken connection.
 const LEAST_BYTES: u64 = 64 * 1024;
 
-/// Where the bytes of a blob go. It need not check them.
+/// The destination of a blob's bytes. It need not check them.
 pub trait BlobSink: Send {
-    /// The bytes that are there already, from the blob's beginning; they are hashed and not
-    /// fetched again. Called once, before anything is written.
+    /// Returns the bytes that are already present, from the blob's beginning. They are hashed and
+    /// not fetched again. Called once, before anything is written.
     ///
     /// # Errors
     /// They cannot be read.
@@ -42,17 +43,17 @@ pub trait BlobSink: Send {
     /// Appends bytes.
     ///
     /// # Errors
-    /// They cannot be kept.
+    /// They cannot be stored.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Forgets all bytes.
+    /// Discards all bytes.
     ///
     /// # Errors
-    /// That fails.
+    /// The sink cannot be emptied.
     fn restart(&mut self) -> io::Result<()>;
 }
 
-/// Keeps a blob in memory.
+/// A blob in memory.
 impl BlobSink for Vec<u8> {
     fn existing(&mut self) -> io::Result<Box<dyn Read + '_>> {
         Ok(Box::new(self.as_slice()))
@@ -70,17 +71,15 @@ impl BlobSink for Vec<u8> {
 }
 
 impl Client {
-    /// Fetches a blob into `sink`. On success the sink holds exactly the bytes the descriptor
-    /// names.
+    /// Fetches a blob into `sink`, which then holds exactly the bytes that the descriptor names.
     ///
-    /// Bytes that are in the sink already are kept, and only the rest is fetched. A download that
-    /// breaks off goes on where it stopped. Bytes that turn out wrong are fetched once more from
-    /// the beginning. A foreign layer that the registry does not have is fetched from its `urls`,
-    /// without any login.
+    /// Only the bytes that the sink does not have yet are fetched. A download that breaks off is
+    /// resumed. Wrong bytes are fetched once more from the beginning. A foreign layer that the
+    /// registry does not have is fetched from its `urls`, without a login.
     ///
     /// # Errors
-    /// `Blob` where the bytes are wrong, `Interrupted` where the line does not hold, `Sink` where
-    /// they cannot be kept; else as any request.
+    /// `Blob` if the bytes are wrong, `Interrupted` if the connection keeps breaking, `Sink` if the
+    /// bytes cannot be stored; else as for any request.
     pub fn fetch_blob(
         &self,
         registry: &RegistryUrl,
@@ -102,7 +101,7 @@ impl Client {
         .run()
     }
 
-    /// Fetches a blob into memory. The caller has checked that its size is modest.
+    /// Fetches a blob into memory. The caller has checked that it is small.
     pub(super) fn fetch_small_blob(
         &self,
         registry: &RegistryUrl,
@@ -126,13 +125,13 @@ struct Download<'a> {
     task: &'a dyn Task,
 }
 
-/// How one answer ended.
+/// How the body of one answer ended.
 enum BodyEnd {
-    /// Its end was reached.
+    /// The server sent all of it.
     Complete,
     /// The connection broke.
     Broken { url: String, source: Unreachable },
-    /// The bytes cannot be the blob's.
+    /// The bytes do not belong to the blob.
     Faulty(BlobFault),
 }
 
@@ -141,7 +140,7 @@ impl Download<'_> {
         self.take_existing()?;
         let mut is_second_chance = false;
         let mut retry = 0;
-        // What comes again, since the server cannot go on where it stopped, is no progress.
+        // Bytes that come again, because the server cannot resume, are no progress.
         let mut rewarded = self.received;
         loop {
             let before = self.received;
@@ -176,7 +175,7 @@ impl Download<'_> {
                 },
                 BodyEnd::Faulty(fault) => fault,
             };
-            // Whatever is wrong is not kept, so that the next try does not build on it.
+            // Wrong bytes are discarded, so that the next try does not build on them.
             self.restart()?;
             if is_second_chance {
                 return Err(RegistryError::Blob {
@@ -189,7 +188,7 @@ impl Download<'_> {
         }
     }
 
-    /// Hashes what the sink has. More than the blob can hold is thrown away.
+    /// Hashes the bytes in the sink. If there are more than the blob has, they are discarded.
     fn take_existing(&mut self) -> Result<(), RegistryError> {
         let limit = self.descriptor.size.unwrap_or(u64::MAX);
         let hasher = &mut self.hasher;
@@ -218,7 +217,7 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Asks for the bytes that are missing.
+    /// Requests the bytes that are missing.
     fn open(&self) -> Result<Response, RegistryError> {
         let scope = Scope::Repository(self.repository);
         let path = format!("/v2/{}/blobs/{}", self.repository, self.descriptor.digest);
@@ -270,7 +269,7 @@ impl Download<'_> {
 
     fn receive(&mut self, mut response: Response) -> Result<BodyEnd, RegistryError> {
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            // The server's blob ends before what we have of it.
+            // The server's blob is shorter than what the sink has.
             return Ok(BodyEnd::Faulty(BlobFault::TooShort {
                 expected: self.descriptor.size.unwrap_or(self.received + 1),
                 found: self.received,
@@ -279,7 +278,7 @@ impl Download<'_> {
         if self.received > 0 && !continues_at(&response, self.received) {
             self.restart()?;
             if response.status() == StatusCode::PARTIAL_CONTENT {
-                // Some other part of it, which is of no use.
+                // It is a different part of the blob.
                 response = self.open()?;
             }
         }
@@ -303,7 +302,7 @@ impl Download<'_> {
             self.sink
                 .write(&buffer[..count])
                 .map_err(|source| self.sink_error(source))?;
-            // The body may have ended; then nobody needs it.
+            // At the end of the body, the reader takes no more buffers.
             let _ = emptied.send(self.hasher.update(buffer, count));
             self.received = total;
             self.task.advance(count as u64);
@@ -352,10 +351,10 @@ impl Download<'_> {
     }
 }
 
-/// A buffer and how many of its bytes were read, or why no more can be.
+/// A buffer and how many of its bytes were read, or why reading failed.
 type Piece = Result<(Vec<u8>, usize), Unreachable>;
 
-/// Reads a body to its end, or until nobody wants more, while what came before is written.
+/// Reads a body ahead of the writer, until its end or until the writer stops.
 fn read_ahead(mut response: Response, filled: &SyncSender<Piece>, empty: &Receiver<Vec<u8>>) {
     loop {
         let mut buffer = empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
@@ -371,7 +370,8 @@ fn read_ahead(mut response: Response, filled: &SyncSender<Piece>, empty: &Receiv
     }
 }
 
-/// Whether the answer begins where we stopped. A server that ignores `Range` sends 200 and all.
+/// Whether the answer begins at `offset`. A server that ignores `Range` sends the whole blob with
+/// status 200.
 fn continues_at(response: &Response, offset: u64) -> bool {
     response.status() == StatusCode::PARTIAL_CONTENT
         && response
@@ -380,7 +380,7 @@ fn continues_at(response: &Response, offset: u64) -> bool {
             .is_some_and(|start| start == offset)
 }
 
-/// The first number of `bytes 5-9/10`.
+/// Reads the first number of `bytes 5-9/10`.
 fn range_start(header: &str) -> Option<u64> {
     let (unit, rest) = header.trim().split_once(' ')?;
     if !unit.eq_ignore_ascii_case("bytes") {

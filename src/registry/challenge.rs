@@ -1,4 +1,4 @@
-//! What a registry demands with status 401: the `WWW-Authenticate` header, parsed.
+//! The `WWW-Authenticate` header, with which a registry asks for authentication (status 401).
 //!
 //! ```text
 //! Bearer realm="https://auth.example/token",service="example",scope="repository:a/b:pull,push"
@@ -11,18 +11,18 @@
 pub(super) enum Challenge {
     /// A token from `realm`.
     Bearer {
-        /// Where to get one.
+        /// The address of the token server.
         realm: String,
-        /// Whom it is for; some registries leave it out.
+        /// The service that the token is for; some registries leave it out.
         service: Option<String>,
-        /// What it is for, as it stands, commas included.
+        /// The scope that the token is for, as sent, commas included.
         scope: Option<String>,
     },
-    /// User name and password with every request.
+    /// User name and password in every request.
     Basic,
 }
 
-/// Reads all values of the header; schemes that are not known and damaged parts are left out.
+/// Reads all values of the header. Unknown schemes and damaged parts are left out.
 pub(super) fn parse_challenges<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Challenge> {
     values
         .into_iter()
@@ -71,7 +71,7 @@ impl<'a> Scanner<'a> {
             self.skip(|c| c.is_ascii_whitespace() || c == ',');
             let Some(word) = self.word() else { break };
             self.skip(|c| c.is_ascii_whitespace());
-            // A word before '=' is a parameter of the scheme before it, any other word a scheme.
+            // A word before '=' is a parameter of the preceding scheme; any other word is a scheme.
             if let Some(rest) = self.rest.strip_prefix('=') {
                 self.rest = rest;
                 self.skip(|c| c.is_ascii_whitespace());
@@ -105,7 +105,7 @@ impl<'a> Scanner<'a> {
         (!word.is_empty()).then_some(word)
     }
 
-    /// A quoted string with backslash escapes, or a bare word.
+    /// Reads a quoted string with backslash escapes, or a bare word.
     fn value(&mut self) -> String {
         let Some(quoted) = self.rest.strip_prefix('"') else {
             let end = self.rest.find(',').unwrap_or(self.rest.len());

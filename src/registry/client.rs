@@ -1,4 +1,4 @@
-//! The client as callers see it, and the way every request of it takes.
+//! The client that callers use, and the way of each request: address, authentication, errors.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,26 +18,26 @@ use super::{Proxies, RegistryError, RetryPolicy, TrustedCertificates};
 /// How to talk to registries.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Takes any certificate, lets redirects lead to plain http, and speaks plain http with a
-    /// registry that has no https.
+    /// Accept any certificate and redirects to plain http, and use plain http if a registry has no
+    /// https.
     pub insecure: bool,
-    /// Which way requests take.
+    /// The proxies to use.
     pub proxies: Proxies,
-    /// Whom to trust beside the built-in authorities.
+    /// The certificate authorities to trust in addition to the built-in ones.
     pub trusted: TrustedCertificates,
-    /// How long a connection may take to come about.
+    /// Longest time to establish a connection.
     pub connect_timeout: Duration,
-    /// How long it may be silent while something is expected.
+    /// Longest silence of a server.
     pub read_timeout: Duration,
-    /// How the program introduces itself.
+    /// The `User-Agent` header.
     pub user_agent: String,
-    /// How patiently it tries again.
+    /// How often and after which pauses a failed request is repeated.
     pub retry: RetryPolicy,
-    /// Is told of every exchange with a server.
+    /// Receives a line about each exchange with a server.
     pub trace: Option<Trace>,
 }
 
-/// Takes one line that tells of an exchange, without secrets.
+/// Receives one line about an exchange with a server. The line contains no secrets.
 pub type Trace = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Default for ClientOptions {
@@ -55,28 +55,28 @@ impl Default for ClientOptions {
     }
 }
 
-/// What a registry says to a login.
+/// The answer of a registry to a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginCheck {
-    /// It asked for a login and takes this one.
+    /// The registry asked for a login and accepts this one.
     Accepted,
-    /// It did not ask, so it remains unknown whether the login is right.
+    /// The registry asked for none, so the login remains unchecked.
     NotAsked,
 }
 
-/// Talks to any number of registries; shared by threads.
+/// A client for any number of registries. Threads can share it.
 pub struct Client {
     pub(super) transport: Transport,
     auth: Authenticator,
-    /// How registries turned out to be reached, under `insecure`.
+    /// The addresses by which registries were reached; filled only with `insecure`.
     bases: Mutex<HashMap<RegistryUrl, Url>>,
 }
 
 impl Client {
-    /// Makes a client. No connection, and no certificate is read, before the first request.
+    /// Makes a client. It connects, and reads certificates, at its first request.
     ///
     /// # Errors
-    /// A proxy that cannot be used.
+    /// A proxy has an address that cannot be used.
     pub fn new(
         options: ClientOptions,
         credentials: impl CredentialSource + 'static,
@@ -89,10 +89,11 @@ impl Client {
         })
     }
 
-    /// Asks the registry whether it takes the user's login.
+    /// Asks the registry whether it accepts the user's login.
     ///
     /// # Errors
-    /// `BadCredentials` if it does not, `LoginRequired` if there is none.
+    /// `BadCredentials` if it does not, `LoginRequired` if the user has none; else as for any
+    /// request.
     pub fn check_auth(&self, registry: &RegistryUrl) -> Result<LoginCheck, RegistryError> {
         let path = |base: &Url| Request::get(at(base, "/v2/"));
         let response = self.send(registry, Scope::Base, &path)?;
@@ -103,11 +104,12 @@ impl Client {
         })
     }
 
-    /// Sends a request with the rights it takes. `prepare` makes it for the registry's address.
+    /// Sends a request with the rights that `scope` names. `prepare` makes the request for the
+    /// registry's address.
     ///
     /// # Errors
-    /// Those of the connection, and a challenge that cannot be met. Any other status is left to
-    /// the caller.
+    /// The connection fails, or the registry's challenge cannot be answered. The caller judges the
+    /// status of the answer.
     pub(super) fn send(
         &self,
         registry: &RegistryUrl,
@@ -124,7 +126,8 @@ impl Client {
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
-            // A content store of somebody else has no say in where logins are sent.
+            // The challenge comes from another server, to which the registry has redirected the
+            // request. Logins are not sent there.
             if !response.is_same_server {
                 return Err(response.into_error());
             }
@@ -159,8 +162,9 @@ impl Client {
         }
     }
 
-    /// Turns a status that is no success into an error that tells what was asked for. What another
-    /// server refuses, to which the registry has sent us, is not the registry's word.
+    /// Turns an unsuccessful status into an error that names the resource. A refusal counts as the
+    /// registry's only if the registry itself sent it, not a server to which it redirected the
+    /// request.
     pub(super) fn expect_success(
         &self,
         registry: &RegistryUrl,
@@ -169,7 +173,7 @@ impl Client {
     ) -> Result<Response, RegistryError> {
         match response.status() {
             StatusCode::FORBIDDEN if response.is_same_server => {
-                // A login that cannot be read may be what is missing.
+                // If the login cannot be read, that may be the reason for the refusal.
                 self.auth.credential(registry, scope)?;
                 Err(RegistryError::Denied {
                     registry: registry.clone(),
@@ -215,7 +219,7 @@ impl Client {
         }
     }
 
-    /// Sends a request to the registry as it is prepared.
+    /// Sends a request to the registry, just as `prepare` makes it.
     pub(super) fn exchange(
         &self,
         registry: &RegistryUrl,
@@ -224,8 +228,8 @@ impl Client {
         self.transport.send(&prepare(&self.base(registry)?))
     }
 
-    /// The registry's address. Where `insecure` allows plain http, both ways are tried before
-    /// anything is sent that could be a secret; from then on the registry is spoken to in one way.
+    /// Returns the registry's address. With `insecure`, https and then plain http are tried before
+    /// any secret is sent; the client keeps to the one that works.
     fn base(&self, registry: &RegistryUrl) -> Result<Url, RegistryError> {
         let base = Url::parse(registry.as_str()).map_err(|source| RegistryError::Address {
             registry: registry.clone(),
@@ -238,7 +242,7 @@ impl Client {
             return Ok(known.clone());
         }
         let mut plain = base.clone();
-        // Never fails between http and https.
+        // Changing https to http never fails.
         let _ = plain.set_scheme("http");
         let ask = |base| self.transport.send_once(&Request::get(at(base, "/v2/")));
         let found = match ask(&base) {
@@ -259,13 +263,13 @@ impl Client {
     }
 }
 
-/// Whether an answer came by plain http from a server that speaks it. Servers that speak TLS
-/// answer plain http with 400, or lead to https.
+/// Whether a server of plain http has answered. A TLS server answers plain http with status 400, or
+/// redirects to https.
 fn is_plain(response: &Response) -> bool {
     response.url.scheme() == "http" && response.status() != StatusCode::BAD_REQUEST
 }
 
-/// The address of `path` at a registry.
+/// Returns the address of `path` at a registry.
 pub(super) fn at(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(path);

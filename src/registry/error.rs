@@ -1,7 +1,7 @@
-//! What can go wrong between this program and a registry.
+//! Errors of requests to registries.
 //!
-//! Text that came from a server is cleaned of secrets and control characters before it gets here,
-//! and addresses are shown without passwords and query strings.
+//! Server text in these errors contains no secrets and no control characters, and addresses contain
+//! no passwords and no query strings.
 
 use std::error::Error;
 use std::io;
@@ -17,7 +17,7 @@ pub enum RegistryError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
-    /// A proxy that cannot be used.
+    /// A proxy cannot be used.
     #[error("cannot use the proxy '{proxy}': {reason}")]
     Proxy {
         /// The proxy, without user and password.
@@ -28,21 +28,21 @@ pub enum RegistryError {
     /// The HTTP client cannot be made.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(#[source] reqwest::Error),
-    /// Names of hosts cannot be resolved without random numbers.
+    /// Host names cannot be resolved, because the system gives no random numbers.
     #[error(
-        "names of hosts cannot be resolved without random numbers, and neither the system nor \
-         /dev/random and /dev/urandom give any"
+        "cannot resolve host names without random numbers: /dev/random and /dev/urandom cannot be \
+         read"
     )]
     NoRandomNumbers,
-    /// The login data cannot be read.
+    /// The user's login cannot be read.
     #[error("cannot read the credentials for '{registry}': {source}")]
     Credentials {
         /// The registry they are for.
         registry: RegistryUrl,
-        /// Why.
+        /// Why it cannot be read.
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// A registry address that is none.
+    /// The address of a registry is not valid.
     #[error("'{registry}' is not an address: {source}")]
     Address {
         /// The registry.
@@ -50,21 +50,21 @@ pub enum RegistryError {
         /// What is wrong with it.
         source: url::ParseError,
     },
-    /// The address of an index that is none.
+    /// The address of an index is not valid.
     #[error("'{index}' is not the address of an index: {reason}")]
     Index {
-        /// What was given.
+        /// The address, without a login.
         index: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// Neither a search nor a catalogue.
+    /// The server offers neither a search nor a catalogue.
     #[error("'{place}' offers no search")]
     NoSearch {
         /// The index or registry.
         place: String,
     },
-    /// No search, and a catalogue that strangers may not read.
+    /// The registry offers no search, and shows its catalogue only after a login.
     #[error(
         "'{registry}' offers no search, and lists its repositories only after a login{}",
         detail(.message)
@@ -72,211 +72,211 @@ pub enum RegistryError {
     CatalogLogin {
         /// The registry.
         registry: RegistryUrl,
-        /// What it said; may be empty.
+        /// The registry's explanation; may be empty.
         message: String,
     },
-    /// No answer.
+    /// The server could not be reached.
     #[error("cannot reach '{url}': {source}")]
     Unreachable {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
-        /// Why.
+        /// Why the server could not be reached.
         source: Unreachable,
     },
-    /// A redirect that is not followed.
+    /// A redirect is not followed.
     #[error("'{url}' sent a redirect that is not followed: {reason}")]
     Redirect {
-        /// Where it came from.
+        /// The address that sent the redirect.
         url: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// 401 without anything this program can answer.
-    #[error("'{registry}' asks for a way to authenticate that is not supported here: '{offered}'")]
+    /// The registry asks for authentication of an unknown kind.
+    #[error("'{registry}' offers no supported way to authenticate: '{offered}'")]
     UnsupportedChallenge {
         /// The registry.
         registry: RegistryUrl,
         /// Its `WWW-Authenticate` headers.
         offered: String,
     },
-    /// A token would travel over an unprotected connection, or from nowhere.
+    /// The token server cannot be used.
     #[error("the token server '{realm}' that '{registry}' names cannot be used: {reason}")]
     Realm {
         /// The registry.
         registry: RegistryUrl,
-        /// What it named.
+        /// The address of the token server.
         realm: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The token server answered, but with no token.
+    /// The token server answered without a token.
     #[error("the token server '{realm}' sent no token: {reason}")]
     NoToken {
-        /// Whom we asked.
+        /// The address of the token server.
         realm: String,
-        /// What it said.
+        /// What is wrong with the answer.
         reason: String,
     },
-    /// The registry wants to know who asks.
+    /// The registry requires a login, and the user has none.
     #[error("'{registry}' requires a login{}{}", purpose(.repository), detail(.message))]
     LoginRequired {
         /// The registry.
         registry: RegistryUrl,
-        /// What it is required for; empty for the registry itself.
+        /// The repository that needs the login; empty for the registry itself.
         repository: String,
-        /// What it said; may be empty.
+        /// The registry's explanation; may be empty.
         message: String,
     },
-    /// User name, password or token are wrong.
+    /// The registry rejects the user name, password or token.
     #[error("'{registry}' rejects the user name or password{}", detail(.message))]
     BadCredentials {
         /// The registry.
         registry: RegistryUrl,
-        /// What it said; may be empty.
+        /// The registry's explanation; may be empty.
         message: String,
     },
-    /// Who asks is known, or need not be, but may not have this.
+    /// The registry denies access, to this login or to everyone.
     #[error("'{registry}' denies access to '{what}'{}", detail(.message))]
     Denied {
         /// The registry.
         registry: RegistryUrl,
-        /// The repository, or a page of the registry.
+        /// The repository, or a path of the registry.
         what: String,
-        /// What it said; may be empty.
+        /// The registry's explanation; may be empty.
         message: String,
     },
-    /// The repository or the tag is not there.
+    /// The registry does not have the repository or the tag.
     #[error("'{registry}' has no '{tag_or_digest}' of '{repository}'{}", detail(.message))]
     NoSuchManifest {
         /// The registry.
         registry: RegistryUrl,
-        /// The repository in it.
+        /// The repository.
         repository: String,
-        /// Tag or digest.
+        /// The tag or digest.
         tag_or_digest: TagOrDigest,
-        /// What it said; may be empty.
+        /// The registry's explanation; may be empty.
         message: String,
     },
-    /// Something other than an image is not there.
+    /// The registry does not have something other than a manifest.
     #[error("'{registry}' does not have '{what}'{}", detail(.message))]
     NotFound {
         /// The registry.
         registry: RegistryUrl,
-        /// What was asked for.
+        /// The repository, blob or path.
         what: String,
-        /// What it said; may be empty.
+        /// The registry's explanation; may be empty.
         message: String,
     },
-    /// Too many requests.
+    /// The server limits the rate of requests.
     #[error("'{url}' refuses further requests for now{}", detail(.message))]
     RateLimited {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
-        /// What it said, with limits and waiting time where it told them.
+        /// The server's explanation, with limits and waiting time if it sent them.
         message: String,
     },
-    /// Any other status than success.
+    /// Any other unsuccessful status.
     #[error("'{url}' answered with status {status}{}", detail(.message))]
     Status {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// What it said; may be empty.
+        /// The server's explanation; may be empty.
         message: String,
     },
-    /// Success, but not what a registry would say.
+    /// The server answered with success, but not as a registry does.
     #[error("'{url}' did not answer like a registry: {reason}")]
     NotARegistry {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
-        /// What was found.
+        /// What the server sent.
         reason: String,
     },
-    /// More bytes than such a document may have.
+    /// The answer is larger than such a document may be.
     #[error("the answer of '{url}' is larger than {limit} bytes")]
     TooLarge {
-        /// What was asked for.
+        /// The address of the request.
         url: String,
-        /// The limit.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// A manifest that is none.
+    /// The registry sent an invalid manifest.
     #[error(
-        "'{registry}' sent for '{tag_or_digest}' of '{repository}' what cannot be used: {reason}"
+        "the manifest '{tag_or_digest}' of '{repository}' at '{registry}' is not valid: {reason}"
     )]
     Manifest {
         /// The registry.
         registry: RegistryUrl,
-        /// The repository in it.
+        /// The repository.
         repository: String,
-        /// Tag or digest.
+        /// The tag or digest.
         tag_or_digest: TagOrDigest,
         /// What is wrong with it.
         reason: String,
     },
-    /// A manifest whose bytes are not the ones named.
+    /// The bytes of a manifest do not have its digest.
     #[error("the manifest of '{repository}' does not have the digest {expected} but {found}")]
     ManifestDigest {
         /// The repository.
         repository: String,
-        /// What was asked for or announced.
+        /// The digest that was requested or announced.
         expected: Digest,
-        /// What came.
+        /// The digest of the bytes.
         found: Digest,
     },
-    /// No image for the platform.
-    #[error("'{repository}' has no image for {wanted}, only for {}", list(.available))]
+    /// The repository has no image for the platform.
+    #[error("'{repository}' has no image for {wanted}{}", only_for(.available))]
     NoSuchPlatform {
         /// The repository.
         repository: String,
-        /// What was asked for.
+        /// The requested platform.
         wanted: Platform,
-        /// What there is.
+        /// The platforms that the repository has; empty if it names none.
         available: Vec<String>,
     },
-    /// Indexes inside indexes, too deep or in a circle.
+    /// Indexes are nested too deeply.
     #[error("the index {digest} of '{repository}' is nested too deeply")]
     IndexTooDeep {
         /// The repository.
         repository: String,
-        /// The index that was one too many.
+        /// The index at which the search ended.
         digest: Digest,
     },
-    /// A blob that is not what the manifest says.
+    /// The bytes of a blob differ from its descriptor.
     #[error("blob {digest} from '{registry}' is damaged: {fault}")]
     Blob {
         /// The registry.
         registry: RegistryUrl,
         /// The blob.
         digest: Digest,
-        /// How.
+        /// The difference.
         fault: BlobFault,
     },
-    /// A blob whose download keeps breaking off.
+    /// The download of a blob keeps breaking off.
     #[error("the download of blob {digest} from '{url}' broke off at {received} bytes: {source}")]
     Interrupted {
         /// The blob.
         digest: Digest,
-        /// Where it came from.
+        /// The address of the download.
         url: String,
-        /// How far it got.
+        /// How many bytes were received.
         received: u64,
-        /// Why.
+        /// Why the download broke off last.
         source: Unreachable,
     },
-    /// The bytes cannot be kept.
-    #[error("cannot keep blob {digest}: {source}")]
+    /// The bytes of a blob cannot be stored.
+    #[error("cannot store blob {digest}: {source}")]
     Sink {
         /// The blob.
         digest: Digest,
-        /// The sink's answer.
+        /// The error of the sink.
         source: io::Error,
     },
 }
 
 impl RegistryError {
-    /// Whether the registry, or the token server it names, turned the user's login down.
+    /// Whether the registry, or its token server, rejected the user's login or asks for one.
     pub fn is_rejection(&self) -> bool {
         matches!(
             self,
@@ -286,8 +286,8 @@ impl RegistryError {
         )
     }
 
-    /// Whether another name for the same image is worth a try: the registry does not have this
-    /// one, or does not tell strangers whether it has it.
+    /// Whether another name for the same image is worth a try: the registry does not have this one,
+    /// or does not tell anonymous users whether it has it.
     pub(super) fn is_absent(&self) -> bool {
         matches!(
             self,
@@ -298,12 +298,13 @@ impl RegistryError {
         )
     }
 
-    /// Whether it is the registry's last word, as opposed to a failure that may be a moment's.
+    /// Whether this is the registry's final answer, not a failure that may be temporary.
     pub(super) fn is_definite(&self) -> bool {
         !matches!(self, RegistryError::Status { .. })
     }
 
-    /// Whether it is, or a registry that stands before another one may mean it so.
+    /// Like [`RegistryError::is_absent`], and true also for errors by which a proxy of another
+    /// registry may report that the image is absent.
     pub(super) fn may_be_absent(&self) -> bool {
         match self {
             RegistryError::BadCredentials { .. } => true,
@@ -316,29 +317,29 @@ impl RegistryError {
 /// How the bytes of a blob differ from its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlobFault {
-    /// More bytes than announced.
-    #[error("more than the {expected} bytes that the manifest says")]
+    /// The blob has more bytes than announced.
+    #[error("it has more than the {expected} bytes that the manifest names")]
     TooLong {
-        /// What the manifest says.
+        /// The size in the manifest.
         expected: u64,
     },
-    /// Fewer bytes than announced.
-    #[error("{found} bytes instead of the {expected} that the manifest says")]
+    /// The blob has fewer bytes than announced.
+    #[error("it has {found} bytes, not the {expected} that the manifest names")]
     TooShort {
-        /// What the manifest says.
+        /// The size in the manifest.
         expected: u64,
-        /// What came.
+        /// The size of the received bytes.
         found: u64,
     },
-    /// Other bytes than announced.
+    /// The blob has a different digest.
     #[error("its digest is {found}")]
     Digest {
-        /// Of what came.
+        /// The digest of the received bytes.
         found: Digest,
     },
 }
 
-/// Registries do not tell strangers what there is.
+/// Registries do not tell anonymous users whether a private repository exists.
 fn purpose(repository: &str) -> String {
     if repository.is_empty() {
         String::new()
@@ -355,10 +356,9 @@ fn detail(message: &str) -> String {
     }
 }
 
-fn list(items: &[String]) -> String {
-    if items.is_empty() {
-        "none that it names".to_string()
-    } else {
-        items.join(", ")
+fn only_for(platforms: &[String]) -> String {
+    if platforms.is_empty() {
+        return String::new();
     }
+    format!(", only for {}", platforms.join(", "))
 }

@@ -1,4 +1,4 @@
-//! Lists that come in pages: tags and the catalogue.
+//! Paged lists: tags and the catalogue.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,45 +17,46 @@ use super::server_text::{clean, is_web_page};
 use super::transport::Request;
 use super::{Client, RegistryError};
 
-/// Names asked for at once.
+/// Names requested per page.
 const PAGE_NAMES: &str = "1000";
 
 /// Largest page, in bytes.
 const PAGE_MAX_BYTES: usize = 16 << 20;
 
-/// After so many pages the list ends, whatever the registry says.
+/// Most pages of a list; the rest is left out.
 const PAGES_MAX: usize = 5000;
 
-/// After so many bytes of names it ends, too.
+/// Most bytes of names of a list; the rest is left out.
 const NAMES_MAX_BYTES: usize = 8 << 20;
 
-/// Which part of a list to ask for.
+/// Which page of a list to request.
 #[derive(PartialEq, Eq)]
 enum PageAddress {
-    /// Its beginning.
+    /// The first page.
     First,
-    /// This path and query of the registry.
+    /// A path and query of the registry.
     Own(String),
-    /// What a server says that the registry has sent us to. It gets no login.
+    /// A page of another server, to which the registry has redirected the request. It gets no
+    /// login.
     Elsewhere(Url),
 }
 
 #[derive(Deserialize)]
 struct RawPage {
-    /// `null` for a repository without tags.
+    /// Registries send `null` for a repository without tags.
     #[serde(alias = "repositories")]
     tags: Option<Names>,
 }
 
 /// Names without control characters, in the registry's order.
 ///
-/// They are kept in one text, where each takes a byte more than it has; by itself it would take at
-/// least fifty.
+/// They are stored in one text, at the cost of one byte per name. As separate strings, each would
+/// cost at least fifty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Each with a line feed behind it.
+    /// The names, each followed by a line feed.
     lines: String,
-    /// Where the next one begins.
+    /// The position of the next name.
     at: usize,
 }
 
@@ -104,19 +105,19 @@ impl<'de> Deserialize<'de> for Names {
 }
 
 impl Client {
-    /// The tags of a repository, in the registry's order.
+    /// Returns the tags of a repository, in the registry's order.
     ///
     /// # Errors
-    /// `NotFound` where there is no such repository; else as any request.
+    /// `NotFound` if there is no such repository; else as for any request.
     pub fn tags(&self, registry: &RegistryUrl, repository: &str) -> Result<Names, RegistryError> {
         self.tags_of(registry, repository, Candidate::Last)
     }
 
-    /// As [`Client::tags`], for the first of `repositories` that is there; nothing where none is
-    /// named.
+    /// Returns the tags of the first of `repositories` that exists; none if `repositories` is
+    /// empty.
     ///
     /// # Errors
-    /// As [`Client::tags`], for the one that says most.
+    /// As [`Client::tags`], with the most informative error.
     pub fn find_tags(
         &self,
         registry: &RegistryUrl,
@@ -139,10 +140,10 @@ impl Client {
         self.list(registry, Scope::Repository(repository), &path, candidate)
     }
 
-    /// The names of a registry's repositories, where it tells them.
+    /// Returns the names of a registry's repositories.
     ///
     /// # Errors
-    /// `NotFound` or `Denied` where it does not; else as any request.
+    /// `NotFound` or `Denied` if the registry does not show them; else as for any request.
     pub fn catalog(&self, registry: &RegistryUrl) -> Result<Names, RegistryError> {
         self.list(registry, Scope::Catalog, "/v2/_catalog", Candidate::Last)
     }
@@ -181,7 +182,7 @@ impl Client {
                 .header("link")
                 .and_then(next_link)
                 .and_then(|link| following(&response.url, link, is_own));
-            // An empty page or a link to itself would go on forever.
+            // An empty page, or a link to the page itself, would go on for ever.
             match next {
                 Some(next) if !is_empty && names.lines.len() < NAMES_MAX_BYTES && next != page => {
                     page = next;
@@ -193,11 +194,11 @@ impl Client {
     }
 }
 
-/// Where the page behind one from `url` is. `is_own` says whether that one came from the registry
-/// itself.
+/// Returns the address of the page that follows the one at `url`. `is_own` says whether the
+/// registry itself sent that one.
 ///
-/// Whatever else a link says, the login goes to the registry alone. A registry behind a proxy that
-/// takes TLS off writes `http://` into links, and another port.
+/// The login is sent to the registry alone, wherever the link leads. A registry behind a proxy that
+/// terminates TLS may write `http://` and another port into its links.
 fn following(url: &Url, link: &str, is_own: bool) -> Option<PageAddress> {
     let next = url.join(link).ok()?;
     let is_near = is_same_server(url, &next);
@@ -209,7 +210,8 @@ fn following(url: &Url, link: &str, is_own: bool) -> Option<PageAddress> {
     (is_near || is_behind_proxy).then(|| PageAddress::Own(target.to_string()))
 }
 
-/// The address at a registry. To join them would take a path of `//HOST/…` to that host.
+/// Returns the address of a path and query at a registry. `Url::join` would take a path of
+/// `//HOST/…` for an address of that host.
 fn at_target(base: &Url, target: &str) -> Url {
     let (path, query) = target.split_once('?').unzip();
     let mut url = at(base, path.unwrap_or(target));
@@ -233,7 +235,7 @@ fn parse_page(body: &[u8]) -> Result<Names, String> {
     Ok(page.tags.unwrap_or_default())
 }
 
-/// The target of `rel="next"` in a `Link` header.
+/// Returns the target of `rel="next"` in a `Link` header.
 ///
 /// Source: OCI distribution-spec v1.1, "Listing Tags"; RFC 8288.
 fn next_link(header: &str) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! Fetching manifests: raw bytes, and the digest that names them.
+//! Manifests: their bytes, and the digests that name them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,19 +17,19 @@ use super::server_text::is_web_page;
 use super::transport::{Request, Response};
 use super::{Client, RegistryError};
 
-/// A manifest or index as the registry sent it.
+/// A manifest or index in the form that the registry sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedManifest {
-    /// What the registry says it is.
+    /// The media type that the registry names.
     pub media_type: Option<MediaType>,
-    /// Its digest, checked.
+    /// The digest of the bytes, checked.
     pub digest: Digest,
-    /// The document.
+    /// The bytes of the document.
     pub bytes: Vec<u8>,
 }
 
 impl FetchedManifest {
-    /// Reads the document.
+    /// Parses the document.
     ///
     /// # Errors
     /// It is neither an image manifest nor an index.
@@ -41,12 +41,12 @@ impl FetchedManifest {
 impl Client {
     /// Fetches a manifest or index.
     ///
-    /// Its digest is computed over the bytes, and checked against the one asked for and the one
-    /// the registry announces.
+    /// Its digest is computed, and compared with the requested one and the one that the registry
+    /// announces.
     ///
     /// # Errors
-    /// `NoSuchManifest` where the registry does not have it, `ManifestDigest` where the bytes are
-    /// not the ones meant, and all the ways a connection can fail.
+    /// `NoSuchManifest` if the registry does not have it, `ManifestDigest` if the bytes do not have
+    /// the digest; else as for any request.
     pub fn fetch_manifest(
         &self,
         registry: &RegistryUrl,
@@ -114,7 +114,7 @@ impl Client {
                 })
             }
         };
-        // An algorithm that cannot be computed here cannot be checked either.
+        // A digest with an algorithm that is unknown here cannot be checked.
         let announced: Option<Digest> = response
             .header("docker-content-digest")
             .and_then(|text| text.trim().parse().ok());
@@ -133,8 +133,8 @@ impl Client {
 
 /// Hashes a manifest with the algorithm of `like`.
 ///
-/// A signed schema 1 manifest is named by what was signed, not by the document with its
-/// signatures, so where the whole does not have the digest `like`, the payload may.
+/// The digest of a signed schema 1 manifest is that of the signed payload, without the signatures.
+/// It is returned if it equals `like`.
 fn digest_of(bytes: &[u8], like: &Digest) -> Digest {
     let hash = |bytes: &[u8]| {
         let mut hasher = Hasher::new(like.algorithm());
@@ -151,7 +151,7 @@ fn digest_of(bytes: &[u8], like: &Digest) -> Digest {
     }
 }
 
-/// Takes the signatures off a schema 1 manifest.
+/// Removes the signatures from a schema 1 manifest.
 ///
 /// Source: Docker image manifest version 2, schema 1, "Signed Manifests": the payload is the
 /// first `formatLength` bytes of the document followed by `formatTail`.
@@ -180,7 +180,7 @@ fn signed_payload(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(payload)
 }
 
-/// Captive portals and plain web servers answer 200 with a page.
+/// Refuses a web page: captive portals and plain web servers send one with status 200.
 fn refuse_web_page(
     response: &Response,
     media_type: Option<&MediaType>,

@@ -1,8 +1,8 @@
-//! The client of an OCI distribution registry: manifests, blobs, tags and catalogues.
+//! The client of OCI registries: manifests, blobs, tags and catalogues.
 //!
-//! Blocking and safe to share: threads that fetch layers at once use one [`Client`] and, per
-//! repository, one token. Nothing here knows the local store; bytes go to a [`BlobSink`] and
-//! logins come from a [`CredentialSource`].
+//! The client blocks and can be shared: the threads that fetch layers use one [`Client`] and one
+//! token per repository. It does not know the local store: it writes bytes to a [`BlobSink`] and
+//! takes logins from a [`CredentialSource`].
 //!
 //! ```text
 //! client   what a caller asks for ──┬─ resolve    index → image for a platform
@@ -13,8 +13,8 @@
 //! transport  one HTTP exchange: redirects, retries, TLS, proxies
 //! ```
 //!
-//! What a server says becomes part of a message through `secrets` alone, which leaves out what it
-//! was sent to prove who asks.
+//! Server text gets into messages through `secrets` alone, which removes the passwords and tokens
+//! that were sent.
 //!
 //! Sources: OCI distribution-spec v1.1; the distribution project's token authentication.
 

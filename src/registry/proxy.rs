@@ -1,4 +1,4 @@
-//! Which proxy a request goes through.
+//! The proxies that requests go through.
 
 use reqwest::{NoProxy, Proxy};
 use url::Url;
@@ -7,23 +7,23 @@ use super::RegistryError;
 
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
-/// The proxies to use. Loopback addresses are nothing special.
+/// The proxies to use. They apply to loopback addresses too.
 ///
 /// Each is `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`, where SCHEME is `http` (the default),
-/// `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the last and `socks4a` leave the look-up
-/// of host names to the proxy.
+/// `https`, `socks4`, `socks4a`, `socks5` or `socks5h`. With `socks4a` and `socks5h`, the proxy
+/// resolves host names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// For `http://` addresses.
+    /// The proxy for `http://` addresses.
     pub http: Option<String>,
-    /// For `https://` addresses.
+    /// The proxy for `https://` addresses.
     pub https: Option<String>,
-    /// Hosts, domains and networks to reach directly, separated by commas; `*` is all.
+    /// Hosts, domains and networks that are reached directly, separated by commas; `*` means all.
     pub except: Option<String>,
 }
 
 impl Proxies {
-    /// One proxy for everything.
+    /// Returns one proxy for everything.
     pub fn all(proxy: &str) -> Proxies {
         Proxies {
             http: Some(proxy.to_string()),
@@ -32,7 +32,7 @@ impl Proxies {
         }
     }
 
-    /// One proxy for everything, with the same exceptions.
+    /// Returns one proxy for everything, with the same exceptions.
     #[must_use]
     pub fn replaced_by(self, proxy: &str) -> Proxies {
         Proxies {
@@ -41,11 +41,11 @@ impl Proxies {
         }
     }
 
-    /// What the usual variables say: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in
-    /// lower or upper case.
+    /// Reads the usual variables: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower
+    /// or upper case.
     ///
-    /// Upper-case `HTTP_PROXY` does not count where `REQUEST_METHOD` is set: in a CGI program it
-    /// is a header of the request, under the control of whoever sent it.
+    /// Upper-case `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set: in a CGI program, it is a
+    /// header of the request, and its sender may be an attacker.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Proxies {
         let get = |name: &str| get(name).filter(|value| !value.is_empty());
         let either = |lower: &str| get(lower).or_else(|| get(&lower.to_ascii_uppercase()));
@@ -58,13 +58,13 @@ impl Proxies {
         }
     }
 
-    /// The addresses of the proxies; those that are none are left out.
+    /// Returns the addresses of the proxies, without invalid ones.
     pub(super) fn addresses(&self) -> impl Iterator<Item = Url> {
         let proxies = self.http.iter().chain(&self.https);
         proxies.filter_map(|proxy| Url::parse(&with_scheme(proxy)).ok())
     }
 
-    /// In the form the HTTP library takes them.
+    /// Returns the proxies as rules of the HTTP library.
     pub(super) fn rules(&self) -> Result<Vec<Proxy>, RegistryError> {
         let except = self.except.as_deref().and_then(NoProxy::from_string);
         let rule = |proxy: &String, kind: fn(String) -> reqwest::Result<Proxy>| {
@@ -100,7 +100,7 @@ fn checked_address(proxy: &str) -> Result<String, RegistryError> {
     Ok(address)
 }
 
-/// A proxy as it may be shown: without user name and password.
+/// Returns an address for messages: without user name and password.
 pub fn without_login(proxy: &str) -> String {
     match proxy.rsplit_once('@') {
         Some((front, host)) => match front.split_once("://") {

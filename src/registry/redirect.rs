@@ -1,21 +1,21 @@
-//! Where a redirect leads, and what may travel along.
+//! Where a redirect leads, and whether credentials follow it.
 //!
-//! Registries send clients to content stores of other owners; a login or token sent there would
-//! be a gift, and the store would refuse it besides.
+//! Registries redirect downloads to content stores of other owners. A login or token must not be
+//! sent there, and most stores would refuse the request because of it.
 
 use url::Url;
 
 /// What to do with a `Location`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Redirect {
-    /// Go there; `carries_credentials` says whether login or token may go along.
+    /// Follow the redirect.
     Follow {
         /// The next address.
         target: Url,
-        /// Whether it belongs to the same server.
+        /// Whether the address belongs to the same server, so that credentials may be sent.
         carries_credentials: bool,
     },
-    /// Do not.
+    /// Refuse the redirect, for this reason.
     Refuse(&'static str),
 }
 
@@ -37,8 +37,8 @@ pub(super) fn decide(from: &Url, location: &str, insecure: bool) -> Redirect {
     }
 }
 
-/// Whether two addresses are served by one server: same scheme, host and port. A step up from
-/// http to https on the usual ports counts too.
+/// Whether two addresses belong to the same server: same scheme, host and port. A change from http
+/// to https on the default ports counts as the same server.
 pub(super) fn is_same_server(one: &Url, other: &Url) -> bool {
     let ports = (one.port_or_known_default(), other.port_or_known_default());
     let is_upgrade =

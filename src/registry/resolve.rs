@@ -11,38 +11,38 @@ use crate::oci::{
 
 use super::{Client, FetchedManifest, RegistryError};
 
-/// Indexes inside indexes; no tool makes more than two levels.
+/// Most levels of nested indexes; no tool makes more than two.
 const DEPTH_MAX: usize = 4;
 
-/// How many manifests are fetched in search of a platform.
+/// Most manifests that are fetched in search of a platform.
 const LOOKED_INTO_MAX: usize = 64;
 
-/// Platforms that a message tells of.
+/// Most platforms that an error lists.
 const PLATFORMS_MAX: usize = 64;
 
 /// An image found at a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedImage {
-    /// The one of the candidates that the registry has.
+    /// The first of the candidates that the registry has.
     pub repository: String,
-    /// The manifest as it was sent.
+    /// The manifest, as the registry sent it.
     pub bytes: Vec<u8>,
-    /// The manifest, read.
+    /// The parsed manifest.
     pub manifest: Manifest,
-    /// What it is for, where an index or a look at its configuration told.
+    /// The platform that an index or the configuration names, if an index was searched.
     pub platform: Option<Platform>,
 }
 
 impl Client {
     /// Finds the image for `platform`.
     ///
-    /// `repositories` are names to try in order; the next one is tried where the registry does
-    /// not have, or does not show, the one before. Indexes are followed, nested ones too;
-    /// entries that do not tell their platform are looked into. An image that is in no index is
-    /// taken whatever its platform, which is in its configuration.
+    /// `repositories` are candidates, tried in order: the next one is tried if the registry does
+    /// not have the one before, or does not show it. Indexes are searched, nested ones too; for
+    /// entries without a platform, the image's configuration is read. An image without an index is
+    /// returned whatever its platform is.
     ///
     /// # Errors
-    /// `NoSuchPlatform` with what there is instead; else as [`Client::fetch_manifest`].
+    /// `NoSuchPlatform`, with the platforms that exist; else as [`Client::fetch_manifest`].
     pub fn resolve_image(
         &self,
         registry: &RegistryUrl,
@@ -54,11 +54,11 @@ impl Client {
         IndexWalk::new(self, registry, repository, platform).start(fetched, tag_or_digest)
     }
 
-    /// Fetches what a tag or digest names, an image or an index, and tells which of
-    /// `repositories`, tried in order, has it.
+    /// Fetches the manifest or index of a tag or digest, and returns it with the first of
+    /// `repositories` that has it.
     ///
     /// # Errors
-    /// As [`Client::fetch_manifest`], for the one that says most.
+    /// As [`Client::fetch_manifest`], with the most informative error.
     pub fn find_manifest<'a>(
         &self,
         registry: &RegistryUrl,
@@ -79,18 +79,19 @@ impl Client {
     }
 }
 
-/// Whether there is another name to try.
+/// The position of a name among the candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Candidate {
-    /// There is.
+    /// More candidates follow.
     NotLast,
-    /// There is none.
+    /// No candidate follows.
     Last,
 }
 
 impl Candidate {
-    /// A registry that fetches from another one may answer 500 for what is not there. Any other
-    /// temporary state is waited for: it must not lead to another image.
+    /// Returns which statuses end the request at once. A registry that is a proxy of another one
+    /// may answer 500 for an absent image. Other temporary failures are retried: they must not lead
+    /// to a different image.
     pub(super) fn is_settled_by(self) -> fn(StatusCode) -> bool {
         match self {
             Candidate::NotLast => |status| status == StatusCode::INTERNAL_SERVER_ERROR,
@@ -99,11 +100,10 @@ impl Candidate {
     }
 }
 
-/// Asks for one of `repositories` after the other, until one is there.
+/// Requests each of `repositories` in turn, until one exists.
 ///
 /// # Errors
-/// What says most about why none is: a definite answer, and of those the first. Nothing where
-/// there is no repository.
+/// The most informative error: the first definite answer. `None` if `repositories` is empty.
 pub(super) fn first_present<T>(
     repositories: &[String],
     ask: impl Fn(&str, Candidate) -> Result<T, RegistryError>,
@@ -132,7 +132,7 @@ pub(super) fn first_present<T>(
     Err(best)
 }
 
-/// A walk through an index.
+/// The search for a platform in an index.
 struct IndexWalk<'a> {
     client: &'a Client,
     registry: &'a RegistryUrl,
@@ -214,8 +214,8 @@ impl<'a> IndexWalk<'a> {
                 .platform
                 .as_ref()
                 .and_then(|platform| self.wanted.distance(platform));
-            // Candidates come best first, so nothing better follows a match; only what does not
-            // tell its platform may still be.
+            // Candidates are sorted, so after a match only an entry without a platform can be
+            // better.
             let is_beaten = match (&self.best, distance) {
                 (Some((best, _)), Some(distance)) => *best <= distance,
                 (Some((best, _)), None) => *best < u32::MAX,
@@ -230,12 +230,12 @@ impl<'a> IndexWalk<'a> {
             let mut fetched =
                 self.client
                     .fetch_manifest(self.registry, self.repository, &tag_or_digest)?;
-            // The index knows better than a server that calls everything octet-stream.
+            // The index is more reliable than a server that names a generic media type.
             if let None | Some(MediaType::Other(_)) = fetched.media_type {
                 fetched.media_type = Some(entry.descriptor.media_type.clone());
             }
             let parsed = match fetched.parse() {
-                // Signatures and the like stand beside the images.
+                // Entries without a platform may be signatures and other artifacts.
                 Err(error) if entry.platform.is_none() && error.is_of_no_image() => continue,
                 parsed => self.explained(parsed, &tag_or_digest)?,
             };
@@ -262,7 +262,7 @@ impl<'a> IndexWalk<'a> {
         Ok(())
     }
 
-    /// Notes a platform that there is, for the message.
+    /// Notes an existing platform for the error.
     fn note(&mut self, platform: &str) {
         if self.available.len() < PLATFORMS_MAX {
             let platform = self.client.transport.shown(platform);
@@ -272,7 +272,7 @@ impl<'a> IndexWalk<'a> {
 
     fn consider(&mut self, bytes: Vec<u8>, manifest: Manifest, platform: Option<Platform>) {
         let distance = match &platform {
-            // Better than nothing: neither the index nor the image says what it is for.
+            // Neither the index nor the image names a platform, so the image is the last resort.
             None => Some(u32::MAX),
             Some(platform) => {
                 self.note(&platform.to_string());

@@ -1,4 +1,4 @@
-//! When to try again, and after how long.
+//! Whether and when to repeat a failed request.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// How patiently a failing request is repeated.
+/// How often and after which pauses a failed request is repeated.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
-    /// Further tries after the first one.
+    /// Most retries of a request.
     pub retries: u32,
-    /// The pause before the first further try; it doubles each time.
+    /// The pause before the first retry; it doubles each time.
     pub first_delay: Duration,
-    /// The longest pause. A registry that asks for more gets no further try.
+    /// The longest pause. If a registry asks for a longer one, the request is not repeated.
     pub max_delay: Duration,
 }
 
@@ -28,10 +28,11 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The pause before try `retry` (0 is the first further one); `None` when it is enough.
+    /// Returns the pause before retry number `retry`, counted from 0; `None` if there are no more
+    /// retries.
     ///
-    /// `demanded` is what the registry asked for. Half of the pause is random, so that many
-    /// clients that failed together do not come back together.
+    /// `demanded` is the pause that the registry asks for. Half of the pause is random, so that
+    /// clients which failed together do not return together.
     pub(super) fn delay(&self, retry: u32, demanded: Option<Duration>) -> Option<Duration> {
         if retry >= self.retries || demanded.is_some_and(|demanded| demanded > self.max_delay) {
             return None;
@@ -45,7 +46,7 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a status says that the same request may well succeed later.
+/// Whether a status means that the same request may succeed later.
 pub(super) fn is_temporary(status: StatusCode) -> bool {
     status == StatusCode::REQUEST_TIMEOUT
         || status == StatusCode::TOO_MANY_REQUESTS
@@ -54,8 +55,8 @@ pub(super) fn is_temporary(status: StatusCode) -> bool {
             && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED)
 }
 
-/// The pause a registry asks for: `Retry-After` in seconds or as a date, or Docker Hub's
-/// `X-Retry-After` as a Unix time.
+/// Returns the pause that a registry asks for: `Retry-After` in seconds or as a date, or Docker
+/// Hub's `X-Retry-After` as a Unix time.
 pub(super) fn demanded_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let until = |time: SystemTime| time.duration_since(now).unwrap_or_default();
@@ -74,7 +75,7 @@ pub(super) fn demanded_delay(headers: &HeaderMap, now: SystemTime) -> Option<Dur
     ))
 }
 
-/// A number from 0 to 1; the standard library's hash keys are random enough for a jitter.
+/// Returns a number from 0 to 1. The hash keys of the standard library are random enough here.
 fn random_fraction() -> f64 {
     let random = RandomState::new().build_hasher().finish() >> 32;
     random as f64 / f64::from(u32::MAX)

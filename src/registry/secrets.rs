@@ -1,5 +1,5 @@
-//! What was sent to prove who asks. Some servers repeat in their answers what they were sent, and
-//! messages repeat parts of answers: without this a password would end up in a log.
+//! Hides passwords and tokens in messages: some servers repeat in their answers what the client
+//! sent, and messages quote these answers.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -11,15 +11,16 @@ use url::Url;
 use super::server_text::{clean, redact};
 use super::transport::Request;
 
-/// Shorter ones are in any text by chance; what is left out of it would tell them.
+/// Shorter secrets are not hidden: they occur in any text by chance, and the gaps would reveal
+/// them.
 const MIN_BYTES: usize = 4;
 
-/// Passwords and tokens that were sent.
+/// The passwords and tokens that were sent.
 #[derive(Default)]
 pub(super) struct SentSecrets(Mutex<BTreeSet<String>>);
 
 impl SentSecrets {
-    /// Notes what a request holds that is about to be sent.
+    /// Notes the secrets of a request before it is sent.
     pub(super) fn note(&self, request: &Request) {
         self.note_login_in(&request.url);
         let header = request.authorization.as_ref();
@@ -59,17 +60,17 @@ impl SentSecrets {
         }
     }
 
-    /// A server's text as it may be shown: without secrets and control characters, and not too long.
+    /// Returns a server's text for messages: without secrets and control characters, and shortened.
     pub(super) fn shown(&self, text: &str) -> String {
         clean(&self.hide(text))
     }
 
-    /// An address, which a server may have chosen, as it may be shown.
+    /// Returns an address for messages. A server may have chosen it.
     pub(super) fn shown_url(&self, url: &Url) -> String {
         self.shown(&redact(url))
     }
 
-    /// Puts `…` where the text has a secret, as it is or in the code of an address or of JSON.
+    /// Replaces each secret in the text by `…`, plain or encoded as in an address or in JSON.
     fn hide(&self, text: &str) -> String {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut hidden = String::with_capacity(text.len());
@@ -91,7 +92,7 @@ impl SentSecrets {
     }
 }
 
-/// How many bytes `secret` has at the beginning of `text`, if it is there.
+/// Returns how many bytes `secret` takes at the beginning of `text`; `None` if it is not there.
 fn length_at(text: &str, secret: &str) -> Option<usize> {
     let mut rest = text.as_bytes();
     for &byte in secret.as_bytes() {
@@ -106,7 +107,7 @@ fn length_at(text: &str, secret: &str) -> Option<usize> {
     Some(text.len() - rest.len())
 }
 
-/// A part of an address, with the bytes that `%` and two digits stand for.
+/// Decodes the `%xx` escapes in a part of an address.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,8 +1,8 @@
-//! Text and addresses that a server has sent, made fit for a message.
+//! Text and addresses from servers, prepared for messages.
 
 use url::Url;
 
-/// Longest text of a server that is repeated in a message, in characters.
+/// Longest server text in a message, in characters.
 const SHOWN_MAX_CHARS: usize = 300;
 
 /// Whether a text is HTML or XML.
@@ -12,7 +12,7 @@ pub(super) fn is_web_page(text: &str) -> bool {
         .starts_with('<')
 }
 
-/// Takes control characters out of a server's text and shortens it.
+/// Removes control characters from a server's text and shortens it.
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned: String = text
         .chars()
@@ -27,15 +27,16 @@ pub(super) fn clean(text: &str) -> String {
     cleaned.trim().to_string()
 }
 
-/// Characters that turn the direction of text or hide in it.
+/// Whether a character is invisible or changes the direction of text.
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// An address without user, password, query and fragment, which may be secret. It may be long.
+/// Returns an address without user name, password, query and fragment, any of which may be secret.
+/// The result is not shortened.
 pub(super) fn redact(url: &Url) -> String {
     let mut shown = url.clone();
-    // These fail for addresses without a host, which then hold no password either.
+    // These fail for addresses without a host, which contain no password.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_fragment(None);

@@ -1,4 +1,4 @@
-//! Points in time as registries write them.
+//! Times in the format of registries.
 
 use std::time::{Duration, SystemTime};
 
@@ -45,9 +45,9 @@ fn numbers<const N: usize>(text: &str, separator: char) -> Option<[i64; N]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// Days from 1970-01-01 in the Gregorian calendar.
+/// Returns the days from 1970-01-01 in the Gregorian calendar.
 ///
-/// Years are counted from March, so that the leap day ends one.
+/// Years are counted from March, so that the leap day is the last of its year.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
         (year, month - 3)

@@ -1,4 +1,4 @@
-//! Which servers are trusted.
+//! TLS settings, and the certificate authorities that are trusted.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::RegistryError;
 
-/// Certificate authorities trusted beside the built-in ones.
+/// Certificate authorities that are trusted in addition to the built-in ones.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedCertificates {
     /// A PEM file, as `SSL_CERT_FILE` names it.
@@ -20,20 +20,20 @@ pub struct TrustedCertificates {
 }
 
 impl TrustedCertificates {
-    /// How many authorities are trusted beside the built-in ones.
+    /// Returns how many authorities are trusted in addition to the built-in ones.
     ///
     /// # Errors
-    /// A file that was named cannot be used.
+    /// A named file or directory cannot be used.
     pub fn count(&self) -> Result<usize, RegistryError> {
         Ok(roots(self)?.len() - webpki_roots::TLS_SERVER_ROOTS.len())
     }
 }
 
-/// Returns the TLS settings of all connections. Without `trusted` no server is.
+/// Returns the TLS settings of all connections. Without `trusted`, no server is trusted.
 ///
 /// Trusted are Mozilla's authorities, which are built in so that the program works in a bare
-/// container, and the named ones or, where none are named, those of the system. With `insecure`
-/// every certificate will do.
+/// container, and those of the named files; if none are named, those of the system. With
+/// `insecure`, every certificate is accepted.
 pub(super) fn config(
     trusted: Option<&TrustedCertificates>,
     insecure: bool,
@@ -68,7 +68,7 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
     } else {
         rustls_native_certs::load_native_certs()
     };
-    // A damaged file among the system's is no reason to stop; one that the user named is.
+    // A damaged file of the system is ignored; a named one is an error.
     if is_named
         && found.certs.is_empty()
         && let Some(error) = found.errors.first()
@@ -79,8 +79,8 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
     Ok(roots)
 }
 
-/// Takes any certificate, for `--insecure`. Signatures are still checked, which costs nothing and
-/// keeps broken servers from passing for working ones.
+/// Accepts any certificate, for `--insecure`. Signatures are still checked, so that a broken TLS
+/// server is noticed.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! Tokens: the answer of a token server, and for how long it holds.
+//! The answers of token servers, and the lifetime of tokens.
 //!
 //! Source: the distribution project's "Token Authentication Specification" and "OAuth2 Token
 //! Authentication".
@@ -11,17 +11,17 @@ use crate::oci::Secret;
 
 use super::time::parse_rfc3339;
 
-/// Lifetime where the server names none, and the least it may name.
+/// The lifetime of a token if the server names none, and the shortest that it may name.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long before its end a token is no longer used, since a request takes time; and how long a
-/// new one is, at the least.
+/// A token is no longer used this long before it expires, since a request takes time. A new token
+/// is used for at least this long.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A token and the end of its life.
+/// A token and the time when it expires.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
-    /// What goes after `Bearer`.
+    /// The token itself.
     pub value: Secret,
     expires: Instant,
 }
@@ -29,13 +29,13 @@ pub(super) struct Token {
 /// Why an answer holds no token.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum TokenError {
-    /// Neither JSON nor of the right shape.
+    /// The answer is not JSON of the expected shape.
     #[error("the answer is not valid")]
     Malformed,
-    /// Both names are missing.
+    /// The answer contains neither `token` nor `access_token`.
     #[error("the answer holds neither 'token' nor 'access_token'")]
     Missing,
-    /// It would break the header it goes into.
+    /// The token contains characters that a header cannot contain.
     #[error("the token holds impossible characters")]
     Unprintable,
 }
@@ -49,8 +49,8 @@ struct RawToken {
 }
 
 impl Token {
-    /// Reads an answer that came at `now`. `server_time` is the server's own clock, by which
-    /// `issued_at` is judged, so that a wrong clock here does no harm.
+    /// Parses an answer that arrived at `now`. `issued_at` is compared with `server_time`, the
+    /// server's own clock, so that a wrong local clock does no harm.
     pub(super) fn parse(
         body: &[u8],
         now: Instant,
@@ -74,18 +74,19 @@ impl Token {
             .unwrap_or_default()
             .max(MIN_LIFETIME);
         let left = lifetime.saturating_sub(age).saturating_sub(MARGIN);
-        // Whatever the server's clocks say, it has been sent to be used.
+        // A new token is usable, whatever the server's clocks say.
         let left = left.max(MARGIN);
         Ok(Token {
             value: Secret::new(value),
-            // Some servers name a hundred years; what does not fit the clock is a day.
+            // Some servers name lifetimes of a hundred years. One that the clock cannot represent
+            // becomes a day.
             expires: now
                 .checked_add(left)
                 .unwrap_or(now + Duration::from_secs(86_400)),
         })
     }
 
-    /// Whether it can still be used at `now`.
+    /// Whether the token can be used at `now`.
     pub(super) fn is_valid(&self, now: Instant) -> bool {
         now < self.expires
     }
@@ -95,7 +96,7 @@ impl Token {
 mod tests {
     use super::*;
 
-    /// Seconds a token lives when it is parsed at server time 2024-03-01T00:00:00Z.
+    /// Returns how many seconds a token lives that arrives at server time 2024-03-01T00:00:00Z.
     fn lifetime(body: &str) -> u64 {
         let now = Instant::now();
         let server_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_709_251_200);

@@ -1,4 +1,4 @@
-//! One HTTP exchange: through proxies and redirects, and again where it may help.
+//! HTTP requests: proxies, redirects and retries.
 
 use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
@@ -22,28 +22,29 @@ const REDIRECTS_MAX: usize = 10;
 /// How much of a failed answer is read for its message, in bytes.
 const ERROR_BODY_MAX_BYTES: usize = 64 * 1024;
 
-/// How long a whole document may take, in longest silences.
+/// The time limit for a whole document, as a multiple of the longest silence.
 const DOCUMENT_TIMEOUTS: u32 = 10;
 
-/// What is asked.
+/// A request.
 #[derive(Clone)]
 pub(super) struct Request {
     /// The address.
     pub url: Url,
     /// Accepted media types, best first.
     pub accept: Option<String>,
-    /// First byte wanted, where not all are.
+    /// The first byte to send, for a part of a document.
     pub range_from: Option<u64>,
-    /// The `Authorization` header. It never travels to another server.
+    /// The `Authorization` header. It is never sent to another server.
     pub authorization: Option<HeaderValue>,
-    /// Fields to POST; without them the request is a GET.
+    /// Form fields to POST; without them, the request is a GET.
     pub form: Option<Vec<(&'static str, String)>>,
-    /// Which states are an answer, though they may be temporary: there are other ways to ask.
+    /// Which statuses are returned at once though they may be temporary, because the caller has
+    /// other ways to ask.
     pub is_settled_by: fn(StatusCode) -> bool,
 }
 
 impl Request {
-    /// A plain GET.
+    /// Returns a plain GET.
     pub(super) fn get(url: Url) -> Request {
         Request {
             url,
@@ -56,25 +57,25 @@ impl Request {
     }
 }
 
-/// What is answered, with its body still to be read.
+/// An answer. Its body is read on demand.
 pub(super) struct Response {
-    /// Where the answer came from in the end.
+    /// The address that answered, after redirects.
     pub url: Url,
-    /// Whether that is the server that was asked.
+    /// Whether the server that answered is the one that was asked.
     pub is_same_server: bool,
     read_timeout: Duration,
     secrets: Arc<SentSecrets>,
     inner: HttpResponse,
 }
 
-/// Sends requests. The HTTP clients inside are made when they are first needed.
+/// Sends requests. The HTTP clients are made at their first use.
 pub(super) struct Transport {
     options: ClientOptions,
     secrets: Arc<SentSecrets>,
-    /// For servers without TLS. Reading the system's certificates takes longer than a whole
-    /// exchange with a server nearby, so it is left to the other one.
+    /// For servers without TLS. This client reads no certificates: reading those of the system
+    /// takes longer than a whole exchange with a server nearby.
     plain: OnceLock<HttpClient>,
-    /// For all others.
+    /// For all other servers.
     encrypted: OnceLock<HttpClient>,
 }
 
@@ -96,17 +97,17 @@ impl Transport {
         &self.options
     }
 
-    /// A server's text for messages.
+    /// Returns a server's text for messages.
     pub(super) fn shown(&self, text: &str) -> String {
         self.secrets.shown(text)
     }
 
-    /// Sends `request` and returns the first answer that is neither a redirect nor temporary, or
-    /// settles it.
+    /// Sends `request`, follows redirects and repeats the request after temporary failures. Returns
+    /// any other answer, and those that `is_settled_by` names.
     ///
     /// # Errors
-    /// No answer came, or only temporary failures, for as long as the retry policy allows; or a
-    /// redirect leads nowhere good. Any other status is the caller's to judge.
+    /// The server cannot be reached or keeps failing temporarily until the retry policy gives up,
+    /// or a redirect is refused. The caller judges any other status.
     pub(super) fn send(&self, request: &Request) -> Result<Response, RegistryError> {
         let mut retry = 0;
         loop {
@@ -131,7 +132,7 @@ impl Transport {
         }
     }
 
-    /// As [`Transport::send`], without further tries.
+    /// Like [`Transport::send`], without retries.
     pub(super) fn send_once(&self, request: &Request) -> Result<Response, RegistryError> {
         let mut request = request.clone();
         let first_url = request.url.clone();
@@ -156,7 +157,7 @@ impl Transport {
                     carries_credentials: false,
                     ..
                 } if request.form.is_some() => {
-                    return Err(refuse("it would carry a login elsewhere"));
+                    return Err(refuse("it would send a login to another server"));
                 }
                 Redirect::Follow {
                     target,
@@ -177,7 +178,7 @@ impl Transport {
 
     fn exchange(&self, request: &Request) -> Result<HttpResponse, RegistryError> {
         self.secrets.note(request);
-        // The resolver panics where it gets no random numbers.
+        // The resolver would panic without random numbers.
         if self.resolves_names(&request.url) && getrandom::fill(&mut [0]).is_err() {
             return Err(RegistryError::NoRandomNumbers);
         }
@@ -223,7 +224,7 @@ impl Transport {
         })
     }
 
-    /// Whether a host has to be looked up by its name for this: the server, or a proxy.
+    /// Whether a host name has to be resolved: the server's or a proxy's.
     fn resolves_names(&self, url: &Url) -> bool {
         let mut proxies = self.options.proxies.addresses();
         url.domain().is_some() || proxies.any(|proxy| proxy.domain().is_some())
@@ -231,7 +232,7 @@ impl Transport {
 
     fn http(&self, url: &Url) -> Result<&HttpClient, RegistryError> {
         let options = &self.options;
-        // A proxy may be spoken to with TLS, whatever lies behind it.
+        // The connection to the proxy may need TLS, even if the one to the server does not.
         let is_plain = url.scheme() == "http" && options.proxies.http.is_none();
         let (client, trusted) = if is_plain {
             (&self.plain, None)
@@ -243,19 +244,19 @@ impl Transport {
         }
         let mut builder = HttpClient::builder()
             .user_agent(&options.user_agent)
-            // Redirects are followed here, where it is known what may travel along; and the
-            // environment's proxies are among the options.
+            // `send_once` follows redirects, because it knows which credentials may be sent along.
+            // The options contain the proxies of the environment.
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(options.connect_timeout)
-            // Counts anew for every piece of a body, so a large blob may take its time.
+            // This limit restarts with each piece of a body, so a large blob may take its time.
             .timeout(options.read_timeout)
             .tls_backend_preconfigured(tls::config(trusted, options.insecure)?);
         for rule in options.proxies.rules()? {
             builder = builder.proxy(rule);
         }
         let http = builder.build().map_err(RegistryError::Setup)?;
-        // Two threads at their first request both get here; the second client is dropped.
+        // If two threads send their first requests at once, the second client is dropped.
         Ok(client.get_or_init(|| http))
     }
 }
@@ -269,22 +270,22 @@ impl Response {
         self.inner.headers()
     }
 
-    /// A header's text, where it is there and is text.
+    /// Returns a header, if it is present and is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers().get(name)?.to_str().ok()
     }
 
-    /// The address for messages.
+    /// Returns the address for messages.
     pub(super) fn shown_url(&self) -> String {
         self.secrets.shown_url(&self.url)
     }
 
-    /// A text of the answer for messages.
+    /// Returns a text of the answer for messages.
     pub(super) fn shown(&self, text: &str) -> String {
         self.secrets.shown(text)
     }
 
-    /// Reads some of the body; 0 is its end.
+    /// Reads some of the body; 0 means its end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Unreachable> {
         loop {
             match self.inner.read(buffer) {
@@ -298,13 +299,13 @@ impl Response {
         }
     }
 
-    /// How long a document may take that does not come at once: a server that sends a byte now and
-    /// then is never silent.
+    /// Returns the time limit for a whole document. A server that sends one byte now and then is
+    /// never silent, so the limit for silence is not enough.
     pub(super) fn patience(&self) -> Duration {
         self.read_timeout.saturating_mul(DOCUMENT_TIMEOUTS)
     }
 
-    /// Reads the whole body, which may have at most `limit` bytes.
+    /// Reads the whole body, of at most `limit` bytes.
     pub(super) fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, RegistryError> {
         let mut body = Vec::new();
         let mut buffer = [0; 16 * 1024];
@@ -333,7 +334,7 @@ impl Response {
         }
     }
 
-    /// What a failed answer says, in one line; what cannot be read is left out.
+    /// Returns what a failed answer says, in one line. Parts that cannot be read are left out.
     pub(super) fn explanation(&mut self) -> String {
         let mut body = Vec::new();
         let mut buffer = [0; 16 * 1024];
@@ -347,7 +348,7 @@ impl Response {
         explain(&body, &self.secrets)
     }
 
-    /// Turns an answer that is no success into an error.
+    /// Turns an unsuccessful answer into an error.
     pub(super) fn into_failure(self) -> Result<Response, RegistryError> {
         if self.status().is_success() {
             return Ok(self);
@@ -355,7 +356,7 @@ impl Response {
         Err(self.into_error())
     }
 
-    /// The error for a status that cannot be used.
+    /// Turns an answer into the error for its status.
     pub(super) fn into_error(mut self) -> RegistryError {
         let status = self.status();
         let mut parts = vec![self.explanation()];
@@ -376,7 +377,7 @@ impl Response {
         }
     }
 
-    /// What the headers tell about limits, for the message.
+    /// Returns what the headers say about limits, for the message.
     fn limits(&self) -> Vec<String> {
         const SHOWN: [&str; 6] = [
             "ratelimit-limit",
@@ -391,7 +392,7 @@ impl Response {
             .filter_map(|name| Some(format!("{name} {}", self.shown(self.header(name)?))))
             .collect();
         if let Some(delay) = demanded_delay(self.headers(), SystemTime::now()) {
-            parts.push(format!("it says to wait {} seconds", delay.as_secs()));
+            parts.push(format!("retry after {} seconds", delay.as_secs()));
         }
         parts
     }

@@ -8,26 +8,26 @@ use rustls::CertificateError;
 
 use super::server_text::clean;
 
-/// Why no answer, or only a part of one, came.
+/// Why an answer is missing or incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
-    /// Nothing came for as long as one is willing to wait.
+    /// The server sent nothing for the longest allowed time.
     #[error("no answer within {} seconds", .0.as_secs())]
     TimedOut(Duration),
-    /// Something came, but next to nothing.
-    #[error("hardly anything of the answer within {} seconds", .0.as_secs())]
+    /// The server sent almost nothing within the time limit.
+    #[error("almost nothing of the answer within {} seconds", .0.as_secs())]
     TooSlow(Duration),
-    /// The connection could not be made, or broke.
+    /// The connection could not be established, or broke.
     #[error("{}", deepest(.0))]
     Connection(#[source] reqwest::Error),
-    /// The connection broke while the answer was read.
+    /// The connection broke while the body was read.
     #[error("{}", deepest(.0))]
     Body(#[source] io::Error),
 }
 
 impl Unreachable {
-    /// How many further tries make sense. A server that is not there or has the wrong certificate
-    /// will hardly change within seconds, while a broken connection means next to nothing.
+    /// Returns how many retries make sense. A missing server or a wrong certificate rarely changes
+    /// within seconds, while a broken connection may work at once.
     pub(super) fn retries_worthwhile(&self) -> u32 {
         match self {
             Unreachable::Connection(error) if is_tls_failure(error) => 0,
@@ -36,8 +36,8 @@ impl Unreachable {
         }
     }
 
-    /// Whether there may be a server for plain http: nothing there speaks TLS. Whoever does not
-    /// answer in time may do so later.
+    /// Whether the server may offer plain http: nothing at the address speaks TLS. After a timeout,
+    /// this is unknown.
     pub(super) fn may_be_plain(&self) -> bool {
         match self {
             Unreachable::Connection(error) => self.is_plain() || !is_tls_failure(error),
@@ -45,7 +45,7 @@ impl Unreachable {
         }
     }
 
-    /// Whether the server's certificate is signed by an authority that is not trusted.
+    /// Whether the server's certificate is signed by an unknown authority.
     pub fn is_untrusted(&self) -> bool {
         let Unreachable::Connection(error) = self else {
             return false;
@@ -58,7 +58,7 @@ impl Unreachable {
         )
     }
 
-    /// Whether what answered does not speak TLS, as a registry that is reached by http alone.
+    /// Whether the server does not speak TLS, like a registry that offers plain http alone.
     pub fn is_plain(&self) -> bool {
         let Unreachable::Connection(error) = self else {
             return false;
@@ -75,7 +75,7 @@ fn tls_failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error
     if let Some(found) = error.downcast_ref() {
         return Some(found);
     }
-    // What an `io::Error` wraps does not count as its source, only the source of that does.
+    // `io::Error::source` skips the wrapped error and returns the source of that.
     let wrapped = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
@@ -84,11 +84,11 @@ fn tls_failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error
         .or_else(|| error.source().and_then(tls_failure))
 }
 
-/// The innermost cause; what lies around it repeats the address and says nothing new.
+/// Returns the innermost cause; the outer ones repeat the address and add nothing.
 fn deepest(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
-        // Beneath this the resolver speaks of its queries.
+        // The deeper causes are about the resolver's queries.
         if cause.to_string() == "dns error" {
             return "the name of the host cannot be resolved".to_string();
         }

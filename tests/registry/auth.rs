@@ -170,7 +170,9 @@ fn identity_token_is_sent_to_its_own_server_only() {
     );
     let error = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
     assert!(
-        error.to_string().ends_with("carry a login elsewhere"),
+        error
+            .to_string()
+            .ends_with("send a login to another server"),
         "{error}"
     );
     assert!(elsewhere.requests().is_empty());

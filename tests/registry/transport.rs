@@ -157,7 +157,7 @@ fn long_rate_limit_is_reported_at_once() {
         format!(
             "'{url}/v2/lab/tool/manifests/1' refuses further requests for now: \
              slow down (TOOMANYREQUESTS), ratelimit-limit 100;w=21600, \
-             ratelimit-remaining 0;w=21600, it says to wait 3600 seconds"
+             ratelimit-remaining 0;w=21600, retry after 3600 seconds"
         )
     );
     assert_eq!(server.requests().len(), 1);
@@ -189,7 +189,7 @@ fn nonsense_answers_get_one_line() {
         ),
         (
             Reply::new(401, "").header("WWW-Authenticate", "Negotiate"),
-            "'URL' asks for a way to authenticate that is not supported here: 'Negotiate'",
+            "'URL' offers no supported way to authenticate: 'Negotiate'",
         ),
         (
             Reply::new(200, vec![b' '; (4 << 20) + 1]),
@@ -285,14 +285,14 @@ fn trickling_download_times_out() {
     let start = Instant::now();
     let error = manifest_error(&client, &server.url()).to_string();
     assert!(
-        error.ends_with("hardly anything of the answer within 3 seconds"),
+        error.ends_with("almost nothing of the answer within 3 seconds"),
         "{error}"
     );
     let blob = vec![b' '; 10_000];
     let error = fetch(&client, &server.url(), &descriptor(&blob), b"").unwrap_err();
     let error = error.to_string();
     assert!(
-        error.ends_with("hardly anything of the answer within 3 seconds"),
+        error.ends_with("almost nothing of the answer within 3 seconds"),
         "{error}"
     );
     assert!(start.elapsed() < Duration::from_secs(30));

@@ -1,4 +1,4 @@
-//! The questions that search services understand, and their answers.
+//! The requests and answers of search services.
 
 use serde::Deserialize;
 use serde_json::Number;
@@ -7,22 +7,22 @@ use url::Url;
 use crate::oci::first;
 use crate::registry::server_text::is_invisible;
 
-/// Results asked for at once, where the service lets one choose.
+/// Results requested per page, if the service allows a choice.
 const PAGE_RESULTS: &str = "100";
 
-/// Results that are taken of a page, however many it has.
+/// Most results of a page; the rest is left out.
 const PAGE_RESULTS_MAX: usize = 1000;
 
 /// One repository that was found. Its texts are safe to print.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundRepository {
-    /// As the service calls it, without the registry's host.
+    /// The name at the service, without the registry's host.
     pub name: String,
     /// Whether it is one of Docker's official images.
     pub is_official: bool,
     /// The first line of its description.
     pub description: String,
-    /// How many people like it; empty where that is not told.
+    /// The number of stars; empty if the service does not tell it.
     pub stars: String,
 }
 
@@ -38,14 +38,14 @@ pub(super) struct Page {
 pub(super) enum Service {
     /// Docker Hub's web interface.
     HubV2,
-    /// Docker's first registry interface, still spoken by Docker Hub's old index.
+    /// Docker's first registry interface, which Docker Hub's old index still offers.
     HubV1,
-    /// quay.io, and Quay elsewhere.
+    /// quay.io, and other installations of Quay.
     Quay,
 }
 
 impl Service {
-    /// The address of page `page`, counted from 1.
+    /// Returns the address of page `page`, counted from 1.
     pub(super) fn address(self, base: &Url, term: &str, page: u32) -> Url {
         let mut url = base.clone();
         let path = match self {
@@ -68,7 +68,7 @@ impl Service {
         url
     }
 
-    /// Reads a page; `None` where this is no answer of such a service.
+    /// Parses a page; `None` if the answer is not one of this service.
     pub(super) fn parse(self, body: &[u8]) -> Option<Page> {
         match self {
             Service::HubV2 => serde_json::from_slice::<HubV2>(body).ok().map(Page::from),
@@ -80,7 +80,7 @@ impl Service {
 
 #[derive(Deserialize)]
 struct HubV2 {
-    /// Tells this answer from others.
+    /// Distinguishes this answer from others.
     #[serde(rename = "count")]
     _count: Number,
     next: Option<String>,
@@ -96,7 +96,8 @@ struct HubV1 {
     results: Vec<HubResult>,
 }
 
-/// Both forms name the same things differently, and leave out what they like.
+/// Both versions of the interface use different names for the same fields, and may leave fields
+/// out.
 #[derive(Deserialize)]
 struct HubResult {
     name: Option<String>,
@@ -176,7 +177,7 @@ fn stars(count: Option<Number>) -> String {
     count.map(|count| count.to_string()).unwrap_or_default()
 }
 
-/// The first line of a stranger's text, without anything that a terminal would obey.
+/// Returns the first line of an untrusted text, without anything that a terminal would interpret.
 pub(super) fn plain_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     let mut plain = String::new();
@@ -193,13 +194,13 @@ pub(super) fn plain_line(text: &str) -> String {
     plain.trim().to_string()
 }
 
-/// Passes over what follows an escape character.
+/// Skips the characters that belong to an escape character.
 ///
 /// Source: ECMA-48, 5.3 to 5.6.
 fn skip_escape(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
     match rest.next() {
         Some('[') => skip_control_sequence(rest),
-        // Strings, such as a window's title, end with a bell or an escape of their own.
+        // Strings, such as a window title, end with a bell or with another escape.
         Some(']' | 'P' | 'X' | '^' | '_') => {
             while let Some(character) = rest.next() {
                 if character == '\u{7}' {

@@ -1,8 +1,7 @@
-//! Finding repositories by a word: at Docker Hub, at Quay, and by the catalogue of any other
-//! registry.
+//! The search for repositories: at Docker Hub, at Quay, and in the catalogue of any other registry.
 //!
-//! Nothing announces which kind of service a server offers, so they are asked for in turn, and the
-//! first that answers in its own form is taken. Searching needs no login; the catalogue may.
+//! A server does not announce which service it offers. So the services are tried in turn, until one
+//! answers in its own format. A search needs no login; the catalogue may need one.
 
 mod answer;
 
@@ -21,27 +20,27 @@ pub use answer::FoundRepository;
 /// Largest page, in bytes.
 const PAGE_MAX_BYTES: usize = 4 << 20;
 
-/// Names of a catalogue that make a page.
+/// Names of a catalogue per page of results.
 const PAGE_NAMES: usize = 100;
 
-/// After so many pages a search ends, whatever the service says.
+/// Most pages of a search; the rest is left out.
 const PAGES_MAX: u32 = 100;
 
 /// Where to search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchPlace {
-    /// A server that knows what registries hold, as Docker Hub's.
+    /// A search server for registries, such as Docker Hub's.
     Index(Url),
     /// A registry.
     Registry(RegistryUrl),
 }
 
 impl SearchPlace {
-    /// Reads the address of an index. Without a scheme it is meant as https; a version at the end
-    /// of the path is dropped, since the services have their own.
+    /// Parses the address of an index. The scheme is https by default. A version at the end of the
+    /// path is dropped, since each service adds its own.
     ///
     /// # Errors
-    /// `Index`, naming the text.
+    /// `Index`, with the text.
     pub fn index(text: &str) -> Result<SearchPlace, RegistryError> {
         let error = |reason: String| RegistryError::Index {
             index: without_login(text),
@@ -54,7 +53,7 @@ impl SearchPlace {
         };
         let mut url = Url::parse(&full).map_err(|source| error(source.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(error("only http and https are spoken here".to_string()));
+            return Err(error("its scheme is neither http nor https".to_string()));
         }
         let path = url.path().trim_end_matches('/');
         let path = path.strip_suffix("/v1").or(path.strip_suffix("/v2"));
@@ -64,7 +63,7 @@ impl SearchPlace {
         Ok(SearchPlace::Index(url))
     }
 
-    /// The services to ask for, the likeliest first.
+    /// Returns the services to try, the likeliest first.
     fn services(&self) -> [Service; 3] {
         match self {
             SearchPlace::Index(_) => [Service::HubV2, Service::HubV1, Service::Quay],
@@ -73,15 +72,15 @@ impl SearchPlace {
     }
 }
 
-/// What was found, page by page; each is asked for when it is wanted.
+/// The results, page by page; each page is requested when it is needed.
 pub struct Search<'a> {
     client: &'a Client,
     place: SearchPlace,
     term: String,
     ready: Option<Vec<FoundRepository>>,
-    /// Where the next page is to be had, and its number.
+    /// The service and number of the next page.
     following: Option<(Service, u32)>,
-    /// What was found in a catalogue.
+    /// The names that were found in a catalogue.
     names: Names,
 }
 
@@ -89,8 +88,8 @@ impl Client {
     /// Searches for `term`.
     ///
     /// # Errors
-    /// `NoSearch` where the place offers none of the services that are known here; else as any
-    /// request.
+    /// `NoSearch` if the server offers no known service and no catalogue, `CatalogLogin` if it
+    /// shows the catalogue only after a login; else as for any request.
     pub fn search(&self, place: SearchPlace, term: &str) -> Result<Search<'_>, RegistryError> {
         let mut search = Search {
             client: self,
@@ -114,8 +113,8 @@ impl Client {
 impl Search<'_> {
     fn ask(&self, service: Service, page: u32) -> Result<Option<Page>, RegistryError> {
         let prepare = |base: &Url| Request {
-            // Some registries fail at an address that is not theirs. An index is there to be
-            // searched, and a later page was promised.
+            // Some registries fail at unknown addresses. An index is there to be searched, and a
+            // later page was announced, so their failures are retried.
             is_settled_by: match (&self.place, page) {
                 (SearchPlace::Registry(_), 1) => |status| status.is_server_error(),
                 _ => |_| false,
@@ -134,7 +133,7 @@ impl Search<'_> {
     }
 
     fn accept(&mut self, page: Page, service: Service, number: u32) {
-        // An empty page that promises more would go on forever.
+        // An empty page that announces more would go on for ever.
         let goes_on = page.has_more && !page.repositories.is_empty() && number < PAGES_MAX;
         self.following = goes_on.then_some((service, number + 1));
         self.ready = Some(page.repositories);
@@ -186,7 +185,7 @@ impl Iterator for Search<'_> {
             };
             match self.ask(service, number) {
                 Ok(Some(page)) => self.accept(page, service, number),
-                // Services that promise more than they give refuse the page.
+                // Some services announce more pages than they have, and refuse the next one.
                 Ok(None) => return None,
                 Err(error) => return Some(Err(error)),
             }
