@@ -1,8 +1,8 @@
 //! Embeds PRoot, which `vendor-proot/build.sh` has built, and the licence texts.
 //!
-//! Never builds or fetches anything itself. `UDOCKER_PROOT` names a ready executable instead, and
-//! `UDOCKER_PROOT_LOADER` and `UDOCKER_PROOT_LOADER_32` its loaders, without which PRoot unpacks
-//! those that it carries. What is embedded is written to `embedded.rs` in `OUT_DIR`.
+//! This script builds and fetches nothing. `UDOCKER_PROOT` names a different PRoot, and
+//! `UDOCKER_PROOT_LOADER` and `UDOCKER_PROOT_LOADER_32` its loaders; without them, PRoot unpacks
+//! the loaders inside it. The result is `embedded.rs` in `OUT_DIR`.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-/// `e_machine` of the architectures that PRoot is built for, and of their 32-bit relatives.
+/// The ELF machine numbers of the supported architectures, and of their 32-bit variants.
 const MACHINES: [(&str, u16, u16); 2] = [("x86_64", 62, 3), ("aarch64", 183, 40)];
 
 const LICENCES: [&str; 3] = ["LICENSE", "vendor-proot/COPYING", "vendor-proot/SOURCE"];
@@ -159,7 +159,7 @@ impl Parts {
     }
 }
 
-/// Returns the path when it is a static executable for `machine`.
+/// Returns the path of a static executable for `machine`.
 ///
 /// Source: System V ABI, "ELF Header" and "Program Header".
 fn check_executable(path: &Path, machine: u16) -> Result<PathBuf, String> {
@@ -205,7 +205,7 @@ fn hex_digest(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// What a program prints, or nothing.
+/// Returns the output of a program, or nothing if it fails.
 fn output(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output();
     output.map_or_else(

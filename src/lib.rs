@@ -1,5 +1,5 @@
-//! udocker: pulls OCI and Docker images, keeps them in a repository below the user's home, and
-//! runs them without privilege through an embedded PRoot or in user namespaces.
+//! udocker pulls OCI and Docker images, keeps them in a repository in the user's home directory,
+//! and runs them without privileges, through an embedded PRoot or in user namespaces.
 //!
 //! Data flows one way: reference → registry → store → rootfs → run spec → engine → process.
 //!

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One source file, without comments, text literals and its unit tests.
+/// A source file without comments, string contents and unit tests.
 struct Source {
     /// Relative to `src/`, as in `store/layout.rs`.
     path: String,
@@ -15,13 +15,13 @@ struct Source {
 }
 
 impl Source {
-    /// The first component of the path: `store` for `store/layout.rs` and for `store.rs`.
+    /// Returns the first component of the path: `store` for `store/layout.rs` and for `store.rs`.
     fn module(&self) -> &str {
         let first = self.path.split('/').next().unwrap_or(&self.path);
         first.strip_suffix(".rs").unwrap_or(first)
     }
 
-    /// The modules of this crate that the file names in paths, each with its line number.
+    /// Returns the modules of this crate that the file names in paths, with their line numbers.
     fn imports(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         for (position, _) in self.code.match_indices("crate::") {
@@ -38,7 +38,7 @@ impl Source {
     }
 }
 
-/// The names that begin the members of a `{…}` list whose opening brace is already read.
+/// Returns the first name of each member of a `{…}` list. The opening brace has been read.
 fn group_heads(list: &str) -> impl Iterator<Item = String> + '_ {
     let mut depth = 0;
     let mut at_start = true;
@@ -92,8 +92,8 @@ fn sources() -> Vec<Source> {
     found
 }
 
-/// The code of a file with comments and the content of text literals blanked, up to its unit
-/// tests, which stand last by convention. Lines keep their numbers.
+/// Removes comments, string contents and unit tests, which stand last by convention. Line numbers
+/// do not change.
 fn bare_code(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text);
     let mut bare = String::with_capacity(text.len());
@@ -142,7 +142,7 @@ fn levels() -> BTreeMap<String, u32> {
     levels
 }
 
-/// Whether a module may import another one, by the rule that `src/lib.rs` states.
+/// Whether a module may import another one, by the rule in `src/lib.rs`.
 fn is_allowed(levels: &BTreeMap<String, u32>, from: &str, to: &str) -> bool {
     let (Some(upper), Some(lower)) = (levels.get(from), levels.get(to)) else {
         return false;

@@ -1,9 +1,9 @@
-//! What the argument parser is not told by its own means: where the options of `run` end, and that
-//! help on `help` is the help itself.
+//! Changes to the arguments before clap parses them: an end to the options of `run`, and `help
+//! --help`.
 //!
-//! Options of `run` end at the first argument that is none: what follows belongs to the container's command,
-//! even where it looks like an option of `udocker run`. The argument parser would take `-e` there
-//! for its own, so it is told by `--`.
+//! The options of `run` end at its first positional argument: what follows belongs to the
+//! container's command, even if it looks like an option of `udocker run`. clap would parse it as
+//! such, so a `--` is inserted.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,9 +12,9 @@ use clap::{Arg, Command};
 
 const END_OF_OPTIONS: &str = "--";
 
-/// Puts `--` behind the container or image of `udocker run`. Empty words before that are taken out,
-/// as udocker.py does: scripts write `"$options"` whether they have any or not. `args` begins with
-/// the program.
+/// Inserts `--` after the container or image of `udocker run`. Empty words before it are removed,
+/// as udocker.py does: scripts write `"$options"` even if there are none. `args` begins with the
+/// program.
 pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
     let general: Vec<&Arg> = program.get_arguments().collect();
     let Some(command_at) = first_positional(&args, 1, &general) else {
@@ -36,7 +36,7 @@ pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> 
     args
 }
 
-/// Makes `help --help` a plain `help`, which the parser would take for help on `--help`.
+/// Changes `help --help` to `help`; clap would show the help for `--help`.
 pub(super) fn without_help_on_help(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
     let general: Vec<&Arg> = program.get_arguments().collect();
     if let Some(command_at) = first_positional(&args, 1, &general)
@@ -47,8 +47,8 @@ pub(super) fn without_help_on_help(mut args: Vec<OsString>, program: &Command) -
     args
 }
 
-/// The first argument from `start` on that is neither one of the `known` options nor the value of
-/// one; `None` where there is none, or the user has ended the options already.
+/// Returns the index of the first argument from `start` that is neither one of the `known` options
+/// nor the value of one; `None` if there is none or `--` comes first.
 fn first_positional(args: &[OsString], start: usize, known: &[&Arg]) -> Option<usize> {
     let mut index = start;
     while let Some(arg) = args.get(index) {
@@ -63,7 +63,7 @@ fn first_positional(args: &[OsString], start: usize, known: &[&Arg]) -> Option<u
     None
 }
 
-/// Whether the value of this option is the argument after it.
+/// Whether the value of this option is the next argument.
 fn takes_next(arg: &OsStr, known: &[&Arg]) -> bool {
     let bytes = arg.as_bytes();
     if let Some(long) = bytes.strip_prefix(b"--") {
@@ -125,7 +125,7 @@ mod tests {
             ("run --rm", "run --rm"),
             ("pull run", "pull run"),
             ("--repo run ps", "--repo run ps"),
-            // Between two blanks is an empty word.
+            // The double spaces stand for empty words.
             ("run  c x", "run c -- x"),
             ("run  --rm   c  x", "run --rm c --  x"),
             ("run --name  c x", "run --name  c -- x"),

@@ -1,4 +1,4 @@
-//! The program as a shell sees it: general options, dispatch, exit status.
+//! The command line: general options, dispatch, exit status.
 
 mod arguments;
 mod report;
@@ -19,7 +19,7 @@ use crate::ui::{Printer, Verbosity};
 #[command(
     name = "udocker",
     disable_version_flag = true,
-    // The user's own options follow those that a workflow engine gives.
+    // The user's own options come after those of a workflow engine, and override them.
     args_override_self = true,
     max_term_width = 100,
     after_help = "Examples:
@@ -43,7 +43,7 @@ struct GlobalArgs {
     /// Show the version
     #[arg(short = 'V', long)]
     version: bool,
-    /// Tell what happens inside
+    /// Show the program's steps, and the causes of errors
     #[arg(short = 'D', long, global = true, action = ArgAction::SetTrue)]
     debug: bool,
     /// Print errors and results only
@@ -83,8 +83,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    // Not built: the parser builds the one subcommand that is asked for, which takes less than
-    // building all.
+    // The command is not built here: the parser builds only the subcommand that it needs, which is
+    // faster.
     let program = Cli::command();
     let args = arguments::end_options_of_run(args.into_iter().collect(), &program);
     let args = arguments::without_help_on_help(args, &program);

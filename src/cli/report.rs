@@ -1,4 +1,4 @@
-//! Errors of the command line's own syntax.
+//! Errors of command-line syntax.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use clap::error::ErrorKind;
 use crate::commands::CommandError;
 use crate::ui::{Printer, Verbosity};
 
-/// Exit status of help that was asked for.
+/// The exit status of requested help.
 const DONE: u8 = 0;
 
-/// Shows help, or what is wrong with the command line in one line, and returns the exit status.
+/// Prints the help, or a syntax error in one line, and returns the exit status.
 pub(super) fn parse_error(error: &clap::Error) -> u8 {
     let printer = Printer::new(Verbosity::Normal);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             match printer.write_out(&error.to_string()) {
-                // A reader that has gone does not need the rest.
+                // A closed pipe is no error.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                     report(&CommandError::from(error), &printer)
                 }
@@ -32,7 +32,7 @@ fn report(error: &CommandError, printer: &Printer) -> u8 {
     error.status()
 }
 
-/// Makes clap's paragraph one line, and its advice a hint.
+/// Turns clap's paragraph into one line, and its advice into a hint.
 fn usage_error(text: &str) -> CommandError {
     let paragraph = text.split("\n\n").next().unwrap_or(text);
     let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
@@ -41,7 +41,7 @@ fn usage_error(text: &str) -> CommandError {
     let tip = text
         .lines()
         .find_map(|line| line.trim().strip_prefix("tip: "))
-        // Nobody who mistypes an option means it as a value.
+        // A mistyped option is rarely meant as a value.
         .filter(|tip| !tip.starts_with("to pass "));
     let usage = text
         .lines()

@@ -1,4 +1,4 @@
-//! What every command is given.
+//! The context of commands.
 
 use std::sync::Arc;
 
@@ -14,21 +14,21 @@ use crate::registry::{
 use crate::store::{ContainerName, KeptTrees, Store};
 use crate::ui::{Printer, TerminalProgress};
 
-/// Settings, environment, terminal and repository, made once in `cli`.
+/// Settings, environment, printer and store. `cli` makes them once, and each command receives them.
 #[derive(Debug)]
 pub struct Context {
     /// The resolved configuration.
     pub settings: Settings,
-    /// The environment the program was started with.
+    /// The environment in which the program was started.
     pub environment: Environment,
-    /// The terminal.
+    /// The printer for the terminal.
     pub printer: Printer,
     /// The repository.
     pub store: Store,
 }
 
 impl Context {
-    /// Puts the parts together.
+    /// Makes a context, and opens the store that the settings name.
     pub fn new(settings: Settings, environment: Environment, printer: Printer) -> Context {
         let store = Store::open(settings.paths.layout.clone());
         Context {
@@ -39,18 +39,18 @@ impl Context {
         }
     }
 
-    /// A client for registries, with the user's logins. It connects when first used.
+    /// Returns a client for registries, with the user's logins. It connects at its first request.
     ///
     /// # Errors
-    /// `proxy`, or the configured one, cannot be used.
+    /// `proxy` or the configured proxy has an address that cannot be used.
     pub fn registry_client(&self, proxy: Option<&str>) -> Result<Client, CommandError> {
         self.client_with(proxy, self.credential_source())
     }
 
-    /// As [`Context::registry_client`], with other logins.
+    /// As [`Context::registry_client`], with logins from `credentials`.
     ///
     /// # Errors
-    /// `proxy`, or the configured one, cannot be used.
+    /// `proxy` or the configured proxy has an address that cannot be used.
     pub fn client_with(
         &self,
         proxy: Option<&str>,
@@ -59,7 +59,7 @@ impl Context {
         Client::new(self.client_options(proxy), credentials).map_err(CommandError::from)
     }
 
-    /// How to talk to registries, with `proxy` instead of the configured one.
+    /// Returns the options of a client, with `proxy` instead of the configured one.
     pub fn client_options(&self, proxy: Option<&str>) -> ClientOptions {
         let http = &self.settings.http;
         let variable = |name: &str| self.environment.text(name);
@@ -90,7 +90,7 @@ impl Context {
         self.printer.is_debug().then_some(trace)
     }
 
-    /// The user's logins, as a client asks for them.
+    /// Returns the user's logins in the form that a client needs.
     pub fn credential_source(&self) -> impl CredentialSource + use<> {
         let logins = self.credentials();
         move |registry: &RegistryUrl, repository: &str| {
@@ -98,10 +98,10 @@ impl Context {
         }
     }
 
-    /// The registry that an option names; the default one where there is none.
+    /// Returns the registry that an option names; without one, the configured registry.
     ///
     /// # Errors
-    /// The option, or the configuration, names no registry.
+    /// The option or the configuration names no valid registry.
     pub fn registry(&self, option: &Option<String>) -> Result<RegistryUrl, CommandError> {
         match given(option) {
             Some(url) => RegistryUrl::parse(url).map_err(CommandError::usage),
@@ -109,7 +109,7 @@ impl Context {
         }
     }
 
-    /// The user's logins.
+    /// Returns the user's logins.
     pub fn credentials(&self) -> Logins {
         let paths = &self.settings.paths;
         let variable = |name: &str| self.environment.get(name).map(ToOwned::to_owned);
@@ -120,7 +120,7 @@ impl Context {
         ))
     }
 
-    /// The error for a name that is neither a container's nor an image's.
+    /// Returns the error for a name that belongs to neither a container nor an image.
     pub fn unknown_target(&self, text: &str) -> CommandError {
         CommandError::failed(format_args!(
             "there is neither a container nor an image '{text}' here"
@@ -128,7 +128,7 @@ impl Context {
         .with_hint("list them with `udocker ps` and `udocker images`")
     }
 
-    /// How to create a container called `name`.
+    /// Returns how to create a container, which gets `name`.
     pub fn create_options(&self, name: Option<ContainerName>) -> CreateOptions {
         CreateOptions {
             name,
@@ -137,7 +137,7 @@ impl Context {
         }
     }
 
-    /// The trees of images that the settings have kept.
+    /// Returns which image trees are kept, by the settings.
     pub fn kept_trees(&self) -> KeptTrees {
         match self.settings.image_trees {
             ImageTrees::Never => KeptTrees::None,
@@ -145,7 +145,7 @@ impl Context {
         }
     }
 
-    /// Progress on stderr.
+    /// Returns a display of progress on stderr.
     pub fn progress(&self) -> TerminalProgress<'_> {
         TerminalProgress::new(&self.printer)
     }

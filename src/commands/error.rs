@@ -1,4 +1,4 @@
-//! What a command says when it fails, and the advice that goes with it.
+//! Errors of commands: message, causes, hints and exit status.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -14,48 +14,48 @@ use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 use crate::ui::Printer;
 
-/// What to do about a full disk.
-const MAKE_ROOM: &str = "make room, for one with `udocker gc` and `udocker rm`, or keep things \
-                         elsewhere with UDOCKER_DIR, UDOCKER_LAYERS and UDOCKER_CONTAINERS";
+/// Advice about a full disk.
+const MAKE_ROOM: &str = "free some space, for example with `udocker gc` or `udocker rm`, or use \
+                         another disk with UDOCKER_DIR, UDOCKER_LAYERS and UDOCKER_CONTAINERS";
 
-/// What to do about a damaged image: whichever brings it replaces what is damaged of it.
+/// Returns advice about a damaged image. Getting it again replaces the damaged parts.
 pub(super) fn get_again(image: &str) -> String {
     format!(
-        "get it again the way it came, with `udocker pull {image}`, `udocker load` or \
+        "get it again as before, with `udocker pull {image}`, `udocker load` or \
          `udocker import`"
     )
 }
 
-/// Why a command failed.
+/// The kind of an error, which decides the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The command line makes no sense.
+    /// The command line is not valid.
     Usage,
     /// The operation failed.
     Failed,
-    /// The container could not be started; the status `run` gives then.
+    /// The container could not be started; contains the exit status of `run`.
     Start(u8),
-    /// Whoever read stdout has gone; nothing is to be said.
+    /// The reader of stdout has closed it. Nothing is printed.
     BrokenPipe,
 }
 
-/// A failure, ready to be shown.
+/// An error of a command, ready to be printed.
 #[derive(Debug)]
 pub struct CommandError {
     kind: Kind,
     message: String,
-    /// What led to it, the nearest cause first.
+    /// The causes of the error, the nearest first.
     causes: Vec<String>,
     hints: Vec<String>,
 }
 
 impl CommandError {
-    /// An operation that failed.
+    /// Makes the error of a failed operation.
     pub fn failed(message: impl Display) -> CommandError {
         CommandError::new(Kind::Failed, message)
     }
 
-    /// An operation that failed with `error`, whose causes are shown with `--debug`.
+    /// Makes the error of an operation that failed with `error`. `--debug` shows its causes.
     pub fn from_error(error: impl Error) -> CommandError {
         let causes = iter::successors(error.source(), |&cause| cause.source());
         CommandError {
@@ -64,17 +64,17 @@ impl CommandError {
         }
     }
 
-    /// A command line that makes no sense.
+    /// Makes the error of an invalid command line.
     pub fn usage(message: impl Display) -> CommandError {
         CommandError::new(Kind::Usage, message)
     }
 
-    /// A container that could not be started.
+    /// Makes the error of a container that could not be started.
     pub fn start(status: u8, message: impl Display) -> CommandError {
         CommandError::new(Kind::Start(status), message)
     }
 
-    /// An archive that could not be written.
+    /// Makes the error of an archive that could not be written.
     pub fn output(error: io::Error) -> CommandError {
         let kind = match error.kind() {
             io::ErrorKind::BrokenPipe => Kind::BrokenPipe,
@@ -92,7 +92,7 @@ impl CommandError {
         }
     }
 
-    /// Adds advice that the user can act on.
+    /// Adds advice for the user.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> CommandError {
         self.hints.push(hint.into());
@@ -106,14 +106,14 @@ impl CommandError {
         self
     }
 
-    /// Says what the user was doing: `cannot pull 'x'`.
+    /// Prepends what the user was doing: `cannot pull 'x'`.
     #[must_use]
     pub fn while_doing(mut self, action: impl Display) -> CommandError {
         self.message = format!("{action}: {}", self.message);
         self
     }
 
-    /// Makes it a failure to start a container.
+    /// Makes a failure one of starting a container.
     #[must_use]
     pub fn at_start(mut self) -> CommandError {
         if self.kind == Kind::Failed {
@@ -122,18 +122,18 @@ impl CommandError {
         self
     }
 
-    /// The exit status.
+    /// Returns the exit status.
     pub fn status(&self) -> u8 {
         match self.kind {
             Kind::Usage => 2,
             Kind::Failed => 1,
             Kind::Start(status) => status,
-            // What a shell reports for a program ended by SIGPIPE.
+            // The status that a shell reports for a program killed by SIGPIPE.
             Kind::BrokenPipe => 141,
         }
     }
 
-    /// Says what failed, and what the user can do.
+    /// Prints the error, its causes and its hints.
     pub fn report(&self, printer: &Printer) {
         if self.kind == Kind::BrokenPipe {
             return;
@@ -149,7 +149,7 @@ impl CommandError {
 }
 
 impl From<io::Error> for CommandError {
-    /// An error of writing results to stdout.
+    /// Makes the error of writing results to stdout.
     fn from(error: io::Error) -> CommandError {
         let kind = match error.kind() {
             io::ErrorKind::BrokenPipe => Kind::BrokenPipe,
@@ -188,9 +188,10 @@ impl From<StoreError> for CommandError {
                 Some(get_again(image))
             }
             StoreError::Fs(error) if error.is_storage_full() => Some(MAKE_ROOM.to_string()),
-            _ if error.is_read_only() => {
-                Some("name a repository you can write with `--repo=DIR` or UDOCKER_DIR".to_string())
-            }
+            _ if error.is_read_only() => Some(
+                "choose a repository that you can write to, with `--repo=DIR` or UDOCKER_DIR"
+                    .to_string(),
+            ),
             _ => None,
         };
         CommandError::from_error(error).with_hints(hint)
@@ -206,7 +207,7 @@ impl From<RegistryError> for CommandError {
                 Some(format!("log in with `udocker login --registry={registry}`"))
             }
             RegistryError::RateLimited { .. } => Some(
-                "wait, or log in with `udocker login` if you have not: limits are higher then"
+                "wait, or log in with `udocker login`: limits are higher for users with a login"
                     .to_string(),
             ),
             RegistryError::NoSuchManifest {
@@ -218,13 +219,13 @@ impl From<RegistryError> for CommandError {
                 registry.repository_text(repository)
             )),
             RegistryError::NoSuchPlatform { available, .. } if !available.is_empty() => {
-                Some("take one of them with `--platform=OS/ARCH[/VARIANT]`".to_string())
+                Some("choose one of them with `--platform=OS/ARCH[/VARIANT]`".to_string())
             }
             RegistryError::Unreachable { source, .. } if source.is_plain() => Some(
                 "for a registry that has no https, write `http://` before its name".to_string(),
             ),
             RegistryError::Unreachable { source, .. } if source.is_untrusted() => Some(
-                "name a file with its authority's certificate in SSL_CERT_FILE, or take any \
+                "name a file with its authority's certificate in SSL_CERT_FILE, or accept any \
                  certificate with `--insecure`"
                     .to_string(),
             ),
@@ -247,7 +248,7 @@ impl From<ImageError> for CommandError {
             ImageError::Registry(error) => error.into(),
             ImageError::Store(error) => error.into(),
             ImageError::Platform { ref found, .. } => {
-                let hint = format!("take it nevertheless with `--platform={found}`");
+                let hint = format!("use it anyway with `--platform={found}`");
                 CommandError::from_error(error).with_hint(hint)
             }
             ImageError::Archive(ArchiveError::Write(error)) => CommandError::output(error),
@@ -258,7 +259,7 @@ impl From<ImageError> for CommandError {
                 CommandError::from_error(error).with_hint(MAKE_ROOM)
             }
             ImageError::Archive(ArchiveError::NoImages) => CommandError::from_error(error)
-                .with_hint("a root file system is brought in with `udocker import`"),
+                .with_hint("import a root file system with `udocker import`"),
             ImageError::OneNameForMany { .. } => CommandError::from_error(error)
                 .with_hint("leave the tag out, so that each image keeps its own"),
             _ => CommandError::from_error(error),

@@ -8,13 +8,13 @@ use crate::rootfs::remove_tree;
 
 /// Unpack the engine ahead of its first use
 ///
-/// Every other command unpacks the engine by itself when it needs it. This one does it ahead,
-/// for instance on a login node whose home directory the compute nodes share.
+/// Every other command unpacks the engine when it needs it. This one does it ahead, for example on
+/// a login node whose home directory the compute nodes share.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   udocker install")]
 pub struct Args {
-    /// Replace what is there; implied where it differs
+    /// Replace existing files; implied if they differ
     #[arg(long)]
     force: bool,
     /// Remove the directories for executables and libraries first
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         }
     }
     context.store.ensure()?;
-    // What is there is compared with what is embedded, so there is nothing to force.
+    // Existing files are compared with the embedded ones, so there is nothing to force.
     let engine = proot::install(&layout.bin).map_err(CommandError::failed)?;
     for (name, text) in proot::licences() {
         let path = layout.doc.join(name.replace('/', "-"));

@@ -11,11 +11,11 @@ use crate::ui;
 
 /// Log in to a registry
 ///
-/// Asks the registry whether it takes the user name and password, and keeps them if it does. What
-/// is not given is asked for.
+/// Asks the registry whether it accepts the user name and password, and stores them if it does.
+/// Asks for what is not given.
 ///
-/// They stand in the keystore, readable by you alone but not encrypted. A password on the command
-/// line can be seen by other users of this machine while the program runs.
+/// The keystore can be read by you alone but is not encrypted. Other users of this machine can see
+/// a password on the command line while the program runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker login
@@ -36,7 +36,6 @@ pub struct Args {
     registry: Option<String>,
 }
 
-/// Checks and keeps a login.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let registry = context.registry(&args.registry)?;
     let username = given_or_asked(&args.username, "user name", || ui::ask("username: "))?;
@@ -60,7 +59,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// The value of an option, else the answer to a question.
+/// Returns the value of an option, else the answer to a question.
 fn given_or_asked(
     option: &Option<String>,
     what: &str,
@@ -78,8 +77,8 @@ fn given_or_asked(
     Ok(answer)
 }
 
-/// Fails where the registry turns the login down. A registry that cannot be asked now may be
-/// within reach where the login is used.
+/// Checks a login. It is an error if the registry rejects it; a registry that cannot be reached now
+/// may be reachable later, where the login is used.
 fn check(
     registry: &RegistryUrl,
     username: &str,
@@ -97,18 +96,18 @@ fn check(
     match client.check_auth(registry) {
         Ok(LoginCheck::Accepted) => printer.info(format_args!("logged in to '{registry}'")),
         Ok(LoginCheck::NotAsked) => printer.warning(format_args!(
-            "'{registry}' asks for no login, so this one is kept unchecked"
+            "'{registry}' asks for no login, so this one is stored unchecked"
         )),
         Err(error) if error.is_rejection() => {
             return Err(CommandError::from_error(error)
-                .with_hint("nothing is kept; try again, perhaps with an access token"));
+                .with_hint("the login is not stored; try again, perhaps with an access token"));
         }
-        Err(error) => printer.warning(format_args!("the login is kept unchecked: {error}")),
+        Err(error) => printer.warning(format_args!("the login is stored unchecked: {error}")),
     }
     Ok(())
 }
 
-/// Whether it looks as if Caps Lock were on.
+/// Whether a password looks as if Caps Lock was on.
 fn looks_like_caps_lock(password: &str) -> bool {
     password.chars().any(char::is_uppercase) && !password.chars().any(char::is_lowercase)
 }

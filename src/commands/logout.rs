@@ -3,15 +3,15 @@
 use super::{CommandError, Context, DONE, Outcome};
 use crate::credentials::Keystore;
 
-/// Forget logins to registries
+/// Delete stored logins
 ///
-/// Logins of Docker and Podman stay as they are.
+/// The logins of Docker and Podman are not changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker logout --registry=quay.io
   udocker logout -a")]
 pub struct Args {
-    /// Forget all logins
+    /// Delete all logins
     #[arg(short = 'a', long)]
     all: bool,
     /// Registry, instead of Docker Hub
@@ -19,7 +19,6 @@ pub struct Args {
     registry: Option<String>,
 }
 
-/// Forgets logins.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let keystore = Keystore::new(context.settings.paths.keystore.clone());
     if args.all {
@@ -32,7 +31,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         .map_err(CommandError::from_error)?
     {
         return Err(CommandError::failed(format_args!(
-            "no login for '{registry}' is kept"
+            "there is no stored login for '{registry}'"
         )));
     }
     Ok(DONE)

@@ -9,8 +9,8 @@ use crate::ui::JsonDocument;
 
 /// Show an image's manifest at its registry
 ///
-/// Prints what the registry holds under an image's name, as JSON: an index where there is one,
-/// the manifest for one platform with `--platform`. Nothing is kept.
+/// Prints the registry's document for an image as JSON: the index if there is one, or with
+/// `--platform` the manifest for that platform. Nothing is stored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker manifest inspect ubuntu:24.04
@@ -31,7 +31,6 @@ enum Action {
     Inspect,
 }
 
-/// Shows a manifest or index.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let Action::Inspect = args.action;
     let source = ImageSource::parse(&args.image, &args.source, context)?;

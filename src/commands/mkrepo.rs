@@ -7,7 +7,7 @@ use crate::store::{Layout, Store};
 
 /// Make an empty repository in a new directory
 ///
-/// Use it afterwards with `udocker --repo=DIR …` or `UDOCKER_DIR=DIR`.
+/// Use it with `udocker --repo=DIR …` or `UDOCKER_DIR=DIR`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker mkrepo /scratch/me/udocker
@@ -18,7 +18,6 @@ pub struct Args {
     directory: PathBuf,
 }
 
-/// Makes an empty repository.
 pub(super) fn run(args: &Args, _context: &Context) -> Outcome {
     if args.directory.symlink_metadata().is_ok() {
         return Err(CommandError::failed(format_args!(

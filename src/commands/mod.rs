@@ -1,4 +1,4 @@
-//! One file per subcommand: its options, its help, its steps, its output.
+//! The subcommands, one file each: options, help, steps and output.
 
 pub mod clone;
 mod context;
@@ -40,13 +40,13 @@ use clap::Subcommand;
 pub use context::Context;
 pub use error::{CommandError, Kind};
 
-/// What a command gives: an exit status, or a failure to report.
+/// The result of a command: an exit status, or an error to report.
 pub type Outcome = Result<u8, CommandError>;
 
-/// Exit status of success.
+/// The exit status of success.
 pub const DONE: u8 = 0;
 
-/// The subcommands. What the help says of one is the documentation of its options.
+/// The subcommands. The help of each is the doc comment of its options.
 #[derive(Debug, Subcommand)]
 #[allow(
     missing_docs,
@@ -89,12 +89,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it may run as root without being asked to: it touches nothing.
+    /// Whether the command may run as root without `--allow-root`, since it changes nothing.
     pub fn is_harmless(&self) -> bool {
         matches!(self, Command::Version(_))
     }
 
-    /// Whether it makes the repository where there is none, or has no use for one. The others
+    /// Whether the command creates a missing repository, or does not need one. The other commands
     /// would take a mistyped directory for an empty repository.
     pub fn does_without_repository(&self) -> bool {
         matches!(
@@ -115,10 +115,10 @@ impl Command {
         )
     }
 
-    /// Runs it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// What is to be reported.
+    /// The command failed, or was called wrongly.
     pub fn run(&self, context: &Context) -> Outcome {
         match self {
             Command::Search(args) => search::run(args, context),
@@ -156,7 +156,7 @@ impl Command {
     }
 }
 
-/// Does the same to several things: goes on after a failure, and fails at the end.
+/// Applies `action` to each item. It continues after a failure, and fails at the end.
 fn each(
     items: &[String],
     context: &Context,

@@ -1,4 +1,4 @@
-//! What options of several commands have in common.
+//! Options that several commands share.
 
 use std::ffi::OsStr;
 use std::ops::Deref;
@@ -7,8 +7,8 @@ use super::CommandError;
 use crate::oci::Platform;
 use crate::store::{ContainerName, StoreError};
 
-/// The value of an option; an empty one is none. Scripts write `--name="$name"` whether they have
-/// a name or not, which udocker.py lets them do.
+/// Returns the value of an option; an empty one counts as none, as in udocker.py: scripts write
+/// `--name="$name"` whether or not they have a name.
 pub(crate) fn given<T>(option: &Option<T>) -> Option<&T::Target>
 where
     T: Deref<Target: AsRef<OsStr>>,
@@ -16,12 +16,12 @@ where
     option.as_deref().filter(|value| !value.as_ref().is_empty())
 }
 
-/// The same for an option that may be given several times.
+/// The same for an option that can be repeated.
 pub(super) fn given_of<T: AsRef<OsStr>>(values: &[T]) -> impl Iterator<Item = &T> {
     values.iter().filter(|value| !(*value).as_ref().is_empty())
 }
 
-/// The name that a container is to get, if it is.
+/// Returns the name for a new container, if one is given.
 pub(super) fn container_name(
     option: &Option<String>,
 ) -> Result<Option<ContainerName>, CommandError> {
@@ -29,7 +29,7 @@ pub(super) fn container_name(
     name.map_err(|error| StoreError::from(error).into())
 }
 
-/// The platform that is asked for, else this machine's.
+/// Returns the requested platform, else that of this machine.
 pub(super) fn platform(option: &Option<String>) -> Result<Platform, CommandError> {
     given(option).map_or_else(
         || Ok(Platform::host()),
@@ -37,7 +37,7 @@ pub(super) fn platform(option: &Option<String>) -> Result<Platform, CommandError
     )
 }
 
-/// Reads what Go, and so Docker, takes for a truth value.
+/// Parses a truth value as Go does, and so Docker.
 pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),

@@ -7,8 +7,7 @@ use crate::registry::Client;
 
 /// Pull an image from a registry
 ///
-/// Layers that are here already are not fetched again, and an interrupted pull goes on where it
-/// stopped.
+/// Layers that are present already are not fetched again, and an interrupted pull is resumed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker pull ubuntu:24.04
@@ -26,7 +25,7 @@ pub struct Args {
     images: Vec<String>,
 }
 
-/// Where images come from, and for which platform.
+/// The options that say where images come from, and for which platform.
 #[derive(Debug, Default, clap::Args)]
 pub struct SourceArgs {
     /// Accepted for old scripts: images come from registries
@@ -46,7 +45,6 @@ pub struct SourceArgs {
     pub(super) platform: Option<String>,
 }
 
-/// Pulls images.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     super::each(&args.images, context, |text| {
         let source = ImageSource::parse(text, &args.source, context)?;
@@ -65,27 +63,27 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     })
 }
 
-/// Says what was to be pulled.
+/// Adds to an error which image could not be pulled.
 pub(super) fn cannot_pull(text: &str, error: impl Into<CommandError>) -> CommandError {
     error
         .into()
         .while_doing(format_args!("cannot pull '{text}'"))
 }
 
-/// An image to pull, and how to reach it.
+/// An image to pull, and the client to pull it with.
 pub(super) struct ImageSource {
-    /// As the user typed it.
+    /// The reference, as the user typed it.
     pub(super) reference: Reference,
-    /// For which platform.
+    /// The platform of the image.
     pub(super) platform: Platform,
     /// The registry for references without a host.
     pub(super) default_registry: RegistryUrl,
-    /// Talks to registries.
+    /// The client for the registry.
     pub(super) client: Client,
 }
 
 impl ImageSource {
-    /// Reads what the user typed.
+    /// Parses the user's text and options.
     pub(super) fn parse(
         text: &str,
         args: &SourceArgs,
@@ -99,7 +97,7 @@ impl ImageSource {
         })
     }
 
-    /// What the workflows want to know.
+    /// Returns the request for the pull workflow.
     pub(super) fn request(&self) -> PullRequest<'_> {
         PullRequest {
             reference: &self.reference,

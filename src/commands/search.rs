@@ -10,8 +10,8 @@ use crate::ui;
 
 /// Search a registry
 ///
-/// Searches Docker Hub, or the registry whose host begins the expression. Registries without a
-/// search of their own are searched by their catalogue, where they show one.
+/// Searches Docker Hub, or the registry whose host begins the expression. A registry without a
+/// search is searched by its catalogue, if it shows one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker search -a samtools
@@ -41,7 +41,6 @@ pub struct Args {
     expression: String,
 }
 
-/// Searches, or lists tags.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if args.list_tags {
         return list_tags(args, context);
@@ -64,8 +63,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// The place to search, the text that leads from a name found there to one that `pull` takes, and
-/// the word to look for.
+/// Returns the place to search, the prefix that makes an image name of a name found there, and the
+/// word to look for.
 fn what_and_where<'a>(
     args: &'a Args,
     context: &Context,
@@ -92,8 +91,9 @@ fn what_and_where<'a>(
     Ok((place, "", term))
 }
 
-/// Separates the registry from the word. The registry is a first component after a scheme, or with
-/// a dot, a port or `localhost`, with its slash; a tag or digest says nothing to a search.
+/// Splits an expression into the registry with its slash, and the word. The first component is a
+/// registry if it follows a scheme, has a dot or a port, or is `localhost`. A tag or digest is
+/// dropped.
 fn split_expression(expression: &str) -> (&str, &str) {
     let scheme_end = expression.find("://").map_or(0, |position| position + 3);
     let rest = &expression[scheme_end..];
@@ -153,7 +153,7 @@ fn list_tags(args: &Args, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-/// Prints results, and waits after each page of a terminal for the user to go on.
+/// Prints results, and waits after each page on a terminal until the user continues.
 struct Lines<'a> {
     context: &'a Context,
     page: Option<usize>,
@@ -170,7 +170,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Prints a line and returns true, or returns false where the user has seen enough.
+    /// Prints a line and returns true; returns false if the user quits.
     fn print(&mut self, line: &str) -> io::Result<bool> {
         if let Some(page) = self.page {
             if self.left == 0 {

@@ -5,14 +5,13 @@ use crate::registry::without_login;
 
 /// Show the configuration, and where each value comes from
 ///
-/// Prints one `key = value` a line, and behind it the file, variable or option that set it.
+/// Prints one `key = value` per line, followed by the file, variable or option that set it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker showconf
   udocker showconf | grep -v default")]
 pub struct Args {}
 
-/// Shows the configuration.
 pub(super) fn run(_args: &Args, context: &Context) -> Outcome {
     for entry in context.settings.entries() {
         let note = if entry.has_effect {

@@ -1,4 +1,4 @@
-//! Archives named on the command line: files, or `-` for stdin and stdout.
+//! Archives on the command line: files, or `-` for stdin and stdout.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -11,15 +11,15 @@ use super::{CommandError, Context};
 use crate::host::fs::FsError;
 use crate::host::new_file::NewFile;
 
-/// Collects headers and small files, so that they do not cost a system call each.
+/// Buffer size. It collects headers and small files, which would cost a system call each.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Where an archive is, or goes.
+/// The source or destination of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ArchivePath {
-    /// `-`
+    /// `-`: stdin or stdout.
     Standard,
-    /// A path.
+    /// A file or directory.
     Path(PathBuf),
 }
 
@@ -35,7 +35,7 @@ impl FromStr for ArchivePath {
 }
 
 impl ArchivePath {
-    /// Opens it for reading, and says what messages call it.
+    /// Opens the archive for reading, and returns its name for messages.
     pub(super) fn open(&self) -> Result<(File, String), CommandError> {
         match self {
             ArchivePath::Path(path) => {
@@ -54,8 +54,8 @@ impl ArchivePath {
         }
     }
 
-    /// Lets `write` write an archive to it. A file appears once it is whole; one that is there
-    /// is replaced only if `replace` is set.
+    /// Lets `write` write the archive. A file appears when it is complete; an existing one is
+    /// replaced only if `replace` is set.
     pub(super) fn write(
         &self,
         context: &Context,
@@ -65,7 +65,7 @@ impl ArchivePath {
         match self {
             ArchivePath::Standard => {
                 let stdout = context.printer.binary_out()?.ok_or_else(|| {
-                    CommandError::usage("an archive is not written to a terminal")
+                    CommandError::usage("cannot write an archive to a terminal")
                         .with_hint("name a file with `-o FILE`, or redirect the output")
                 })?;
                 write(BufWriter::with_capacity(BUFFER_BYTES, &stdout))
@@ -79,7 +79,7 @@ impl ArchivePath {
                     )));
                 }
                 write(BufWriter::with_capacity(BUFFER_BYTES, file.file())).map_err(|error| {
-                    error.while_doing(format_args!("cannot make '{}'", path.display()))
+                    error.while_doing(format_args!("cannot write '{}'", path.display()))
                 })?;
                 file.publish(replace).map_err(CommandError::failed)
             }
@@ -87,7 +87,7 @@ impl ArchivePath {
     }
 }
 
-/// How many bytes there are to read, where that is known beforehand: not of a pipe.
+/// Returns the size of a regular file; `None` for pipes and other files.
 pub(super) fn size_of(file: &File) -> Option<u64> {
     let meta = file.metadata().ok()?;
     meta.is_file().then_some(meta.len())

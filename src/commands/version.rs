@@ -8,18 +8,17 @@ use crate::ui::{Printer, pretty_json};
 
 /// Show the version
 ///
-/// Prints the version of the program and of the engine inside it.
+/// Prints the versions of the program and of its engine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker version
   udocker --version")]
 pub struct Args {
-    /// Print it as JSON, with origin and licence of what is embedded
+    /// Print JSON, with origin and licence of the embedded parts
     #[arg(long)]
     json: bool,
 }
 
-/// Shows the version.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if args.json {
         context.printer.out(pretty_json(&facts()))?;
@@ -28,8 +27,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     print(&context.printer)
 }
 
-/// Prints what `version` and `--version` print. Scripts of udocker.py's users read the first
-/// words of the three lines; the engine, a tarball there, is part of this executable.
+/// Prints the version for `version` and `--version`. Scripts for udocker.py read the first words of
+/// the three lines. The engine, a tarball there, is part of this executable.
 pub(crate) fn print(printer: &Printer) -> Outcome {
     printer.write_out(&format!(
         "version: {}\ntarball: embedded\ntarball_release: proot-{}\n",
@@ -49,7 +48,7 @@ fn facts() -> Value {
     })
 }
 
-/// PRoot and what starts guests for it.
+/// Returns PRoot and its loaders.
 fn engine_parts() -> Vec<Value> {
     const LICENCE: &str = "GPL-2.0-or-later";
     let mut parts = vec![
@@ -87,7 +86,7 @@ fn engine_parts() -> Vec<Value> {
     parts
 }
 
-/// The standard libraries, and the crates that `scripts/list-crates.sh` has listed.
+/// Returns the standard libraries, and the crates that `scripts/list-crates.sh` has listed.
 fn libraries() -> Vec<Value> {
     let standard = [
         ("glibc", embedded::LIBC, "LGPL-2.1-or-later"),
@@ -100,7 +99,7 @@ fn libraries() -> Vec<Value> {
         .collect()
 }
 
-/// Name, version and licence.
+/// Returns name, version and licence of each crate.
 fn crates() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     include_str!("../../embedded-crates.tsv")
         .lines()
@@ -120,7 +119,7 @@ mod tests {
         let facts = facts();
         assert_eq!(facts["version"], env!("CARGO_PKG_VERSION"));
         for part in facts["embedded"].as_array().unwrap() {
-            // Nobody knows the version of a PRoot that was brought along.
+            // The version of a PRoot other than ours is not known.
             assert!(part["version"] != "" || !embedded::IS_OURS, "{part}");
             assert_ne!(part["licence"], "", "{part}");
         }
@@ -128,7 +127,7 @@ mod tests {
         assert_eq!(proot["sha256"].as_str().unwrap().len(), 64);
     }
 
-    /// `scripts/check.sh` compares the whole list; this needs no cargo.
+    /// This test needs no cargo. `scripts/check.sh` compares the whole list.
     #[test]
     fn the_crates_listed_are_those_that_are_locked() {
         let lock = include_str!("../../Cargo.lock");

@@ -1,4 +1,4 @@
-//! The configuration keys, as udocker.py names them.
+//! The configuration keys, with the names that udocker.py gives them.
 
 use super::env_vars;
 use crate::spec::DEFAULT_PATH;
@@ -8,12 +8,12 @@ use crate::spec::DEFAULT_PATH;
 pub(super) struct Key {
     /// The name in configuration files.
     pub(super) name: &'static str,
-    /// The environment variable that overrides files, where there is one.
+    /// The environment variable that overrides the files, if there is one.
     pub(super) variable: Option<&'static str>,
-    /// The value where nobody sets one; empty means none.
+    /// The default value; empty means none.
     pub(super) default: &'static str,
-    /// Whether this program acts on it. The others belong to udocker.py's own machinery: known,
-    /// shown, and without effect.
+    /// Whether this program uses the key. Keys that only udocker.py uses are accepted and shown,
+    /// but have no effect.
     pub(super) used: bool,
 }
 
@@ -82,9 +82,9 @@ pub(super) const KEYS: &[Key] = &[
     key("http_agent", None, "", true),
     key("http_insecure", None, "False", true),
     key("http_proxy", None, "", true),
-    // Ours alone, as well.
+    // Not a key of udocker.py.
     key("id_ranges", Some(env_vars::UDOCKER_ID_RANGES), "True", true),
-    // Ours alone, as well.
+    // Not a key of udocker.py.
     key(
         "image_trees",
         Some(env_vars::UDOCKER_IMAGE_TREES),
@@ -103,7 +103,7 @@ pub(super) const KEYS: &[Key] = &[
     key("libc_search", None, "", false),
     key("libdir", Some("UDOCKER_LIB"), "", true),
     key("location", None, "", false),
-    // Ours alone: udocker.py passes over it.
+    // Not a key of udocker.py, which ignores it.
     key(
         "max_unpacked_mb",
         Some(env_vars::UDOCKER_MAX_UNPACKED_MB),
@@ -170,12 +170,12 @@ pub(super) const KEYS: &[Key] = &[
     key("verbose_level", Some("UDOCKER_LOGLEVEL"), "3", true),
 ];
 
-/// Finds a key by its name.
+/// Finds a key by name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The known key most like `name`, where one is close enough to be meant.
+/// Returns the known key most similar to `name`, if one is similar enough to be meant.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     KEYS.iter()
         .map(|key| (strsim::jaro_winkler(name, key.name), key.name))

@@ -1,4 +1,4 @@
-//! One source of configuration values: a file, the environment, the command line.
+//! The sources of configuration values: files, the environment, the command line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use crate::host::fs::{self, FsError};
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Built in.
+    /// The built-in default.
     Default,
-    /// Line `line` of a configuration file.
+    /// A line of a configuration file.
     File {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line's number, counted from 1.
         line: usize,
     },
     /// An environment variable.
     Environment(&'static str),
-    /// An option of the command line.
+    /// A command-line option.
     Flag(&'static str),
 }
 
@@ -34,41 +34,41 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A key, its value, and where that stands.
+/// A key, its value, and where the value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
     /// The key as written.
     pub(super) key: String,
-    /// The value as written, without quotes of its own meaning.
+    /// The value; before the first section, without the quotes of a shell.
     pub(super) value: String,
-    /// Where.
+    /// Where the value came from.
     pub(super) origin: Origin,
 }
 
-/// Why a configuration cannot be used.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file that is named cannot be read.
+    /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] FsError),
-    /// A line that is neither a section, a comment nor an assignment.
+    /// A line is neither a section, a comment nor an assignment.
     #[error("{}:{line}: expected `key = value`, found '{text}'", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line's number, counted from 1.
         line: usize,
-        /// The line itself.
+        /// The text of the line.
         text: String,
     },
-    /// A value of the wrong kind.
-    #[error("{origin}: '{value}' is no valid value for {key}: {reason}")]
+    /// A value is not valid.
+    #[error("{origin}: '{value}' is not a valid value for {key}: {reason}")]
     Value {
         /// The key.
         key: &'static str,
-        /// What it was set to.
+        /// The value, without a login.
         value: String,
-        /// Where.
+        /// Where the value came from.
         origin: Origin,
         /// What is expected.
         reason: String,
@@ -80,19 +80,19 @@ pub enum ConfigError {
 
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// What a configuration file says.
+/// The content of a configuration file.
 #[derive(Debug, Default)]
 pub(super) struct FileContent {
-    /// In its order.
+    /// The assignments, in the order of the file.
     pub(super) assignments: Vec<Assignment>,
-    /// What to tell the user about it.
+    /// Warnings for the user.
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads a configuration file; `None` where there is none.
+/// Reads a configuration file; `None` if it does not exist.
 ///
 /// # Errors
-/// The file cannot be read or is not a regular one, or a line makes no sense.
+/// The file cannot be read or is not a regular one, or a line has a syntax error.
 pub(super) fn load_file(path: &Path) -> Result<Option<FileContent>, ConfigError> {
     match fs::read_limited(path, FILE_MAX_BYTES) {
         Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
@@ -104,31 +104,31 @@ pub(super) fn load_file(path: &Path) -> Result<Option<FileContent>, ConfigError>
 /// Reads a configuration file that the user names, which may be a pipe.
 ///
 /// # Errors
-/// The file is missing or cannot be read, or a line makes no sense.
+/// The file is missing or cannot be read, or a line has a syntax error.
 pub(super) fn load_named_file(path: &Path) -> Result<FileContent, ConfigError> {
     let bytes = fs::read_named(path, FILE_MAX_BYTES)?;
     parse(path, &String::from_utf8_lossy(&bytes))
 }
 
-/// Which part of a file is read.
+/// The section of a file that a line belongs to.
 #[derive(PartialEq, Eq)]
 enum Section {
-    /// What stands before any section. udocker.py refuses that; here it counts, and may be quoted
-    /// as for a shell.
+    /// The lines before the first section. udocker.py refuses them; here they count, and values may
+    /// be quoted as in a shell.
     None,
     /// `[DEFAULT]`
     Default,
-    /// Passed over.
+    /// Any other section; it is ignored.
     Other,
 }
 
-/// Reads the text of a configuration file: INI with a `[DEFAULT]` section, as Python's
-/// configparser takes it. Keys are not case-sensitive and may be indented, and a line that is
-/// indented more than the key before it goes on with its value, whatever it looks like.
+/// Parses a configuration file: INI with a `[DEFAULT]` section, as Python's configparser does. Keys
+/// are not case-sensitive and may be indented. A line that is indented more than the preceding key
+/// continues its value, whatever the line contains.
 fn parse(path: &Path, text: &str) -> Result<FileContent, ConfigError> {
     let mut content = FileContent::default();
     let mut section = Section::None;
-    // How far the last key is indented.
+    // The indentation of the last key.
     let mut key_indent = None;
     for (index, raw) in text.lines().enumerate() {
         let line = index + 1;
@@ -154,7 +154,7 @@ fn parse(path: &Path, text: &str) -> Result<FileContent, ConfigError> {
             };
             if section == Section::Other {
                 content.warnings.push(format!(
-                    "{}:{line}: the section '[{name}]' is passed over, only [DEFAULT] counts",
+                    "{}:{line}: the section '[{name}]' is ignored; only [DEFAULT] counts",
                     path.display()
                 ));
             }
@@ -191,7 +191,7 @@ fn parse(path: &Path, text: &str) -> Result<FileContent, ConfigError> {
     Ok(content)
 }
 
-/// The name in `[NAME]`, whatever stands behind it.
+/// Returns the name in `[NAME]`; text after the bracket is ignored.
 fn section_name(line: &str) -> Option<&str> {
     let (name, _) = line.strip_prefix('[')?.split_once(']')?;
     Some(name.trim()).filter(|name| !name.is_empty())
@@ -202,10 +202,10 @@ fn unquoted(value: &str) -> &str {
     inner('"').or_else(|| inner('\'')).unwrap_or(value)
 }
 
-/// Puts in what `%(key)s` names, and `%` for `%%`.
+/// Replaces `%(key)s` by the value of `key`, and `%%` by `%`.
 ///
-/// Other than in Python a `%` by itself may stand, as in the password of a proxy, and one value
-/// that is put in is not looked into again.
+/// Unlike in Python, a single `%` is allowed, as in the password of a proxy, and inserted values
+/// are not expanded again.
 fn interpolate(assignments: &mut [Assignment]) {
     let raw = assignments.to_vec();
     let find = |key: &str| {
@@ -292,10 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn a_section_that_is_passed_over_is_told_of() {
+    fn an_ignored_section_is_warned_of() {
         assert_eq!(
             content("[DEFAULT]\na = 1\n[default]\nb = 2\n").warnings,
-            ["x:3: the section '[default]' is passed over, only [DEFAULT] counts"]
+            ["x:3: the section '[default]' is ignored; only [DEFAULT] counts"]
         );
     }
 

@@ -1,5 +1,5 @@
-//! Configuration: defaults < system file < user file < repository file < `--config` <
-//! environment < command line. Every value remembers where it came from.
+//! The configuration: defaults < system file < user file < repository file < `--config` <
+//! environment < command line. Each value remembers where it came from.
 
 pub mod env_vars;
 mod keys;
@@ -10,7 +10,7 @@ pub use env_vars::Environment;
 pub use layer::{ConfigError, Origin};
 pub use settings::{Entry, Http, Overrides, Paths, Settings};
 
-/// What Python, shells and people write for yes.
+/// Whether a text means yes to Python, shells or people.
 fn is_true(text: &str) -> bool {
     matches!(
         text.to_ascii_lowercase().as_str(),
@@ -18,7 +18,7 @@ fn is_true(text: &str) -> bool {
     )
 }
 
-/// What they write for no.
+/// Whether a text means no to them.
 fn is_false(text: &str) -> bool {
     matches!(
         text.to_ascii_lowercase().as_str(),

@@ -1,4 +1,4 @@
-//! JSON as udocker.py prints it.
+//! JSON in the format of udocker.py.
 
 use std::fmt;
 use std::io;
@@ -12,16 +12,16 @@ use serde_json::value::RawValue;
 
 use crate::oci::RawObject;
 
-/// Makes JSON with sorted keys, four spaces of indentation, and nothing beyond ASCII, so that
-/// scripts which compare it with udocker.py's output find no difference.
+/// Formats JSON with sorted keys, four spaces of indentation, and ASCII alone, so that scripts that
+/// compare it with the output of udocker.py find no difference.
 pub fn pretty_json(value: &Value) -> String {
     let mut bytes = Vec::new();
-    // Writing a JSON value to memory cannot fail; an empty text would show if it ever did.
+    // Writing JSON to memory cannot fail; an empty text would reveal that it did.
     let _ = write_pretty_json(&mut bytes, value);
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Writes JSON in the form of [`pretty_json`].
+/// Writes JSON in the format of [`pretty_json`].
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -31,20 +31,19 @@ pub(super) fn write_pretty_json(out: impl io::Write, document: &impl Serialize) 
     Ok(document.serialize(&mut serializer)?)
 }
 
-/// A document of a stranger's, to be printed whole, in the form of a [`Value`] that was read from
-/// it.
+/// An untrusted document, to be printed in the format of a [`Value`] parsed from it.
 ///
-/// As values its parts can take fifty times the memory that they take as text. So they stay text,
-/// and each is read when its turn comes: only the members of the objects and lists that are open
-/// at a time are held.
+/// The parts of a [`Value`] can take fifty times the memory of their text. So they stay text, and
+/// each is parsed when it is printed: only the members of the objects and lists that are open at a
+/// time are held.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonDocument<'a>(&'a RawValue);
 
 impl<'a> JsonDocument<'a> {
-    /// Checks a document from end to end, so that nothing is printed of one that is damaged.
+    /// Checks the whole document, so that nothing of a damaged one is printed.
     ///
     /// # Errors
-    /// It is no JSON, or nested too deeply.
+    /// The text is not JSON, or is nested too deeply.
     pub fn parse(bytes: &'a [u8]) -> Result<JsonDocument<'a>, serde_json::Error> {
         let ValidJson = serde_json::from_slice(bytes)?;
         serde_json::from_slice(bytes).map(JsonDocument)
@@ -73,7 +72,7 @@ impl Serialize for JsonDocument<'_> {
     }
 }
 
-/// Any value, read as thoroughly as a [`Value`] is, of which nothing is kept.
+/// Any value. It is checked as thoroughly as a [`Value`], but not kept.
 struct ValidJson;
 
 impl<'de> Deserialize<'de> for ValidJson {
@@ -126,7 +125,7 @@ impl<'de> Visitor<'de> for ValidJson {
 
 struct AsciiPretty<'a>(PrettyFormatter<'a>);
 
-/// Hands everything but string content to the pretty formatter.
+/// Passes everything but string content on to the pretty formatter.
 impl Formatter for AsciiPretty<'_> {
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
@@ -217,7 +216,7 @@ mod tests {
         assert_eq!(pretty_json(&value), expected);
     }
 
-    /// A document as text, or why it is none.
+    /// Returns the printed document, or why it is not valid.
     fn printed(text: &str) -> Result<String, String> {
         let document = JsonDocument::parse(text.as_bytes()).map_err(|error| error.to_string())?;
         let mut bytes = Vec::new();
@@ -261,7 +260,7 @@ mod tests {
         assert!(JsonDocument::parse(b"[\"\xff\"]").is_err());
     }
 
-    /// JSON with everything that JSON allows.
+    /// Generates JSON with all its syntax.
     fn json() -> impl Strategy<Value = String> {
         let text = r#""([a-c"é😀\\]{0,2}|\\[\\"/bnrt]|\\u00[0-9a-f]{2}|\\ud83d\\ude0[0-9])""#;
         let text = || {

@@ -1,8 +1,8 @@
-//! The only writer to the terminal.
+//! The terminal. Only this module writes to it.
 //!
-//! stdout carries results and nothing else; everything else goes to stderr, one line each, in the
-//! words udocker's users know: `Error:`, `Warning:`, `Info:`, `Hint:`. What images and registries
-//! put into a line cannot break it or steer the terminal.
+//! Results go to stdout, all other text to stderr: one line each, with udocker's usual prefixes
+//! `Error:`, `Warning:`, `Info:` and `Hint:`. Text from images and registries cannot break a line
+//! or control the terminal.
 
 mod json;
 mod plain;

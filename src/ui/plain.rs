@@ -1,9 +1,9 @@
-//! Text of strangers, such as a name in an image, on its way to the terminal.
+//! Untrusted text, such as a name in an image, made safe for the terminal.
 
 use std::fmt::Display;
 
-/// Returns a text on one line, with all that could break the line, steer the terminal or turn the
-/// direction of reading written out, as in `\n` and `\u{1b}`.
+/// Returns a text on one line. Characters that could break the line, control the terminal or change
+/// the direction of text are escaped, as in `\n` and `\u{1b}`.
 pub fn plain(text: impl Display) -> String {
     let text = text.to_string();
     if !text.contains(is_harmful) {

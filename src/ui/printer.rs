@@ -10,18 +10,18 @@ use rustix::termios::{Winsize, tcgetwinsize};
 use super::json::{JsonDocument, write_pretty_json};
 use super::plain;
 
-/// How much is said on stderr.
+/// How much is printed on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
     /// Errors only.
     Quiet,
-    /// Notes, warnings and progress too.
+    /// Also notes, warnings and progress.
     Normal,
-    /// What happens inside as well.
+    /// Also the program's steps, and the causes of errors.
     Debug,
 }
 
-/// Longest message, in characters: a few paths, but not a document that a stranger made.
+/// Longest message, in characters: enough for a few paths, but not for a whole untrusted document.
 const MESSAGE_MAX_CHARS: usize = 16_000;
 
 /// Writes results to stdout and messages to stderr.
@@ -30,46 +30,46 @@ pub struct Printer {
     verbosity: Verbosity,
 }
 
-/// How many lines of results fit on the terminal with a question below; `None` where nobody
-/// reads and answers there.
+/// Returns how many lines of results fit on the terminal above a question; `None` if no user can
+/// answer there.
 pub fn page_lines() -> Option<usize> {
     let size = io::stdin().is_terminal().then(terminal_size).flatten()?;
     Some(usize::from(size.ws_row).saturating_sub(2).max(1))
 }
 
-/// How many characters fit on a line of results; `None` where they go to no terminal.
+/// Returns how many characters fit on a line of results; `None` if stdout is not a terminal.
 pub fn line_width() -> Option<usize> {
     Some(usize::from(terminal_size()?.ws_col)).filter(|&width| width > 0)
 }
 
-/// The size of the terminal that results go to, if they do.
+/// Returns the size of the terminal, if stdout is one.
 fn terminal_size() -> Option<Winsize> {
     let out = io::stdout();
     out.is_terminal().then(|| tcgetwinsize(out).ok()).flatten()
 }
 
 impl Printer {
-    /// A printer that says as much as `verbosity`.
+    /// Makes a printer that prints as much as `verbosity` says.
     pub fn new(verbosity: Verbosity) -> Printer {
         Printer { verbosity }
     }
 
-    /// How much is said.
+    /// Returns how much is printed.
     pub fn verbosity(&self) -> Verbosity {
         self.verbosity
     }
 
-    /// Whether anything but errors is said.
+    /// Whether only errors are printed.
     pub fn is_quiet(&self) -> bool {
         self.verbosity == Verbosity::Quiet
     }
 
-    /// Whether details are shown, as `--debug` asks for.
+    /// Whether the program's steps are printed, as `--debug` asks for.
     pub fn is_debug(&self) -> bool {
         self.verbosity == Verbosity::Debug
     }
 
-    /// Whether moving progress bars make sense. Details between them would tear them apart.
+    /// Whether progress bars are shown. They would mix with the lines of `--debug`.
     pub fn shows_bars(&self) -> bool {
         self.verbosity == Verbosity::Normal && io::stderr().is_terminal()
     }
@@ -84,7 +84,7 @@ impl Printer {
         stdout.flush()
     }
 
-    /// Prints the lines of a result: one by one for somebody who watches, else many at once.
+    /// Prints the lines of a result: each at once on a terminal, else in large pieces.
     ///
     /// # Errors
     /// stdout is closed or full.
@@ -100,7 +100,7 @@ impl Printer {
         out.flush()
     }
 
-    /// Prints a result as it is.
+    /// Prints a result as it is, without a newline.
     ///
     /// # Errors
     /// stdout is closed or full.
@@ -110,7 +110,7 @@ impl Printer {
         stdout.flush()
     }
 
-    /// Prints a document, as it is read.
+    /// Prints a JSON document.
     ///
     /// # Errors
     /// stdout is closed or full.
@@ -121,7 +121,7 @@ impl Printer {
         out.flush()
     }
 
-    /// stdout as a file, for results that are no text. None if it is a terminal.
+    /// Returns stdout as a file, for binary results; `None` if it is a terminal.
     ///
     /// # Errors
     /// stdout is closed.
@@ -133,27 +133,27 @@ impl Printer {
         Ok(Some(File::from(stdout.as_fd().try_clone_to_owned()?)))
     }
 
-    /// Says what failed.
+    /// Prints an error.
     pub fn error(&self, message: impl Display) {
         self.say(Verbosity::Quiet, "Error", message);
     }
 
-    /// Says what the user can do about an error.
+    /// Prints advice about an error.
     pub fn hint(&self, message: impl Display) {
         self.say(Verbosity::Quiet, "Hint", message);
     }
 
-    /// Says what the user should know and can change.
+    /// Prints a warning: something that the user should know and can change.
     pub fn warning(&self, message: impl Display) {
         self.say(Verbosity::Normal, "Warning", message);
     }
 
-    /// Says what happens.
+    /// Prints a note.
     pub fn info(&self, message: impl Display) {
         self.say(Verbosity::Normal, "Info", message);
     }
 
-    /// Says what happens inside.
+    /// Prints a step of the program, or the cause of an error, for `--debug`.
     pub fn debug(&self, message: impl Display) {
         self.say(Verbosity::Debug, "Debug", message);
     }
@@ -175,7 +175,7 @@ impl Printer {
                 message.push('…');
             }
             let line = format!("{kind}: {message}\n");
-            // Nobody is left to be told that stderr is closed.
+            // If stderr is closed, the message is lost.
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! Progress on stderr: bars on a terminal, plain lines elsewhere, nothing when quiet.
+//! Progress on stderr: bars on a terminal, lines elsewhere, nothing when quiet.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{Printer, plain};
 use crate::progress::{Progress, Silent, Task, Unit};
 
-/// Shows progress the way the printer allows.
+/// Shows progress on stderr.
 pub struct TerminalProgress<'a> {
     printer: &'a Printer,
     bars: Option<MultiProgress>,
 }
 
-/// How often bars are drawn, per second.
+/// How often bars are drawn per second.
 const DRAWS_PER_SECOND: u8 = 8;
 
 impl<'a> TerminalProgress<'a> {
-    /// Shows progress on stderr by `printer`.
+    /// Makes a display on stderr that follows the printer's verbosity.
     pub fn new(printer: &'a Printer) -> TerminalProgress<'a> {
         let bars = printer.shows_bars().then(|| {
             MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND))
@@ -76,11 +76,11 @@ impl Progress for TerminalProgress<'_> {
     }
 }
 
-/// How long something has to take before it is shown that was not announced.
+/// How long a task runs before its bar appears.
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
 
-/// A bar that appears when the work has taken its time. It has no thread that would draw it without
-/// an advance: user namespaces can be entered only by programs with a single one.
+/// A bar that appears after a delay. No thread draws it between reports, since only a process with
+/// a single thread can enter user namespaces.
 struct DelayedBar {
     bars: MultiProgress,
     label: String,

@@ -1,4 +1,4 @@
-//! Questions to the user: asked on stderr, answered on stdin.
+//! Questions to the user, asked on stderr and answered on stdin.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -14,7 +14,7 @@ pub fn ask(question: &str) -> io::Result<String> {
     read_line()
 }
 
-/// Asks for a line that nobody may see. Where stdin is no terminal, it is read from there.
+/// Asks for a line without echo. If stdin is not a terminal, the line is read as it is.
 ///
 /// # Errors
 /// stdin ends or cannot be read, or the user interrupts.
@@ -25,15 +25,15 @@ pub fn ask_secret(question: &str) -> io::Result<String> {
     }
     let quiet = rpassword::ConfigBuilder::new().output_discard().build();
     let answer = rpassword::read_password_with_config(quiet);
-    // The newline that the user typed was not shown either.
+    // The newline that the user typed was not echoed.
     show("\n");
     answer
 }
 
-/// Reads one line from stdin, without its end.
+/// Reads one line from stdin, without the newline.
 ///
 /// # Errors
-/// stdin ends, cannot be read, or is no text.
+/// stdin ends, cannot be read, or is not UTF-8.
 pub fn read_line() -> io::Result<String> {
     let mut line = String::new();
     let count = io::stdin()
@@ -48,7 +48,7 @@ pub fn read_line() -> io::Result<String> {
 
 fn show(text: &str) {
     let mut stderr = io::stderr().lock();
-    // An unseen question can be answered all the same.
+    // If stderr is closed, the question can still be answered.
     let _ = stderr.write_all(text.as_bytes());
     let _ = stderr.flush();
 }

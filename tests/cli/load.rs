@@ -341,7 +341,7 @@ fn load_hints_at_import_for_a_root_file_system() {
         .exits_with(1);
     assert!(
         ran.stderr
-            .contains("Hint: a root file system is brought in with `udocker import`")
+            .contains("Hint: import a root file system with `udocker import`")
     );
 }
 

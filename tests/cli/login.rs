@@ -63,7 +63,7 @@ fn accepted_login_is_stored_and_used() {
         sandbox.udocker(["logout", &logout]).run().succeeds();
         assert_eq!(keystore(&sandbox), Some(json!({})));
         let again = sandbox.udocker(["logout", &logout]).run().exits_with(1);
-        again.errs_in_one_line(&["no login for", &server.host()]);
+        again.errs_in_one_line(&["no stored login for", &server.host()]);
     }
 }
 
@@ -88,7 +88,7 @@ fn unchecked_login_is_stored_with_a_warning() {
     let ran = login(&sandbox, url, PASSWORD).run().succeeds().prints("");
     assert!(
         ran.stderr
-            .starts_with("Warning: the login is kept unchecked: cannot reach"),
+            .starts_with("Warning: the login is stored unchecked: cannot reach"),
         "{ran:#?}"
     );
     assert!(keystore(&sandbox).unwrap().get(url).is_some());

@@ -237,7 +237,7 @@ fn search_names_a_registry_without_search() {
         .errs_in_one_line(&["offers no search", "--list-tags"]);
     assert_eq!(odd.requests().len(), 4);
     for (index, part) in [
-        ("--index=ftp://x", "only http and https"),
+        ("--index=ftp://x", "neither http nor https"),
         ("--registry=a b", "'a b'"),
     ] {
         sandbox

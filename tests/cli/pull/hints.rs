@@ -21,7 +21,7 @@ fn common_pull_failures_have_hints() {
         (
             Reply::new(429, "").header("Retry-After", 86_400),
             "refuses further requests for now",
-            "wait, or log in with `udocker login` if you have not: limits are higher then",
+            "wait, or log in with `udocker login`: limits are higher for users with a login",
         ),
         (
             Reply::new(404, ""),
@@ -31,7 +31,7 @@ fn common_pull_failures_have_hints() {
         (
             Reply::new(200, index.to_string()),
             "has no image for linux/",
-            "take one of them with `--platform=OS/ARCH[/VARIANT]`",
+            "choose one of them with `--platform=OS/ARCH[/VARIANT]`",
         ),
     ] {
         let server = FakeRegistry::start(move |_| reply.clone());
