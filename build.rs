@@ -55,7 +55,7 @@ fn generate() -> Result<(), String> {
             None => "None".to_string(),
         };
         define(format!(
-            "/// What PRoot starts guests with.\npub static {name}: Option<&[u8]> = {value};"
+            "/// A loader, with which PRoot starts guest programs.\npub static {name}: Option<&[u8]> = {value};"
         ))?;
     }
     for (name, key) in [
@@ -75,12 +75,12 @@ fn generate() -> Result<(), String> {
     for (name, doc, value) in [
         (
             "RUST",
-            "The compiler, whose standard library is inside",
+            "The version of the compiler and its standard library",
             rustc,
         ),
         (
             "LIBC",
-            "The C library",
+            "The version of the C library",
             output("getconf", "GNU_LIBC_VERSION"),
         ),
     ] {
@@ -92,7 +92,10 @@ fn generate() -> Result<(), String> {
         "/// Whether the patches of `vendor-proot/` are in it.\npub const IS_OURS: bool = {};",
         parts.is_ours
     ))?;
-    define("/// Names and texts.\npub static LICENCES: &[(&str, &str)] = &[".to_string())?;
+    define(
+        "/// The names and texts of the licences.\npub static LICENCES: &[(&str, &str)] = &["
+            .to_string(),
+    )?;
     for name in LICENCES {
         let path = root()?.join(name);
         println!("cargo::rerun-if-changed={}", path.display());
@@ -168,7 +171,7 @@ fn check_executable(path: &Path, machine: u16) -> Result<PathBuf, String> {
     let wrong = |what: &str| format!("{} {what}", path.display());
     let malformed = || wrong("is damaged");
     if !bytes.starts_with(b"\x7fELF") || bytes.get(5) != Some(&1) {
-        return Err(wrong("is no little-endian ELF executable"));
+        return Err(wrong("is not a little-endian ELF executable"));
     }
     if number(&bytes, 18, 2).ok_or_else(malformed)? != u64::from(machine) {
         return Err(wrong("is for another machine"));

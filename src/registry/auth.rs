@@ -104,14 +104,14 @@ pub(super) struct Authenticator {
     /// source may run a program, and one that fails would fail again for every blob.
     logins: Mutex<HashMap<(RegistryUrl, String), Login>>,
     /// The grants by registry and scope.
-    grants: Mutex<HashMap<(RegistryUrl, String), Slot>>,
+    grants: Mutex<HashMap<(RegistryUrl, String), SharedGrant>>,
 }
 
 /// The answer of a credential source.
 type Login = Result<Option<Credential>, Arc<dyn Error + Send + Sync>>;
 
 /// One grant. Its lock is held during the request for the grant, so that one thread sends it.
-type Slot = Arc<Mutex<Option<Grant>>>;
+type SharedGrant = Arc<Mutex<Option<Grant>>>;
 
 enum Grant {
     Basic(HeaderValue),
@@ -228,7 +228,7 @@ impl Authenticator {
         })
     }
 
-    fn grant(&self, registry: &RegistryUrl, scope: Scope) -> Slot {
+    fn grant(&self, registry: &RegistryUrl, scope: Scope) -> SharedGrant {
         let key = (registry.clone(), scope.text());
         lock(&self.grants).entry(key).or_default().clone()
     }

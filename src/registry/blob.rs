@@ -13,7 +13,7 @@ use crate::progress::{Silent, Task};
 use crate::stream::BackgroundHasher;
 
 use super::auth::Scope;
-use super::client::at;
+use super::client::endpoint;
 use super::transport::{Request, Response};
 use super::{BlobFault, Client, RegistryError, Unreachable};
 
@@ -224,7 +224,7 @@ impl Download<'_> {
         let range_from = (self.received > 0).then_some(self.received);
         let response = self.client.send(self.registry, scope, &|base| Request {
             range_from,
-            ..Request::get(at(base, &path))
+            ..Request::get(endpoint(base, &path))
         })?;
         match response.status() {
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),

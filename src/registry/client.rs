@@ -95,7 +95,7 @@ impl Client {
     /// `BadCredentials` if it does not, `LoginRequired` if the user has none; else as for any
     /// request.
     pub fn check_auth(&self, registry: &RegistryUrl) -> Result<LoginCheck, RegistryError> {
-        let path = |base: &Url| Request::get(at(base, "/v2/"));
+        let path = |base: &Url| Request::get(endpoint(base, "/v2/"));
         let response = self.send(registry, Scope::Base, &path)?;
         self.expect_success(registry, Scope::Base, response)?;
         Ok(match self.auth.current(registry, Scope::Base) {
@@ -177,13 +177,13 @@ impl Client {
                 self.auth.credential(registry, scope)?;
                 Err(RegistryError::Denied {
                     registry: registry.clone(),
-                    what: what(scope, &response),
+                    what: requested(scope, &response),
                     message: response.explanation(),
                 })
             }
             StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
                 registry: registry.clone(),
-                what: what(scope, &response),
+                what: requested(scope, &response),
                 message: response.explanation(),
             }),
             _ => response.into_failure(),
@@ -210,7 +210,7 @@ impl Client {
             }
         } else if self.auth.holds_token(&registry, scope) {
             RegistryError::Denied {
-                what: what(scope, &response),
+                what: requested(scope, &response),
                 registry,
                 message,
             }
@@ -244,7 +244,10 @@ impl Client {
         let mut plain = base.clone();
         // Changing https to http never fails.
         let _ = plain.set_scheme("http");
-        let ask = |base| self.transport.send_once(&Request::get(at(base, "/v2/")));
+        let ask = |base| {
+            self.transport
+                .send_once(&Request::get(endpoint(base, "/v2/")))
+        };
         let found = match ask(&base) {
             Err(RegistryError::Unreachable { source, .. })
                 if source.may_be_plain()
@@ -270,13 +273,13 @@ fn is_plain(response: &Response) -> bool {
 }
 
 /// Returns the address of `path` at a registry.
-pub(super) fn at(base: &Url, path: &str) -> Url {
+pub(super) fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(path);
     url
 }
 
-fn what(scope: Scope, response: &Response) -> String {
+fn requested(scope: Scope, response: &Response) -> String {
     match scope {
         Scope::Repository(repository) => repository.to_string(),
         Scope::Base | Scope::Catalog => response.shown(response.url.path()),

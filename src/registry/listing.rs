@@ -10,7 +10,7 @@ use url::{Position, Url};
 use crate::oci::RegistryUrl;
 
 use super::auth::Scope;
-use super::client::at;
+use super::client::endpoint;
 use super::redirect::is_same_server;
 use super::resolve::{Candidate, first_present};
 use super::server_text::{clean, is_web_page};
@@ -160,11 +160,11 @@ impl Client {
         for _ in 0..PAGES_MAX {
             let response = match &page {
                 PageAddress::First => self.send(registry, scope, &|base| Request {
-                    is_settled_by: candidate.is_settled_by(),
+                    is_final: candidate.final_statuses(),
                     ..Request::get(first_page(base, path))
                 })?,
                 PageAddress::Own(target) => self.send(registry, scope, &|base| {
-                    Request::get(at_target(base, target))
+                    Request::get(endpoint_with_query(base, target))
                 })?,
                 PageAddress::Elsewhere(url) => self.transport.send(&Request::get(url.clone()))?,
             };
@@ -212,15 +212,15 @@ fn following(url: &Url, link: &str, is_own: bool) -> Option<PageAddress> {
 
 /// Returns the address of a path and query at a registry. `Url::join` would take a path of
 /// `//HOST/…` for an address of that host.
-fn at_target(base: &Url, target: &str) -> Url {
+fn endpoint_with_query(base: &Url, target: &str) -> Url {
     let (path, query) = target.split_once('?').unzip();
-    let mut url = at(base, path.unwrap_or(target));
+    let mut url = endpoint(base, path.unwrap_or(target));
     url.set_query(query);
     url
 }
 
 fn first_page(base: &Url, path: &str) -> Url {
-    let mut url = at(base, path);
+    let mut url = endpoint(base, path);
     url.query_pairs_mut().append_pair("n", PAGE_NAMES);
     url
 }

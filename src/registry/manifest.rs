@@ -11,7 +11,7 @@ use crate::oci::{
 };
 
 use super::auth::Scope;
-use super::client::at;
+use super::client::endpoint;
 use super::resolve::Candidate;
 use super::server_text::is_web_page;
 use super::transport::{Request, Response};
@@ -72,8 +72,8 @@ impl Client {
             .join(", ");
         let mut response = self.send(registry, scope, &|base| Request {
             accept: Some(accept.clone()),
-            is_settled_by: candidate.is_settled_by(),
-            ..Request::get(at(base, &path))
+            is_final: candidate.final_statuses(),
+            ..Request::get(endpoint(base, &path))
         })?;
         if response.status() == StatusCode::NOT_FOUND {
             return Err(RegistryError::NoSuchManifest {

@@ -92,7 +92,7 @@ impl Candidate {
     /// Returns which statuses end the request at once. A registry that is a proxy of another one
     /// may answer 500 for an absent image. Other temporary failures are retried: they must not lead
     /// to a different image.
-    pub(super) fn is_settled_by(self) -> fn(StatusCode) -> bool {
+    pub(super) fn final_statuses(self) -> fn(StatusCode) -> bool {
         match self {
             Candidate::NotLast => |status| status == StatusCode::INTERNAL_SERVER_ERROR,
             Candidate::Last => |_| false,

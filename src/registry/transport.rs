@@ -40,7 +40,7 @@ pub(super) struct Request {
     pub form: Option<Vec<(&'static str, String)>>,
     /// Which statuses are returned at once though they may be temporary, because the caller has
     /// other ways to ask.
-    pub is_settled_by: fn(StatusCode) -> bool,
+    pub is_final: fn(StatusCode) -> bool,
 }
 
 impl Request {
@@ -52,7 +52,7 @@ impl Request {
             range_from: None,
             authorization: None,
             form: None,
-            is_settled_by: |_| false,
+            is_final: |_| false,
         }
     }
 }
@@ -103,7 +103,7 @@ impl Transport {
     }
 
     /// Sends `request`, follows redirects and repeats the request after temporary failures. Returns
-    /// any other answer, and those that `is_settled_by` names.
+    /// any other answer, and those that `is_final` names.
     ///
     /// # Errors
     /// The server cannot be reached or keeps failing temporarily until the retry policy gives up,
@@ -113,7 +113,7 @@ impl Transport {
         loop {
             let outcome = self.send_once(request);
             let demanded = match &outcome {
-                Ok(response) if (request.is_settled_by)(response.status()) => return outcome,
+                Ok(response) if (request.is_final)(response.status()) => return outcome,
                 Ok(response) if is_temporary(response.status()) => {
                     demanded_delay(response.headers(), SystemTime::now())
                 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use crate::support::container;
 use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::registry_server::RegistryServer;
+use crate::support::requirement::has_tools;
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// The line of `showconf` for `key`.
@@ -306,4 +308,24 @@ fn debugging_shows_files_requests_and_causes() {
     }
     let ran = sandbox.udocker(arguments).run().exits_with(1);
     ran.errs_in_one_line(&["Connection refused"]);
+}
+
+#[test]
+fn debugging_shows_blobs_that_are_reused() {
+    if !has_tools(&["docker-registry"]) {
+        return;
+    }
+    let server = RegistryServer::plain();
+    server.push_image("lab/tool", "1", &[0; 1024]);
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", server.url());
+    let reused = || {
+        let ran = sandbox.udocker(["-D", "pull", &image]).run().succeeds();
+        let lines = ran.stderr.lines();
+        let lines = lines.filter(|line| line.starts_with("Debug: blob sha256:"));
+        lines
+            .filter(|line| line.ends_with(" is in the repository already"))
+            .count()
+    };
+    assert_eq!((reused(), reused()), (0, 2));
 }

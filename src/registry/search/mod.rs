@@ -115,7 +115,7 @@ impl Search<'_> {
         let prepare = |base: &Url| Request {
             // Some registries fail at unknown addresses. An index is there to be searched, and a
             // later page was announced, so their failures are retried.
-            is_settled_by: match (&self.place, page) {
+            is_final: match (&self.place, page) {
                 (SearchPlace::Registry(_), 1) => |status| status.is_server_error(),
                 _ => |_| false,
             },
