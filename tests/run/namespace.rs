@@ -188,7 +188,7 @@ fn forged_mount_point_record_removes_nothing_outside_the_rootfs() {
 #[test]
 fn links_in_place_of_a_containers_own_files_are_not_followed() {
     for mode in ["P1", "R1", "R2"] {
-        let sandbox = Sandbox::new(mode);
+        let sandbox = GuestRun::new(mode);
         let (outside, missing) = (sandbox.host("outside"), sandbox.host("missing"));
         fs::write(&outside, "content\n").unwrap();
         symlink(&outside, sandbox.host("mountpoints")).unwrap();
