@@ -28,16 +28,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if args.purge {
         for directory in [&layout.bin, &layout.lib] {
             if directory.is_dir() {
-                remove_tree(directory, &Silent).map_err(CommandError::failed)?;
+                remove_tree(directory, &Silent).map_err(CommandError::from_error)?;
             }
         }
     }
     context.store.ensure()?;
     // Existing files are compared with the embedded ones, so there is nothing to force.
-    let engine = proot::install(&layout.bin).map_err(CommandError::failed)?;
+    let engine = proot::install(&layout.bin).map_err(CommandError::from_error)?;
     for (name, text) in proot::licences() {
         let path = layout.doc.join(name.replace('/', "-"));
-        write_atomic(&path, text.as_bytes(), 0o644).map_err(CommandError::failed)?;
+        write_atomic(&path, text.as_bytes(), 0o644).map_err(CommandError::from_error)?;
     }
     context
         .printer

@@ -90,7 +90,7 @@ impl ImageSource {
         context: &Context,
     ) -> Result<ImageSource, CommandError> {
         Ok(ImageSource {
-            reference: text.parse().map_err(CommandError::failed)?,
+            reference: text.parse().map_err(CommandError::from_error)?,
             platform: options::platform(&args.platform)?,
             default_registry: context.registry(&args.registry)?,
             client: context.registry_client(options::given(&args.httpproxy))?,

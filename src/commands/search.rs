@@ -45,17 +45,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     if args.list_tags {
         return list_tags(args, context);
     }
-    let (place, prefix, term) = what_and_where(args, context)?;
+    let (place, prefix, term) = search_target(args, context)?;
     let client = context.registry_client(given(&args.httpproxy))?;
-    let mut lines = Lines::new(args, context);
+    let mut pager = Pager::new(args, context);
     let pages = client.search(place, term)?;
     if !context.printer.is_quiet() {
-        lines.print(&row(&HEADER, args.no_trunc))?;
+        pager.print(&row(&HEADER, args.no_trunc))?;
     }
     for page in pages {
         for found in page? {
             let columns = columns(&found, prefix);
-            if !lines.print(&row(&columns.each_ref().map(String::as_str), args.no_trunc))? {
+            if !pager.print(&row(&columns.each_ref().map(String::as_str), args.no_trunc))? {
                 return Ok(DONE);
             }
         }
@@ -65,26 +65,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 
 /// Returns the place to search, the prefix that makes an image name of a name found there, and the
 /// word to look for.
-fn what_and_where<'a>(
+fn search_target<'a>(
     args: &'a Args,
     context: &Context,
 ) -> Result<(SearchPlace, &'a str, &'a str), CommandError> {
     let settings = &context.settings;
     let (prefix, term) = split_expression(&args.expression);
-    let hub = |url: &str| SearchPlace::index(url).map_err(CommandError::usage);
+    let index_at = |url: &str| SearchPlace::index(url).map_err(CommandError::usage);
     if !prefix.is_empty() {
-        let registry = RegistryUrl::parse(prefix).map_err(CommandError::failed)?;
+        let registry = RegistryUrl::parse(prefix).map_err(CommandError::from_error)?;
         return Ok(if registry.is_docker_hub() {
-            (hub(&settings.index_url)?, "", term)
+            (index_at(&settings.index_url)?, "", term)
         } else {
             (SearchPlace::Registry(registry), prefix, term)
         });
     }
     let registry = context.registry(&args.registry)?;
     let place = match given(&args.index) {
-        Some(index) => hub(index)?,
+        Some(index) => index_at(index)?,
         None if registry.is_docker_hub() || settings.index_is_replaced() => {
-            hub(&settings.index_url)?
+            index_at(&settings.index_url)?
         }
         None => SearchPlace::Registry(registry),
     };
@@ -138,15 +138,15 @@ fn row([name, official, description, stars]: &[&str; 4], no_trunc: bool) -> Stri
 }
 
 fn list_tags(args: &Args, context: &Context) -> Outcome {
-    let reference: Reference = args.expression.parse().map_err(CommandError::failed)?;
+    let reference: Reference = args.expression.parse().map_err(CommandError::from_error)?;
     let default = context.registry(&args.registry)?;
     let registry = reference.registry(&default);
     let client = context.registry_client(given(&args.httpproxy))?;
     let repositories = reference.remote_repositories(&default);
     let tags = client.find_tags(&registry, &repositories)?;
-    let mut lines = Lines::new(args, context);
+    let mut pager = Pager::new(args, context);
     for tag in tags {
-        if !lines.print(&tag)? {
+        if !pager.print(&tag)? {
             break;
         }
     }
@@ -154,16 +154,16 @@ fn list_tags(args: &Args, context: &Context) -> Outcome {
 }
 
 /// Prints results, and waits after each page on a terminal until the user continues.
-struct Lines<'a> {
+struct Pager<'a> {
     context: &'a Context,
     page: Option<usize>,
     left: usize,
 }
 
-impl<'a> Lines<'a> {
-    fn new(args: &Args, context: &'a Context) -> Lines<'a> {
+impl<'a> Pager<'a> {
+    fn new(args: &Args, context: &'a Context) -> Pager<'a> {
         let page = if args.all { None } else { ui::page_lines() };
-        Lines {
+        Pager {
             context,
             page,
             left: page.unwrap_or_default(),

@@ -40,7 +40,7 @@ impl ArchivePath {
         match self {
             ArchivePath::Path(path) => {
                 let file = File::open(path).map_err(FsError::at("open", path));
-                let file = file.map_err(CommandError::failed)?;
+                let file = file.map_err(CommandError::from_error)?;
                 let label = path.file_name().unwrap_or(path.as_os_str());
                 Ok((file, label.to_string_lossy().escape_debug().to_string()))
             }
@@ -71,7 +71,7 @@ impl ArchivePath {
                 write(BufWriter::with_capacity(BUFFER_BYTES, &stdout))
             }
             ArchivePath::Path(path) => {
-                let file = NewFile::create(path).map_err(CommandError::failed)?;
+                let file = NewFile::create(path).map_err(CommandError::from_error)?;
                 if !replace && file.replaces() {
                     return Err(CommandError::failed(format_args!(
                         "there is a file '{}' already",
@@ -81,7 +81,7 @@ impl ArchivePath {
                 write(BufWriter::with_capacity(BUFFER_BYTES, file.file())).map_err(|error| {
                     error.while_doing(format_args!("cannot write '{}'", path.display()))
                 })?;
-                file.publish(replace).map_err(CommandError::failed)
+                file.publish(replace).map_err(CommandError::from_error)
             }
         }
     }

@@ -411,7 +411,7 @@ impl Table {
             paths,
             http,
         };
-        Ok(settings.showing(shown))
+        Ok(settings.with_derived_paths(shown))
     }
 }
 
@@ -436,7 +436,7 @@ fn bad_value(values: &Values, key: &'static str, reason: impl Into<String>) -> C
 
 impl Settings {
     /// Replaces empty defaults by the paths that were derived, for `showconf`.
-    fn showing(mut self, shown: [(&'static str, String); 10]) -> Settings {
+    fn with_derived_paths(mut self, shown: [(&'static str, String); 10]) -> Settings {
         for (key, value) in shown {
             if let Some((current, _)) = self.values.get_mut(key) {
                 *current = value;

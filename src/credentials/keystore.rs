@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_and_nothing_is_overwritten() {
+    fn damage_is_reported_and_nothing_is_overwritten() {
         let directory = TempDir::new().unwrap();
         let keystore = keystore(&directory);
         let quay = registry("quay.io");

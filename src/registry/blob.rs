@@ -283,7 +283,7 @@ impl Download<'_> {
             }
         }
         let url = response.shown_url();
-        let patience = response.patience();
+        let time_limit = response.time_limit();
         let mut last_look = (Instant::now(), self.received);
         let (filled, arriving) = sync_channel(READ_AHEAD_BUFFERS);
         let (emptied, empty) = channel();
@@ -306,9 +306,9 @@ impl Download<'_> {
             let _ = emptied.send(self.hasher.update(buffer, count));
             self.received = total;
             self.task.advance(count as u64);
-            if last_look.0.elapsed() > patience {
+            if last_look.0.elapsed() > time_limit {
                 if total - last_look.1 < LEAST_BYTES {
-                    let source = Unreachable::TooSlow(patience);
+                    let source = Unreachable::TooSlow(time_limit);
                     return Ok(BodyEnd::Broken { url, source });
                 }
                 last_look = (Instant::now(), total);

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_of_the_wild_are_read() {
+    fn challenges_of_real_registries_are_parsed() {
         for (values, expected) in [
             (
                 vec![

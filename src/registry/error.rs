@@ -318,13 +318,13 @@ impl RegistryError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlobFault {
     /// The blob has more bytes than announced.
-    #[error("it has more than the {expected} bytes that the manifest names")]
+    #[error("more than the {expected} bytes that the manifest names")]
     TooLong {
         /// The size in the manifest.
         expected: u64,
     },
     /// The blob has fewer bytes than announced.
-    #[error("it has {found} bytes, not the {expected} that the manifest names")]
+    #[error("{found} bytes instead of the {expected} that the manifest names")]
     TooShort {
         /// The size in the manifest.
         expected: u64,

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_proxies_are_refused_without_their_password() {
+    fn invalid_proxies_are_refused_without_their_password() {
         for (proxy, shown) in [
             ("ftp://me:secret@host", "ftp://…@host"),
             ("socks6://host:1", "socks6://host:1"),

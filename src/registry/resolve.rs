@@ -15,7 +15,7 @@ use super::{Client, FetchedManifest, RegistryError};
 const DEPTH_MAX: usize = 4;
 
 /// Most manifests that are fetched in search of a platform.
-const LOOKED_INTO_MAX: usize = 64;
+const MANIFESTS_MAX: usize = 64;
 
 /// Most platforms that an error lists.
 const PLATFORMS_MAX: usize = 64;
@@ -222,8 +222,7 @@ impl<'a> IndexWalk<'a> {
                 (None, _) => false,
             };
             let digest = &entry.descriptor.digest;
-            if is_beaten || self.seen.len() >= LOOKED_INTO_MAX || !self.seen.insert(digest.clone())
-            {
+            if is_beaten || self.seen.len() >= MANIFESTS_MAX || !self.seen.insert(digest.clone()) {
                 continue;
             }
             let tag_or_digest = TagOrDigest::Digest(digest.clone());

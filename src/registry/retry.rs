@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_registry_asks_for_is_waited_or_not_tried() {
+    fn a_demanded_pause_is_made_or_ends_the_retries() {
         let seconds = Duration::from_secs;
         assert_eq!(POLICY.delay(0, Some(seconds(4))), Some(seconds(4)));
         assert_eq!(POLICY.delay(0, Some(seconds(6))), None);

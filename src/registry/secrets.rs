@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_hidden_in_every_code() {
+    fn secrets_are_hidden_in_every_encoding() {
         for (secret, text, shown) in [
             ("radium", "no radium for radium!", "no … for …!"),
             ("radium", "radiu", "radiu"),
@@ -156,7 +156,7 @@ mod tests {
         ] {
             assert_eq!(secrets(&[secret]).shown(text), shown, "{text}");
         }
-        // The longest of several, and none that the end of a long text cuts in two.
+        // The longest of several secrets is hidden, and shortening cuts none in two.
         assert_eq!(secrets(&["abcd", "abcdef"]).shown("abcdefg"), "…g");
         let long = "x".repeat(297);
         let shown = secrets(&["radium"]).shown(&format!("{long}radium"));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_proves_who_asks_is_noted() {
+    fn all_credentials_of_a_request_are_noted() {
         let url = || Url::parse("https://h/").unwrap();
         let with_header = |header: &'static str| Request {
             authorization: Some(HeaderValue::from_static(header)),

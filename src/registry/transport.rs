@@ -301,7 +301,7 @@ impl Response {
 
     /// Returns the time limit for a whole document. A server that sends one byte now and then is
     /// never silent, so the limit for silence is not enough.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn time_limit(&self) -> Duration {
         self.read_timeout.saturating_mul(DOCUMENT_TIMEOUTS)
     }
 
@@ -312,8 +312,8 @@ impl Response {
         let start = Instant::now();
         loop {
             let read = match self.read(&mut buffer) {
-                Ok(1..) if start.elapsed() > self.patience() => {
-                    Err(Unreachable::TooSlow(self.patience()))
+                Ok(1..) if start.elapsed() > self.time_limit() => {
+                    Err(Unreachable::TooSlow(self.time_limit()))
                 }
                 read => read,
             };
@@ -339,7 +339,7 @@ impl Response {
         let mut body = Vec::new();
         let mut buffer = [0; 16 * 1024];
         let start = Instant::now();
-        while body.len() < ERROR_BODY_MAX_BYTES && start.elapsed() < self.patience() {
+        while body.len() < ERROR_BODY_MAX_BYTES && start.elapsed() < self.time_limit() {
             match self.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
                 Ok(count) => body.extend_from_slice(&buffer[..count]),

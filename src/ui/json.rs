@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_looks_like_pythons() {
+    fn the_format_is_that_of_python() {
         let value: Value =
             serde_json::from_str(r#"{"b":[1,{"x":null}],"a":"é\n\u0001😀","c":[],"d":{}}"#)
                 .unwrap();

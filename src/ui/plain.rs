@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_that_a_terminal_obeys() {
+    fn nothing_remains_that_controls_a_terminal() {
         for (text, expected) in [
             ("a b\tc/ä文件.txt", "a b\tc/ä文件.txt"),
             ("a\nError: b\r", "a\\nError: b\\r"),

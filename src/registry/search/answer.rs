@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_text_cannot_command_the_terminal() {
+    fn untrusted_text_cannot_control_the_terminal() {
         for (text, expected) in [
             ("plain é", "plain é"),
             ("first\nsecond", "first"),
