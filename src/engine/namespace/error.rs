@@ -85,7 +85,7 @@ impl Cause {
         ("kernel.apparmor_restrict_unprivileged_userns", 1, 0),
     ];
 
-    /// The settings of [`Cause::SETTINGS`] that this kernel has, with their current values.
+    /// The settings of `Cause::SETTINGS` that this kernel has, with their current values.
     pub fn settings() -> Vec<(&'static str, u64)> {
         let names = Cause::SETTINGS.iter().map(|(name, ..)| *name);
         names
