@@ -85,10 +85,10 @@ impl Store {
             age,
         };
         staging::remove_stray_locks(&self.layout.container_staging());
-        let pulls = Lock::try_exclusive(&self.layout.pull_lock())?;
+        let pull_lock = Lock::try_exclusive(&self.layout.pull_lock())?;
         let _images = Lock::exclusive(&self.layout.images_lock())?;
         collector.remove_dead_images(&self.layout.repos, &self.layout.repos);
-        self.remove_unlinked_files(unlinked, pulls.is_some(), &mut collector);
+        self.remove_unlinked_files(unlinked, pull_lock.is_some(), &mut collector);
         self.sweep_import_staging(age, &mut collector.garbage);
         for entry in entries(&self.layout.blob_staging()) {
             if self.blobs().is_mark_in_use(&entry.file_name()) {
