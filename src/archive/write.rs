@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_written_once_and_every_layer_has_its_parent() {
+    fn blobs_are_written_once_and_layers_name_their_parents() {
         let images = [
             image("a:1", &["base", "x", "base"]),
             image("b:1", &["base", "y"]),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn two_names_of_one_image_are_one_entry() {
+    fn names_of_one_image_share_an_entry() {
         let images = [image("a:1", &["base"]), image("a:2", &["base"])];
         let plan = Plan::of(&images);
         let manifest = manifest(&plan);

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_letters_look_like_caps_lock() {
+    fn caps_lock_hint_considers_letters_only() {
         for (password, expected) in [
             ("SECRET1", true),
             ("Secret", false),

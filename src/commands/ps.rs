@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_look_like_a_python_list() {
+    fn names_are_printed_as_a_python_list() {
         for (names, expected) in [
             (&[][..], ""),
             (&["a"], "['a']"),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_udocker_pys() {
+    fn header_equals_that_of_udocker_py() {
         let args = |mode, size, platform| Args {
             mode,
             size,

@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_is_split_off() {
+    fn host_is_split_from_the_search_term() {
         for (expression, prefix, term) in [
             ("samtools", "", "samtools"),
             ("lab/samtools:1.9", "", "lab/samtools"),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_udocker_pys() {
+    fn column_widths_equal_those_of_udocker_py() {
         let long = "x".repeat(99);
         let row = |no_trunc| row(&[&long, "[OK]", &long, "123456"], no_trunc);
         assert_eq!(

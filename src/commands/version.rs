@@ -129,7 +129,7 @@ mod tests {
 
     /// This test needs no cargo. `scripts/check.sh` compares the whole list.
     #[test]
-    fn the_crates_listed_are_those_that_are_locked() {
+    fn listed_crates_equal_the_lock_file() {
         let lock = include_str!("../../Cargo.lock");
         for (name, version, _) in crates() {
             let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");

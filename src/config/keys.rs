@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_has_a_neighbour() {
+    fn misspelt_key_gets_a_suggestion() {
         assert_eq!(nearest("dockerio_registry"), Some("dockerio_registry_url"));
         assert_eq!(nearest("htp_proxy"), Some("http_proxy"));
         assert_eq!(nearest("zzz"), None);

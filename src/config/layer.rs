@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_as_configparser_does() {
+    fn files_are_parsed_as_configparser_does() {
         for (text, expected) in [
             (
                 "# note\n[DEFAULT]\nTopdir = /a = b\nkeystore: k\n\n[other]\nx = 1\nbroken\n",
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_is_named() {
+    fn malformed_line_is_named() {
         for line in ["hello", "[DEFAULT", "[]"] {
             let text = format!("[DEFAULT]\n{line}\n");
             let error = parse(Path::new("/etc/udocker.conf"), &text).unwrap_err();

@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_stands_below_the_home_directory_by_default() {
+    fn default_paths_are_below_the_home_directory() {
         let settings = settings(&[], &Overrides::default());
         assert_eq!(
             settings.paths.layout.top,
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn yes_and_no_are_not_guessed() {
+    fn invalid_booleans_are_refused() {
         for (value, expected) in [
             ("True", Some(true)),
             ("yes", Some(true)),

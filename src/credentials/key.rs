@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_brought_to_one_spelling() {
+    fn registry_keys_are_normalised() {
         for (text, place) in [
             ("https://index.docker.io/v1/", "docker.io"),
             ("registry-1.docker.io", "docker.io"),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_kept_for_https_does_not_go_over_http() {
+    fn https_login_is_not_sent_over_http() {
         let plain = RegistryUrl::parse("http://h:5000").unwrap();
         let protected = RegistryUrl::parse("https://h:5000").unwrap();
         for (key, on_plain, on_protected) in [
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_most_specific_first() {
+    fn lookup_keys_are_most_specific_first() {
         let registry = RegistryUrl::parse("index.docker.io").unwrap();
         assert_eq!(
             repository_places(&registry, "a/b/c"),

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_kept_privately_in_udocker_pys_form() {
+    fn login_is_stored_privately_in_the_format_of_udocker_py() {
         let directory = TempDir::new().unwrap();
         let keystore = keystore(&directory);
         let hub = RegistryUrl::docker_hub();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_registry_is_found_replaced_and_forgotten() {
+    fn every_spelling_of_a_registry_finds_its_entry() {
         let directory = TempDir::new().unwrap();
         let keystore = keystore(&directory);
         write(
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keystore_that_others_can_access_is_refused() {
+    fn keystore_accessible_to_others_is_refused() {
         let directory = TempDir::new().unwrap();
         let keystore = keystore(&directory);
         for mode in [0o640, 0o604, 0o620, 0o666] {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn logins_at_once_are_all_kept() {
+    fn concurrent_logins_are_all_stored() {
         let directory = TempDir::new().unwrap();
         let keystore = keystore(&directory);
         std::thread::scope(|scope| {

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keystore_comes_first_then_podman_then_docker() {
+    fn keystore_precedes_podman_and_docker() {
         let entry = |who: &str| format!(r#"{{"quay.io": {{"auth": "{}"}}}}"#, auth(who));
         let modern = |who: &str| format!(r#"{{"auths": {}}}"#, entry(who));
         let files = [
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_entry_counts() {
+    fn most_specific_entry_is_used() {
         let text = format!(
             r#"{{"auths": {{"quay.io": {{"auth": "{}"}}, "quay.io/lab": {{"auth": "{}"}},
                 "quay.io/lab/tool": {{"auth": "{}"}}, "https://index.docker.io/v1/": {{"identitytoken": "it"}},
@@ -177,7 +177,7 @@ esac
 "#;
 
     #[test]
-    fn helpers_are_asked() {
+    fn credential_helpers_are_asked() {
         let text = format!(
             r#"{{"auths": {{"quay.io": {{}}, "ghcr.io": {{"auth": "{}"}},
                 "host.org": {{"auth": "{}"}}}}, "credsStore": "test",
@@ -224,13 +224,13 @@ esac
     }
 
     #[test]
-    fn a_missing_general_helper_is_no_obstacle() {
+    fn missing_credential_store_helper_is_ignored() {
         let (_home, logins) = home(&[(".docker/config.json", r#"{"credsStore": "desktop"}"#)]);
         assert_eq!(look_up(&logins, "quay.io", "a/b"), None);
     }
 
     #[test]
-    fn a_damaged_file_is_named_without_what_is_in_it() {
+    fn error_names_a_damaged_file_without_its_content() {
         let registry = RegistryUrl::parse("quay.io").unwrap();
         for (name, text, reason) in [
             (

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn files_come_in_podmans_order() {
+    fn credential_files_are_searched_in_the_order_of_podman() {
         assert_eq!(
             paths(&[]),
             [

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn preparations_are_written_once() {
+    fn prepared_files_are_written_once() {
         let directory = tempfile::tempdir().unwrap();
         let base = HostPath::new(directory.path()).unwrap();
         let at = |name: &str| directory.path().join(name);
@@ -101,7 +101,7 @@ mod tests {
 
     /// A guest that already runs in the tree may put links there after the run was planned.
     #[test]
-    fn links_lead_none_of_them_elsewhere() {
+    fn prepared_files_do_not_follow_symlinks() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for name in ["tree", "outside"] {

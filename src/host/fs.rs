@@ -293,7 +293,7 @@ mod tests {
     use rustix::fs::{CWD, FileType, mknodat};
 
     #[test]
-    fn only_files_are_read_and_only_so_far() {
+    fn only_regular_files_are_read_up_to_a_limit() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("file"), "content").unwrap();

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_appears_whole_or_not_at_all() {
+    fn file_appears_complete_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         let file = NewFile::create(&path).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_what_is_written() {
+    fn symlink_targets_are_written() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         symlink("second", at("first")).unwrap();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rename_replaces_what_is_there() {
+    fn publishing_replaces_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
         for rename in [rename_new, replace_own] {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn where_files_need_names_one_beside_serves() {
+    fn temporary_name_is_used_without_o_tmpfile() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         let begin = || {

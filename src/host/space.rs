@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_says_how_much_is_missing() {
+    fn shortage_states_the_missing_space() {
         let directory = tempfile::tempdir().unwrap();
         let mut system = statvfs(directory.path()).unwrap();
         system.f_frsize = 1000;
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn no_disk_has_room_for_everything() {
+    fn impossible_size_is_a_shortage() {
         let directory = tempfile::tempdir().unwrap();
         let nothing = Need { bytes: 0, files: 0 };
         require(directory.path(), nothing).unwrap();

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_names_are_the_same() {
+    fn unique_names_do_not_repeat() {
         let [one, other] = [unique_name(), unique_name()];
         assert_ne!(one, other);
         assert!(uuid::Uuid::try_parse(&one).is_ok_and(|uuid| uuid.get_version_num() == 4));

@@ -213,7 +213,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_reader_follows_the_writer_to_the_end() {
+    fn reader_follows_the_writer_to_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         let digest = Digest::of(b"hello world");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_that_gets_its_name_meanwhile_is_found_under_it() {
+    fn published_blob_is_found_under_its_final_name() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         std::fs::write(&path, "abc").unwrap();

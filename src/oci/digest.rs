@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digest_of_nothing_is_the_well_known_one() {
+    fn digest_of_empty_input_is_the_known_one() {
         assert_eq!(
             Digest::of(b"").to_string(),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -232,7 +232,7 @@ mod tests {
 
     /// The digests have been computed by the definition, with sha256sum.
     #[test]
-    fn chains_are_digests_of_digests() {
+    fn chain_ids_follow_the_oci_specification() {
         let layers = ["a", "b", "c"].map(|text| DiffId(Digest::of(text.as_bytes())));
         assert_eq!(ChainId::of([]), None);
         assert_eq!(ChainId::of(&layers[..1]).unwrap().0, layers[0].0);

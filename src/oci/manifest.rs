@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_type_outweighs_the_shape() {
+    fn content_type_takes_precedence_over_shape() {
         let document = serde_json::json!({"config": descriptor(1), "layers": [], "manifests": []});
         let parsed = ParsedManifest::parse(
             document.to_string().as_bytes(),
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn null_means_absent() {
+    fn null_members_count_as_absent() {
         let null = Value::Null;
         let mut layer = descriptor(2);
         layer["urls"] = null.clone();
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_like_an_image_is_refused_by_its_type() {
+    fn artifacts_are_refused_by_media_type() {
         for (config, artifact, expected) in [
             (
                 "application/vnd.oci.empty.v1+json",
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_manifests_are_refused() {
         for text in [
             "",
             "<html>",

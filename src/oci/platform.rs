@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn older_variants_suit_newer_processors_only() {
+    fn older_variants_match_newer_processors_only() {
         for (wanted, offered, distance) in [
             ("linux/amd64", "linux/amd64", Some(0)),
             ("linux/amd64", "linux/arm64", None),

@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_default_registry_is_asked_for_the_plain_name_first() {
+    fn replaced_default_registry_gets_the_plain_name_first() {
         let default = RegistryUrl::parse("http://localhost:5000/v2/").unwrap();
         let reference: Reference = "busybox".parse().unwrap();
         assert_eq!(
@@ -504,7 +504,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_a_local_name_that_leaves_the_store(text in ".{0,64}") {
+        fn local_names_never_leave_the_store(text in ".{0,64}") {
             if let Ok(reference) = text.parse::<Reference>() {
                 let name = reference.local_name();
                 for part in name.repository.split('/').chain([name.tag.as_str()]) {

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_scheme_and_host() {
+    fn urls_are_reduced_to_scheme_and_host() {
         for (text, url) in [
             ("quay.io", "https://quay.io"),
             ("http://LocalHost:5000/v2/", "http://localhost:5000"),

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_of_failures_make_one_line() {
+    fn error_bodies_become_one_line() {
         for (body, expected) in [
             (
                 r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"9"}}]}"#,

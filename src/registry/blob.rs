@@ -394,7 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read() {
+    fn content_ranges_are_parsed() {
         for (header, expected) in [
             ("bytes 5-9/10", Some(5)),
             ("BYTES 0-1/*", Some(0)),

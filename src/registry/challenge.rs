@@ -195,7 +195,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_to_its_end(text in ".{0,200}") {
+        fn parser_consumes_any_text(text in ".{0,200}") {
             parse_challenges([text.as_str()]);
         }
     }

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_proxy_is_taken() {
+    fn every_kind_of_proxy_is_accepted() {
         for scheme in SCHEMES {
             let proxy = format!("{scheme}://me:secret@host:1080");
             assert_eq!(Proxies::all(&proxy).rules().map(|r| r.len()).unwrap(), 2);

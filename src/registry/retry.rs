@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn demanded_delays_are_read_in_each_form() {
+    fn retry_after_is_parsed_in_each_form() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
         for (name, value, expected) in [
             ("retry-after", "7", Some(7)),

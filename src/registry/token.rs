@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn both_names_are_read_and_nonsense_is_not() {
+    fn token_and_access_token_are_read() {
         for (body, expected) in [
             (r#"{"token":"a","access_token":"b"}"#, Ok("a")),
             (r#"{"token":"","access_token":"b"}"#, Ok("b")),

@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_from_the_root_or_refused() {
+    fn entry_names_are_relative_to_the_root_or_refused() {
         let long_name = "n".repeat(255);
         let too_long_name = "n".repeat(256);
         let too_long_path = "d/".repeat(MAX_PATH_BYTES / 2 + 1);
@@ -331,7 +331,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_path_leaves_the_root(name in proptest::collection::vec(
+        fn no_entry_path_leaves_the_root(name in proptest::collection::vec(
             prop_oneof![Just(b'/'), Just(b'.'), Just(0), any::<u8>()], 0..40)
         ) {
             if let Ok(path) = EntryPath::new(&name) {

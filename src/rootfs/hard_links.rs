@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_known_until_all_of_its_names_have_come() {
+    fn inode_is_remembered_until_all_its_names_were_seen() {
         let mut links = HardLinks::default();
         let (single, triple) = (file(1, 1), file(2, 3));
         links.add(&single, b"a");

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_directories_keep_directories() {
+    fn only_a_directory_entry_keeps_a_directory() {
         let file = || EntryKind::File {
             stored: 0,
             sparse: None,

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_composed_by_dockers_rules() {
+    fn commands_are_composed_as_docker_does() {
         let composed = |entrypoint: Option<&[&str]>, arguments: &[&str]| -> Vec<String> {
             compose(
                 entrypoint.map(words).as_deref(),

@@ -372,7 +372,7 @@ pub(super) mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_links_lead_out_of_the_root(
+        fn symlinks_do_not_leave_the_root(
             links in proptest::collection::vec(("[abc]", "/?([abc.]{1,2}/){0,4}[abc.]{1,2}"), 0..6),
             path in "(/[abc.]{1,2}){0,6}",
         ) {

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_names_are_checked() {
+    fn invalid_host_names_are_refused() {
         for (name, is_fine) in [
             ("box", true),
             ("node-1.cluster_a", true),

@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_image_is_followed_unless_ignored() {
+    fn image_metadata_applies_unless_ignored() {
         let process = ProcessConfig {
             entrypoint: vec!["tool".to_string()],
             cmd: vec!["arg".to_string()],

@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_accounts_gets_root() {
+    fn image_without_accounts_gets_root() {
         let plan = plan_with(None, Accounts::Completed, "", "").unwrap();
         assert_eq!(
             plan.passwd,

@@ -597,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_source_is_an_error_unless_it_is_a_default() {
+    fn missing_source_is_an_error_except_of_defaults() {
         let root = HostPath::new("/r").unwrap();
         for (text, fine) in [
             ("/none:/x", false),

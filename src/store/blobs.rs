@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_is_resumed_where_it_was_left() {
+    fn blob_download_resumes() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let digest = Digest::of(b"hello world");
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_writers_one_waits_and_finds_the_blob() {
+    fn second_writer_waits_and_finds_the_blob() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let digest = Digest::of(b"x");

@@ -204,7 +204,7 @@ mod tests {
     use crate::store::testing::{create, name, store};
 
     #[test]
-    fn a_name_is_replaced_or_nothing_changes() {
+    fn rename_replaces_the_name_or_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let id = create(&store).id;

@@ -136,7 +136,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn a_retired_container_is_gone_from_the_listing_at_once() {
+    fn retired_container_disappears_from_the_listing() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let id = create(&store).id;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_has_come_to_another_container_stays() {
+    fn name_reassigned_to_another_container_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let id = create(&store).id;

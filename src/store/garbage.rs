@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn images_may_be_called_like_the_files_of_one() {
+    fn images_may_have_names_of_record_files() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let used = [blob(&store, b"used")];
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn blobs_of_a_pull_under_way_stay() {
+    fn blobs_of_a_running_pull_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let pull = store.begin_pull().unwrap();

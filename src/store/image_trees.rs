@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_found_by_its_chain_until_it_is_retired() {
+    fn image_tree_is_found_by_chain_id_until_retired() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         assert!(store.image_tree(&chain("a")).is_none());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_of_other_boots_and_unused_ones_go() {
+    fn trees_of_other_boots_and_unused_trees_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         for text in ["old", "unused", "used", "other"] {

@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_not_mistaken_for_a_part_of_another() {
+    fn nested_image_names_are_distinguished() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let put = |name: &str| fs::create_dir_all(store.layout().repos.join(name)).unwrap();
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_image_drops_what_it_no_longer_needs() {
+    fn replaced_image_drops_unneeded_blobs() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         publish(&store, "x", &["old"]);
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protected_image_stays() {
+    fn protected_image_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let image = publish(&store, "x", &["l"]);
@@ -613,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_the_blobs_wherever_directories_are() {
+    fn links_reach_blobs_in_other_directories() {
         let directory = tempfile::tempdir().unwrap();
         let deep = directory.path().join("a/b/c");
         fs::create_dir_all(&deep).unwrap();
@@ -632,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_in_place_of_one_of_the_other_form_leaves_none_of_its_blobs() {
+    fn image_replacing_another_format_leaves_no_blob() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let image = publish(&store, "x", &["l"]);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_no_lock() {
+    fn symlinked_lock_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (path, elsewhere) = (directory.path().join("lock"), directory.path().join("x"));
         std::os::unix::fs::symlink(&elsewhere, &path).unwrap();

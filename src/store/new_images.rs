@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn all_images_appear_or_none_does() {
+    fn images_are_published_all_or_none() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let good = image(directory.path(), "good", &["{}", "layer"]);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_fails_leaves_no_trace() {
+    fn failed_tag_leaves_no_trace() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         store

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_is_found_wherever_the_decoder_stops() {
+    fn trailer_is_found_at_any_decoder_position() {
         let trailer = *b"12345678";
         for (taken, ahead, rest) in [
             (&b"...1234"[..], &b"5678next"[..], Some(4)),

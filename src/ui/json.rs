@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_printed_and_refused_like_a_value() {
+    fn document_is_printed_and_refused_like_a_value() {
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         for text in [
             "",
@@ -289,7 +289,7 @@ mod tests {
         }
 
         #[test]
-        fn any_damage_is_refused_like_a_values(text in json(), at in any::<Index>(), by in any::<char>()) {
+        fn damaged_document_is_refused_like_a_value(text in json(), at in any::<Index>(), by in any::<char>()) {
             let mut characters: Vec<char> = text.chars().collect();
             let at = at.index(characters.len());
             characters[at] = by;

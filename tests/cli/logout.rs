@@ -32,7 +32,7 @@ fn logout_forgets_the_login_to_one_registry() {
     let again = sandbox.udocker(logout).run().exits_with(1);
     assert_eq!(
         again.stderr,
-        "Error: no login for 'https://quay.io' is kept\n"
+        "Error: there is no stored login for 'https://quay.io'\n"
     );
 }
 

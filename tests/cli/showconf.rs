@@ -327,5 +327,5 @@ fn debugging_shows_blobs_that_are_reused() {
             .filter(|line| line.ends_with(" is in the repository already"))
             .count()
     };
-    assert_eq!((reused(), reused()), (0, 2));
+    assert_eq!((reused(), reused()), (0, 1));
 }

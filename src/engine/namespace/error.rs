@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_found() {
+    fn refusal_causes_are_found() {
         let cause = |errno: i32, name: &str, value: u64| {
             let setting = |asked: &str| (asked == name).then_some(value);
             Cause::find(&io::Error::from_raw_os_error(errno), &setting, false).to_string()

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mount_table_is_read() {
+    fn mount_table_is_parsed() {
         let table = b"1 0 8:1 / / rw,relatime - ext4 /dev/sda rw\n\
             2 1 0:5 / /a rw,nosuid,nodev - tmpfs t rw\n\
             3 2 0:6 / /a/b\\040c ro,noexec,noatime - tmpfs t rw\n\
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_undone() {
+    fn mount_table_escapes_are_decoded() {
         for (field, path) in [("/a", "/a"), (r"/\134\0401", "/\\ 1"), (r"/\04", r"/\04")] {
             assert_eq!(unescape(field.as_bytes()), Path::new(path), "{field}");
         }

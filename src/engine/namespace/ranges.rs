@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grants_are_read() {
+    fn subid_grants_are_parsed() {
         let text = "other:1:2\nme:100000:65536\n\n# no\nme:x:1\n1000:300000:10\nme:5:0\n";
         let extents = Extents::of(text, "me", 1000).unwrap();
         assert_eq!(

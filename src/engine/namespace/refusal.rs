@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lasting_refusal_is_remembered_until_something_changes() {
+    fn lasting_refusal_is_remembered_until_the_host_changes() {
         let directory = tempfile::tempdir().unwrap();
         let note = RefusalNote::in_directory(&directory.path().join("bin"));
         assert!(!note.applies());

@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_tell_the_step_that_failed() {
+    fn errors_name_the_failed_step() {
         let steps = Steps(vec![
             Step::Unshare(UnshareFlags::NEWUSER),
             Step::DropCapabilities,

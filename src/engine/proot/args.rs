@@ -216,7 +216,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn proot_reads_binds_as_they_were_meant(text in "/[ab:!/ ]{0,8}(:/[ab:!/ ]{1,8})?") {
+        fn proot_parses_generated_binds_correctly(text in "/[ab:!/ ]{0,8}(:/[ab:!/ ]{1,8})?") {
             let Ok(volume) = Volume::parse(OsStr::new(&text)) else {
                 return Ok(());
             };

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damaged_files_are_replaced_and_right_ones_kept() {
+    fn damaged_engine_files_are_replaced_and_intact_ones_kept() {
         let directory = tempfile::tempdir().unwrap();
         let bin = directory.path().join("bin");
         let path = install(&bin).unwrap();

@@ -9,7 +9,8 @@ use super::RunOutcome;
 /// A fork of this process, as its parent sees it. Its outcome is reported through a pipe.
 pub(super) struct Forked {
     pub(super) pid: Pid,
-    gate: PipeWriter,
+    /// Until the fork is let go.
+    gate: Option<PipeWriter>,
     report: PipeReader,
 }
 
@@ -36,12 +37,16 @@ impl Forked {
             self::report(to_report, &body(Gate(to_pass)));
             return Err(io::ErrorKind::Other.into());
         };
+        let gate = Some(gate);
         Ok(Forked { pid, gate, report })
     }
 
-    /// Lets the fork pass its gate. A fork that has already ended has reported why.
+    /// Lets the fork pass its gate. A fork that has already ended has reported why. If the write
+    /// fails for another reason, the closed gate lets the fork fail instead of wait.
     pub(super) fn let_go(mut self) -> Forked {
-        let _ = self.gate.write_all(&[0]);
+        if let Some(mut gate) = self.gate.take() {
+            let _ = gate.write_all(&[0]);
+        }
         self
     }
 

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_and_errors_are_reported() {
+    fn exits_and_errors_are_reported() {
         for (script, end) in [
             ("exit 7", RunOutcome::Exited(7)),
             ("kill -9 $$", RunOutcome::Signaled(9)),

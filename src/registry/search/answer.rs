@@ -236,7 +236,7 @@ mod tests {
 
     /// Answers as the services give them, shortened.
     #[test]
-    fn answers_are_read() {
+    fn search_answers_are_parsed() {
         let v2 = r#"{"count": 12, "next": "https://hub.docker.com/v2/search/repositories/?page=2",
             "previous": "", "results": [
             {"repo_name": "alpine", "short_description": "A minimal image", "star_count": 11,
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_hold_the_term_whatever_it_is() {
+    fn search_terms_are_encoded_in_urls() {
         let base = Url::parse("https://h/prefix/").unwrap();
         for (service, expected) in [
             (

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_an_address_without_version() {
+    fn index_url_drops_the_api_version() {
         for (text, expected) in [
             ("https://hub.docker.com", Some("https://hub.docker.com/")),
             (

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_that_contradict_themselves_are_refused() {
+    fn inconsistent_sparse_maps_are_refused() {
         for (name, pairs, size, stored, is_good) in [
             ("all hole", &[][..], 10, 0, true),
             (
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn records_hold_maps_in_two_ways() {
+    fn sparse_maps_are_read_from_both_pax_formats() {
         for (text, expected) in [
             (&["map=0,2,5,3"][..], Some(&[(0, 2), (5, 3)][..])),
             (&["offset=5", "numbytes=3"], Some(&[(5, 3)])),

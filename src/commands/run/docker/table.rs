@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_unique() {
+    fn docker_options_are_unique() {
         let mut names: Vec<&str> = OPTIONS.iter().map(|option| option.long).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
