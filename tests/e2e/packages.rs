@@ -8,11 +8,20 @@ const SCRIPTS: [(&str, &str); 2] = [
     ("rpm", include_str!("packages/rpm.sh")),
 ];
 
+const CONTAINER: &str = "packages";
+
 #[test]
 fn packages_with_foreign_owners_are_installed_in_each_mode() {
     let Some(distro) = Distro::shared() else {
         return;
     };
+    // A container of its own, since other tests run apt in the shared one.
+    let workplace = distro.workplace();
+    workplace.udocker(["rm", "-f", CONTAINER]).run();
+    workplace
+        .udocker(["create", "--name", CONTAINER, &distro.image()])
+        .run()
+        .succeeds();
     for (mode, ranges, owner, switched) in [
         // Without id ranges, a filter makes `chown` succeed without effect.
         ("R1", "false", "root:root", "0"),
@@ -25,8 +34,8 @@ fn packages_with_foreign_owners_are_installed_in_each_mode() {
             continue;
         }
         for (kind, script) in SCRIPTS {
-            let ran = distro
-                .sh(script)
+            let ran = workplace
+                .udocker(["run", "--nobanner", CONTAINER, "/bin/sh", "-c", script])
                 .env("UDOCKER_DEFAULT_EXECUTION_MODE", mode)
                 .env("UDOCKER_ID_RANGES", ranges)
                 .run()
@@ -35,4 +44,5 @@ fn packages_with_foreign_owners_are_installed_in_each_mode() {
             assert_eq!(ran.text(), expected, "{kind} in {mode}: {ran:#?}");
         }
     }
+    workplace.udocker(["rm", CONTAINER]).run().succeeds();
 }
