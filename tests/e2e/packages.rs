@@ -17,7 +17,7 @@ fn packages_with_foreign_owners_are_installed_in_each_mode() {
     };
     // A container of its own, since other tests run apt in the shared one.
     let workplace = distro.workplace();
-    workplace.udocker(["rm", "-f", CONTAINER]).run();
+    let _left_over = workplace.udocker(["rm", "-f", CONTAINER]).run();
     workplace
         .udocker(["create", "--name", CONTAINER, &distro.image()])
         .run()
