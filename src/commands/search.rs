@@ -80,13 +80,14 @@ fn search_target<'a>(
             (SearchPlace::Registry(registry), prefix, term)
         });
     }
+    if let Some(index) = given(&args.index) {
+        return Ok((index_at(index)?, "", term));
+    }
     let registry = context.registry(&args.registry)?;
-    let place = match given(&args.index) {
-        Some(index) => index_at(index)?,
-        None if registry.is_docker_hub() || settings.index_is_replaced() => {
-            index_at(&settings.index_url)?
-        }
-        None => SearchPlace::Registry(registry),
+    let place = if registry.is_docker_hub() || settings.index_is_replaced() {
+        index_at(&settings.index_url)?
+    } else {
+        SearchPlace::Registry(registry)
     };
     Ok((place, "", term))
 }

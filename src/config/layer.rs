@@ -1,6 +1,7 @@
 //! The sources of configuration values: files, the environment, the command line.
 
 use std::fmt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::host::fs::{self, FsError};
@@ -89,11 +90,18 @@ pub(super) struct FileContent {
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads a configuration file; `None` if it does not exist.
+/// Reads a configuration file; `None` if it does not exist, or is a device: `/dev/null` in its place
+/// masks a file.
 ///
 /// # Errors
-/// The file cannot be read or is not a regular one, or a line has a syntax error.
+/// The file cannot be read or is a pipe, socket or directory, or a line has a syntax error.
 pub(super) fn load_file(path: &Path) -> Result<Option<FileContent>, ConfigError> {
+    if path
+        .metadata()
+        .is_ok_and(|meta| meta.file_type().is_char_device())
+    {
+        return Ok(None);
+    }
     match fs::read_limited(path, FILE_MAX_BYTES) {
         Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
         Err(error) if error.is_not_found() => Ok(None),

@@ -76,8 +76,9 @@ pub struct Settings {
     pub http: Http,
     /// The default index for searches.
     pub index_url: String,
-    /// The mode of containers without a mode of their own; `None` lets the program choose.
-    pub default_execmode: Option<ModeChoice>,
+    /// The mode of containers without a mode of their own, as configured; see
+    /// [`Settings::default_mode`].
+    pub default_execmode: Option<String>,
     /// The search paths for commands of images that set no `PATH`.
     pub search_paths: SearchPaths,
     /// A PRoot to run instead of the embedded one.
@@ -99,6 +100,8 @@ pub struct Settings {
     /// Warnings for the user, for example about an unknown key.
     pub warnings: Vec<String>,
 }
+
+const DEFAULT_MODE_KEY: &str = "override_default_execution_mode";
 
 impl Settings {
     /// Reads all sources: defaults, `/etc/udocker.conf`, `~/.udocker/udocker.conf`,
@@ -169,6 +172,18 @@ impl Settings {
         const KEY: &str = "dockerio_registry_url";
         let text = self.values.get(KEY).map_or("", |(value, _)| value);
         RegistryUrl::parse(text).map_err(|error| bad_value(&self.values, KEY, error.to_string()))
+    }
+
+    /// Returns the mode of containers without a mode of their own; `None` lets the program choose.
+    ///
+    /// # Errors
+    /// `ConfigError::Value` if the configured text is not a mode.
+    pub fn default_mode(&self) -> Result<Option<ModeChoice>, ConfigError> {
+        let choice = self.default_execmode.as_deref().map(str::parse).transpose();
+        choice.map_err(|UnknownMode(_)| {
+            let reason = "expected an execution mode, such as P1, or auto".to_string();
+            bad_value(&self.values, DEFAULT_MODE_KEY, reason)
+        })
     }
 
     /// Whether an index other than Docker Hub's is configured.
@@ -289,14 +304,6 @@ impl Table {
         }
     }
 
-    fn default_execmode(&self) -> Result<Option<ModeChoice>, ConfigError> {
-        let key = "override_default_execution_mode";
-        let choice = self.text(key).map(str::parse).transpose();
-        choice.map_err(|UnknownMode(_)| {
-            self.bad_value(key, "expected an execution mode, such as P1, or auto")
-        })
-    }
-
     fn image_trees(&self) -> Result<ImageTrees, ConfigError> {
         match self.text("image_trees") {
             Some("always") => Ok(ImageTrees::Always),
@@ -393,7 +400,7 @@ impl Table {
                 .text("dockerio_index_url")
                 .unwrap_or_default()
                 .to_string(),
-            default_execmode: self.default_execmode()?,
+            default_execmode: self.text(DEFAULT_MODE_KEY).map(str::to_string),
             search_paths: SearchPaths {
                 root: self.text("root_path").unwrap_or(DEFAULT_PATH).to_string(),
                 user: self.text("user_path").unwrap_or(DEFAULT_PATH).to_string(),

@@ -1,6 +1,8 @@
 //! Cloning a container.
 
+use std::fs::Permissions;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 
 use super::ContainerError;
 use super::binds::put_back_files;
@@ -52,6 +54,10 @@ pub fn clone(
         let task = progress.watch("copying the container", Unit::Bytes);
         let path = staged.path().join(ATTRIBUTES_FILE);
         let copied_attributes = NewFile::create(&path)?;
+        // As PRoot creates it: the owners and modes in it count for an export.
+        let private = Permissions::from_mode(0o600);
+        let restricted = copied_attributes.file().set_permissions(private);
+        restricted.map_err(FsError::at("set the mode of", &path))?;
         let mut out = BufWriter::new(copied_attributes.file());
         let copied = copy_tree(
             &source.directory,

@@ -10,7 +10,8 @@ use crate::progress::{Progress, Unit};
 use crate::rootfs::{RootfsError, TreeFingerprint, copy_unmodified};
 use crate::store::{StagedContainer, Store};
 
-/// The number of containers that are tried. If the newest have changed, older ones have, too.
+/// The number of containers that are tried. If the newest have changed, older ones
+/// probably have, too.
 const MAX_TRIES: usize = 3;
 
 /// A container that has every file of its image, unchanged.

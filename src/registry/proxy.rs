@@ -100,14 +100,20 @@ fn checked_address(proxy: &str) -> Result<String, RegistryError> {
     Ok(address)
 }
 
-/// Returns an address for messages: without user name and password.
-pub fn without_login(proxy: &str) -> String {
-    match proxy.rsplit_once('@') {
+/// Returns an address for messages: without user name and password, and without a query, which may
+/// hold a token.
+pub fn without_login(address: &str) -> String {
+    let (front, query) = match address.split_once('?') {
+        // A password with a question mark is not taken for a query.
+        Some((front, query)) if !query.contains('@') => (front, "?…"),
+        _ => (address, ""),
+    };
+    match front.rsplit_once('@') {
         Some((front, host)) => match front.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}://…@{host}"),
-            None => format!("…@{host}"),
+            Some((scheme, _)) => format!("{scheme}://…@{host}{query}"),
+            None => format!("…@{host}{query}"),
         },
-        None => proxy.to_string(),
+        None => format!("{front}{query}"),
     }
 }
 
@@ -177,6 +183,18 @@ mod tests {
                 Err(RegistryError::Proxy { proxy: text, .. }) => assert_eq!(text, shown),
                 other => panic!("{proxy}: {:?}", other.map(|_| ())),
             }
+        }
+    }
+
+    #[test]
+    fn addresses_are_shown_without_login_and_query() {
+        for (address, shown) in [
+            ("https://me:pw@h/x?token=secret", "https://…@h/x?…"),
+            ("ftp://h/x?token=secret", "ftp://h/x?…"),
+            ("http://me:p?w@h/", "http://…@h/"),
+            ("http://h/", "http://h/"),
+        ] {
+            assert_eq!(without_login(address), shown, "{address}");
         }
     }
 

@@ -18,8 +18,8 @@ pub struct Checked {
     pub entries: u64,
 }
 
-/// Reads a layer to its end, and refuses what [`super::apply_layers`] would refuse in it. For a
-/// layer without a diff_id, one is computed with `algorithm`, if that is given.
+/// Reads a layer to its end, and refuses what [`super::apply_layers`] would refuse in it, except
+/// directories without entries beyond the limit of entries. For a layer without a diff_id, one is computed with `algorithm`, if that is given.
 ///
 /// # Errors
 /// The layer cannot be read, is no archive, has another digest than its diff_id, has too many

@@ -336,8 +336,9 @@ impl Copier<'_, '_> {
         let (parent, _) = self.target.here();
         if let Some(first) = self.linked.first_path(stat) {
             match rustix::fs::linkat(&self.top, &first[..], parent, found.name, AtFlags::empty()) {
-                // The path is too long for a system call, or the file has too many links.
-                Err(Errno::NAMETOOLONG | Errno::MLINK) => {}
+                // The path is too long for a system call, the file has too many links, or a
+                // directory on the path already has a mode that denies its owner access.
+                Err(Errno::NAMETOOLONG | Errno::MLINK | Errno::ACCESS) => {}
                 linked => return Ok(linked?),
             }
         }
@@ -528,6 +529,8 @@ mod tests {
         fs::write(&file, "content").unwrap();
         let set = rustix::fs::setxattr(&file, "user.a", b"kept", XattrFlags::empty());
         let xattrs = if set.is_ok() { 1 } else { 0 };
+        // By the time it is copied, its first name cannot be reached any more.
+        fs::hard_link(&file, source.join("link")).unwrap();
         set_mode(&file, 0o200);
         for level in levels.iter().rev() {
             set_mode(level, 0o600);
@@ -541,6 +544,8 @@ mod tests {
         }
         let copy = target.join(file.strip_prefix(&source).unwrap());
         assert_eq!(fs::read(&copy).unwrap(), b"content");
+        set_mode(&target.join("link"), 0o600);
+        assert_eq!(fs::read(target.join("link")).unwrap(), b"content");
         assert_eq!(xattrs_of(File::open(&copy).unwrap().as_fd()).len(), xattrs);
 
         let mut archive = tar::Archive::new(&packed[..]);

@@ -35,6 +35,8 @@ impl<'f> DataRuns<'f> {
             Err(error) => return Err(error),
         };
         let end = rustix::fs::seek(self.file, SeekFrom::Hole(start))?;
+        // A run without bytes, from a faulty file system, would be found again forever.
+        let end = if end > start { end } else { self.size };
         Ok(Some((start, end.min(self.size) - start)))
     }
 }

@@ -81,7 +81,10 @@ impl RootfsError {
     /// Whether something is mounted where it was to be removed.
     pub fn is_mounted(&self) -> bool {
         self.io_error()
-            .is_some_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+            // The system's own EBUSY has other causes too, such as an open file on NFS.
+            .is_some_and(|error| {
+                error.kind() == io::ErrorKind::ResourceBusy && error.raw_os_error().is_none()
+            })
     }
 
     /// Whether something has run out: space on the disk, memory, or file descriptors.

@@ -9,7 +9,7 @@ use rustix::fs::Stat;
 
 /// The most memory for paths; names in the same directory count it once. Beyond that, each name is
 /// taken for a separate file, so that a hostile tree cannot fill the memory.
-const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: usize = 48 << 20;
 
 /// The memory that a name takes beside its bytes: its entry in a map that may be half empty, and its
 /// allocation.

@@ -93,7 +93,8 @@ pub struct ApplyOptions<'a> {
     /// at once are written there before the turn of their layer. `None` to read each layer after
     /// the one before it.
     pub staging: Option<&'a Path>,
-    /// How many layers are read at once with `staging`; `None` to take the number of processors.
+    /// How many layers are read at once with `staging`; `None` to choose by the number
+    /// of processors.
     pub workers: Option<usize>,
 }
 

@@ -236,8 +236,18 @@ impl Removal<'_> {
             return Ok(false);
         };
         self.pending -= 1;
-        let opened = open_to_empty(directory, &name)
-            .and_then(|subdirectory| Ok((Level::new(subdirectory.as_fd())?, subdirectory)));
+        let open = || {
+            let subdirectory = open_to_empty(directory, &name)?;
+            Ok((Level::new(subdirectory.as_fd())?, subdirectory))
+        };
+        let opened = open().or_else(|error: io::Error| match Errno::from_io_error(&error) {
+            // The mode of the directory above may forbid looking up names in it.
+            Some(Errno::ACCESS) => {
+                rustix::fs::fchmod(directory, Mode::RWXU)?;
+                open()
+            }
+            _ => Err(error),
+        });
         match opened {
             Ok((found, _)) if self.emptied.contains(&found.inode) => level.has_kept = true,
             Ok((level, subdirectory)) => {

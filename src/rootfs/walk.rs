@@ -141,7 +141,8 @@ fn name_at(text: &[u8], start: usize) -> &CStr {
 }
 
 /// Opens a file or directory to read it. Where its mode does not let its owner read it, or search
-/// it as a directory, `u+rx` is added until the second value is dropped.
+/// it as a directory, `u+rx` is added until the second value is dropped. Until then other processes
+/// see the added permission, and a signal that ends this process leaves it there.
 pub(super) fn open_to_read(
     found: &Found<'_>,
     flags: OFlags,

@@ -1,5 +1,7 @@
 //! `showconf`, and the effect of configuration files, environment and options on other commands.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::support::container;
@@ -211,11 +213,6 @@ fn configuration_errors_name_file_and_line() {
             "expected a number of seconds",
         ),
         ("[DEFAULT]\nverbose_level = loud\n", 2, "expected a number"),
-        (
-            "override_default_execution_mode = P7\n",
-            1,
-            "expected an execution mode",
-        ),
     ] {
         let file = sandbox.write("udocker.conf", text);
         let option = format!("--config={}", shown(&file));
@@ -240,6 +237,9 @@ fn only_commands_that_need_the_registry_refuse_its_address() {
     let udocker = |command: &str| sandbox.udocker([command]).env("UDOCKER_REGISTRY", url);
     udocker("ps").run().succeeds();
     udocker("showconf").run().succeeds();
+    let index = sandbox.udocker(["search", "--index=http://127.0.0.1:1", "tool"]);
+    let ran = index.env("UDOCKER_REGISTRY", url).run().exits_with(1);
+    ran.errs_in_one_line(&["http://127.0.0.1:1"]);
     let pull = sandbox.udocker(["pull", "busybox"]);
     let ran = pull.env("UDOCKER_REGISTRY", url).run().exits_with(1);
     ran.errs_in_one_line(&[
@@ -247,6 +247,31 @@ fn only_commands_that_need_the_registry_refuse_its_address() {
         url,
         "'/api/docker/hub' is not part of",
     ]);
+}
+
+#[test]
+fn only_run_refuses_an_unknown_default_mode() {
+    let sandbox = Sandbox::new();
+    let udocker = |args: &[&str]| {
+        let command = sandbox.udocker(args);
+        command.env("UDOCKER_DEFAULT_EXECUTION_MODE", "p1").run()
+    };
+    udocker(&["ps"]).succeeds();
+    let location = format!("--location={}", sandbox.path("").display());
+    udocker(&["run", &location, "/true"])
+        .exits_with(125)
+        .errs_in_one_line(&[
+            "UDOCKER_DEFAULT_EXECUTION_MODE: ",
+            "expected an execution mode",
+        ]);
+}
+
+#[test]
+fn a_configuration_file_is_masked_by_dev_null() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.store()).unwrap();
+    symlink("/dev/null", sandbox.store().join("udocker.conf")).unwrap();
+    sandbox.udocker(["ps"]).run().succeeds();
 }
 
 #[test]

@@ -30,6 +30,10 @@ fn remove_tree_removes_any_mode_and_follows_no_link() {
         fs::set_permissions(directory.join("below"), Permissions::from_mode(mode)).unwrap();
         fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
     }
+    // It can be read, but names in it cannot be looked up, and it holds no file.
+    let unsearchable = tree.join("unsearchable");
+    fs::create_dir_all(unsearchable.join("below")).unwrap();
+    fs::set_permissions(&unsearchable, Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(&tree, Permissions::from_mode(0o000)).unwrap();
     remove_tree(&tree, &Silent).unwrap();
     assert!(!tree.exists());

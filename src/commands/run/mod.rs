@@ -160,7 +160,7 @@ fn run_location(
     context: &Context,
 ) -> Outcome {
     args.docker.refuse_cidfile()?;
-    let modes = Modes::of_settings(context);
+    let modes = Modes::of_settings(context)?;
     let target = RunTarget::of_location(&root, modes.first, &context.settings.paths.tmp)
         .map_err(|error| CommandError::from(error).at_start())?;
     request.arguments = args.target.iter().chain(&args.command).cloned().collect();

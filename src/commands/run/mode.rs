@@ -27,15 +27,9 @@ pub(super) fn needs_users(program: &OsStr) -> bool {
 
 /// Returns the mode that `ps -m` and `setup` show.
 pub(in crate::commands) fn mode_of(container: &Container, context: &Context) -> String {
-    container
-        .execmode()
-        .unwrap_or_else(|| default_choice(context).to_string())
-}
-
-/// Returns the mode for containers that have none of their own.
-fn default_choice(context: &Context) -> ModeChoice {
-    let default = ModeChoice::Mode(ExecMode::default());
-    context.settings.default_execmode.unwrap_or(default)
+    let default = || context.settings.default_execmode.clone();
+    let mode = container.execmode().or_else(default);
+    mode.unwrap_or_else(|| ExecMode::default().to_string())
 }
 
 /// The modes that a run may use.
@@ -54,7 +48,7 @@ impl Modes {
         context: &Context,
     ) -> Result<Modes, CommandError> {
         let Some(text) = container.execmode() else {
-            return Ok(Modes::of_settings(context));
+            return Modes::of_settings(context);
         };
         refuse_changed_tree(container).map_err(CommandError::at_start)?;
         let choice = text
@@ -64,8 +58,11 @@ impl Modes {
     }
 
     /// Returns the modes for a container or root tree that has no mode of its own.
-    pub(super) fn of_settings(context: &Context) -> Modes {
-        Modes::of_choice(default_choice(context), context)
+    pub(super) fn of_settings(context: &Context) -> Result<Modes, CommandError> {
+        let choice = context.settings.default_mode();
+        let choice = choice.map_err(|error| CommandError::start(CANNOT_START, error))?;
+        let default = ModeChoice::Mode(ExecMode::default());
+        Ok(Modes::of_choice(choice.unwrap_or(default), context))
     }
 
     fn of_choice(choice: ModeChoice, context: &Context) -> Modes {
