@@ -1,5 +1,6 @@
 //! Mounts the binds of a container.
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::fs::{self, File};
@@ -95,11 +96,12 @@ impl Mount {
 /// The directory where a mount is made read-only before it is moved to its mount point. The mounts
 /// of a tree are made read-only one by one, by their paths, and a guest that already runs in the
 /// root tree could exchange the mount point for another directory meanwhile. Names in `/proc` do
-/// not change.
-const STAGING_DIRECTORY: &str = "/proc/fs";
+/// not change. Every `/proc` has this one, even one with `subset=pid`, and container engines mount
+/// nothing on it.
+const STAGING_DIRECTORY: &str = "/proc/self/task";
 
 /// The same for the mount of a file.
-const STAGING_FILE: &str = "/proc/version";
+const STAGING_FILE: &str = "/proc/self/comm";
 
 /// An open mount point, which stays the same if its path comes to lead elsewhere.
 pub(super) struct MountPoint(File);
@@ -185,17 +187,16 @@ pub(super) fn make_read_only(place: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The paths and flags of the mounts at `place` and below, in the order of the table.
-fn mounted_below<'a>(
-    table: &'a [u8],
-    place: &'a Path,
-) -> impl Iterator<Item = (PathBuf, MountFlags)> + 'a {
-    table.split(|&byte| byte == b'\n').filter_map(move |line| {
+/// The paths and flags of the mounts at `place` and below. Of several mounts at one path, the table
+/// lists the visible one last, and only that one can be changed.
+fn mounted_below(table: &[u8], place: &Path) -> BTreeMap<PathBuf, MountFlags> {
+    let mounts = table.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ');
         let path = unescape(fields.nth(4)?);
         let flags = flags(fields.next()?);
         path.starts_with(place).then_some((path, flags))
-    })
+    });
+    mounts.collect()
 }
 
 /// Replaces escapes such as `\040`, which stand for white space and backslashes.
@@ -235,9 +236,10 @@ mod tests {
 
     use rustix::thread::UnshareFlags;
 
+    use super::super::ids::SingleId;
     use super::*;
     use crate::host::process::{run_in_fork, unshare};
-    use crate::spec::ExecMode;
+    use crate::spec::{ExecMode, Identity};
 
     /// A guest that already runs in the tree may put a link there after the run was planned.
     #[test]
@@ -261,36 +263,99 @@ mod tests {
                 ..RunSpec::plain(ExecMode::R1)
             };
             let mount = Mount::of(&spec, &bind);
-            run_in_fork(|| {
-                unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)?;
-                let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-                mount_change("/", flags)?;
-                match mount.mount() {
-                    Err(_) if !at("elsewhere/in").exists() => Ok(()),
-                    _ => Err(io::Error::from_raw_os_error(libc::EEXIST)),
-                }
-            })
-            .unwrap();
+            in_namespaces(UnshareFlags::empty(), || match mount.mount() {
+                Err(_) if !at("elsewhere/in").exists() => Ok(()),
+                _ => Err(io::Error::from_raw_os_error(libc::EEXIST)),
+            });
         }
+    }
+
+    /// Enters namespaces that others may be entered from.
+    fn enter_namespaces(further: UnshareFlags) -> io::Result<()> {
+        let id = SingleId::of(Identity::Caller);
+        unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS | further)?;
+        id.write()?;
+        let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        Ok(mount_change("/", flags)?)
+    }
+
+    fn in_namespaces(further: UnshareFlags, action: impl FnOnce() -> io::Result<()>) {
+        run_in_fork(|| enter_namespaces(further).and_then(|()| action())).unwrap();
+    }
+
+    fn is_read_only(place: &Path) -> io::Result<()> {
+        let flags = rustix::fs::statvfs(place)?.f_flag;
+        match flags.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ENOTRECOVERABLE)),
+        }
+    }
+
+    /// Namespaces inside cannot take away the flags that those outside have set for the upper mount,
+    /// and the lower one lacks them.
+    #[test]
+    fn a_mount_on_top_of_another_one_is_made_read_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("source")).unwrap();
+        fs::create_dir(at("place")).unwrap();
+        let memory = |place: &Path, flags| mount("tmpfs", place, "tmpfs", flags, None);
+        in_namespaces(UnshareFlags::empty(), || {
+            memory(&at("source"), MountFlags::NOEXEC)?;
+            run_in_fork(|| {
+                enter_namespaces(UnshareFlags::empty())?;
+                memory(&at("place"), MountFlags::empty())?;
+                bind(&at("source"), &at("place"))?;
+                make_read_only(&at("place"))?;
+                is_read_only(&at("place"))
+            })
+        });
+    }
+
+    #[test]
+    fn read_only_binds_need_only_the_processes_in_proc() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["ROOT/data", "source"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("ROOT/file"), "").unwrap();
+        let mounts = [("source", "/data"), ("ROOT/file", "/file")].map(|(source, target)| Mount {
+            content: Content::Host(HostPath::new(at(source)).unwrap()),
+            target: GuestPath::new(target).unwrap(),
+            root: at("ROOT"),
+            read_only: true,
+            is_default: false,
+        });
+        in_namespaces(UnshareFlags::NEWPID, || {
+            run_in_fork(|| {
+                let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                match mount("proc", "/proc", "proc", flags, Some(c"subset=pid")) {
+                    // A container around the tests hides parts of `/proc`, or Linux is older.
+                    Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL) => return Ok(()),
+                    mounted => mounted?,
+                }
+                for mount in &mounts {
+                    mount.mount()?;
+                }
+                is_read_only(&at("ROOT/data"))?;
+                is_read_only(&at("ROOT/file"))
+            })
+        });
     }
 
     #[test]
     fn mount_table_is_parsed() {
         let table = b"1 0 8:1 / / rw,relatime - ext4 /dev/sda rw\n\
             2 1 0:5 / /a rw,nosuid,nodev - tmpfs t rw\n\
-            3 2 0:6 / /a/b\\040c ro,noexec,noatime - tmpfs t rw\n\
-            4 1 0:6 / /ab rw - tmpfs t rw\n";
-        let found: Vec<(PathBuf, MountFlags)> = mounted_below(table, Path::new("/a")).collect();
-        assert_eq!(
-            found,
-            [
-                (PathBuf::from("/a"), MountFlags::NOSUID | MountFlags::NODEV),
-                (
-                    PathBuf::from("/a/b c"),
-                    MountFlags::RDONLY | MountFlags::NOEXEC | MountFlags::NOATIME
-                ),
-            ]
-        );
+            3 2 0:6 / /a/b\\040c ro,noexec,relatime - tmpfs t rw\n\
+            4 3 0:7 / /a/b\\040c rw,noatime - tmpfs t rw\n\
+            5 1 0:6 / /ab rw - tmpfs t rw\n";
+        let expected = BTreeMap::from([
+            (PathBuf::from("/a"), MountFlags::NOSUID | MountFlags::NODEV),
+            (PathBuf::from("/a/b c"), MountFlags::NOATIME),
+        ]);
+        assert_eq!(mounted_below(table, Path::new("/a")), expected);
     }
 
     #[test]
