@@ -132,6 +132,17 @@ fn process_namespace_shows_only_guest_processes() {
 }
 
 #[test]
+fn proc_of_a_process_namespace_can_be_read_only() {
+    let sandbox = GuestRun::new("R1");
+    let script = "busybox awk '$5 == \"/proc\" { print substr($6, 1, 3) }' /proc/self/mountinfo";
+    for option in ["processes=own", "processes=reaped"] {
+        assert_eq!(sandbox.output(&[option], script), "rw,\n", "{option}");
+        let sealed = [option, "volume=/proc:/proc:ro"];
+        assert_eq!(sandbox.output(&sealed, script), "ro,\n", "{option}");
+    }
+}
+
+#[test]
 fn init_reaps_forwards_signals_and_returns_the_status() {
     for sandbox in GuestRun::in_each_mode() {
         let option = "processes=reaped";

@@ -79,7 +79,8 @@ impl Mount {
             Content::Host(source) => self.bind(source.as_path(), &point.path()),
             Content::Memory(tmpfs) => mount_memory(&point, tmpfs, self.read_only),
             Content::Processes => {
-                let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                flags.set(MountFlags::RDONLY, self.read_only);
                 Ok(mount("proc", point.path(), "proc", flags, None)?)
             }
         }
