@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use super::namespace::{self, Emulation};
 use super::proot::{self, Features, Unpacked};
 use super::{EngineError, EngineOptions, RunOutcome};
-use crate::host::fs::{FsError, open_file_beneath};
+use crate::host::fs::{FsError, open_note};
 use crate::spec::{
     ATTRIBUTES_FILE, Access, Argv, Bind, GuestPath, HostPath, Identity, Processes, RunSpec, Tmpfs,
 };
@@ -77,8 +77,7 @@ fn outside(
     let loader_32 = show_loader(unpacked.loader_32.as_ref(), "loader-32")?;
     // If it cannot be created, PRoot creates one in the tmpfs, which lasts as long as the run.
     let container = spec.directory.as_path();
-    let flags = OFlags::WRONLY | OFlags::CREATE;
-    if open_file_beneath(container, Path::new(ATTRIBUTES_FILE), flags).is_ok() {
+    if open_note(container, ATTRIBUTES_FILE, OFlags::empty()).is_ok() {
         let attributes = container.join(ATTRIBUTES_FILE);
         show(&attributes, ATTRIBUTES_FILE, Access::ReadWrite)?;
     }

@@ -82,10 +82,14 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits() as i32)
         .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+    ensure_regular(file)
+}
+
+fn ensure_regular(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file")),
     }
-    Ok(file)
 }
 
 /// Reads a whole regular file of at most `limit` bytes.
@@ -221,6 +225,17 @@ pub fn open_file_beneath(root: &Path, path: &Path, flags: OFlags) -> io::Result<
     Ok(rustix::fs::openat(directory, name, flags | OFlags::NOFOLLOW, mode)?.into())
 }
 
+/// Opens the regular file `name` in `directory` to write to it, and creates it if it is missing.
+/// Other users may be able to write to a repository, so a symbolic link is not followed, and a pipe
+/// is not waited for.
+///
+/// # Errors
+/// The file cannot be opened or created, or is not a regular file.
+pub fn open_note(directory: &Path, name: &str, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
+    ensure_regular(open_file_beneath(directory, Path::new(name), flags)?)
+}
+
 /// Creates the empty directory or file `path` below `root`, and its missing parents. A directory
 /// may exist already. Symbolic links below `root` are not followed.
 ///
@@ -307,5 +322,27 @@ mod tests {
         ] {
             assert!(read_limited(&path, limit).is_err(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn notes_are_written_to_regular_files_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let open = |name| open_note(directory.path(), name, OFlags::APPEND);
+        for text in ["a", "b"] {
+            open("note").unwrap().write_all(text.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read(at("note")).unwrap(), b"ab");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, at("pipe"), FileType::Fifo, mode, 0).unwrap();
+        std::os::unix::fs::symlink("note", at("link")).unwrap();
+        assert!(open("pipe").is_err());
+        let _reader = open_file_beneath(
+            directory.path(),
+            Path::new("pipe"),
+            OFlags::RDONLY | OFlags::NONBLOCK,
+        );
+        assert!(open("pipe").is_err());
+        assert!(open("link").is_err());
     }
 }

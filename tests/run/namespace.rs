@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
+
 use crate::guest_run::{GuestRun, stdout};
 use crate::support::wait::wait_until;
 
@@ -336,6 +338,26 @@ fn guest_finds_only_bound_host_files() {
         .collect();
     expected.sort();
     assert_eq!(shown, expected);
+}
+
+/// Other users may be able to write to the repository.
+#[test]
+fn pipes_in_place_of_notes_do_not_stop_the_start() {
+    for (mode, names) in [
+        ("R1", &["mountpoints", "id-ranges"][..]),
+        ("R2", &["attributes"]),
+    ] {
+        let sandbox = GuestRun::new(mode);
+        for name in names {
+            mkfifoat(CWD, sandbox.host(name), Mode::RWXU).unwrap();
+        }
+        let missing = format!("volume={}:/missing", sandbox.host("data").display());
+        fs::create_dir(sandbox.host("data")).unwrap();
+        assert_eq!(
+            sandbox.output(&[&missing, "id-ranges=yes"], "ls -d /missing"),
+            "/missing\n"
+        );
+    }
 }
 
 #[test]

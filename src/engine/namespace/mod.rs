@@ -23,7 +23,6 @@ mod steps;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{Cause, NamespaceError, Unavailable};
@@ -39,7 +38,7 @@ use rustix::fs::OFlags;
 use rustix::thread::UnshareFlags;
 
 use super::{EngineError, RunOutcome};
-use crate::host::fs::open_file_beneath;
+use crate::host::fs::open_note;
 use crate::host::process::{self, PreExec, PreExecPlan, Supervised};
 use crate::spec::{ExecMode, ID_RANGES_FILE, Identity, Processes, RunSpec};
 
@@ -103,8 +102,7 @@ pub(super) fn launch(spec: &RunSpec, emulation: Emulation) -> Result<RunOutcome,
     let wants_ranges = is_root(spec) && emulation == Emulation::RangesOrFilter;
     if let Some(ranges) = wants_ranges.then(Ranges::granted).flatten() {
         // It only marks a container that has files of other ids, so a failure is ignored.
-        let flags = OFlags::WRONLY | OFlags::CREATE;
-        let _ = open_file_beneath(spec.directory.as_path(), Path::new(ID_RANGES_FILE), flags);
+        let _ = open_note(spec.directory.as_path(), ID_RANGES_FILE, OFlags::empty());
         match enter(spec, &IdMap::Ranges(ranges), None) {
             Err(failure) if failure.steps.lacks_ranges(&failure.error) => {}
             result => return result.map_err(explain),

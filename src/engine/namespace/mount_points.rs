@@ -28,9 +28,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FlockOperation, OFlags, flock, linkat};
 use rustix::io::Errno;
 
-use crate::host::fs::{
-    make_beneath, open_beneath, open_file_beneath, read_limited, remove_empty_beneath,
-};
+use crate::host::fs::{make_beneath, open_beneath, open_note, read_limited, remove_empty_beneath};
 use crate::spec::{Bind, MOUNT_POINT_FILE, MOUNT_POINTS_FILE, RunSpec, locate};
 
 /// A larger file is not a note of this program.
@@ -89,17 +87,11 @@ impl MountPoints {
             lines.extend_from_slice(path.as_os_str().as_bytes());
             lines.push(0);
         }
-        self.open_note(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?
-            .write_all(&lines)?;
+        open_note(&self.directory, MOUNT_POINTS_FILE, OFlags::APPEND)?.write_all(&lines)?;
         if is_directory || self.link_file(place).is_err() {
             make_beneath(&self.root, place, is_directory)?;
         }
         Ok(())
-    }
-
-    /// Links are not followed: other users may be able to write to the repository.
-    fn open_note(&self, flags: OFlags) -> io::Result<File> {
-        open_file_beneath(&self.directory, Path::new(MOUNT_POINTS_FILE), flags)
     }
 
     fn link_file(&self, place: &Path) -> io::Result<()> {
@@ -140,7 +132,7 @@ impl MountPoints {
         for path in paths {
             let _ = remove_empty_beneath(&self.root, path);
         }
-        let _ = self.open_note(OFlags::WRONLY | OFlags::TRUNC);
+        let _ = open_note(&self.directory, MOUNT_POINTS_FILE, OFlags::TRUNC);
     }
 }
 
