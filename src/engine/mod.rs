@@ -20,6 +20,7 @@ pub use crate::host::process::RunOutcome;
 pub use error::EngineError;
 pub use view::HostView;
 
+use self::apptainer::Apptainer;
 use self::namespace::Emulation;
 use crate::host::process;
 use crate::spec::{Access, Bind, ExecMode, Identity, Processes, RunSpec, SHARED_MEMORY, Tmpfs};
@@ -175,7 +176,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
             namespace::launch(spec, Emulation::RangesOrFilter)
         }
         Engine::Namespace => namespace::launch(spec, Emulation::Filter),
-        Engine::Apptainer(start) => start.launch(spec, options),
+        Engine::Apptainer(apptainer) => apptainer.launch(spec, options),
         Engine::Nested { seccomp } => nested::launch(spec, options, seccomp),
         Engine::Proot { seccomp } => proot::launch(spec, options, seccomp),
     }
@@ -183,7 +184,7 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
 
 /// The engine that runs a container.
 enum Engine {
-    Apptainer(apptainer::Start),
+    Apptainer(Apptainer),
     Namespace,
     /// PRoot in namespaces.
     Nested {
@@ -200,7 +201,7 @@ impl Engine {
             // Some parts of a spec need a tracer, whatever the mode.
             ExecMode::R1 if !spec.needs_tracer() => Ok(Engine::Namespace),
             ExecMode::S1 if !spec.needs_tracer() => {
-                apptainer::Start::plan(spec, options).map(Engine::Apptainer)
+                Apptainer::of(spec, options).map(Engine::Apptainer)
             }
             // The emulator is a program of the host, which is not visible in the namespaces.
             ExecMode::R2 if spec.emulator.is_none() => Ok(Engine::Nested {

@@ -13,11 +13,25 @@ use std::path::Path;
 use crate::engine::EngineError;
 use crate::spec::{Access, Bind, Identity, Processes, RunSpec};
 
-/// All arguments, without the program's name.
+/// Checks that the binds can be expressed.
 ///
 /// # Errors
 /// The path of a bind contains a colon or a comma.
-pub(super) fn arguments(spec: &RunSpec) -> Result<Vec<OsString>, EngineError> {
+pub(super) fn check(spec: &RunSpec) -> Result<(), EngineError> {
+    let paths = spec
+        .binds
+        .iter()
+        .flat_map(|bind| [bind.source.as_path(), bind.target.as_path()]);
+    let is_separator = |byte: &u8| b":,".contains(byte);
+    let mut refused = paths.filter(|path| path.as_os_str().as_bytes().iter().any(is_separator));
+    match refused.next() {
+        Some(path) => Err(EngineError::Separator(path.to_path_buf())),
+        None => Ok(()),
+    }
+}
+
+/// All arguments, without the program's name. The binds must have passed [`check`].
+pub(super) fn arguments(spec: &RunSpec) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
     let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
     let word = OsStr::new;
@@ -39,12 +53,12 @@ pub(super) fn arguments(spec: &RunSpec) -> Result<Vec<OsString>, EngineError> {
         add(&[word("--pid")]);
     }
     for bind in spec.binds.iter().filter(|bind| !is_mounted_anyway(bind)) {
-        add(&[word("--bind"), &bind_value(bind)?]);
+        add(&[word("--bind"), &bind_value(bind)]);
     }
     add(&[word("--pwd"), spec.cwd.as_path().as_os_str()]);
     add(&[spec.root.as_path().as_os_str()]);
     arguments.extend(spec.argv.iter().map(OsString::from));
-    Ok(arguments)
+    arguments
 }
 
 /// Whether Apptainer mounts this itself.
@@ -53,25 +67,14 @@ fn is_mounted_anyway(bind: &Bind) -> bool {
     source == bind.target.as_path() && ["/proc", "/sys"].map(Path::new).contains(&source)
 }
 
-fn bind_value(bind: &Bind) -> Result<OsString, EngineError> {
-    let (source, target) = (bind.source.as_path(), bind.target.as_path());
-    for path in [source, target] {
-        if path
-            .as_os_str()
-            .as_bytes()
-            .iter()
-            .any(|byte| b":,".contains(byte))
-        {
-            return Err(EngineError::Separator(path.to_path_buf()));
-        }
-    }
-    let mut value = source.as_os_str().to_os_string();
+fn bind_value(bind: &Bind) -> OsString {
+    let mut value = bind.source.as_path().as_os_str().to_os_string();
     value.push(":");
-    value.push(target);
+    value.push(bind.target.as_path());
     if bind.access == Access::ReadOnly {
         value.push(":ro");
     }
-    Ok(value)
+    value
 }
 
 /// The guest's variables, with the prefix that makes Apptainer set them in the container.
@@ -141,7 +144,6 @@ mod tests {
             ),
         ] {
             let words: Vec<String> = arguments(&spec)
-                .unwrap()
                 .into_iter()
                 .map(|word| word.into_string().unwrap())
                 .collect();
@@ -156,7 +158,7 @@ mod tests {
                 binds: vec![bind(source, target, Access::ReadWrite)],
                 ..spec()
             };
-            assert!(matches!(arguments(&spec), Err(EngineError::Separator(_))));
+            assert!(matches!(check(&spec), Err(EngineError::Separator(_))));
         }
     }
 

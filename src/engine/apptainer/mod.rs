@@ -5,7 +5,7 @@
 
 mod args;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -22,12 +22,24 @@ const PROGRAMS: [(&str, &str); 2] = [
 ];
 
 /// Apptainer or Singularity.
-struct Apptainer {
+pub(super) struct Apptainer {
     path: PathBuf,
     prefix: &'static str,
 }
 
 impl Apptainer {
+    /// The program for a container: that of the settings, or the one that is found.
+    ///
+    /// # Errors
+    /// The host has neither program, or a path of `spec` cannot be expressed.
+    pub(super) fn of(spec: &RunSpec, options: &EngineOptions) -> Result<Apptainer, EngineError> {
+        let apptainer = match &options.other_apptainer {
+            Some(path) => Apptainer::at(path),
+            None => Apptainer::find(&options.search_path).ok_or(EngineError::NoApptainer)?,
+        };
+        args::check(spec).map(|()| apptainer)
+    }
+
     fn find(search_path: &OsStr) -> Option<Apptainer> {
         PROGRAMS.into_iter().find_map(|(name, prefix)| {
             let path = which::which_in(name, Some(search_path), Path::new("/")).ok()?;
@@ -44,44 +56,17 @@ impl Apptainer {
             prefix: if name == older { older_prefix } else { prefix },
         }
     }
-}
-
-/// Whether the host has Apptainer or Singularity.
-pub(super) fn is_available(options: &EngineOptions) -> bool {
-    match &options.other_apptainer {
-        Some(path) => access(path, Access::EXEC_OK).is_ok(),
-        None => Apptainer::find(&options.search_path).is_some(),
-    }
-}
-
-/// A container that is ready to be started.
-pub(super) struct Start {
-    apptainer: Apptainer,
-    arguments: Vec<OsString>,
-}
-
-impl Start {
-    /// Finds the program and builds the arguments, without changing anything.
-    ///
-    /// # Errors
-    /// The host has neither program, or a path cannot be expressed.
-    pub(super) fn plan(spec: &RunSpec, options: &EngineOptions) -> Result<Start, EngineError> {
-        Ok(Start {
-            apptainer: match &options.other_apptainer {
-                Some(path) => Apptainer::at(path),
-                None => Apptainer::find(&options.search_path).ok_or(EngineError::NoApptainer)?,
-            },
-            arguments: args::arguments(spec)?,
-        })
-    }
 
     /// Runs the container to its end.
+    ///
+    /// # Errors
+    /// The program cannot be started.
     pub(super) fn launch(
         self,
         spec: &RunSpec,
         options: &EngineOptions,
     ) -> Result<RunOutcome, EngineError> {
-        let Apptainer { path, prefix } = self.apptainer;
+        let Apptainer { path, prefix } = self;
         let variables = args::environment(spec, prefix);
         // Apptainer calls programs of the host, such as mksquashfs.
         let own = (OsStr::new("PATH"), options.search_path.as_os_str());
@@ -92,11 +77,19 @@ impl Start {
             .collect();
         let foreground = Foreground {
             program: &path,
-            arguments: &self.arguments,
+            arguments: &args::arguments(spec),
             environment: &environment,
             signals: SignalTarget::Program,
         };
         let outcome = foreground.run();
         outcome.map_err(|source| EngineError::Start { path, source })
+    }
+}
+
+/// Whether the host has Apptainer or Singularity.
+pub(super) fn is_available(options: &EngineOptions) -> bool {
+    match &options.other_apptainer {
+        Some(path) => access(path, Access::EXEC_OK).is_ok(),
+        None => Apptainer::find(&options.search_path).is_some(),
     }
 }
