@@ -13,22 +13,24 @@ use crate::oci::ImageConfig;
 use crate::spec::{ATTRIBUTES_FILE, ContainerFacts, ExecMode, HostPath, NotAbsolute};
 use crate::store::Container;
 
-/// What is run: the facts for planning, and a temporary directory for generated files, if needed.
+/// What is run: the facts for planning, and a temporary directory for files of the run.
 #[derive(Debug)]
 pub struct RunTarget {
     /// The facts about the container.
     pub facts: ContainerFacts,
-    /// The directory for generated files, if the container's own cannot be used.
+    /// The directory for files of this run, and for all generated ones if the container's own
+    /// directory cannot be used.
     _scratch: Option<TempDir>,
 }
 
 impl RunTarget {
     /// Returns the target for a container of the repository, run in `mode`. Generated files are
     /// kept in the container's directory; if that is read-only, below `tmp` until the value is
-    /// dropped.
+    /// dropped, like the files of this run alone.
     ///
     /// # Errors
-    /// The container's metadata is damaged, or no directory can be created below `tmp`.
+    /// The container's metadata is damaged; or its directory is read-only, and none can be created
+    /// below `tmp`.
     pub fn of_container(
         container: &Container,
         mode: ExecMode,
@@ -36,22 +38,28 @@ impl RunTarget {
     ) -> Result<RunTarget, ContainerError> {
         let image = container.config()?;
         put_back_files(container);
-        let writable = access(&container.directory, Access::WRITE_OK).is_ok();
-        let scratch = (!writable).then(|| scratch(tmp)).transpose()?;
-        if let Some(scratch) = &scratch {
-            // The guest sees the attributes that emulated root has set, but its changes are lost.
-            let name = ATTRIBUTES_FILE;
-            let _ = fs::copy(container.directory.join(name), scratch.path().join(name));
-        }
-        let directory = scratch
-            .as_ref()
-            .map_or(container.directory.as_path(), TempDir::path);
+        let scratch = scratch(tmp);
+        let (directory, scratch) = match access(&container.directory, Access::WRITE_OK) {
+            Ok(()) => (absolute(&container.directory)?, scratch.ok()),
+            Err(_) => {
+                let scratch = scratch?;
+                // The guest sees the attributes that emulated root has set, but its changes are
+                // lost.
+                let name = ATTRIBUTES_FILE;
+                let _ = fs::copy(container.directory.join(name), scratch.path().join(name));
+                (absolute(scratch.path())?, Some(scratch))
+            }
+        };
         let facts = ContainerFacts {
             id: Some(container.id.to_string()),
             names: container.names.clone(),
             mode,
             root: absolute(&container.root())?,
-            directory: absolute(directory)?,
+            directory,
+            run_directory: scratch
+                .as_ref()
+                .map(|scratch| absolute(scratch.path()))
+                .transpose()?,
             image,
         };
         Ok(RunTarget {
@@ -70,12 +78,14 @@ impl RunTarget {
         tmp: &Path,
     ) -> Result<RunTarget, ContainerError> {
         let scratch = scratch(tmp)?;
+        let directory = absolute(scratch.path())?;
         let facts = ContainerFacts {
             id: None,
             names: Vec::new(),
             mode,
             root: absolute(root)?,
-            directory: absolute(scratch.path())?,
+            run_directory: Some(directory.clone()),
+            directory,
             image: ImageConfig::default(),
         };
         Ok(RunTarget {

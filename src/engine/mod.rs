@@ -167,7 +167,12 @@ pub fn run(spec: &RunSpec, options: &EngineOptions) -> Result<RunOutcome, Engine
     let engine = Engine::of(spec, options)?;
     // The namespace engine makes its own mount points.
     let wants_mount_points = matches!(engine, Engine::Proot { .. } | Engine::Apptainer(_));
-    prepare::carry_out(&spec.preparations, wants_mount_points)?;
+    let unwritten = prepare::carry_out(&spec.preparations, wants_mount_points)?;
+    let is_there = |bind: &&Bind| !unwritten.contains(&&bind.source);
+    let spec = &RunSpec {
+        binds: spec.binds.iter().filter(is_there).cloned().collect(),
+        ..spec.clone()
+    };
     if let Some(cpus) = &spec.cpus {
         process::stay_on_cpus(cpus.iter()).map_err(EngineError::Cpus)?;
     }

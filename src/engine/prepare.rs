@@ -1,17 +1,23 @@
 //! Writes the files and directories that a container needs before its start.
 
+use std::fs;
 use std::io::{self, Write};
 
 use rustix::fs::OFlags;
 
 use crate::host::fs::{FsError, make_beneath, open_beneath, open_file_beneath, write_atomic};
-use crate::spec::{BeneathPath, Preparation};
+use crate::spec::{BeneathPath, HostPath, Preparation};
 
 /// Carries out the preparations in order; mount points are made only if `mount_points` is set.
+/// Returns the files of this run that could not be written.
 ///
 /// # Errors
 /// The working directory or a generated file cannot be created.
-pub(super) fn carry_out(preparations: &[Preparation], mount_points: bool) -> Result<(), FsError> {
+pub(super) fn carry_out(
+    preparations: &[Preparation],
+    mount_points: bool,
+) -> Result<Vec<&HostPath>, FsError> {
+    let mut unwritten = Vec::new();
     for preparation in preparations {
         match preparation {
             Preparation::MountDirectory(_) | Preparation::MountFile(_) if !mount_points => {}
@@ -29,20 +35,20 @@ pub(super) fn carry_out(preparations: &[Preparation], mount_points: bool) -> Res
             Preparation::WorkingDirectory(place) => {
                 open_beneath(place.base.as_path(), place.below(), true)?;
             }
-            Preparation::Generate {
-                path,
-                text,
-                is_optional,
-            } => {
+            Preparation::Generate { path, text } => {
                 let path = path.as_path();
                 if !path.exists() {
-                    let written = write_atomic(path, text.as_bytes(), 0o644);
-                    written.or_else(|error| if *is_optional { Ok(()) } else { Err(error) })?;
+                    write_atomic(path, text.as_bytes(), 0o644)?;
+                }
+            }
+            Preparation::WriteForRun { path, text } => {
+                if fs::write(path.as_path(), text).is_err() {
+                    unwritten.push(path);
                 }
             }
         }
     }
-    Ok(())
+    Ok(unwritten)
 }
 
 /// Appends in one write, so that two runs at the same time leave whole lines.
@@ -54,12 +60,10 @@ fn append(place: &BeneathPath, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
     use super::*;
-    use crate::spec::HostPath;
 
     /// One preparation of each kind, at `prefix` in the tree `base`.
     fn preparations(base: &HostPath, prefix: &str) -> Vec<Preparation> {
@@ -75,7 +79,6 @@ mod tests {
             Preparation::Generate {
                 path: base.beneath(Path::new("passwd-1")),
                 text: "first\n".to_string(),
-                is_optional: false,
             },
         ]
     }
@@ -121,7 +124,21 @@ mod tests {
     }
 
     #[test]
-    fn only_a_missing_working_directory_is_an_error() {
+    fn files_of_a_run_that_cannot_be_written_are_returned() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = HostPath::new(directory.path()).unwrap();
+        let [written, unwritten] =
+            ["hosts", "missing/hosts"].map(|name| base.beneath(Path::new(name)));
+        let preparations = [&written, &unwritten].map(|path| Preparation::WriteForRun {
+            path: path.clone(),
+            text: "first\n".to_string(),
+        });
+        assert_eq!(carry_out(&preparations, true).unwrap(), [&unwritten]);
+        assert_eq!(fs::read(written.as_path()).unwrap(), b"first\n");
+    }
+
+    #[test]
+    fn missing_working_directories_and_generated_files_are_errors() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("file"), "").unwrap();
         let base = HostPath::new(directory.path()).unwrap();
@@ -129,13 +146,10 @@ mod tests {
         assert!(carry_out(&[Preparation::MountDirectory(below.clone())], true).is_ok());
         assert!(carry_out(&[Preparation::MountFile(below.clone())], true).is_ok());
         assert!(carry_out(&[Preparation::WorkingDirectory(below)], true).is_err());
-        for is_optional in [true, false] {
-            let generated = Preparation::Generate {
-                path: base.beneath(Path::new("file/x")),
-                text: String::new(),
-                is_optional,
-            };
-            assert_eq!(carry_out(&[generated], true).is_ok(), is_optional);
-        }
+        let generated = Preparation::Generate {
+            path: base.beneath(Path::new("file/x")),
+            text: String::new(),
+        };
+        assert!(carry_out(&[generated], true).is_err());
     }
 }

@@ -126,11 +126,9 @@ impl AccountFile {
             access: Access::ReadWrite,
             tmpfs: None,
         };
-        binds.preparations.push(Preparation::Generate {
-            path,
-            text,
-            is_optional: false,
-        });
+        binds
+            .preparations
+            .push(Preparation::Generate { path, text });
         binds.add(volume, &container.root, view)?;
         Ok(())
     }

@@ -45,7 +45,6 @@ pub(super) fn plan_apt(
     binds.preparations.push(Preparation::Generate {
         path,
         text: TEXT.to_string(),
-        is_optional: false,
     });
     binds.add(volume, &container.root, view)?;
     Ok(())

@@ -130,6 +130,8 @@ pub struct ContainerFacts {
     /// The directory for generated files: the container's directory in the repository, or a private
     /// temporary one if there is none, as with `--location`, or if it cannot be written.
     pub directory: HostPath,
+    /// A private directory for files of this run alone; `None` if none could be created.
+    pub run_directory: Option<HostPath>,
     /// The image's configuration.
     pub image: ImageConfig,
 }
@@ -261,8 +263,14 @@ pub enum Preparation {
         path: HostPath,
         /// The initial content.
         text: String,
-        /// Whether the container runs without the file if it cannot be written.
-        is_optional: bool,
+    },
+    /// A file for this run alone. If it cannot be written, because the disk is full, the container
+    /// runs without it and its bind.
+    WriteForRun {
+        /// The file.
+        path: HostPath,
+        /// The content.
+        text: String,
     },
 }
 

@@ -1,12 +1,13 @@
-//! Copies of the host's `/etc/hosts` and `/etc/hostname`, for containers that have none.
+//! Copies of the host's `/etc/hosts` and `/etc/hostname`, for containers that have none or an empty
+//! one.
 //!
-//! The guest may write to them, as in Docker, and changes neither the host nor other containers.
-//! The copies are named after the host's text, like generated account files, so later runs see what
-//! the guest has written until the host's text changes.
+//! Each run gets copies of its own, as in Docker. The guest may write to them, and changes neither
+//! the host nor other runs; the copies are removed after the run.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use super::accounts::{HOST_FILE_LIMIT, generated_path};
+use super::accounts::HOST_FILE_LIMIT;
 use super::guest::{FileType, GuestView, resolve_guest_path};
 use super::path::{BeneathPath, HostPath};
 use super::volume::{BindPlan, Volume};
@@ -37,7 +38,10 @@ pub(super) fn plan_name_files(
         (false, Some(_)) => &NAME_FILES[..1],
         (false, None) => &NAME_FILES,
     };
-    if !can_bind_from(&container.directory, container.mode) {
+    let Some(directory) = &container.run_directory else {
+        return Ok(());
+    };
+    if !can_bind_from(directory, container.mode) {
         return Ok(());
     }
     for name in names {
@@ -54,17 +58,15 @@ pub(super) fn plan_name_files(
             continue;
         };
         let text = String::from_utf8_lossy(&text).into_owned();
-        let path = generated_path(&container.directory, name, &text);
+        let path = directory.beneath(Path::new(name.trim_start_matches("/etc/")));
         let volume = Volume {
             source: path.clone(),
             access: request.root_access,
             ..volume
         };
-        binds.preparations.push(Preparation::Generate {
-            path,
-            text,
-            is_optional: true,
-        });
+        binds
+            .preparations
+            .push(Preparation::WriteForRun { path, text });
         binds.add(volume, &container.root, view)?.is_default = true;
     }
     Ok(())
@@ -113,6 +115,7 @@ mod tests {
             mode: ExecMode::R1,
             root: HostPath::new("/r").unwrap(),
             directory: HostPath::new("/c").unwrap(),
+            run_directory: Some(HostPath::new("/tmp/run").unwrap()),
             image: ImageConfig::default(),
         }
     }
@@ -137,13 +140,13 @@ mod tests {
         assert_eq!(plan.warnings, []);
         let mut texts = Vec::new();
         for preparation in &plan.preparations {
-            if let Preparation::Generate { path, text, .. } = preparation {
+            if let Preparation::WriteForRun { path, text } = preparation {
                 assert!(
                     plan.binds
                         .iter()
                         .any(|bind| { bind.source == *path && bind.access == request.root_access })
                 );
-                assert!(path.as_path().starts_with("/c"), "{path}");
+                assert!(path.as_path().starts_with("/tmp/run"), "{path}");
                 texts.push(text.clone());
             }
         }

@@ -288,6 +288,7 @@ mod tests {
             mode: ExecMode::P2,
             root: path("/c/ROOT"),
             directory: path("/c"),
+            run_directory: Some(path("/tmp/run")),
             image: ImageConfig {
                 process,
                 ..ImageConfig::default()

@@ -165,12 +165,14 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         machine: Machine::look_up(),
         environment,
     };
+    let own = tempfile::tempdir().unwrap();
     let mut container = ContainerFacts {
         id: Some("0f1e2d3c-0000".to_string()),
         names: vec!["one".to_string(), "two".to_string()],
         mode: std::env::var("SANDBOX_MODE").unwrap().parse().unwrap(),
         root: path(&directory.join("ROOT")),
         directory: path(directory),
+        run_directory: Some(path(own.path())),
         image: ImageConfig::default(),
     };
     let mut engine_options = EngineOptions {
@@ -237,6 +239,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
                     _ => Accounts::Completed,
                 }
             }
+            "run-directory" => container.run_directory = Some(path(Path::new(value))),
             "refuse" => crate::refusals::refuse(value),
             "id-ranges" => engine_options.id_ranges = true,
             "bin" => engine_options.bin_dir = PathBuf::from(value),

@@ -17,12 +17,18 @@ fn image_without_account_files_shows_users_of_the_host() {
             let lines = names("/etc/hostname").lines().count();
             assert_eq!(sandbox.output(&[], script), format!("{hosts}{lines}\n"));
         }
-        // What the guest writes is its own, and kept.
+        // What the guest writes is seen by this run alone.
         let change = "echo more >> /etc/hosts; echo box > /etc/hostname";
-        assert_eq!(sandbox.status(&[], change), Some(0));
         let script = "cat /etc/hosts /etc/hostname 2>/dev/null";
-        assert_eq!(sandbox.output(&[], script), format!("{hosts}more\nbox\n"));
+        let changed = sandbox.output(&[], &format!("{change}; {script}"));
+        assert_eq!(changed, format!("{hosts}more\nbox\n"));
+        let unchanged = format!("{hosts}{}", names("/etc/hostname"));
+        assert_eq!(sandbox.output(&[], script), unchanged);
         assert_eq!(names("/etc/hosts"), hosts);
+        // On a full disk, the container runs without them.
+        let unwritten = sandbox.run(&["run-directory=/none"], &["sh", "-c", script]);
+        assert_eq!(stdout(&unwritten), "");
+        assert_eq!(String::from_utf8_lossy(&unwritten.stderr), "");
         assert_eq!(sandbox.status(&["read-only=yes"], change), Some(1));
         assert_eq!(sandbox.output(&["no-system-directories=yes"], script), "");
         fs::write(sandbox.host("mine"), "bound\n").unwrap();

@@ -69,6 +69,7 @@ pub(super) fn debug_lines(spec: &RunSpec) -> Vec<String> {
                 Preparation::WorkingDirectory(path) => format!("create the directory '{path}'"),
                 Preparation::Append { path, .. } => format!("add lines to '{path}'"),
                 Preparation::Generate { path, .. } => format!("create '{path}', unless it exists"),
+                Preparation::WriteForRun { path, .. } => format!("write '{path}'"),
             }),
     );
     lines
@@ -95,11 +96,7 @@ mod tests {
             is_default: false,
         }];
         let text = "me:x\n".to_string();
-        spec.preparations = vec![Preparation::Generate {
-            path,
-            text,
-            is_optional: false,
-        }];
+        spec.preparations = vec![Preparation::Generate { path, text }];
         assert_eq!(
             debug_lines(&spec),
             [
