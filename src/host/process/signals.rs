@@ -8,8 +8,9 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-/// The signals that are passed on, besides real-time signals: all that other processes may send to
-/// a program. PIPE is not one of them: the kernel sends it to the process that writes to the pipe.
+/// The signals that are passed on, besides real-time signals. The others cannot be caught (KILL,
+/// STOP), stop this process like the rest of its job (TSTP, TTIN, TTOU), or tell a process about
+/// something of its own: an error, a child or a file (SEGV, PIPE, CHILD, URG, IO).
 const PASSED_ON: [Signal; 14] = [
     Signal::TERM,
     Signal::INT,
@@ -28,8 +29,9 @@ const PASSED_ON: [Signal; 14] = [
 ];
 
 /// The signals that the kernel sends to the whole process group, so that the program gets them too:
-/// for the terminal's keys and size, and to continue an orphaned group. HUP, for a closed terminal,
-/// is not one of them: the kernel sends it to the session leader.
+/// for the terminal's keys and size, and to continue an orphaned group. HUP is not one of them: for
+/// a closed terminal, the kernel sends it to the session leader. An orphaned group gets HUP as a
+/// whole, before CONT, so a program in it gets HUP twice.
 const TO_GROUP: [Signal; 4] = [Signal::INT, Signal::QUIT, Signal::WINCH, Signal::CONT];
 
 /// Handles the signals to pass on, and `SIGCHLD`. A signal that is ignored (because of `nohup`, for

@@ -15,8 +15,8 @@
 //! descendant that loses its parent becomes its child. When the program has ended, or when this
 //! process is killed, the supervisor kills all of them. Nothing else ends the supervisor before: it
 //! is in a session of its own, where no signal to the program's process group reaches it; it is in
-//! none of the program's namespaces; and it has a name of its own, so `killall udocker` does not
-//! match it.
+//! neither the mount namespace nor the PID namespace of the program; and it has a name of its own,
+//! so `killall udocker` does not match it.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
