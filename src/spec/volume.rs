@@ -52,8 +52,8 @@ pub struct Bind {
     pub access: Access,
     /// A file system in memory to mount instead of the source, if the engine can.
     pub tmpfs: Option<Tmpfs>,
-    /// Whether the bind is of a system directory, of `--dri`, or of a name file. The namespace engine
-    /// runs the container without such a bind if it cannot be mounted.
+    /// Whether the bind is of a system directory, of `--dri`, or of a name file. The namespace
+    /// engine runs the container without such a bind if it cannot be mounted.
     pub is_default: bool,
 }
 

@@ -165,7 +165,7 @@ fn run(directory: &Path, options: &[String], words: &[String]) -> Result<u8, (u8
         machine: Machine::look_up(),
         environment,
     };
-    let own = tempfile::tempdir().unwrap();
+    let own = tempfile::tempdir_in(directory).unwrap();
     let mut container = ContainerFacts {
         id: Some("0f1e2d3c-0000".to_string()),
         names: vec!["one".to_string(), "two".to_string()],

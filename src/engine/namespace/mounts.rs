@@ -292,8 +292,8 @@ mod tests {
         }
     }
 
-    /// Namespaces inside cannot take away the flags that those outside have set for the upper mount,
-    /// and the lower one lacks them.
+    /// In namespaces inside, the flags that the upper mount got outside cannot be taken away, and
+    /// the lower one lacks them.
     #[test]
     fn a_mount_on_top_of_another_one_is_made_read_only() {
         let directory = tempfile::tempdir().unwrap();
