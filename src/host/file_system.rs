@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{AtFlags, StatVfsMountFlags, StatxAttributes, StatxFlags, statvfs, statx};
+use rustix::path::Arg;
 
 /// The type of a file system, as the number that `statfs` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,16 @@ impl fmt::Display for FileSystem {
             None => write!(f, "type {:#x}", self.0),
         }
     }
+}
+
+/// Whether `path`, relative to `directory`, is the root of a mount; `None` if it cannot be examined,
+/// or the kernel does not tell, as those before 5.8.
+pub fn is_mount_root(directory: impl AsFd, path: impl Arg, flags: AtFlags) -> Option<bool> {
+    let status = statx(directory, path, flags, StatxFlags::empty()).ok()?;
+    let is_told = status
+        .stx_attributes_mask
+        .contains(StatxAttributes::MOUNT_ROOT);
+    is_told.then(|| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Whether the mount that `path` is on allows programs to be executed.

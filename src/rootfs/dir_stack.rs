@@ -7,12 +7,13 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, StatxAttributes, StatxFlags, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::host::file_system::is_mount_root;
 use crate::host::fs::FsError;
 
 /// The most directories that are held open.
@@ -144,12 +145,8 @@ pub(super) fn is_mount_point(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     // The host knows its mounts without asking a file server.
     let local = flags | AtFlags::STATX_DONT_SYNC;
-    if let Ok(status) = statx(parent, name, local, StatxFlags::empty())
-        && status
-            .stx_attributes_mask
-            .contains(StatxAttributes::MOUNT_ROOT)
-    {
-        return Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+    if let Some(is_mount) = is_mount_root(parent, name, local) {
+        return Ok(is_mount);
     }
     let below = rustix::fs::statat(parent, name, flags)?;
     Ok(below.st_dev != rustix::fs::fstat(parent)?.st_dev)
@@ -168,9 +165,18 @@ pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<
 
 /// Sets the mode of `name` in `parent`; the name must not be a symbolic link.
 pub(super) fn set_mode(parent: BorrowedFd<'_>, name: &CStr, mode: Mode) -> io::Result<()> {
-    // chmod by name follows a link that another process may put there meanwhile.
+    chmod_handle(&open_handle(parent, name)?, mode)
+}
+
+/// Opens `name` in `parent` for [`chmod_handle`], whatever its mode. It is not followed.
+pub(super) fn open_handle(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    let by_handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
+    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+}
+
+/// Sets the mode of an open file, which must not be a symbolic link. chmod by name would follow a
+/// link that another process puts there meanwhile.
+pub(super) fn chmod_handle(handle: &OwnedFd, mode: Mode) -> io::Result<()> {
+    let by_handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
     Ok(rustix::fs::chmod(by_handle, mode)?)
 }

@@ -4,12 +4,12 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
-use super::dir_stack::{DirStack, OPEN_DIRECTORY, is_mount_point};
+use super::dir_stack::{DirStack, OPEN_DIRECTORY, chmod_handle, is_mount_point, open_handle};
 use super::error::Failure;
 
 const DIRECTORY_BUFFER_BYTES: usize = 32 * 1024;
@@ -176,23 +176,17 @@ pub(super) struct AddedPermission {
 
 impl AddedPermission {
     fn add(found: &Found<'_>) -> io::Result<AddedPermission> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(found.parent, found.name, flags, Mode::empty())?;
+        let handle = open_handle(found.parent, found.name)?;
         let mode = Mode::from_raw_mode(found.stat.st_mode & 0o7777);
         let added = AddedPermission { handle, mode };
-        added.set(mode | Mode::RUSR | Mode::XUSR)?;
+        chmod_handle(&added.handle, mode | Mode::RUSR | Mode::XUSR)?;
         Ok(added)
-    }
-
-    fn set(&self, mode: Mode) -> rustix::io::Result<()> {
-        let by_handle = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
-        rustix::fs::chmod(by_handle, mode)
     }
 }
 
 impl Drop for AddedPermission {
     fn drop(&mut self) {
         // The same call has just succeeded; there is nobody to tell if it fails now.
-        let _ = self.set(self.mode);
+        let _ = chmod_handle(&self.handle, self.mode);
     }
 }

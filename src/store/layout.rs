@@ -3,9 +3,10 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statx};
+use rustix::fs::{Access, AtFlags, CWD, access};
 
 use super::container_names::ContainerId;
+use crate::host::file_system::is_mount_root;
 use crate::oci::{Digest, LocalName};
 
 /// The name of the root file system in a container's directory.
@@ -144,8 +145,7 @@ impl Layout {
 /// Whether `directory` is a mount or a subvolume, so that nothing beside it can be renamed into it.
 /// Kernels before 5.8 do not report mounts of the same file system.
 fn is_mount(directory: &Path) -> bool {
-    let attributes = statx(CWD, directory, AtFlags::empty(), StatxFlags::empty());
     let device = |path: &Path| path.metadata().map(|meta| meta.dev()).ok();
-    attributes.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    is_mount_root(CWD, directory, AtFlags::empty()) == Some(true)
         || device(directory) != directory.parent().and_then(device)
 }
