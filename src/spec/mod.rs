@@ -30,7 +30,7 @@ pub use guest::{
 };
 pub use isolation::{HostName, HostNameError, Processes};
 pub use mode::{ExecMode, ModeChoice, UnknownMode};
-pub use path::{BeneathPath, GuestPath, HostPath, NotAbsolute};
+pub use path::{BeneathPath, GuestPath, HostPath, NotAbsolute, has_separator};
 pub use plan::plan_run;
 pub use port::{CpuList, CpuListError, PortError, PortMapping};
 pub use tmpfs::{Tmpfs, TmpfsError, TmpfsSize};

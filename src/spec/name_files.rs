@@ -4,12 +4,11 @@
 //! Each run gets copies of its own, as in Docker. The guest may write to them, and changes neither
 //! the host nor other runs; the copies are removed after the run.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::accounts::HOST_FILE_LIMIT;
 use super::guest::{FileType, GuestView, resolve_guest_path};
-use super::path::{BeneathPath, HostPath};
+use super::path::{BeneathPath, HostPath, has_separator};
 use super::volume::{BindPlan, Volume};
 use super::{ContainerFacts, ExecMode, Preparation, RunRequest, SpecError};
 
@@ -72,12 +71,10 @@ pub(super) fn plan_name_files(
     Ok(())
 }
 
-/// Whether the engine of `mode` can bind files in `directory`: Apptainer, and a PRoot other than
-/// the embedded one, take colons and commas in the path for separators.
+/// Whether the engine of `mode` can bind files in `directory`.
 fn can_bind_from(directory: &HostPath, mode: ExecMode) -> bool {
-    let path = directory.as_path().as_os_str().as_bytes();
     let is_limited = matches!(mode, ExecMode::P1 | ExecMode::P2 | ExecMode::S1);
-    !is_limited || !path.iter().any(|byte| b":,".contains(byte))
+    !is_limited || !has_separator(directory.as_path())
 }
 
 /// Whether the target is missing or empty in the root tree, and not covered by a bind.

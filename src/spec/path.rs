@@ -60,6 +60,13 @@ impl fmt::Display for HostPath {
     }
 }
 
+/// Whether a path contains a colon or a comma, which separate the parts of a bind for Apptainer and
+/// for a PRoot other than the embedded one.
+pub fn has_separator(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.iter().any(|byte| b":,".contains(byte))
+}
+
 /// A path at or below one that the user named, the base. A guest may replace any component below
 /// the base by a symbolic link at any time, so these components are opened without following links.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,24 +7,21 @@
 //! 3.8.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::engine::EngineError;
-use crate::spec::{Access, Bind, Identity, Processes, RunSpec};
+use crate::spec::{Access, Bind, Identity, Processes, RunSpec, has_separator};
 
 /// Checks that the binds can be expressed.
 ///
 /// # Errors
 /// The path of a bind contains a colon or a comma.
 pub(super) fn check(spec: &RunSpec) -> Result<(), EngineError> {
-    let paths = spec
+    let mut paths = spec
         .binds
         .iter()
         .flat_map(|bind| [bind.source.as_path(), bind.target.as_path()]);
-    let is_separator = |byte: &u8| b":,".contains(byte);
-    let mut refused = paths.filter(|path| path.as_os_str().as_bytes().iter().any(is_separator));
-    match refused.next() {
+    match paths.find(|path| has_separator(path)) {
         Some(path) => Err(EngineError::Separator(path.to_path_buf())),
         None => Ok(()),
     }
