@@ -43,8 +43,7 @@ class Bench:
         self.row(what, ours / others, limit, f"{ours:.3f} s against {others:.3f} s")
 
     def floor(self, ours, other):
-        """Adds the lowest ratio that is possible on these processors. It does not include the work
-        of servers and of the kernel's own threads."""
+        """Adds the lowest ratio that is possible with the same work on these processors."""
         note = f"{ours.floor:.3f} s: all processors busy all the time"
         self.row("  at least", ours.floor / other.best, None, note)
 

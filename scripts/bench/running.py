@@ -8,12 +8,12 @@ import time
 
 
 class Measured:
-    """Durations in seconds, time on processors, and the highest peak memory of some runs of one
+    """Durations in seconds, work of the processors, and the highest peak memory of some runs of one
     command."""
 
     def __init__(self):
         self.seconds = []
-        self.processor_seconds = []
+        self.busy_seconds = []
         self.sync_seconds = []
         self.peak_mib = 0
 
@@ -25,7 +25,7 @@ class Measured:
     @property
     def floor(self):
         """The time it would take if all processors were busy from its start to its end."""
-        return min(self.processor_seconds) / len(os.sched_getaffinity(0))
+        return min(self.busy_seconds) / os.cpu_count()
 
     @property
     def best_on_disk(self):
@@ -52,18 +52,18 @@ class Runner:
         # time(1), which is small, starts the command and reports its memory.
         with (tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err,
               tempfile.NamedTemporaryFile("r", encoding="ascii") as told):
-            start = time.monotonic()
-            process = subprocess.run(["time", "--quiet", "-f", "%M %U %S", "-o", told.name, *argv],
+            start, busy = time.monotonic(), busy_seconds()
+            process = subprocess.run(["time", "--quiet", "-f", "%M", "-o", told.name, *argv],
                                      env=environment, stdin=subprocess.DEVNULL, stdout=out,
                                      stderr=err, cwd=self.work, check=False)
-            seconds = time.monotonic() - start
+            seconds, busy = time.monotonic() - start, busy_seconds() - busy
             text, message = (read(file) for file in (out, err))
-            peak_kib, user, system = told.read().split()
+            peak_kib = told.read()
         if process.returncode != expected:
             sys.exit(f"{argv} ended with {process.returncode}:\n{text}{message}")
         if into is not None:
             into.seconds.append(seconds)
-            into.processor_seconds.append(float(user) + float(system))
+            into.busy_seconds.append(busy)
             into.peak_mib = max(into.peak_mib, int(peak_kib) / 1024)
         return text
 
@@ -79,6 +79,14 @@ class Runner:
                 os.sync()
                 measured[name].sync_seconds.append(time.monotonic() - start)
         return measured
+
+
+def busy_seconds():
+    """Returns how long the processors have worked since the machine started, all of them together
+    and for whatever program: for the command, its server and the kernel's own threads."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, file.readline().split()[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def read(file):
