@@ -27,9 +27,9 @@ pub struct Args {
     #[arg(long)]
     mv: bool,
     /// Make a container of it, and no image
-    #[arg(long, conflicts_with = "clone")]
+    #[arg(long)]
     tocontainer: bool,
-    /// Make a container of what `export --clone` wrote
+    /// Make a container of what `export --clone` wrote, with or without `--tocontainer`
     #[arg(long)]
     clone: bool,
     /// A name for the container

@@ -115,16 +115,22 @@ fn export_clone_and_import_clone_keep_metadata() {
         .udocker(["export", "--clone", "-o", "clone.tar", "kinds"])
         .run()
         .succeeds();
-    let made = sandbox
-        .udocker(["import", "--clone", "--name=copy", "clone.tar"])
-        .run()
-        .succeeds();
-    assert_eq!(made.text().len(), 36, "{made:#?}");
-    assert_same(&sandbox, "kinds", "copy");
     let config = |name: &str| sandbox.udocker(["inspect", name]).run().succeeds().stdout;
-    assert_eq!(config("kinds"), config("copy"));
+    // Scripts give both options, as udocker.py accepts them.
+    for (name, options) in [
+        ("copy", &["--clone"][..]),
+        ("other", &["--clone", "--tocontainer"]),
+        ("third", &["--tocontainer", "--clone"]),
+    ] {
+        let named = format!("--name={name}");
+        let arguments = ["import", &named, "clone.tar"];
+        let made = sandbox.udocker(arguments.iter().chain(options)).run();
+        assert_eq!(made.succeeds().text().len(), 36, "{options:?}");
+        assert_same(&sandbox, "kinds", name);
+        assert_eq!(config("kinds"), config(name));
+    }
     let ps = sandbox.udocker(["ps"]).run().succeeds();
-    assert_eq!(ps.stdout.matches("IMPORTED:unknown").count(), 2, "{ps:#?}");
+    assert_eq!(ps.stdout.matches("IMPORTED:unknown").count(), 4, "{ps:#?}");
 }
 
 #[test]
