@@ -64,9 +64,7 @@ fn line(image: &Image, with_platform: bool) -> String {
 }
 
 fn layer_line(name: &str, size_bytes: u64) -> String {
-    // A layer of less than 1 MB is shown as one of 1 MB.
-    let size = (size_bytes / MIB).max(u64::from(size_bytes > 0));
-    format!("    /{name} ({size} MB)")
+    format!("    /{name} ({} MB)", size_bytes / MIB)
 }
 
 #[cfg(test)]
@@ -79,7 +77,6 @@ mod tests {
             layer_line("sha256:ab", 3 * MIB + 5),
             "    /sha256:ab (3 MB)"
         );
-        assert_eq!(layer_line("x.layer", 10), "    /x.layer (1 MB)");
-        assert_eq!(layer_line("x.json", 0), "    /x.json (0 MB)");
+        assert_eq!(layer_line("x.layer", MIB - 1), "    /x.layer (0 MB)");
     }
 }

@@ -41,7 +41,7 @@ fn images_shows_platform_directory_and_layers() {
     );
     for line in blobs {
         assert!(
-            line.starts_with("    /sha256:") && line.ends_with(" (1 MB)"),
+            line.starts_with("    /sha256:") && line.ends_with(" (0 MB)"),
             "{line}"
         );
     }
