@@ -31,7 +31,10 @@ pub struct Args {
 
 /// Lists images.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let header = (!context.printer.is_quiet()).then(|| "REPOSITORY".to_string());
+    let header = context
+        .printer
+        .shows_notes()
+        .then(|| "REPOSITORY".to_string());
     let images = context.store.images();
     let lines = images.iter().flat_map(|image| lines(image, args));
     context.printer.out_all(header.into_iter().chain(lines))?;

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let client = context.registry_client(given(&args.httpproxy))?;
     let mut pager = Pager::new(args, context);
     let pages = client.search(place, term)?;
-    if !context.printer.is_quiet() {
+    if context.printer.shows_notes() {
         pager.print(&row(&HEADER, args.no_trunc))?;
     }
     for page in pages {

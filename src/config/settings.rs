@@ -316,12 +316,12 @@ impl Table {
     }
 
     /// Translates the levels of udocker.py: 0 errors, 1 results, 2 warnings, 3 notes, 5 everything.
-    /// Warnings and notes go together here.
     fn verbosity(&self) -> Result<Verbosity, ConfigError> {
         let level = self.text("verbose_level").map(str::parse::<i32>);
         match level {
             Some(Ok(..2)) => Ok(Verbosity::Quiet),
-            Some(Ok(2..5)) => Ok(Verbosity::Normal),
+            Some(Ok(2)) => Ok(Verbosity::Warnings),
+            Some(Ok(3..5)) => Ok(Verbosity::Normal),
             Some(Ok(5..)) => Ok(Verbosity::Debug),
             _ => Err(self.bad_value("verbose_level", "expected a number")),
         }

@@ -15,7 +15,9 @@ use super::plain;
 pub enum Verbosity {
     /// Errors only.
     Quiet,
-    /// Also notes, warnings and progress.
+    /// Also warnings.
+    Warnings,
+    /// Also notes, progress, and headers of listings.
     Normal,
     /// Also the program's steps, and the causes of errors.
     Debug,
@@ -54,14 +56,9 @@ impl Printer {
         Printer { verbosity }
     }
 
-    /// Returns how much is printed.
-    pub fn verbosity(&self) -> Verbosity {
-        self.verbosity
-    }
-
-    /// Whether only errors are printed.
-    pub fn is_quiet(&self) -> bool {
-        self.verbosity == Verbosity::Quiet
+    /// Whether notes are printed, and headers of listings.
+    pub fn shows_notes(&self) -> bool {
+        self.verbosity >= Verbosity::Normal
     }
 
     /// Whether the program's steps are printed, as `--debug` asks for.
@@ -145,7 +142,7 @@ impl Printer {
 
     /// Prints a warning: something that the user should know and can change.
     pub fn warning(&self, message: impl Display) {
-        self.say(Verbosity::Normal, "Warning", message);
+        self.say(Verbosity::Warnings, "Warning", message);
     }
 
     /// Prints a note.
@@ -160,7 +157,7 @@ impl Printer {
 
     /// Prints text on stderr as it is, such as the banner of `run`.
     pub fn banner(&self, text: &str) {
-        if self.verbosity >= Verbosity::Normal {
+        if self.shows_notes() {
             let _ = io::stderr().lock().write_all(text.as_bytes());
         }
     }

@@ -336,6 +336,30 @@ fn debugging_shows_files_requests_and_causes() {
 }
 
 #[test]
+fn level_2_shows_warnings_without_notes_banner_and_headers() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let at_level = |level: &str, arguments: &[&str]| {
+        let invocation = sandbox.udocker(arguments).env("UDOCKER_LOGLEVEL", level);
+        invocation.run().succeeds()
+    };
+    let run = ["run", "--novol=/none", "--memory=1g", "one", "true"];
+    let loud = at_level("3", &run).stderr;
+    for part in ["Warning: ", "Info: ", "STARTING"] {
+        assert!(loud.contains(part), "{loud}");
+    }
+    let ran = at_level("2", &run);
+    assert!(
+        ran.stderr.starts_with("Warning: `--novol=/none`"),
+        "{ran:#?}"
+    );
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+    assert_eq!(at_level("1", &run).stderr, "");
+    at_level("2", &["images"]).prints("");
+    at_level("3", &["images"]).prints("REPOSITORY");
+}
+
+#[test]
 fn debugging_shows_blobs_that_are_reused() {
     if !has_tools(&["docker-registry"]) {
         return;
