@@ -1,5 +1,4 @@
-//! Changes to the arguments before clap parses them: an end to the options of `run`, and `help
-//! --help`.
+//! Changes to the arguments before clap parses them: to the options of `run`, and to `help --help`.
 //!
 //! The options of `run` end at its first positional argument: what follows belongs to the
 //! container's command, even if it looks like an option of `udocker run`. clap would parse it as
@@ -12,10 +11,11 @@ use clap::{Arg, Command};
 
 const END_OF_OPTIONS: &str = "--";
 
-/// Inserts `--` after the container or image of `udocker run`. Empty words before it are removed,
-/// as udocker.py does: scripts write `"$options"` even if there are none. `args` begins with the
-/// program.
-pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
+/// Inserts `--` after the container or image of `udocker run`. Words before it are removed if they
+/// are empty, as udocker.py does, since scripts write `"$options"` even if there are none; and if
+/// they are the value of Docker's `-a`, which is a flag here. A last `-h` asks for the help, since
+/// it is no host name. `args` begins with the program.
+pub(super) fn change_options_of_run(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
     let general: Vec<&Arg> = program.get_arguments().collect();
     let Some(command_at) = first_positional(&args, 1, &general) else {
         return args;
@@ -27,13 +27,27 @@ pub(super) fn end_options_of_run(mut args: Vec<OsString>, program: &Command) -> 
     let of_run = run.into_iter().flat_map(Command::get_arguments);
     let known: Vec<&Arg> = of_run.chain(general).collect();
     while let Some(word_at) = first_positional(&args, command_at + 1, &known) {
-        if !args[word_at].is_empty() {
+        if !args[word_at].is_empty() && !is_stream(&args[word_at - 1], &args[word_at]) {
             args.insert(word_at + 1, END_OF_OPTIONS.into());
-            break;
+            return args;
         }
         args.remove(word_at);
     }
+    if let Some(last) = args.last_mut().filter(|last| *last == "-h") {
+        *last = "--help".into();
+    }
     args
+}
+
+/// Whether `word` is the value of `option`, which is Docker's `-a` or `--attach`.
+fn is_stream(option: &OsStr, word: &OsStr) -> bool {
+    let streams = ["stdin", "stdout", "stderr"];
+    matches!(
+        option.as_bytes(),
+        b"-a" | b"-ia" | b"-ta" | b"-ita" | b"-tia" | b"--attach"
+    ) && streams
+        .iter()
+        .any(|stream| word.eq_ignore_ascii_case(stream))
 }
 
 /// Changes `help --help` to `help`; clap would show the help for `--help`.
@@ -58,28 +72,31 @@ fn first_positional(args: &[OsString], start: usize, known: &[&Arg]) -> Option<u
         if !arg.as_bytes().starts_with(b"-") || arg == "-" {
             return Some(index);
         }
-        index += if takes_next(arg, known) { 2 } else { 1 };
+        let takes_next = option_for_next(arg, known).is_some_and(|option| {
+            let is_option = |next: &OsString| next.as_bytes().starts_with(b"-");
+            !has_optional_value(option) || !args.get(index + 1).is_some_and(is_option)
+        });
+        index += if takes_next { 2 } else { 1 };
     }
     None
 }
 
-/// Whether the value of this option is the next argument.
-fn takes_next(arg: &OsStr, known: &[&Arg]) -> bool {
+/// Returns the option whose value is the next argument, if `arg` ends with such a one.
+fn option_for_next<'a>(arg: &OsStr, known: &[&'a Arg]) -> Option<&'a Arg> {
     let bytes = arg.as_bytes();
     if let Some(long) = bytes.strip_prefix(b"--") {
-        return option(known, |option| is_long(option, long)).is_some_and(takes_value);
+        return option(known, |option| is_long(option, long)).filter(|option| takes_value(option));
     }
     // In a cluster such as -itv, only the last letter's value can be the next argument.
     for (position, letter) in bytes.iter().enumerate().skip(1) {
-        match option(known, |option| {
+        let option = option(known, |option| {
             option.get_short() == Some(char::from(*letter))
-        }) {
-            Some(option) if takes_value(option) => return position + 1 == bytes.len(),
-            Some(_) => {}
-            None => return false,
+        })?;
+        if takes_value(option) {
+            return (position + 1 == bytes.len()).then_some(option);
         }
     }
-    false
+    None
 }
 
 fn option<'a>(known: &[&'a Arg], is_meant: impl Fn(&Arg) -> bool) -> Option<&'a Arg> {
@@ -88,6 +105,11 @@ fn option<'a>(known: &[&'a Arg], is_meant: impl Fn(&Arg) -> bool) -> Option<&'a 
 
 fn takes_value(arg: &Arg) -> bool {
     arg.get_action().takes_values() && !arg.is_require_equals_set()
+}
+
+fn has_optional_value(arg: &Arg) -> bool {
+    arg.get_num_args()
+        .is_some_and(|count| count.min_values() == 0)
 }
 
 fn is_long(arg: &Arg, name: &[u8]) -> bool {
@@ -130,6 +152,17 @@ mod tests {
             ("run  --rm   c  x", "run --rm c --  x"),
             ("run --name  c x", "run --name  c -- x"),
             ("run  -- c x", "run -- c x"),
+            ("run -a c x", "run -a c -- x"),
+            ("run -a stdout c stdout", "run -a c -- stdout"),
+            ("run -a stdin -ia STDERR c x", "run -a -ia c -- x"),
+            ("run --attach stdout c x", "run --attach c -- x"),
+            ("run -e a stdout x", "run -e a stdout -- x"),
+            ("run -h box c -h", "run -h box c -- -h"),
+            ("run --rm -h", "run --rm --help"),
+            ("run c -h", "run c -- -h"),
+            ("run --pull --rm c x", "run --pull --rm c -- x"),
+            ("run --pull -v /a c x", "run --pull -v /a c -- x"),
+            ("run --pull never c x", "run --pull never c -- x"),
             ("run  --rm ", "run --rm"),
         ] {
             let words = |text: &str| -> Vec<OsString> {
@@ -139,7 +172,7 @@ mod tests {
                     .collect()
             };
             assert_eq!(
-                end_options_of_run(words(given), &program),
+                change_options_of_run(words(given), &program),
                 words(expected),
                 "{given}"
             );

@@ -64,12 +64,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// When to pull: missing, never, always, or reuse the container of --name if there is one
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "missing",
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, default_value = "missing",
+          default_missing_value = "missing", hide_default_value = true)]
     pull: Pull,
     /// Run the root tree at DIR, outside any repository
     #[arg(long, value_name = "DIR")]

@@ -64,6 +64,14 @@ fn options_that_always_hold_are_accepted_silently() {
     for options in [
         &["-it"][..],
         &["-i", "-t", "-a"],
+        &[
+            "-a",
+            "stdin",
+            "-a=stdout",
+            "--attach",
+            "stderr",
+            "--attach=stdin",
+        ],
         &["-itw", "/tmp"],
         &["--init"],
         &["--network=host", "--pid=host", "--ipc", "host"],
@@ -71,12 +79,31 @@ fn options_that_always_hold_are_accepted_silently() {
         &["--restart=no"],
         &["--read-only=false", "--detach=false", "--init=0"],
         &["--read-only", "--read-only=False", "--hostname="],
+        &["-h", "", "--pull", "--rm=false", "--pull", "never"],
     ] {
         let ran = run(&sandbox, options, "touch /x; echo $?")
             .succeeds()
             .prints("0");
         assert_eq!(ran.stderr, "", "{options:?}");
     }
+}
+
+#[test]
+fn short_h_is_the_host_name_but_alone_asks_for_help() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    for option in [&["-h", "box"][..], &["-h=box"], &["-hbox"]] {
+        let ran = run(&sandbox, option, "echo $?").succeeds().prints("0");
+        let beginning = "Info: --hostname has no effect: ";
+        assert!(ran.stderr.starts_with(beginning), "{ran:#?}");
+    }
+    let help = sandbox.udocker(["run", "--help"]).run().succeeds();
+    assert!(help.stdout.contains("Usage: udocker run"), "{help:#?}");
+    sandbox
+        .udocker(["run", "-h"])
+        .run()
+        .succeeds()
+        .prints(help.text());
 }
 
 #[test]

@@ -33,9 +33,19 @@ pub struct DockerArgs {
 }
 
 /// Adds the options of the table, hidden from the help, since `docker run --help` explains them.
+/// One of them is `-h`, so that the help itself has no short option.
 impl clap::Args for DockerArgs {
     fn augment_args(command: Command) -> Command {
-        command.args(OPTIONS.iter().map(DockerOption::to_arg))
+        let help = Arg::new("help")
+            .long("help")
+            .help("Print help")
+            // The last one in the list.
+            .display_order(usize::MAX)
+            .action(ArgAction::Help);
+        command
+            .disable_help_flag(true)
+            .arg(help)
+            .args(OPTIONS.iter().map(DockerOption::to_arg))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -57,6 +67,11 @@ impl DockerOption {
             Kind::Value => arg
                 .value_parser(clap::value_parser!(OsString))
                 .allow_hyphen_values(true),
+            Kind::Stream => arg
+                .value_parser(clap::value_parser!(OsString))
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value(""),
             Kind::Flag => arg
                 .value_parser(parse_bool)
                 .num_args(0..=1)

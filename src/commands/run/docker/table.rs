@@ -1,6 +1,6 @@
 //! Docker's options that udocker.py does not have, and how each is treated.
 
-use Kind::{Flag, Value};
+use Kind::{Flag, Stream, Value};
 use Treatment::{AddHost, CidFile, Mount, NoEffect, ReadOnly, Refused, Silent, Tmpfs, Unless};
 
 /// Whether an option has a value.
@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Flag,
     /// One value; the option may be given several times.
     Value,
+    /// A value after `=`, or none; a value in the next argument has been removed.
+    Stream,
 }
 
 /// How an option is treated.
@@ -82,11 +84,10 @@ const STOPPED_BY_SIGNALS: Treatment = NoEffect("signals to udocker are passed on
 
 /// Source: `docker run --help` of Docker 28.
 pub(super) const OPTIONS: &[DockerOption] = &[
-    // Docker's `-a` takes a value; this is the flag of udocker.py.
-    short('a', row("attach-all", Flag, Silent)),
     row("add-host", Value, AddHost),
     row("annotation", Value, NO_LABELS),
-    row("attach", Value, Silent),
+    // A flag of udocker.py; in Docker it has a value.
+    short('a', row("attach", Stream, Silent)),
     row("blkio-weight", Value, UNLIMITED),
     row("blkio-weight-device", Value, UNLIMITED),
     row("cap-add", Value, YOUR_RIGHTS),
@@ -142,7 +143,7 @@ pub(super) const OPTIONS: &[DockerOption] = &[
     row("health-start-interval", Value, NO_HEALTH),
     row("health-start-period", Value, NO_HEALTH),
     row("health-timeout", Value, NO_HEALTH),
-    row("hostname", Value, Treatment::HostName),
+    short('h', row("hostname", Value, Treatment::HostName)),
     row("init", Flag, Treatment::Init),
     short('i', row("interactive", Flag, Silent)),
     row("ip", Value, HOST_NETWORK),
