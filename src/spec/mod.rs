@@ -95,13 +95,13 @@ impl RunRequest {
         self.kernel.is_some() || !self.ports.is_empty() || self.publish_all
     }
 
-    /// Checks that the sources of all volumes and devices exist on the host. It is called before a
-    /// container is created for the run.
+    /// Checks that the sources of all volumes exist on the host. It is called before a container is
+    /// created for the run.
     ///
     /// # Errors
     /// A source does not exist; planning the run would fail with the same error.
     pub fn check_sources(&self, view: &dyn GuestView) -> Result<(), SpecError> {
-        Ok(volume::check_sources(&self.devices, &self.volumes, view)?)
+        Ok(volume::check_sources(&self.volumes, view)?)
     }
 }
 
@@ -279,6 +279,8 @@ pub enum Preparation {
 pub enum Warning {
     /// `--novol` names no volume.
     NotAVolume(String),
+    /// The host has no such device.
+    NoDevice(HostPath),
     /// The image listens on ports that only root may use.
     PrivilegedPorts(Vec<u16>),
 }
@@ -289,6 +291,10 @@ impl fmt::Display for Warning {
             Warning::NotAVolume(name) => write!(
                 f,
                 "`--novol={name}` has no effect: that is neither a default binding nor a volume"
+            ),
+            Warning::NoDevice(device) => write!(
+                f,
+                "`--device={device}` has no effect: this machine has no such device"
             ),
             Warning::PrivilegedPorts(ports) => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();

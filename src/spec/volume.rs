@@ -105,7 +105,7 @@ pub enum VolumeError {
     #[error("invalid volume: host path '{0}' does not exist")]
     Missing(HostPath),
     /// The value of `--device` names no device.
-    #[error("invalid device '{0}': it must be below /dev and exist")]
+    #[error("invalid device '{0}': it must be below /dev")]
     NotADevice(String),
     /// The target has too many symbolic links, or its path is too long.
     #[error("invalid volume target: {0}")]
@@ -263,7 +263,7 @@ pub(super) fn plan_binds(
     root: &HostPath,
     view: &dyn GuestView,
 ) -> Result<BindPlan, VolumeError> {
-    check_sources(requested.devices, requested.volumes, view)?;
+    check_sources(requested.volumes, view)?;
     let exists = |volume: &Volume| exists(volume, view);
     let system: &[&str] = if requested.system_directories {
         &SYSTEM_DIRECTORIES
@@ -274,14 +274,19 @@ pub(super) fn plan_binds(
     let same_path = |path: &&str| Volume::same_path(path).ok().filter(&exists);
     let defaults = system.iter().chain(dri).filter_map(same_path);
     let home = requested.home.iter().filter_map(same_path);
-    let volumes = requested.volumes.iter().filter(|volume| exists(volume));
-    let asked_for = home.chain(requested.devices.iter().chain(volumes).cloned());
+    let present = |volume: &&Volume| exists(volume);
+    let volumes = requested.devices.iter().chain(requested.volumes);
+    let asked_for = home.chain(volumes.filter(present).cloned());
     let mut wanted: Vec<(Volume, bool)> = defaults
         .map(|volume| (volume, true))
         .chain(asked_for.map(|volume| (volume, false)))
         .collect();
 
     let mut plan = BindPlan::default();
+    // Scripts name a device for all machines, though some have none.
+    let missing = requested.devices.iter().filter(|device| !exists(device));
+    plan.warnings
+        .extend(missing.map(|device| Warning::NoDevice(device.source.clone())));
     for name in requested.leave_out {
         let before = wanted.len();
         wanted.retain(|(volume, _)| !volume.is_named_by(name));
@@ -302,14 +307,7 @@ pub(super) fn plan_binds(
 }
 
 /// Checks that the sources exist on the host.
-pub(super) fn check_sources(
-    devices: &[Volume],
-    volumes: &[Volume],
-    view: &dyn GuestView,
-) -> Result<(), VolumeError> {
-    if let Some(device) = devices.iter().find(|device| !exists(device, view)) {
-        return Err(VolumeError::NotADevice(device.source.to_string()));
-    }
+pub(super) fn check_sources(volumes: &[Volume], view: &dyn GuestView) -> Result<(), VolumeError> {
     let is_missing = |volume: &&Volume| !exists(volume, view) && !is_optional(&volume.source);
     match volumes.iter().find(is_missing) {
         Some(volume) => Err(VolumeError::Missing(volume.source.clone())),
@@ -594,6 +592,22 @@ mod tests {
             ]
         );
         assert_eq!(plan.warnings, [Warning::NotAVolume("/none".to_string())]);
+    }
+
+    #[test]
+    fn missing_device_is_left_out_with_a_warning() {
+        let devices = [
+            volume("/dev/none"),
+            volume("/etc/resolv.conf:/dev/resolver"),
+        ];
+        let requested = BindRequest {
+            devices: &devices,
+            ..BindRequest::default()
+        };
+        let plan = plan(&requested);
+        assert_eq!(shown(&plan), ["/etc/resolv.conf:/dev/resolver"]);
+        let missing = devices[0].source.clone();
+        assert_eq!(plan.warnings, [Warning::NoDevice(missing)]);
     }
 
     #[test]

@@ -144,7 +144,6 @@ fn refused_run_makes_no_container() {
     import(&sandbox);
     for (option, part) in [
         ("--volume=/nowhere", "host path '/nowhere' does not exist"),
-        ("--device=/dev/nowhere", "invalid device '/dev/nowhere'"),
         ("--device=tty", "invalid device 'tty'"),
     ] {
         run(&sandbox, &["--name=x", option], "echo")
@@ -152,6 +151,25 @@ fn refused_run_makes_no_container() {
             .errs_in_one_line(&[part]);
         assert_eq!(containers(&sandbox), 0, "{option}");
     }
+}
+
+#[test]
+fn missing_device_is_warned_of() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let run = [
+        "run",
+        "--nobanner",
+        "--device=/dev/nowhere",
+        "one",
+        "echo",
+        "ran",
+    ];
+    let ran = sandbox.udocker(run).run().succeeds().prints("ran");
+    assert_eq!(
+        ran.stderr,
+        "Warning: `--device=/dev/nowhere` has no effect: this machine has no such device\n"
+    );
 }
 
 #[test]
