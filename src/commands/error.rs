@@ -289,6 +289,8 @@ impl From<ContainerError> for CommandError {
                 };
                 CommandError::from_error(error).with_hints(hint)
             }
+            ContainerError::NoScratch(error) => CommandError::from_error(error)
+                .with_hint("name another directory for temporary files with UDOCKER_TMP or TMPDIR"),
             ContainerError::Fs(error) => StoreError::from(error).into(),
             other => CommandError::from_error(other),
         }

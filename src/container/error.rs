@@ -45,6 +45,9 @@ pub enum ContainerError {
     /// The container has none of the known library directories.
     #[error("the container has no directory for NVIDIA libraries, such as /usr/lib64")]
     NoLibraryDirectory,
+    /// There is no directory for the files of a run.
+    #[error(transparent)]
+    NoScratch(FsError),
     /// An operation on another file failed.
     #[error(transparent)]
     Fs(#[from] FsError),

@@ -22,4 +22,4 @@ pub use image_tree::{ImageTrees, sweep_image_trees};
 pub use import::{import_clone, import_tree};
 pub use nvidia::add_nvidia;
 pub use remove::{Swept, remove, sweep};
-pub use run::RunTarget;
+pub use run::{RunTarget, scratch_directory};

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::ContainerError;
 use super::binds::put_back_files;
-use crate::host::fs::FsError;
+use crate::host::fs::{FsError, without_path};
 use crate::oci::ImageConfig;
 use crate::spec::{ATTRIBUTES_FILE, ContainerFacts, ExecMode, HostPath, NotAbsolute};
 use crate::store::Container;
@@ -38,7 +38,7 @@ impl RunTarget {
     ) -> Result<RunTarget, ContainerError> {
         let image = container.config()?;
         put_back_files(container);
-        let scratch = scratch(tmp);
+        let scratch = scratch_directory(tmp);
         let (directory, scratch) = match access(&container.directory, Access::WRITE_OK) {
             Ok(()) => (absolute(&container.directory)?, scratch.ok()),
             Err(_) => {
@@ -77,7 +77,7 @@ impl RunTarget {
         mode: ExecMode,
         tmp: &Path,
     ) -> Result<RunTarget, ContainerError> {
-        let scratch = scratch(tmp)?;
+        let scratch = scratch_directory(tmp)?;
         let directory = absolute(scratch.path())?;
         let facts = ContainerFacts {
             id: None,
@@ -95,11 +95,15 @@ impl RunTarget {
     }
 }
 
-fn scratch(tmp: &Path) -> Result<TempDir, FsError> {
-    tempfile::Builder::new()
-        .prefix("udocker-")
-        .tempdir_in(tmp)
+/// Creates a directory below `tmp` for files of one run.
+///
+/// # Errors
+/// It cannot be created.
+pub fn scratch_directory(tmp: &Path) -> Result<TempDir, ContainerError> {
+    let made = tempfile::Builder::new().prefix("udocker-").tempdir_in(tmp);
+    made.map_err(without_path)
         .map_err(FsError::at("create a directory in", tmp))
+        .map_err(ContainerError::NoScratch)
 }
 
 /// Makes `path` absolute: the repository's path may be relative to the current directory.

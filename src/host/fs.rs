@@ -48,6 +48,15 @@ impl FsError {
     }
 }
 
+/// Removes the path that the crate `tempfile` appends to the message of an error, for messages that
+/// name the path themselves.
+pub fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((cause, _)) => io::Error::new(error.kind(), cause.to_string()),
+        None => error,
+    }
+}
+
 /// Whether an operation failed because the disk is full or a quota is exhausted.
 pub fn is_storage_full(error: &io::Error) -> bool {
     matches!(
@@ -290,8 +299,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError>
         .prefix(TEMPORARY_PREFIX)
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(directory)
-        .map_err(FsError::at("create a file beside", path))?;
-    file.write_all(bytes).map_err(FsError::at("write", path))?;
+        .map_err(|error| FsError::at("create a file beside", path)(without_path(error)))?;
+    file.as_file_mut()
+        .write_all(bytes)
+        .map_err(FsError::at("write", path))?;
     file.as_file()
         .sync_all()
         .map_err(FsError::at("sync", path))?;
@@ -322,6 +333,21 @@ mod tests {
         ] {
             assert!(read_limited(&path, limit).is_err(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn errors_of_temporary_files_name_the_path_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing/file");
+        let error = write_atomic(&missing, b"", 0o600).unwrap_err();
+        assert!(error.is_not_found());
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot create a file beside '{}': No such file or directory (os error 2)",
+                missing.display()
+            )
+        );
     }
 
     #[test]

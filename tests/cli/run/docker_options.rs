@@ -144,6 +144,25 @@ fn unsupported_options_are_refused_with_the_reason() {
 }
 
 #[test]
+fn missing_directory_for_temporary_files_is_named_once_with_a_hint() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let tmp = sandbox.path("missing");
+    for option in ["--tmpfs=/run", "--add-host=db:10.0.0.1", "--location=/"] {
+        let invocation = sandbox.udocker(["run", option, "one", "true"]);
+        let ran = invocation.env("TMPDIR", &tmp).run().exits_with(125);
+        assert_eq!(
+            ran.stderr,
+            format!(
+                "Error: cannot create a directory in '{}': No such file or directory (os error 2)\n\
+                 Hint: name another directory for temporary files with UDOCKER_TMP or TMPDIR\n",
+                tmp.display()
+            )
+        );
+    }
+}
+
+#[test]
 fn mount_option_binds_directories_and_makes_tmpfs() {
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);

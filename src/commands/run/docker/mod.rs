@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use crate::commands::options::parse_bool;
 use crate::commands::{CommandError, Context};
+use crate::container;
 use crate::host::fs::{FsError, create_dir_all, write_atomic};
 use crate::progress::Silent;
 use crate::rootfs::remove_tree;
@@ -297,11 +298,7 @@ impl Scratch {
         let directory = match &self.directory {
             Some(directory) => directory.clone(),
             None => {
-                let made = tempfile::Builder::new()
-                    .prefix("udocker-run-")
-                    .tempdir_in(&self.tmp)
-                    .map_err(FsError::at("create a directory in", &self.tmp))
-                    .map_err(CommandError::failed)?;
+                let made = container::scratch_directory(&self.tmp)?;
                 self.directory.insert(made.keep()).clone()
             }
         };
