@@ -36,6 +36,7 @@ built=${CARGO_TARGET_DIR:-target}/$(rustc --version --verbose | sed -n 's/^host:
 
 say "Installing into ~/.local/bin"
 install -D --mode 755 "$built" "$HOME/.local/bin/udocker"
+[[ -z $(command -v python3) ]] || python3 scripts/package/add_main.py "$HOME/.local/bin/udocker"
 ln --symbolic --force udocker "$HOME/.local/bin/udocker.py"
 ls -l "$HOME/.local/bin/udocker" "$HOME/.local/bin/udocker.py"
 "$HOME/.local/bin/udocker" --version

@@ -23,6 +23,17 @@ fn release_archive_and_wheel_install_and_run() {
     let same = |script: &str| place.bash(script).succeeds().prints(version.text());
     same("tar -xf packages/udocker-*.tar.gz; udocker/udocker --version");
     same("udocker/udocker.py --version");
+    // As scripts start the Python program; ignored signals are those of the caller then too.
+    same("cd udocker; python3 ./udocker --version");
+    same("python3 udocker/udocker.py --version");
+    let run = "udocker/udocker -q run --rm lab/busybox:1 grep SigIgn /proc/self/status";
+    let direct = place.bash(run).succeeds();
+    let started = place.bash(&format!("python3 {run}")).succeeds();
+    started.prints(direct.text());
+    let year = "import zipfile; \
+        print(zipfile.ZipFile('udocker/udocker').infolist()[0].date_time[0])";
+    let year = place.bash(&format!("python3 -c \"{year}\"")).succeeds();
+    year.prints("1980");
     place
         .bash("cd udocker/proot; test -s SOURCE -a -s COPYING -a -d patches")
         .succeeds();
@@ -30,6 +41,7 @@ fn release_archive_and_wheel_install_and_run() {
     let install = "python3 -m venv venv; venv/bin/pip install --quiet --no-index packages/*.whl";
     place.bash(install).succeeds();
     same("venv/bin/udocker --version");
+    same("venv/bin/python3 venv/bin/udocker --version");
     same("venv/bin/udocker.py --version");
     same("ln -s ../venv/bin/udocker.py bin/my.py; bin/my.py --version");
     same("venv/bin/python3 -m udocker.maincmd --version");
