@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             }
         }
     }
-    context.store.ensure()?;
+    context.store.ensure_all()?;
     // Existing files are compared with the embedded ones, so there is nothing to force.
     let engine = proot::install(&layout.bin).map_err(CommandError::from_error)?;
     for (name, text) in proot::licences() {

@@ -25,6 +25,6 @@ pub(super) fn run(args: &Args, _context: &Context) -> Outcome {
             args.directory.display()
         )));
     }
-    Store::open(Layout::below(&args.directory)).ensure()?;
+    Store::open(Layout::below(&args.directory)).ensure_all()?;
     Ok(DONE)
 }

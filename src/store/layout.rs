@@ -59,17 +59,14 @@ impl Layout {
         }
     }
 
-    /// All directories, the top first.
-    pub fn directories(&self) -> [&Path; 7] {
-        [
-            &self.top,
-            &self.bin,
-            &self.containers,
-            &self.doc,
-            &self.layers,
-            &self.lib,
-            &self.repos,
-        ]
+    /// The directories of images and containers, without which nothing can be stored.
+    pub(super) fn stores(&self) -> [&Path; 3] {
+        [&self.repos, &self.layers, &self.containers]
+    }
+
+    /// The other directories. Where the engine cannot be unpacked, it is run from elsewhere.
+    pub(super) fn others(&self) -> [&Path; 4] {
+        [&self.top, &self.bin, &self.lib, &self.doc]
     }
 
     /// The directory of an image.

@@ -55,7 +55,9 @@ pub use layout::{Layout, ROOT};
 pub use lock::Lock;
 pub use new_images::{NewBlob, NewImage};
 
-use crate::host::fs;
+use std::path::Path;
+
+use crate::host::fs::{self, FsError};
 
 /// The repository: one value, passed to every workflow.
 #[derive(Clone, Debug)]
@@ -86,16 +88,68 @@ impl Store {
         self.layout.layers.is_dir()
     }
 
-    /// Creates the directories that are missing, before something is written.
+    /// Creates the directories that are missing, before something is written. Those that neither
+    /// images nor containers need may stay missing: they may be set to a place that is not the
+    /// user's.
     ///
     /// # Errors
-    /// `StoreError::Fs` if a directory cannot be created.
+    /// `StoreError::Fs` if a directory of images or containers cannot be created.
     pub fn ensure(&self) -> Result<(), StoreError> {
-        for directory in self.layout.directories() {
-            if !directory.is_dir() {
-                fs::create_dir_all(directory)?;
-            }
+        for directory in self.layout.others() {
+            let _ = ensure_directory(directory);
+        }
+        for directory in self.layout.stores() {
+            ensure_directory(directory)?;
         }
         Ok(())
+    }
+
+    /// Creates all directories that are missing.
+    ///
+    /// # Errors
+    /// `StoreError::Fs` if one cannot be created.
+    pub fn ensure_all(&self) -> Result<(), StoreError> {
+        for directory in self.layout.others() {
+            ensure_directory(directory)?;
+        }
+        self.ensure()
+    }
+}
+
+fn ensure_directory(directory: &Path) -> Result<(), FsError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_images_and_containers_need_their_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let usual = Layout::below(&directory.path().join("top"));
+        let unneeded = Layout {
+            top: file.join("top"),
+            bin: file.join("bin"),
+            lib: file.join("lib"),
+            doc: file.join("doc"),
+            ..usual.clone()
+        };
+        let store = Store::open(unneeded);
+        store.ensure().unwrap();
+        assert!(store.exists() && usual.repos.is_dir() && usual.containers.is_dir());
+        assert!(store.ensure_all().is_err());
+        let without_layers = Layout {
+            layers: file.join("layers"),
+            ..usual.clone()
+        };
+        assert!(Store::open(without_layers).ensure().is_err());
+        Store::open(usual.clone()).ensure().unwrap();
+        assert!(usual.bin.is_dir() && usual.lib.is_dir() && usual.doc.is_dir());
     }
 }

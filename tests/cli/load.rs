@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use udocker::oci::Digest;
 
 use crate::support::archives::{
-    DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers,
+    DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers, with_image,
 };
+use crate::support::image::ImageBuilder;
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
@@ -381,4 +382,36 @@ fn load_removes_leftovers_of_a_killed_load() {
         .succeeds()
         .prints("lab/tool:1");
     assert!(staged().is_empty());
+}
+
+#[test]
+fn images_and_containers_need_no_place_for_the_engine() {
+    let sandbox = Sandbox::new();
+    let image = ImageBuilder::busybox();
+    let file = sandbox.path("image.tar");
+    let packed = with_image(&image, "lab/tool:1");
+    let save = ["save", "-o", file.to_str().unwrap(), "lab/tool:1"];
+    packed.udocker(save).run().succeeds();
+    // No directory can be made below a file.
+    let place = |name: &str| format!("{}/{name}/", file.display());
+    let udocker = |args: &[&str]| {
+        ["BIN", "LIB", "DOC"]
+            .into_iter()
+            .fold(sandbox.udocker(args), |command, part| {
+                command.env(&format!("UDOCKER_{part}"), place(part))
+            })
+            .run()
+    };
+    udocker(&["load", "-i", file.to_str().unwrap()]).succeeds();
+    let run = |container, mode| {
+        udocker(&["-q", "setup", mode, container]).succeeds();
+        let ran = udocker(&["-q", "run", container, "echo", "hi"]);
+        ran.succeeds().prints("hi");
+    };
+    udocker(&["-q", "run", "--name=box", "lab/tool:1", "true"]).succeeds();
+    run("box", "--execmode=P1");
+    run("box", "--execmode=P2");
+    udocker(&["install"])
+        .exits_with(1)
+        .errs_in_one_line(&["cannot create directory '", "/BIN"]);
 }
