@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::Store;
 use super::error::StoreError;
+use super::layout::is_of_file_system;
 use super::links::link_target;
 use crate::host::fs::{self as host_fs, FsError};
 use crate::host::unique::unique_name;
@@ -35,7 +36,8 @@ pub enum NameError {
     LooksLikeId(String),
 }
 
-/// The id of a container: lower-case letters and digits in five groups, a UUID.
+/// The id of a container, which is the name of its directory: a UUID, or whatever the user has
+/// called a directory that was copied or renamed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(String);
 
@@ -45,18 +47,20 @@ impl ContainerId {
         ContainerId(unique_name())
     }
 
-    /// Parses an id. udocker.py's ids are UUIDs too, of another version.
+    /// Parses an id: a file name that is neither hidden nor the file system's.
     pub fn parse(text: &str) -> Option<ContainerId> {
-        let is_word = |part: &str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        };
-        let valid = text.split('-').count() == 5
-            && text.split('-').all(is_word)
-            && text.len() <= FILE_NAME_MAX_BYTES;
-        valid.then(|| ContainerId(text.to_string()))
+        let is_valid = !text.is_empty()
+            && text.len() <= FILE_NAME_MAX_BYTES
+            && !text.contains('/')
+            && !text.contains(char::is_control)
+            && !is_of_file_system(text.as_ref());
+        is_valid.then(|| ContainerId(text.to_string()))
+    }
+
+    /// Whether it is a UUID, which no two containers ever get. udocker.py's ids are UUIDs too, of
+    /// another version.
+    pub(super) fn is_unique(&self) -> bool {
+        uuid::Uuid::try_parse(&self.0).is_ok_and(|uuid| uuid.to_string() == self.0)
     }
 
     /// The text.
@@ -71,7 +75,7 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// A name of a container: safe as a file name, and never the same as an id.
+/// A name of a container: safe as a file name, and never a UUID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerName(String);
 
@@ -156,7 +160,7 @@ impl Store {
         }
     }
 
-    /// Whether a container has this name.
+    /// Whether a container has this name or id.
     pub fn has_name(&self, name: &ContainerName) -> bool {
         self.layout.containers.join(name.as_str()).exists()
     }
@@ -186,22 +190,26 @@ impl Store {
         let link = self.layout.containers.join(old.as_str());
         let id = named_id(&link)
             .and_then(|target| ContainerId::parse(&target))
-            .filter(|id| self.layout.container(id).is_dir())
+            .filter(|id| self.has_container(id))
             .ok_or_else(|| StoreError::NoName(old.to_string()))?;
         self.add_name(&id, new)?;
         Ok(host_fs::remove_file(&link)?)
     }
 }
 
-/// The id of the container that a name leads to; `None` if `link` is no link.
+/// The id of the container that a name leads to; `None` if `link` is no link, or stands for a
+/// container with the same id in another place.
 pub(super) fn named_id(link: &Path) -> Option<String> {
-    link_target(link).ok()??.into_string().ok()
+    let target = link_target(link).ok()??;
+    let is_name = link.file_name() != Some(&target);
+    is_name.then(|| target.into_string().ok())?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing::{create, name, store};
+    use crate::store::Container;
+    use crate::store::testing::{create, create_as, name, store};
 
     #[test]
     fn rename_replaces_the_name_or_changes_nothing() {
@@ -223,6 +231,53 @@ mod tests {
         assert_eq!(store.container("old").unwrap().id, id);
         rename("old", "new").unwrap();
         assert_eq!(store.container("new").unwrap().names, ["new"]);
+    }
+
+    #[test]
+    fn a_container_elsewhere_does_not_get_lost_by_a_rename() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let Container {
+            id,
+            directory: here,
+            ..
+        } = create_as(&store, "box");
+        let elsewhere = directory.path().join("box");
+        fs::rename(&here, &elsewhere).unwrap();
+        symlink(&elsewhere, &here).unwrap();
+        store.add_name(&id, &name("old")).unwrap();
+        assert!(matches!(
+            store.rename_container(&name("box"), &name("new")),
+            Err(StoreError::NoName(_))
+        ));
+        store.rename_container(&name("old"), &name("new")).unwrap();
+        assert_eq!(store.container("new").unwrap().names, ["new"]);
+    }
+
+    #[test]
+    fn ids_are_file_names_and_only_uuids_are_unique() {
+        let long = "x".repeat(256);
+        for text in [
+            "",
+            ".",
+            "..",
+            ".staging",
+            "a/b",
+            "/a",
+            "a\nb",
+            "a\u{1b}[m",
+            "lost+found",
+            &long,
+        ] {
+            assert_eq!(ContainerId::parse(text), None, "{text:?}");
+        }
+        let random = ContainerId::random();
+        let upper = random.as_str().to_uppercase();
+        for text in ["mybox", "my.box", "a b", "a-b-c-d-e", &upper, &long[1..]] {
+            assert!(!ContainerId::parse(text).unwrap().is_unique(), "{text:?}");
+        }
+        assert!(random.is_unique());
+        assert_eq!(ContainerId::parse(random.as_str()), Some(random));
     }
 
     #[test]

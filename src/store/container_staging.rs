@@ -56,7 +56,12 @@ impl Store {
         if container.is_protected() {
             return Err(StoreError::Protected(container.id.to_string()));
         }
-        let slot = Slot::take(&self.layout.container_staging(), container.id.as_str())?;
+        // Another id may have been used before, by a container that is still being removed.
+        let staged_as = match container.id.is_unique() {
+            true => container.id.clone(),
+            false => ContainerId::random(),
+        };
+        let slot = Slot::take(&self.layout.container_staging(), staged_as.as_str())?;
         let slot = match host_fs::rename(&container.directory, slot.path()) {
             Ok(()) => slot,
             // Another process has taken it out.
@@ -81,7 +86,8 @@ impl Store {
         staging::abandoned(&self.layout.container_staging(), age)
             .into_iter()
             .filter_map(|slot| {
-                let id = ContainerId::parse(slot.path().file_name()?.to_str()?)?;
+                let id = ContainerId::parse(slot.path().file_name()?.to_str()?)
+                    .filter(ContainerId::is_unique)?;
                 self.forget_names(&id);
                 Some(StagedContainer { id, slot })
             })
@@ -132,7 +138,7 @@ impl StagedContainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing::{create, name, store};
+    use crate::store::testing::{create, create_as, name, store};
     use std::os::unix::fs::MetadataExt;
 
     #[test]
@@ -179,6 +185,27 @@ mod tests {
         store.add_name(&other, &name("kept")).unwrap();
         assert!(store.retire_container(&container).is_err());
         assert_eq!(store.container("kept").unwrap().names, ["given", "kept"]);
+    }
+
+    #[test]
+    fn an_id_can_be_used_again_while_its_container_is_being_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        for _ in 0..2 {
+            let container = create_as(&store, "box");
+            store.add_name(&container.id, &name("n")).unwrap();
+            // As left by a process that was killed.
+            drop(store.retire_container(&container).unwrap());
+            assert!(!store.has_name(&name("n")));
+        }
+        assert_eq!(store.abandoned_containers(Age::DAY).len(), 2);
+        // What else there is in the staging directory is left alone.
+        let other = create_as(&store, "box");
+        store.add_name(&other.id, &name("n")).unwrap();
+        fs::create_dir(store.layout.container_staging().join("box")).unwrap();
+        let now = Age(std::time::Duration::ZERO);
+        assert_eq!(store.abandoned_containers(now).len(), 2);
+        assert!(store.has_name(&name("n")));
     }
 
     #[test]

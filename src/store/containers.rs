@@ -1,4 +1,5 @@
 //! Containers: `containers/<id>/`. Their names are links beside them (see `container_names`).
+//! Programs choose UUIDs as ids; users may rename a container's directory, or copy one to there.
 //!
 //! ```text
 //! ROOT/            the root file system
@@ -23,12 +24,16 @@ use rustix::fs::{Access, access};
 use super::Store;
 use super::container_names::{ContainerId, named_id};
 use super::error::StoreError;
+use super::layout::ROOT;
 use super::links::set_marker;
 use crate::host::fs::{read_limited, write_atomic};
 use crate::oci::{CONFIG_MAX_BYTES, ImageConfig};
 
 /// Largest text file beside ROOT that is read, such as the one with the image's name.
 const TEXT_MAX_BYTES: u64 = 64 << 10;
+
+/// The parts of a container of which a directory has at least one, to be a container.
+const PARTS: [&str; 3] = [ROOT, "container.json", "imagerepo.name"];
 
 /// The state of a container's ROOT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +78,8 @@ impl Store {
                     }
                 }
                 Ok(kind) if kind.is_dir() => {
-                    if let Some(id) = ContainerId::parse(&file_name) {
+                    let id = ContainerId::parse(&file_name);
+                    if let Some(id) = id.filter(|id| self.has_container(id)) {
                         let directory = entry.path();
                         let made = age_key(&directory);
                         let container = Container {
@@ -112,17 +118,22 @@ impl Store {
             Some(target) => ContainerId::parse(&target),
             None => ContainerId::parse(text),
         }
+        .filter(|id| self.has_container(id))
         .ok_or_else(missing)?;
-        let directory = self.layout.container(&id);
-        if !directory.is_dir() {
-            return Err(missing());
-        }
-        let names = self.names_of(&id);
         Ok(Container {
+            directory: self.layout.container(&id),
+            names: self.names_of(&id),
             id,
-            directory,
-            names,
         })
+    }
+
+    /// Whether there is a container with this id. A UUID is enough: a killed removal by udocker.py
+    /// can leave an empty directory, which has to be listed to be removed. A directory that a user
+    /// has named may be anything, so it must have a part of a container, or be closed to this user.
+    pub(super) fn has_container(&self, id: &ContainerId) -> bool {
+        let directory = self.layout.container(id);
+        let has = |part: &str| directory.join(part).try_exists().unwrap_or(true);
+        directory.is_dir() && (id.is_unique() || PARTS.into_iter().any(has))
     }
 }
 
@@ -260,7 +271,8 @@ fn age_key(directory: &Path) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing::{create, name, store};
+    use crate::store::testing::{create, create_as, name, store};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn a_container_is_found_by_id_and_by_every_name() {
@@ -282,6 +294,69 @@ mod tests {
         ));
         store.remove_name(&name("a")).unwrap();
         assert_eq!(store.container("b").unwrap().names, ["b"]);
+    }
+
+    #[test]
+    fn a_directory_of_any_name_is_a_container_if_it_has_a_part_of_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let id = create_as(&store, "box").id;
+        store.add_name(&id, &name("a")).unwrap();
+        let at = |name: &str| store.layout.containers.join(name);
+        for (name, part) in [
+            ("1", "ROOT"),
+            ("2", "container.json/"),
+            ("3", "imagerepo.name"),
+        ] {
+            fs::create_dir_all(at(name).join(part)).unwrap();
+        }
+        fs::create_dir(at("closed")).unwrap();
+        fs::set_permissions(at("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        // What a killed removal by udocker.py leaves has to be listed, to be removed.
+        let left = ContainerId::random();
+        fs::create_dir(at(left.as_str())).unwrap();
+        // None of these is one, whatever it has.
+        fs::create_dir(at("other")).unwrap();
+        for name in [".hidden", "lost+found", "a\nb"] {
+            fs::create_dir_all(at(name).join("ROOT")).unwrap();
+        }
+        let listed = store.containers();
+        let mut ids: Vec<&str> = listed.iter().map(|one| one.id.as_str()).collect();
+        let mut expected = ["1", "2", "3", "box", "closed", left.as_str()];
+        ids.sort();
+        expected.sort();
+        assert_eq!(ids, expected);
+        for text in ids {
+            assert_eq!(store.container(text).unwrap().id.as_str(), text);
+        }
+        let named = store.container("a").unwrap();
+        assert_eq!((&named.id, &named.names[..]), (&id, &["a".to_string()][..]));
+        for text in ["other", ".hidden", "lost+found", "a\nb"] {
+            assert!(store.container(text).is_err(), "{text:?}");
+        }
+        let taken = store.add_name(&left, &name("box"));
+        assert!(matches!(taken, Err(StoreError::NameTaken(_))));
+    }
+
+    #[test]
+    fn links_lead_to_containers_here_or_of_their_own_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let elsewhere = directory.path().join("box");
+        fs::rename(create(&store).directory, &elsewhere).unwrap();
+        let at = |name: &str| store.layout.containers.join(name);
+        symlink(&elsewhere, at("other")).unwrap();
+        symlink("/", at("root")).unwrap();
+        symlink("..", at("up")).unwrap();
+        for text in ["other", "root", "up"] {
+            assert!(store.container(text).is_err(), "{text}");
+        }
+        symlink(&elsewhere, at("box")).unwrap();
+        for text in ["box", "other"] {
+            assert_eq!(store.container(text).unwrap().id.as_str(), "box");
+        }
+        // udocker.py does not list it either.
+        assert!(store.containers().is_empty());
     }
 
     #[test]

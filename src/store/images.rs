@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::links::{link, link_target, set_marker};
-use super::{Lock, Store};
+use super::{Lock, Store, layout};
 use crate::host::fs::{self as host_fs, FsError, write_atomic};
 use crate::oci::{Digest, LocalName, Reference};
 
@@ -295,11 +295,10 @@ pub(super) fn linked_names(repos: &Path) -> Result<BTreeSet<OsString>, FsError> 
     Ok(names)
 }
 
-/// Whether a directory at the top of `repos` is the file system's own, such as `lost+found` or
-/// snapshots. No image has a name that begins with a dot.
+/// Whether a directory is at the top of `repos` and the file system's own.
 pub(super) fn is_of_file_system(repos: &Path, directory: &Path) -> bool {
-    let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
-    directory.parent() == Some(repos) && (name == b"lost+found" || name.starts_with(b"."))
+    directory.parent() == Some(repos)
+        && directory.file_name().is_some_and(layout::is_of_file_system)
 }
 
 /// Finds all images below `repos`. Each directory is read once, and no file is examined.

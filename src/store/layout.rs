@@ -1,5 +1,6 @@
 //! The only builder of paths inside the repository.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -137,6 +138,12 @@ impl Layout {
             containers.join(format!(".{what}"))
         }
     }
+}
+
+/// Whether a directory in `repos` or `containers` with this name is the file system's own, such as
+/// `lost+found` or snapshots. Neither images nor containers have names that begin with a dot.
+pub(super) fn is_of_file_system(name: &OsStr) -> bool {
+    name == "lost+found" || name.as_encoded_bytes().starts_with(b".")
 }
 
 /// Whether `directory` is a mount or a subvolume, so that nothing beside it can be renamed into it.

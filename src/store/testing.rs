@@ -21,6 +21,13 @@ pub(super) fn create(store: &Store) -> Container {
     store.publish_container(staged).unwrap()
 }
 
+/// A container whose directory was renamed to `id`.
+pub(super) fn create_as(store: &Store, id: &str) -> Container {
+    let made = create(store).directory;
+    std::fs::rename(&made, made.with_file_name(id)).unwrap();
+    store.container(id).unwrap()
+}
+
 /// Makes all files and directories below `directory` older by `age`.
 pub(super) fn make_older(directory: &Path, age: Age) {
     for entry in std::fs::read_dir(directory).unwrap() {

@@ -1,5 +1,6 @@
 //! A repository that udocker.py and this program use in turns, with every command that both have.
 
+use std::fs;
 use std::path::Path;
 
 use crate::support::image::ImageBuilder;
@@ -108,14 +109,22 @@ fn continues(first: Actor, second: Actor) {
     second("rename one uno").succeeds();
     let copy = first("clone --name=copy uno").succeeds();
     shows("-q run copy echo copied", "copied");
-    second(&format!("rm {}", copy.text())).succeeds();
+    // A container's directory may have any name.
+    let containers = shared.sandbox.store().join("containers");
+    fs::rename(containers.join(copy.text()), containers.join("box")).unwrap();
+    second("rmname copy").succeeds();
+    second("name box boxed").succeeds();
+    shows("ps", "\nbox  ");
+    shows("inspect -p boxed", "/box/ROOT");
+    shows("-q run box echo boxed", "boxed");
+    second("rm box").succeeds();
     second("rm uno").succeeds();
     for image in [IMAGE, "lab/second:1"] {
         second(&format!("rmi {image}")).succeeds();
     }
     assert_eq!(first("ps").succeeds().stdout.lines().count(), 1);
     assert_eq!(first("images").succeeds().stdout.lines().count(), 1);
-    let blobs = std::fs::read_dir(shared.sandbox.store().join("layers")).unwrap();
+    let blobs = fs::read_dir(shared.sandbox.store().join("layers")).unwrap();
     let blobs = blobs.flatten().map(|entry| entry.path());
     assert_eq!(
         blobs.filter(|path| path.is_file() && is_blob(path)).count(),
