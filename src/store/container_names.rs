@@ -17,6 +17,9 @@ use crate::host::unique::unique_name;
 /// The longest file name in Linux, in bytes.
 const FILE_NAME_MAX_BYTES: usize = 255;
 
+/// The most names that lead to each other. Linux follows as many links.
+const MAX_LINKS: usize = 40;
+
 /// Why a text cannot be a container name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NameError {
@@ -197,11 +200,17 @@ impl Store {
     }
 }
 
-/// The id of the container that a name leads to; `None` if `link` is no link, or stands for a
-/// container with the same id in another place.
+/// The id of the container that a name leads to, perhaps by way of other names; `None` if `link` is
+/// no link, or stands for a container with the same id in another place.
 pub(super) fn named_id(link: &Path) -> Option<String> {
-    let target = link_target(link).ok()??;
+    let mut target = link_target(link).ok()??;
     let is_name = link.file_name() != Some(&target);
+    for _ in 0..MAX_LINKS {
+        match link_target(&link.with_file_name(&target)) {
+            Ok(Some(next)) if next != target => target = next,
+            _ => break,
+        }
+    }
     is_name.then(|| target.into_string().ok())?
 }
 
@@ -252,6 +261,29 @@ mod tests {
         ));
         store.rename_container(&name("old"), &name("new")).unwrap();
         assert_eq!(store.container("new").unwrap().names, ["new"]);
+    }
+
+    #[test]
+    fn a_name_may_lead_to_another_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let id = create(&store).id;
+        store.add_name(&id, &name("box")).unwrap();
+        let containers = &store.layout().containers;
+        symlink("box", containers.join("alias")).unwrap();
+        symlink(containers.join("alias"), containers.join("more")).unwrap();
+        for name in ["box", "alias", "more"] {
+            assert_eq!(store.container(name).unwrap().id, id, "{name}");
+        }
+        let names = store.container("box").unwrap().names;
+        assert_eq!(names, ["alias", "box", "more"]);
+        store
+            .rename_container(&name("alias"), &name("new"))
+            .unwrap();
+        assert_eq!(store.container("new").unwrap().id, id);
+        symlink("loop", containers.join("loop2")).unwrap();
+        symlink("loop2", containers.join("loop")).unwrap();
+        assert!(store.container("loop").is_err());
     }
 
     #[test]
