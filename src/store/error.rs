@@ -29,14 +29,14 @@ pub enum StoreError {
         /// The path that both would need.
         path: PathBuf,
     },
-    /// No such container.
-    #[error("there is no container '{0}' here")]
+    /// No such container. Programs look for "invalid container id", which udocker.py prints.
+    #[error("invalid container id or name '{0}': there is no such container here")]
     NoContainer(String),
     /// The image or container is protected against removal.
     #[error("'{0}' is protected")]
     Protected(String),
-    /// Another container has this name.
-    #[error("the name '{0}' is taken")]
+    /// Another container has this name. Programs look for udocker.py's words in this one too.
+    #[error("container name already exists: '{0}'")]
     NameTaken(String),
     /// No container has this name.
     #[error("no container has the name '{0}'")]

@@ -109,11 +109,11 @@ fn failed_clone_leaves_no_trace() {
     for (args, part) in [
         (
             &["clone", "missing"][..],
-            "there is no container 'missing' here",
+            "invalid container id or name 'missing'",
         ),
         (
             &["clone", "--name=kinds", "kinds"],
-            "the name 'kinds' is taken",
+            "container name already exists: 'kinds'",
         ),
         (&["clone", "--name=a.b", "kinds"], "names may not have"),
     ] {

@@ -186,7 +186,7 @@ fn failed_import_leaves_no_trace() {
             &["--tocontainer", "--name=work", "-"],
             tree(),
             1,
-            "the name 'work' is taken",
+            "container name already exists: 'work'",
         ),
         (
             &["--tocontainer", "--name=a/b", "-"],

@@ -41,5 +41,5 @@ fn inspect_prints_the_path_of_a_container_by_name_and_id() {
         .udocker(["inspect", "-p", "two"])
         .run()
         .exits_with(1)
-        .errs_in_one_line(&["there is no container 'two' here"]);
+        .errs_in_one_line(&["invalid container id or name 'two'"]);
 }

@@ -33,7 +33,7 @@ fn name_refuses_a_name_that_is_taken() {
             .udocker(["name", "one", name])
             .run()
             .exits_with(1)
-            .errs_in_one_line(&[&format!("the name '{name}' is taken")]);
+            .errs_in_one_line(&[&format!("container name already exists: '{name}'")]);
     }
 }
 

@@ -20,7 +20,11 @@ fn rename_changes_the_name_or_leaves_no_trace() {
             1,
             "no container has the name 'missing'",
         ),
-        (&["old", "other"], 1, "the name 'other' is taken"),
+        (
+            &["old", "other"],
+            1,
+            "container name already exists: 'other'",
+        ),
         (&["old", "../new"], 1, "names may not have"),
         (&["old", "a\u{7}"], 1, "names may not have"),
         (&["old", &"n".repeat(300)], 1, "longer than"),

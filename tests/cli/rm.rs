@@ -28,7 +28,7 @@ fn rm_removes_what_it_can_and_names_what_it_cannot() {
     container::empty(&sandbox);
     let ran = sandbox.udocker(["-q", "rm", "absent", "one"]).run();
     ran.exits_with(1)
-        .errs_in_one_line(&["there is no container 'absent' here"]);
+        .errs_in_one_line(&["invalid container id or name 'absent': there is no such container"]);
     sandbox.assert_no_containers();
 }
 

@@ -12,7 +12,7 @@ use crate::test_limits;
 pub const OTHERS_WERE_FASTER: [&str; 4] = [
     "there is an image",
     "there is no image",
-    "there is no container",
+    "there is no such container",
     "there is neither",
 ];
 

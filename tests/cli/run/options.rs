@@ -178,6 +178,6 @@ fn taken_name_has_a_hint() {
     import(&sandbox);
     run(&sandbox, &["--name=x"], "true").succeeds();
     let ran = run(&sandbox, &["--name=x"], "true").exits_with(1);
-    ran.errs_in_one_line(&["'x' is taken"]);
+    ran.errs_in_one_line(&["container name already exists: 'x'"]);
     assert!(ran.stderr.contains("`udocker rm x`"), "{ran:#?}");
 }
