@@ -1,4 +1,4 @@
-//! Changes to the arguments before clap parses them: to the options of `run`, and to `help --help`.
+//! Changes to the arguments before clap parses them.
 //!
 //! The options of `run` end at its first positional argument: what follows belongs to the
 //! container's command, even if it looks like an option of `udocker run`. clap would parse it as
@@ -11,29 +11,36 @@ use clap::{Arg, Command};
 
 const END_OF_OPTIONS: &str = "--";
 
-/// Inserts `--` after the container or image of `udocker run`. Words before it are removed if they
-/// are empty, as udocker.py does, since scripts write `"$options"` even if there are none; and if
-/// they are the value of Docker's `-a`, which is a flag here. A last `-h` asks for the help, since
-/// it is no host name. `args` begins with the program.
-pub(super) fn change_options_of_run(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
-    let general: Vec<&Arg> = program.get_arguments().collect();
-    let Some(command_at) = first_positional(&args, 1, &general) else {
-        return args;
-    };
-    if args[command_at] != "run" {
-        return args;
-    }
-    let run = program.find_subcommand("run");
-    let of_run = run.into_iter().flat_map(Command::get_arguments);
-    let known: Vec<&Arg> = of_run.chain(general).collect();
-    while let Some(word_at) = first_positional(&args, command_at + 1, &known) {
-        if !args[word_at].is_empty() && !is_stream(&args[word_at - 1], &args[word_at]) {
-            args.insert(word_at + 1, END_OF_OPTIONS.into());
+/// Removes empty words that are no values of options, as udocker.py does, since scripts write
+/// `"$options"` even if there are none. Inserts `--` after the container or image of `udocker run`;
+/// words before it are also removed if they are the value of Docker's `-a`, which is a flag here.
+/// A last `-h` there asks for the help, since it is no host name. `args` begins with the program.
+pub(super) fn prepared(mut args: Vec<OsString>, program: &Command) -> Vec<OsString> {
+    let mut command = program;
+    let mut known: Vec<&Arg> = program.get_arguments().collect();
+    let mut start = 1;
+    while let Some(at) = first_positional(&args, start, &known) {
+        start = at;
+        let is_run = command.get_name() == "run";
+        if args[at].is_empty() || is_run && is_stream(&args[at - 1], &args[at]) {
+            args.remove(at);
+            continue;
+        }
+        start += 1;
+        if is_run {
+            args.insert(start, END_OF_OPTIONS.into());
             return args;
         }
-        args.remove(word_at);
+        if let Some(subcommand) = command.find_subcommand(&args[at]) {
+            command = subcommand;
+            known = subcommand.get_arguments().chain(known).collect();
+        }
     }
-    if let Some(last) = args.last_mut().filter(|last| *last == "-h") {
+    let is_ended = args.iter().any(|arg| arg == END_OF_OPTIONS);
+    if command.get_name() == "run"
+        && !is_ended
+        && let Some(last) = args.last_mut().filter(|last| *last == "-h")
+    {
         *last = "--help".into();
     }
     args
@@ -127,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_end_at_the_container() {
+    fn options_end_at_the_container_and_empty_words_are_dropped() {
         let program = crate::cli::Cli::command();
         for (given, expected) in [
             ("run c", "run c --"),
@@ -164,6 +171,20 @@ mod tests {
             ("run --pull -v /a c x", "run --pull -v /a c -- x"),
             ("run --pull never c x", "run --pull never c -- x"),
             ("run  --rm ", "run --rm"),
+            ("run -- c -h", "run -- c -h"),
+            (" -q  ps ", "-q ps"),
+            (" run  c  x", "run c --  x"),
+            ("--repo  ps", "--repo  ps"),
+            ("rm  -f  c ", "rm -f c"),
+            (
+                "create  --name  --name=zz busybox ",
+                "create --name  --name=zz busybox",
+            ),
+            (
+                "manifest  inspect  --platform  image",
+                "manifest inspect --platform  image",
+            ),
+            ("search run  -a ", "search run -a"),
         ] {
             let words = |text: &str| -> Vec<OsString> {
                 std::iter::once("udocker")
@@ -171,11 +192,7 @@ mod tests {
                     .map(OsString::from)
                     .collect()
             };
-            assert_eq!(
-                change_options_of_run(words(given), &program),
-                words(expected),
-                "{given}"
-            );
+            assert_eq!(prepared(words(given), &program), words(expected), "{given}");
         }
     }
 }

@@ -86,7 +86,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     // The command is not built here: the parser builds only the subcommand that it needs, which is
     // faster.
     let program = Cli::command();
-    let args = arguments::change_options_of_run(args.into_iter().collect(), &program);
+    let args = arguments::prepared(args.into_iter().collect(), &program);
     let args = arguments::without_help_on_help(args, &program);
     let matches = program.try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
