@@ -54,7 +54,7 @@ pub trait GuestView {
 }
 
 /// The number of symbolic links that the kernel follows in one look-up.
-const MAX_LINKS: usize = 40;
+pub(super) const MAX_LINKS: usize = 40;
 
 /// The kernel's limit: paths and targets of links must be shorter.
 const PATH_MAX: usize = 4096;

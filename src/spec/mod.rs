@@ -281,6 +281,8 @@ pub enum Warning {
     NotAVolume(String),
     /// The host has no such device.
     NoDevice(HostPath),
+    /// A volume's source is an open file without a path.
+    NoPath(HostPath),
     /// The image listens on ports that only root may use.
     PrivilegedPorts(Vec<u16>),
 }
@@ -295,6 +297,11 @@ impl fmt::Display for Warning {
             Warning::NoDevice(device) => write!(
                 f,
                 "`--device={device}` has no effect: this machine has no such device"
+            ),
+            Warning::NoPath(source) => write!(
+                f,
+                "`-v {source}` has no effect: it is a pipe, a socket or a deleted file, \
+                 which cannot be bound"
             ),
             Warning::PrivilegedPorts(ports) => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::guest::{FileType, GuestView, LookupError, resolve_guest_path};
+use super::guest::{FileType, GuestView, LookupError, MAX_LINKS, resolve_guest_path};
 use super::name_files::is_name_file;
 use super::path::{GuestPath, HostPath, NotAbsolute};
 use super::tmpfs::Tmpfs;
@@ -274,9 +274,11 @@ pub(super) fn plan_binds(
     let same_path = |path: &&str| Volume::same_path(path).ok().filter(&exists);
     let defaults = system.iter().chain(dri).filter_map(same_path);
     let home = requested.home.iter().filter_map(same_path);
-    let present = |volume: &&Volume| exists(volume);
     let volumes = requested.devices.iter().chain(requested.volumes);
-    let asked_for = home.chain(volumes.filter(present).cloned());
+    let present = volumes.filter(|volume| exists(volume));
+    let (present, nameless): (Vec<&Volume>, Vec<&Volume>) =
+        present.partition(|volume| has_path(&volume.source, view));
+    let asked_for = home.chain(present.into_iter().cloned());
     let mut wanted: Vec<(Volume, bool)> = defaults
         .map(|volume| (volume, true))
         .chain(asked_for.map(|volume| (volume, false)))
@@ -287,6 +289,11 @@ pub(super) fn plan_binds(
     let missing = requested.devices.iter().filter(|device| !exists(device));
     plan.warnings
         .extend(missing.map(|device| Warning::NoDevice(device.source.clone())));
+    // The default `/dev` leads to the standard streams.
+    let is_needless = |volume: &Volume| requested.system_directories && is_stream(&volume.target);
+    let lost = nameless.iter().filter(|volume| !is_needless(volume));
+    plan.warnings
+        .extend(lost.map(|volume| Warning::NoPath(volume.source.clone())));
     for name in requested.leave_out {
         let before = wanted.len();
         wanted.retain(|(volume, _)| !volume.is_named_by(name));
@@ -317,6 +324,29 @@ pub(super) fn check_sources(volumes: &[Volume], view: &dyn GuestView) -> Result<
 
 fn exists(volume: &Volume, view: &dyn GuestView) -> bool {
     view.file_type_followed(volume.source.as_path()).is_some()
+}
+
+/// Whether a file that exists has a path to bind. A link in `/proc/PID/fd` can lead to a pipe, a
+/// socket or a deleted file: the text of the link is no path then.
+fn has_path(source: &HostPath, view: &dyn GuestView) -> bool {
+    let mut path = source.as_path().to_path_buf();
+    for _ in 0..MAX_LINKS {
+        let Some(target) = view.link_target(&path) else {
+            break;
+        };
+        path.pop();
+        path.push(target);
+    }
+    view.file_type(&path).is_some()
+}
+
+/// Whether `target` is a standard stream, or another open file, by its name in `/dev`.
+fn is_stream(target: &GuestPath) -> bool {
+    let streams = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
+    target.as_path().starts_with("/dev/fd")
+        || streams
+            .iter()
+            .any(|stream| target.as_path() == Path::new(stream))
 }
 
 /// Whether a volume of this source is left out without a message if the source does not exist, as
@@ -608,6 +638,48 @@ mod tests {
         assert_eq!(shown(&plan), ["/etc/resolv.conf:/dev/resolver"]);
         let missing = devices[0].source.clone();
         assert_eq!(plan.warnings, [Warning::NoDevice(missing)]);
+    }
+
+    #[test]
+    fn sources_without_a_path_are_left_out() {
+        let view = host()
+            .link("/proc/self/fd/1", "pipe:[1]")
+            .file("pipe:[1]", "")
+            .link("/proc/self/fd/2", "/data/file")
+            .link("/dev/stdout", "/proc/self/fd/1")
+            .link("/dev/stderr", "/proc/self/fd/2");
+        let root = HostPath::new("/r").unwrap();
+        let shown_with = |text: &str, system_directories| {
+            let requested = BindRequest {
+                system_directories,
+                volumes: &[volume(text)],
+                leave_out: &["/proc", "/etc/resolv.conf"].map(str::to_string),
+                ..BindRequest::default()
+            };
+            let mut plan = plan_binds(&requested, &root, &view).unwrap();
+            plan.warnings
+                .retain(|warning| matches!(warning, Warning::NoPath(_)));
+            (shown(&plan), plan.warnings.len())
+        };
+        let of = |binds: &[&str], warnings| {
+            (
+                binds.iter().map(|bind| bind.to_string()).collect(),
+                warnings,
+            )
+        };
+        for text in [
+            "/proc/self/fd/1:/dev/stdout",
+            "/dev/stdout",
+            "/dev/stdout:/dev/fd/1",
+        ] {
+            assert_eq!(shown_with(text, true), of(&["/dev:/dev"], 0), "{text}");
+            assert_eq!(shown_with(text, false), of(&[], 1), "{text}");
+        }
+        assert_eq!(shown_with("/dev/stdout:/x", true), of(&["/dev:/dev"], 1));
+        assert_eq!(
+            shown_with("/dev/stderr:/x", false),
+            of(&["/dev/stderr:/x"], 0)
+        );
     }
 
     #[test]

@@ -66,6 +66,22 @@ fn volumes_show_host_files() {
 }
 
 #[test]
+fn pipes_as_volumes_do_not_hinder_the_standard_streams() {
+    for sandbox in GuestRun::in_each_mode() {
+        let volumes = [
+            "volume=/proc/self/fd/1:/dev/stdout",
+            "volume=/dev/stderr:/dev/stderr",
+            "volume=/dev/fd/1:/left-out",
+        ];
+        let script = "echo out >/dev/stdout; echo err >/dev/stderr; test ! -e /left-out";
+        let ran = sandbox.run(&volumes, &["sh", "-c", script]);
+        assert_eq!(stdout(&ran), "out\n");
+        assert_eq!(String::from_utf8_lossy(&ran.stderr), "err\n");
+        assert_eq!(ran.status.code(), Some(0));
+    }
+}
+
+#[test]
 fn read_only_volumes_resist_every_way_to_write() {
     for sandbox in GuestRun::in_each_mode() {
         // Paths may hold colons, which upstream PRoot cannot bind.
