@@ -22,6 +22,10 @@ pub struct Args {
     purge: bool,
 }
 
+/// The version of udocker.py's tools, in the directory for libraries. Installers look for it, and
+/// udocker.py downloads its tools if the file is missing or shows a version below 1.2.11.
+const TOOLS_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\n");
+
 /// Unpacks the engine, and the licence texts into the directory for documentation.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let layout = &context.settings.paths.layout;
@@ -38,6 +42,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     for (name, text) in proot::licences() {
         let path = layout.doc.join(name.replace('/', "-"));
         write_atomic(&path, text.as_bytes(), 0o644).map_err(CommandError::from_error)?;
+    }
+    let version = layout.lib.join("VERSION");
+    if !version.exists() {
+        write_atomic(&version, TOOLS_VERSION.as_bytes(), 0o644)
+            .map_err(CommandError::from_error)?;
     }
     context
         .printer

@@ -31,3 +31,22 @@ fn install_unpacks_the_engine_and_replaces_a_damaged_one() {
     assert!(install(&["--force"]) == content && other.exists());
     assert!(install(&["--purge"]) == content && !other.exists());
 }
+
+#[test]
+fn install_writes_the_version_that_installers_look_for() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.store().join("lib/VERSION");
+    let installed = |option: &[&str]| {
+        sandbox
+            .udocker([&["install"], option].concat())
+            .run()
+            .succeeds();
+        fs::read_to_string(&path).unwrap()
+    };
+    let version = concat!(env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(installed(&[]), version);
+    // That of udocker.py is kept.
+    fs::write(&path, "1.2.11").unwrap();
+    assert_eq!(installed(&["--force"]), "1.2.11");
+    assert_eq!(installed(&["--purge"]), version);
+}

@@ -33,10 +33,12 @@ impl UdockerPy {
 
     /// Runs it on the sandbox's repository.
     pub fn run(&self, sandbox: &Sandbox, args: &[&str]) -> Ran {
-        // Keeps udocker.py from downloading its engines.
+        // Keeps udocker.py from downloading its engines, as `udocker install` does.
         let version = sandbox.store().join("lib/VERSION");
-        fs::create_dir_all(version.parent().expect("a file in lib")).expect("a writable store");
-        fs::write(&version, "9.9.9").expect("a writable store");
+        if !version.exists() {
+            fs::create_dir_all(version.parent().expect("a file in lib")).expect("a writable store");
+            fs::write(&version, "9.9.9").expect("a writable store");
+        }
         let mut command = Command::new(&self.python);
         command
             .args(["-c", "from udocker.maincmd import main; main()"])
