@@ -14,8 +14,8 @@ const UNKNOWN_IMAGE: &str = "IMPORTED:unknown";
 /// Import a root file system as an image or container
 ///
 /// The archive holds a directory tree, as `docker export` and `udocker export` write it, and may
-/// be compressed with gzip or zstd. With `--tocontainer` or `--clone` the id of the new container
-/// is printed.
+/// be compressed with gzip or zstd. Prints the name of the image, or with `--tocontainer` or
+/// `--clone` the id of the new container.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker import rootfs.tar.gz lab/base:1
@@ -79,9 +79,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let platform = platform(&args.platform)?;
     let image = image::import(store, source, &name.local(), &platform, &context.progress())
         .map_err(|error| explain(error.into()))?;
-    context
-        .printer
-        .info(format_args!("imported image: {}", image.name));
+    context.printer.out(image.name)?;
     Ok(DONE)
 }
 

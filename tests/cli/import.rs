@@ -30,13 +30,13 @@ fn import_makes_an_image_of_a_file_or_stdin_compressed_or_not() {
             .udocker(["import", "tree.tar", "lab/file:1"])
             .run()
             .succeeds()
-            .prints("");
+            .prints("lab/file:1");
         sandbox
             .udocker(["import", "-", "lab/stdin"])
             .stdin(bytes)
             .run()
             .succeeds()
-            .prints("");
+            .prints("lab/stdin:latest");
         assert!(sandbox.path("tree.tar").exists());
         for image in ["lab/file:1", "lab/stdin:latest"] {
             assert_eq!(
@@ -127,7 +127,7 @@ fn import_warns_of_a_name_without_a_container() {
         .stdin(tree())
         .run()
         .succeeds()
-        .prints("");
+        .prints("lab/x:latest");
     assert!(ran.stderr.contains("Warning: `--name` is for"), "{ran:#?}");
 }
 
