@@ -29,7 +29,7 @@ pub(super) fn launch(
 ) -> Result<RunOutcome, EngineError> {
     let features = Features::of(options);
     let unpacked = proot::unpacked_to_bind(options)?;
-    let outer = outside(spec, &unpacked, options, features, seccomp)?;
+    let outer = outside(spec, &unpacked, features, seccomp)?;
     let outcome = namespace::launch(&outer, Emulation::Tracer).map_err(|error| match error {
         EngineError::Execute { source, .. } => EngineError::Start {
             path: unpacked.proot,
@@ -44,14 +44,14 @@ pub(super) fn launch(
 fn outside(
     spec: &RunSpec,
     unpacked: &Unpacked,
-    options: &EngineOptions,
     features: Features,
     seccomp: bool,
 ) -> Result<RunSpec, EngineError> {
     let directory = GuestPath::root().join(DIRECTORY);
     let mut binds = spec.binds.clone();
     binds.push(Bind {
-        source: host_path(&options.tmp_dir)?,
+        // It only tells that the mount point is a directory.
+        source: HostPath::root(),
         target: directory.clone(),
         access: Access::ReadWrite,
         tmpfs: Some(Tmpfs::default()),

@@ -4,7 +4,7 @@ use std::fs;
 
 use udocker::host::facts::Machine;
 
-use crate::guest_run::GuestRun;
+use crate::guest_run::{GuestRun, stdout};
 
 fn in_each_nested_mode() -> impl Iterator<Item = GuestRun> {
     ["R2", "R3"].into_iter().map(GuestRun::new)
@@ -17,6 +17,15 @@ fn guest_can_switch_users_and_change_owners() {
             su app -c 'id -u; id -g'; chroot --help >/dev/null 2>&1; id -u
             mknod null c 1 3 && echo device";
         assert_eq!(sandbox.output(&[], script), "chown\n33\n33\n0\ndevice\n");
+    }
+}
+
+#[test]
+fn a_missing_directory_for_temporary_files_does_not_matter() {
+    for sandbox in in_each_nested_mode() {
+        let mut command = sandbox.command(&[], &["echo", "ran"]);
+        let ran = command.env("TMPDIR", "/nowhere").output().unwrap();
+        assert_eq!(stdout(&ran), "ran\n", "{ran:#?}");
     }
 }
 
