@@ -1,5 +1,7 @@
 //! `udocker load`
 
+use std::path::Path;
+
 use super::streams::{ArchivePath, size_of};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::image::{self, LoadSource, NewName};
@@ -27,6 +29,15 @@ pub struct Args {
 
 /// Loads images.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
+    load(args, context).map_err(|error| match &args.name[..] {
+        [file] if args.input.is_none() && Path::new(file).is_file() => {
+            error.with_hint(format!("to load that file, use `udocker load -i {file}`"))
+        }
+        _ => error,
+    })
+}
+
+fn load(args: &Args, context: &Context) -> Outcome {
     // udocker.py accepts `load - NAME` too.
     let (place, name) = match (&args.input, &args.name[..]) {
         (Some(place), []) => (place.clone(), None),

@@ -347,6 +347,17 @@ fn load_hints_at_import_for_a_root_file_system() {
 }
 
 #[test]
+fn load_of_a_file_without_its_option_has_a_hint() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("image.tar", archive().finish());
+    for name in ["image.tar", file.to_str().unwrap()] {
+        let ran = sandbox.udocker(["load", name]).run().exits_with(1);
+        let hint = format!("Hint: to load that file, use `udocker load -i {name}`\n");
+        assert!(ran.stderr.ends_with(&hint), "{ran:#?}");
+    }
+}
+
+#[test]
 fn load_removes_leftovers_of_a_killed_load() {
     let sandbox = Sandbox::new();
     sandbox.write("image.tar", archive().finish());
