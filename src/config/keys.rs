@@ -1,7 +1,7 @@
 //! The configuration keys, with the names that udocker.py gives them.
 
 use super::env_vars;
-use crate::spec::DEFAULT_PATH;
+use crate::spec::{ALWAYS_PASSED, DEFAULT_PATH, NEVER_PASSED};
 
 /// One configuration key.
 #[derive(Debug)]
@@ -30,6 +30,9 @@ const fn key(
         used,
     }
 }
+
+/// The key of the mode of containers without a mode of their own.
+pub(super) const DEFAULT_MODE_KEY: &str = "override_default_execution_mode";
 
 /// All keys, sorted by name.
 pub(super) const KEYS: &[Key] = &[
@@ -93,7 +96,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("installinfo", None, "", false),
     key("installretry", None, "3", false),
-    key("invalid_host_env", None, "", false),
+    key("invalid_host_env", None, NEVER_PASSED, true),
     key("keystore", Some("UDOCKER_KEYSTORE"), "keystore", true),
     key("layersdir", Some("UDOCKER_LAYERS"), "", true),
     key("ld_so_cache", None, "", false),
@@ -116,7 +119,7 @@ pub(super) const KEYS: &[Key] = &[
     key("nvi_etc_list", None, "", false),
     key("nvi_lib_list", None, "", false),
     key(
-        "override_default_execution_mode",
+        DEFAULT_MODE_KEY,
         Some("UDOCKER_DEFAULT_EXECUTION_MODE"),
         "",
         true,
@@ -166,18 +169,24 @@ pub(super) const KEYS: &[Key] = &[
         true,
     ),
     key("user_path", None, DEFAULT_PATH, true),
-    key("valid_host_env", None, "", false),
+    key("valid_host_env", None, ALWAYS_PASSED, true),
     key("verbose_level", Some("UDOCKER_LOGLEVEL"), "3", true),
 ];
 
-/// Finds a key by name.
+/// Finds a key by name, also by the one that the manual of udocker.py gives the default mode.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
+    let name = match name {
+        "default_execution_mode" => DEFAULT_MODE_KEY,
+        name => name,
+    };
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Returns the known key most similar to `name`, if one is similar enough to be meant.
+/// Returns the key most similar to `name` of those that have an effect, if one is similar enough to
+/// be meant.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     KEYS.iter()
+        .filter(|key| key.used)
         .map(|key| (strsim::jaro_winkler(name, key.name), key.name))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -198,5 +207,7 @@ mod tests {
         assert_eq!(nearest("dockerio_registry"), Some("dockerio_registry_url"));
         assert_eq!(nearest("htp_proxy"), Some("http_proxy"));
         assert_eq!(nearest("zzz"), None);
+        // There is a key of this name, but it has no effect.
+        assert_eq!(nearest("download_timeouts"), None);
     }
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::env_vars::{self, Environment};
-use super::keys::{self, KEYS, Key};
+use super::keys::{self, DEFAULT_MODE_KEY, KEYS, Key};
 use super::layer::{self, Assignment, ConfigError, FileContent, Origin};
 use crate::container::ImageTrees;
 use crate::oci::RegistryUrl;
 use crate::registry::without_login;
-use crate::spec::{DEFAULT_PATH, ModeChoice, SearchPaths, UnknownMode};
+use crate::spec::{DEFAULT_PATH, HostVariables, ModeChoice, SearchPaths, UnknownMode};
 use crate::store::Layout;
 use crate::ui::Verbosity;
 
@@ -81,6 +81,8 @@ pub struct Settings {
     pub default_execmode: Option<String>,
     /// The search paths for commands of images that set no `PATH`.
     pub search_paths: SearchPaths,
+    /// The host's variables that are passed to containers, or are not.
+    pub host_variables: HostVariables,
     /// A PRoot to run instead of the embedded one.
     pub proot_executable: Option<PathBuf>,
     /// The program that mode S1 runs instead of the Apptainer or Singularity in `PATH`.
@@ -100,8 +102,6 @@ pub struct Settings {
     /// Warnings for the user, for example about an unknown key.
     pub warnings: Vec<String>,
 }
-
-const DEFAULT_MODE_KEY: &str = "override_default_execution_mode";
 
 impl Settings {
     /// Reads all sources: defaults, `/etc/udocker.conf`, `~/.udocker/udocker.conf`,
@@ -327,6 +327,14 @@ impl Table {
         }
     }
 
+    /// Reads a list of names, which may be written as a Python tuple or list.
+    fn names(&self, key: &'static str) -> Vec<String> {
+        let is_no_part = |c: char| c.is_whitespace() || ",()[]'\"".contains(c);
+        let names = self.text(key).unwrap_or_default().split(is_no_part);
+        let names = names.filter(|name| !name.is_empty());
+        names.map(str::to_string).collect()
+    }
+
     /// Reads a number of megabytes and returns it in bytes.
     fn megabytes(&self, key: &'static str) -> Result<Option<u64>, ConfigError> {
         let bytes = |text: &str| text.parse::<u64>().ok()?.checked_mul(1_000_000);
@@ -404,6 +412,10 @@ impl Table {
             search_paths: SearchPaths {
                 root: self.text("root_path").unwrap_or(DEFAULT_PATH).to_string(),
                 user: self.text("user_path").unwrap_or(DEFAULT_PATH).to_string(),
+            },
+            host_variables: HostVariables {
+                always: self.names("valid_host_env"),
+                never: self.names("invalid_host_env"),
             },
             proot_executable: other("use_proot_executable"),
             apptainer_executable: other("use_singularity_executable"),
@@ -579,6 +591,48 @@ mod tests {
             assert_eq!(settings.http.read_timeout, Duration::from_secs(12));
             assert!(settings.default_registry().unwrap().is_docker_hub());
             assert_eq!(settings.image_trees, ImageTrees::Shared);
+        }
+    }
+
+    #[test]
+    fn names_of_variables_are_read_as_udocker_py_writes_them() {
+        let variables = |text: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("udocker.conf");
+            std::fs::write(&file, format!("[DEFAULT]\n{text}\n")).unwrap();
+            let overrides = Overrides {
+                file: Some(file),
+                ..Overrides::default()
+            };
+            settings(&[], &overrides).host_variables
+        };
+        assert_eq!(variables(""), HostVariables::default());
+        for list in [
+            "A,B_C",
+            "A, B_C",
+            "('A', 'B_C', )",
+            "[\"A\",\"B_C\"]",
+            "A\n  B_C",
+        ] {
+            let found = variables(&format!("valid_host_env = {list}\ninvalid_host_env = ()"));
+            assert_eq!(found.always, ["A", "B_C"], "{list}");
+            assert!(found.never.is_empty());
+        }
+    }
+
+    #[test]
+    fn default_mode_has_two_names() {
+        for key in ["default_execution_mode", "override_default_execution_mode"] {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("udocker.conf");
+            std::fs::write(&file, format!("[DEFAULT]\n{key} = P2\n")).unwrap();
+            let overrides = Overrides {
+                file: Some(file),
+                ..Overrides::default()
+            };
+            let settings = settings(&[], &overrides);
+            assert_eq!(settings.default_execmode.as_deref(), Some("P2"), "{key}");
+            assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
         }
     }
 

@@ -40,6 +40,44 @@ impl SearchPaths {
     }
 }
 
+/// The host's variable that is passed on by default.
+pub const ALWAYS_PASSED: &str = "TERM";
+
+/// The host's variable that even `--hostenv` does not pass on by default.
+pub const NEVER_PASSED: &str = "VTE_VERSION";
+
+/// The configuration keys `valid_host_env` and `invalid_host_env`: names of the host's variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostVariables {
+    /// Those that are passed on without `--hostenv` too.
+    pub always: Vec<String>,
+    /// Those that are not passed on, even with `--hostenv`.
+    pub never: Vec<String>,
+}
+
+impl Default for HostVariables {
+    fn default() -> HostVariables {
+        HostVariables {
+            always: vec![ALWAYS_PASSED.to_string()],
+            never: vec![NEVER_PASSED.to_string()],
+        }
+    }
+}
+
+impl HostVariables {
+    /// Whether a variable is passed on. `PATH` names directories that the container does not have,
+    /// though udocker.py's list has it, and `PROOT_*` is for the engine. Other search paths and the
+    /// working directory are passed on only if they are named.
+    fn pass(&self, name: &OsStr, all: bool) -> bool {
+        const PATHS: [&str; 4] = ["LD_LIBRARY_PATH", "LD_PRELOAD", "PWD", "OLDPWD"];
+        let is_in = |names: &[String]| names.iter().any(|listed| name == listed.as_str());
+        if name == "PATH" || name.as_bytes().starts_with(b"PROOT_") || is_in(&self.never) {
+            return false;
+        }
+        is_in(&self.always) || all && !PATHS.iter().any(|path| name == *path)
+    }
+}
+
 /// Environment variables, in the order in which they were first set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct GuestEnv(Vec<(OsString, OsString)>);
@@ -164,6 +202,7 @@ fn trimmed(name: &OsStr) -> OsString {
 /// The sources of the variables.
 pub(super) struct Sources<'a> {
     pub(super) host: &'a GuestEnv,
+    pub(super) host_variables: &'a HostVariables,
     pub(super) pass_host: bool,
     /// The default `PATH`.
     pub(super) path: &'a str,
@@ -179,7 +218,7 @@ pub(super) fn plan_environment(sources: &Sources<'_>) -> GuestEnv {
     let mut environment: GuestEnv = sources
         .host
         .iter()
-        .filter(|(name, _)| passes(name, sources.pass_host))
+        .filter(|(name, _)| sources.host_variables.pass(name, sources.pass_host))
         .map(|(name, value)| (name.to_os_string(), value.to_os_string()))
         .collect();
     environment.set("PATH", sources.path);
@@ -197,23 +236,6 @@ pub(super) fn plan_environment(sources: &Sources<'_>) -> GuestEnv {
         requested.apply(&mut environment, sources.host);
     }
     environment
-}
-
-/// Whether the host's variable is passed on. Search paths and the working directory name paths that
-/// the container does not have, and `PROOT_*` is for the engine.
-fn passes(name: &OsStr, all: bool) -> bool {
-    const NEVER: [&str; 6] = [
-        "VTE_VERSION",
-        "PATH",
-        "LD_LIBRARY_PATH",
-        "LD_PRELOAD",
-        "PWD",
-        "OLDPWD",
-    ];
-    if !all {
-        return name == "TERM";
-    }
-    !NEVER.iter().any(|never| name == *never) && !name.as_bytes().starts_with(b"PROOT_")
 }
 
 #[cfg(test)]
@@ -278,6 +300,7 @@ mod tests {
         let image = ["A=image", "B=image", "HOME=/image", "USER=image", "junk"];
         let planned = plan_environment(&Sources {
             host: &host,
+            host_variables: &HostVariables::default(),
             pass_host: false,
             path: DEFAULT_PATH,
             image: &image.map(str::to_string),
@@ -312,6 +335,7 @@ mod tests {
         ]);
         let planned = plan_environment(&Sources {
             host: &host,
+            host_variables: &HostVariables::default(),
             pass_host: true,
             path: DEFAULT_PATH,
             image: &[],
@@ -323,5 +347,28 @@ mod tests {
             planned,
             environment(&[("X", "1"), ("HOME", "/root"), ("PATH", DEFAULT_PATH)])
         );
+    }
+
+    #[test]
+    fn configured_variables_are_passed_or_not() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        let variables = HostVariables {
+            always: names(&["TERM", "PATH", "PROOT_TMP_DIR", "LD_LIBRARY_PATH", "A", "B"]),
+            never: names(&["B", "C"]),
+        };
+        for (name, by_default, with_hostenv) in [
+            ("A", true, true),
+            ("B", false, false),
+            ("C", false, false),
+            ("D", false, true),
+            ("VTE_VERSION", false, true),
+            ("LD_LIBRARY_PATH", true, true),
+            ("LD_PRELOAD", false, false),
+            ("PATH", false, false),
+            ("PROOT_TMP_DIR", false, false),
+        ] {
+            let passed = [false, true].map(|all| variables.pass(OsStr::new(name), all));
+            assert_eq!(passed, [by_default, with_hostenv], "{name}");
+        }
     }
 }

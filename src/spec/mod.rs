@@ -24,7 +24,10 @@ use std::ffi::OsString;
 use std::fmt;
 
 pub use command::{Argv, ExecutableError, parse_entrypoint};
-pub use env::{DEFAULT_PATH, EnvError, EnvOption, GuestEnv, SearchPaths};
+pub use env::{
+    ALWAYS_PASSED, DEFAULT_PATH, EnvError, EnvOption, GuestEnv, HostVariables, NEVER_PASSED,
+    SearchPaths,
+};
 pub use guest::{
     Execution, FileType, GuestView, LookupError, Resolved, locate, resolve_guest_path,
 };
@@ -57,6 +60,8 @@ pub struct RunRequest {
     pub env: Vec<EnvOption>,
     /// The configuration keys `root_path` and `user_path`.
     pub search_paths: SearchPaths,
+    /// The configuration keys `valid_host_env` and `invalid_host_env`.
+    pub host_variables: HostVariables,
     /// `--hostenv`.
     pub pass_host_env: bool,
     /// `-v`.

@@ -65,6 +65,7 @@ pub fn plan_run(
 
     let env = plan_environment(&Sources {
         host: &host.environment,
+        host_variables: &request.host_variables,
         pass_host: request.pass_host_env,
         path: request.search_paths.of(user.uid),
         image: &image.env,

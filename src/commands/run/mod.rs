@@ -89,8 +89,7 @@ pub struct Args {
 
 /// Runs a container to its end.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let search_paths = context.settings.search_paths.clone();
-    let request = args.spec.request(search_paths);
+    let request = args.spec.request(context);
     let mut request = request.map_err(CommandError::at_start)?;
     let docker = args.docker.apply(&mut request, context);
     // Removed when the run is over.

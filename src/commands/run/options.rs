@@ -5,11 +5,11 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::commands::CommandError;
 use crate::commands::options::{given, given_of, parse_bool};
+use crate::commands::{CommandError, Context};
 use crate::host::fs::read_named;
 use crate::spec::{
-    Accounts, EnvOption, RunRequest, SearchPaths, UserSpec, Volume, VolumeError, parse_entrypoint,
+    Accounts, EnvOption, RunRequest, UserSpec, Volume, VolumeError, parse_entrypoint,
 };
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
@@ -98,7 +98,7 @@ impl SpecArgs {
     ///
     /// # Errors
     /// The value of an option is invalid, or an `--env-file` cannot be read.
-    pub(super) fn request(&self, search_paths: SearchPaths) -> Result<RunRequest, CommandError> {
+    pub(super) fn request(&self, context: &Context) -> Result<RunRequest, CommandError> {
         type Parse = fn(&OsStr) -> Result<Volume, VolumeError>;
         let parse_all = |texts: &mut dyn Iterator<Item = &OsString>, parse: Parse| {
             let parsed = texts.map(|text| parse(text));
@@ -119,7 +119,8 @@ impl SpecArgs {
                 (false, false) => Accounts::Completed,
             },
             env: self.variables()?,
-            search_paths,
+            search_paths: context.settings.search_paths.clone(),
+            host_variables: context.settings.host_variables.clone(),
             pass_host_env: self.hostenv,
             volumes: parse_all(&mut self.volumes.iter(), Volume::parse)?,
             devices: parse_all(&mut given_of(&self.devices), Volume::parse_device)?,

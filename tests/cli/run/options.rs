@@ -173,6 +173,21 @@ fn missing_device_is_warned_of() {
 }
 
 #[test]
+fn configuration_names_variables_of_the_host_to_pass() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let text = "[DEFAULT]\nvalid_host_env = ('A', 'TERM')\ninvalid_host_env = C, TERM\n";
+    fs::write(sandbox.store().join("udocker.conf"), text).unwrap();
+    for (options, expected) in [("--tty", "1..."), ("--hostenv", "1.2..")] {
+        let script = "echo $A.$B.$C.$TERM";
+        let run = ["run", "--nobanner", options, "one", "sh", "-c", script];
+        let run = sandbox.udocker(run).env("A", "1").env("B", "2");
+        let ran = run.env("C", "3").env("TERM", "dumb").run();
+        ran.succeeds().prints(expected);
+    }
+}
+
+#[test]
 fn taken_name_has_a_hint() {
     let sandbox = Sandbox::new();
     import(&sandbox);
