@@ -1,5 +1,6 @@
 //! Parses port mappings and CPU lists.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// The value of `-p`: the port that the guest asks for, and the one that it gets.
@@ -13,15 +14,16 @@ pub struct PortMapping {
 
 /// An invalid port mapping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid port mapping '{0}': expected HOST:CONTAINER")]
+#[error("invalid port mapping '{0}': expected HOST:CONTAINER, ports or ranges of equal length")]
 pub struct PortError(pub String);
 
-impl FromStr for PortMapping {
-    type Err = PortError;
-
-    /// Parses `[ADDRESS:]HOST:CONTAINER[/tcp|/udp]`. The address is ignored: the guest uses the
-    /// host's network, and only port numbers are mapped.
-    fn from_str(text: &str) -> Result<PortMapping, PortError> {
+impl PortMapping {
+    /// Parses `[ADDRESS:]HOST:CONTAINER[/tcp|/udp]`, where both can be ranges such as 8000-8002.
+    /// The address is ignored: the guest uses the host's network, and only port numbers are mapped.
+    ///
+    /// # Errors
+    /// A part is missing or no port, or one range is longer than the other.
+    pub fn parse(text: &str) -> Result<Vec<PortMapping>, PortError> {
         let error = || PortError(text.to_string());
         let numbers = text
             .strip_suffix("/tcp")
@@ -29,15 +31,21 @@ impl FromStr for PortMapping {
             .unwrap_or(text);
         let (rest, guest) = numbers.rsplit_once(':').ok_or_else(error)?;
         let host = rest.rsplit_once(':').map_or(rest, |(_, host)| host);
-        let port = |text: &str| match text.parse() {
-            Ok(port) if port != 0 => Ok(port),
+        match (ports(host), ports(guest)) {
+            (Some(host), Some(guest)) if host.len() == guest.len() => Ok(host
+                .zip(guest)
+                .map(|(host, guest)| PortMapping { host, guest })
+                .collect()),
             _ => Err(error()),
-        };
-        Ok(PortMapping {
-            host: port(host)?,
-            guest: port(guest)?,
-        })
+        }
     }
+}
+
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0);
+    let (first, last) = (port(first)?, port(last)?);
+    (first <= last).then_some(first..=last)
 }
 
 /// The value of `--cpuset-cpus`: at least one CPU, in ascending order.
@@ -89,23 +97,26 @@ mod tests {
 
     #[test]
     fn ports_are_parsed() {
-        for text in [
-            "8080:80",
-            "127.0.0.1:8080:80",
-            "8080:80/tcp",
-            "[::1]:8080:80",
+        let mapping = |(host, guest)| PortMapping { host, guest };
+        for (text, mappings) in [
+            ("8080:80", vec![(8080, 80)]),
+            ("127.0.0.1:8080:80", vec![(8080, 80)]),
+            ("8080:80/tcp", vec![(8080, 80)]),
+            ("[::1]:8080:80", vec![(8080, 80)]),
+            ("8000-8002:80-82", vec![(8000, 80), (8001, 81), (8002, 82)]),
+            (
+                "127.0.0.1:8000-8001:80-81/udp",
+                vec![(8000, 80), (8001, 81)],
+            ),
         ] {
-            assert_eq!(
-                text.parse(),
-                Ok(PortMapping {
-                    host: 8080,
-                    guest: 80
-                }),
-                "{text}"
-            );
+            let mappings = mappings.into_iter().map(mapping).collect();
+            assert_eq!(PortMapping::parse(text), Ok(mappings), "{text}");
         }
-        for text in ["", "80", "a:b", "0:80", "80:", "65536:1", "1:2/sctp"] {
-            assert!(text.parse::<PortMapping>().is_err(), "{text}");
+        for text in [
+            "", "80", "a:b", "0:80", "80:", "65536:1", "1:2/sctp", "1-2:3", "1-2:3-5", "2-1:4-3",
+            "1-:1-",
+        ] {
+            assert!(PortMapping::parse(text).is_err(), "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::commands::options::{given, given_of, parse_bool};
 use crate::commands::{CommandError, Context};
 use crate::host::fs::read_named;
 use crate::spec::{
-    Accounts, EnvOption, RunRequest, UserSpec, Volume, VolumeError, parse_entrypoint,
+    Accounts, EnvOption, PortMapping, RunRequest, UserSpec, Volume, VolumeError, parse_entrypoint,
 };
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
@@ -132,8 +132,10 @@ impl SpecArgs {
             ports: self
                 .publish
                 .iter()
-                .map(|text| text.parse().map_err(CommandError::failed))
-                .collect::<Result<_, _>>()?,
+                .map(|text| PortMapping::parse(text))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(CommandError::failed)?
+                .concat(),
             publish_all: self.publish_all,
             cpus: given(&self.cpuset_cpus)
                 .map(str::parse)
