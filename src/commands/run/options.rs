@@ -9,7 +9,8 @@ use crate::commands::options::{given, given_of, parse_bool};
 use crate::commands::{CommandError, Context};
 use crate::host::fs::read_named;
 use crate::spec::{
-    Accounts, EnvOption, PortMapping, RunRequest, UserSpec, Volume, VolumeError, parse_entrypoint,
+    Accounts, EnvError, EnvOption, PortMapping, RunRequest, UserSpec, Volume, VolumeError,
+    parse_entrypoint,
 };
 
 const ENV_FILE_MAX_BYTES: u64 = 16 << 20;
@@ -118,7 +119,7 @@ impl SpecArgs {
                 (false, true) => Accounts::Host,
                 (false, false) => Accounts::Completed,
             },
-            env: self.variables()?,
+            env: self.variables(context)?,
             search_paths: context.settings.search_paths.clone(),
             host_variables: context.settings.host_variables.clone(),
             pass_host_env: self.hostenv,
@@ -146,8 +147,9 @@ impl SpecArgs {
         })
     }
 
-    /// Parses the files of `--env-file`, then the values of `-e`.
-    fn variables(&self) -> Result<Vec<EnvOption>, CommandError> {
+    /// Parses the files of `--env-file`, then the values of `-e`. Scripts set variables whose names
+    /// are empty, which udocker.py ignores.
+    fn variables(&self, context: &Context) -> Result<Vec<EnvOption>, CommandError> {
         let mut variables = Vec::new();
         for file in given_of(&self.env_file).map(Path::new) {
             let bytes = read_named(file, ENV_FILE_MAX_BYTES).map_err(CommandError::failed)?;
@@ -157,7 +159,12 @@ impl SpecArgs {
             variables.extend(from_file);
         }
         for text in given_of(&self.env) {
-            variables.push(EnvOption::parse(text).map_err(CommandError::failed)?);
+            match EnvOption::parse(text) {
+                Ok(variable) => variables.push(variable),
+                Err(EnvError(text)) => context.printer.warning(format_args!(
+                    "`-e {text}` has no effect: the variable has no name"
+                )),
+            }
         }
         Ok(variables)
     }

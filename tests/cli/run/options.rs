@@ -188,6 +188,19 @@ fn configuration_names_variables_of_the_host_to_pass() {
 }
 
 #[test]
+fn variable_without_a_name_is_warned_of() {
+    let sandbox = Sandbox::new();
+    container::busybox(&sandbox);
+    let run = ["run", "--nobanner", "-e", "=x", "-e", "A=1", "one", "sh"];
+    let run = run.iter().chain(&["-c", "echo $A"]);
+    let ran = sandbox.udocker(run).run().succeeds().prints("1");
+    assert_eq!(
+        ran.stderr,
+        "Warning: `-e =x` has no effect: the variable has no name\n"
+    );
+}
+
+#[test]
 fn taken_name_has_a_hint() {
     let sandbox = Sandbox::new();
     import(&sandbox);
