@@ -14,8 +14,8 @@ const UNKNOWN_IMAGE: &str = "IMPORTED:unknown";
 /// Import a root file system as an image or container
 ///
 /// The archive holds a directory tree, as `docker export` and `udocker export` write it, and may
-/// be compressed with gzip or zstd. Prints the name of the image, or with `--tocontainer` or
-/// `--clone` the id of the new container.
+/// be compressed with gzip, bzip2, xz or zstd. Prints the name of the image, or with
+/// `--tocontainer` or `--clone` the id of the new container.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker import rootfs.tar.gz lab/base:1

@@ -9,8 +9,8 @@ use crate::image::{self, LoadSource, NewName};
 /// Load images from an archive
 ///
 /// Takes archives that `docker save`, `podman save`, `skopeo` and udocker write, of one or many
-/// images, and OCI layouts, as an archive or a directory; compressed with gzip or zstd, or not.
-/// Prints the names of the images.
+/// images, and OCI layouts, as an archive or a directory; compressed with gzip, bzip2, xz or zstd,
+/// or not. Prints the names of the images.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   udocker load -i busybox.tar

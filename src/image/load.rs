@@ -279,6 +279,9 @@ pub(super) fn manifest_of(config: &Part, layers: &[Part]) -> Result<Vec<u8>, Ima
             let media_type = match compression_of(&part.path)? {
                 Compression::None => "layer.v1.tar",
                 Compression::Gzip => "layer.v1.tar+gzip",
+                // OCI defines no type for these two.
+                Compression::Bzip2 => "layer.v1.tar+bzip2",
+                Compression::Xz => "layer.v1.tar+xz",
                 Compression::Zstd => "layer.v1.tar+zstd",
             };
             Ok(describe(part, media_type))

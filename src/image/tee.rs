@@ -8,9 +8,6 @@ use crate::stream::{BackgroundHasher, Compression};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// How many of the first bytes show whether an archive is compressed.
-const HEAD_BYTES: u64 = 4;
-
 /// Passes on the bytes that it reads, and writes them to a file.
 ///
 /// It hashes the bytes only if they are compressed: the reader of the layer hashes the uncompressed
@@ -31,7 +28,8 @@ impl<R: Read> TeeReader<R> {
     /// The first bytes cannot be read.
     pub(super) fn new(mut source: R, file: File) -> io::Result<TeeReader<R>> {
         let mut head = Vec::new();
-        source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+        let mut start = source.by_ref().take(Compression::HEAD_BYTES as u64);
+        start.read_to_end(&mut head)?;
         let is_compressed = Compression::sniff(&head) != Compression::None;
         Ok(TeeReader {
             source: Cursor::new(head).chain(source),

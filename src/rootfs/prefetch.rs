@@ -28,7 +28,7 @@ use super::tar::{Members, Source, TarError};
 use super::writers::{FileStyle, create_file, write_content};
 use super::xattrs::{Xattrs, bytes_of_xattrs};
 use crate::progress::Task;
-use crate::stream::{Compression, sniffed};
+use crate::stream::sniffed;
 
 /// The most layers that are read at once.
 const MAX_WORKERS: usize = 4;
@@ -380,8 +380,8 @@ fn prefetch(
         queue: Arc::clone(&queue.0),
     };
     let (compression, source) = sniffed(source).map_err(TarError::Read)?;
-    if compression == Compression::Zstd {
-        // One decoder can take half of the memory that a command may take.
+    if compression.waits_for_memory() {
+        // The layer whose turn it is must not wait for memory that later ones have taken.
         queue.wait_for_turn();
     }
     let layer = Layer { source, ..layer };

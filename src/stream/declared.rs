@@ -7,9 +7,9 @@ use super::Compression;
 /// Returns the uncompressed size that a file declares, or its own size if that is larger.
 ///
 /// This serves messages only, and is not to be trusted: gzip declares the size of its last member
-/// modulo 4 GiB, and nothing makes the number true.
+/// modulo 4 GiB, and nothing makes the number true. Bzip2 declares none.
 ///
-/// Source: RFC 1952, section 2.3.1; RFC 8878, section 3.1.1.1.4.
+/// Source: RFC 1952, section 2.3.1; RFC 8878, section 3.1.1.1.4; The .xz File Format, section 4.
 ///
 /// # Errors
 /// Errors of `file`.
@@ -28,6 +28,10 @@ pub fn declared_bytes(file: &mut (impl Read + Seek)) -> io::Result<u64> {
             .ok()
             .flatten()
             .unwrap_or(0),
+        Compression::Xz => {
+            file.rewind()?;
+            lzma_rust2::xz_uncompressed_size(file).unwrap_or(0)
+        }
         _ => 0,
     };
     Ok(declared.max(length))
@@ -40,17 +44,18 @@ const ZSTD_HEADER_MAX_BYTES: u64 = 18;
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Write};
+    use std::io::Cursor;
 
+    use super::super::testing::{bzip2, gzip, xz};
     use super::*;
 
     #[test]
     fn compressed_files_declare_their_size() {
         let plain = vec![b'x'; 100_000];
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(&plain).unwrap();
         for (name, bytes, expected) in [
-            ("gzip", gzip.finish().unwrap(), 100_000),
+            ("gzip", gzip(&plain), 100_000),
+            ("bzip2", bzip2(&plain), bzip2(&plain).len() as u64),
+            ("xz", xz(&plain), 100_000),
             ("zstd", zstd::bulk::compress(&plain, 1).unwrap(), 100_000),
             ("plain", plain.clone(), 100_000),
             ("cut", vec![0x1f, 0x8b, 8, 0], 4),

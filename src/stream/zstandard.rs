@@ -9,20 +9,16 @@
 //! Source: RFC 8878, section 3.1.1.1; section 7.1 on the limits that decoders set.
 
 use std::io::{self, BufRead, Read};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
+use super::memory::{MEMORY_MAX_BYTES, MIB, Share};
 use super::peek::PeekReader;
 
 pub(super) const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// The length of the longest frame header.
 const HEADER_MAX_BYTES: usize = 18;
-
-/// The largest window of a frame, and the largest sum of windows of all readers.
-const WINDOWS_MAX_BYTES: u64 = 32 << 20;
-const MIB: u64 = 1 << 20;
 
 /// Whether these bytes begin a skippable frame, with which zstd:chunked layers may start.
 pub(super) fn is_skippable(head: &[u8]) -> bool {
@@ -32,7 +28,7 @@ pub(super) fn is_skippable(head: &[u8]) -> bool {
 /// Decompresses all frames of a stream.
 pub(super) struct ZstdReader<R> {
     source: PeekReader<R>,
-    /// The decoder, and its share of the memory for windows; `None` before the first frame.
+    /// The decoder, and its share of the memory; `None` before the first frame.
     decoder: Option<(Decoder<'static>, Share)>,
     is_in_frame: bool,
 }
@@ -57,15 +53,15 @@ impl<R: Read> ZstdReader<R> {
             HEADER_MAX_BYTES => invalid("a frame has no header of zstd".to_string()),
             _ => io::ErrorKind::UnexpectedEof.into(),
         })?;
-        if window > WINDOWS_MAX_BYTES {
+        if window > MEMORY_MAX_BYTES {
             return Err(invalid(format!(
                 "a frame asks for a window of {} MiB, and at most {} MiB are taken; it has to be \
                  compressed without `--long` and `--ultra`",
                 window.div_ceil(MIB),
-                WINDOWS_MAX_BYTES / MIB
+                MEMORY_MAX_BYTES / MIB
             )));
         }
-        let has_room = |(_, share): &(_, Share)| share.0 >= window;
+        let has_room = |(_, share): &(_, Share)| share.bytes() >= window;
         if !self.decoder.as_ref().is_some_and(has_room) {
             // The share is returned before a larger one is taken: two readers that each keep one
             // while they wait for more would deadlock.
@@ -128,40 +124,9 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// A share of the memory for windows, of which all readers of the process have one budget. When
-/// several layers are read at once, those with large windows take turns.
-struct Share(u64);
-
-static TAKEN: Mutex<u64> = Mutex::new(0);
-static RETURNED: Condvar = Condvar::new();
-
-impl Share {
-    /// Waits until `bytes` of the budget are left, and takes them.
-    fn take(bytes: u64) -> Share {
-        let is_short = |taken: &mut u64| *taken + bytes > WINDOWS_MAX_BYTES;
-        let mut taken = RETURNED
-            .wait_while(lock(), is_short)
-            .unwrap_or_else(PoisonError::into_inner);
-        *taken += bytes;
-        Share(bytes)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        *lock() -= self.0;
-        RETURNED.notify_all();
-    }
-}
-
-fn lock() -> MutexGuard<'static, u64> {
-    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -286,19 +251,5 @@ mod tests {
                 (Ok(_), Err(error)) => prop_assert!(false, "unpacked, but {}", error),
             }
         }
-    }
-
-    #[test]
-    fn readers_with_large_windows_take_turns() {
-        let packed = packed(b"content", 25);
-        let mut first = reader(&packed);
-        first.read_exact(&mut [0]).unwrap();
-        std::thread::scope(|scope| {
-            let second = scope.spawn(|| unpack(&packed));
-            std::thread::sleep(Duration::from_millis(50));
-            assert!(!second.is_finished());
-            drop(first);
-            assert_eq!(second.join().unwrap().unwrap(), b"content");
-        });
     }
 }

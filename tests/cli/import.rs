@@ -1,29 +1,20 @@
 //! `import`: a root file system as an image or a container.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
 use crate::support::archives::{file_in_container, file_in_image, layer, store_state};
+use crate::support::image::Packing;
 use crate::support::sandbox::Sandbox;
 
 fn tree() -> Vec<u8> {
     layer("file", "imported")
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn import_makes_an_image_of_a_file_or_stdin_compressed_or_not() {
-    for (name, bytes) in [
-        ("plain", tree()),
-        ("gzip", gzip(&tree())),
-        ("zstd", zstd::encode_all(&tree()[..], 1).unwrap()),
-    ] {
+    for packing in Packing::ALL {
+        let bytes = packing.pack(&tree());
         let sandbox = Sandbox::new();
         sandbox.write("tree.tar", &bytes);
         sandbox
@@ -42,7 +33,7 @@ fn import_makes_an_image_of_a_file_or_stdin_compressed_or_not() {
             assert_eq!(
                 file_in_image(&sandbox, image, "etc/file"),
                 "imported",
-                "{name}"
+                "{packing:?}"
             );
             sandbox.udocker(["verify", image]).run().succeeds();
         }
@@ -148,7 +139,7 @@ fn import_tocontainer_makes_no_image() {
     );
     sandbox
         .udocker(["import", "--tocontainer", "-", "lab/named:1"])
-        .stdin(gzip(&tree()))
+        .stdin(Packing::Gzip.pack(&tree()))
         .run()
         .succeeds();
     let ps = sandbox.udocker(["ps"]).run().succeeds();
@@ -171,14 +162,31 @@ fn failed_import_leaves_no_trace() {
         .succeeds();
     let text = "no archive at all\n".repeat(100).into_bytes();
     let cut = tree()[..1028].to_vec();
-    let cut_gzip = gzip(&tree())[..100].to_vec();
+    let cut_packed = |packing: Packing| packing.pack(&tree())[..100].to_vec();
     let before = store_state(&sandbox);
     for (args, input, code, part) in [
         (&["-", "lab/new"][..], text.clone(), 1, "no tar archive"),
         (&["-", "lab/new"], Vec::new(), 1, "holds no files"),
         (&["-", "lab/new"], vec![0; 10240], 1, "holds no files"),
         (&["-", "lab/new"], cut.clone(), 1, "ends in the middle"),
-        (&["-", "lab/new"], cut_gzip, 1, "cannot read it"),
+        (
+            &["-", "lab/new"],
+            cut_packed(Packing::Gzip),
+            1,
+            "cannot read it",
+        ),
+        (
+            &["-", "lab/new"],
+            cut_packed(Packing::Bzip2),
+            1,
+            "cannot read it",
+        ),
+        (
+            &["-", "lab/new"],
+            cut_packed(Packing::Xz),
+            1,
+            "cannot read it",
+        ),
         (&["--tocontainer", "-"], text.clone(), 1, "no tar archive"),
         (&["--tocontainer", "-"], Vec::new(), 1, "holds no files"),
         (&["--tocontainer", "-"], cut, 1, "ends in the middle"),

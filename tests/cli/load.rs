@@ -1,6 +1,5 @@
 //! `load`: each archive format, with each compression.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use udocker::oci::Digest;
 use crate::support::archives::{
     DockerArchive, file_in_image, layer, legacy_archive, tool, two_layers, with_image,
 };
-use crate::support::image::ImageBuilder;
+use crate::support::image::{ImageBuilder, Packing};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::requirement::has_tools;
 use crate::support::sandbox::Sandbox;
@@ -21,48 +20,36 @@ fn archive() -> DockerArchive {
     )
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn load_accepts_any_compression_of_a_docker_archive() {
-    let tar = archive().finish();
-    let packed_inside = {
-        let mut inside = archive();
-        inside.layers = vec![
-            gzip(&inside.layers[0]),
-            zstd::encode_all(&inside.layers[1][..], 1).unwrap(),
+    for packing in Packing::ALL {
+        let mut packed_inside = archive();
+        packed_inside.layers = vec![
+            packing.pack(&packed_inside.layers[0]),
+            Packing::Zstd.pack(&packed_inside.layers[1]),
         ];
-        inside.finish()
-    };
-    for (name, bytes) in [
-        ("plain", tar.clone()),
-        ("gzip", gzip(&tar)),
-        ("zstd", zstd::encode_all(&tar[..], 1).unwrap()),
-        ("layers packed", packed_inside),
-    ] {
-        let sandbox = Sandbox::new();
-        let file = sandbox.write("image.tar", bytes);
-        sandbox
-            .udocker(["load", "-i", file.to_str().unwrap()])
-            .run()
-            .succeeds()
-            .prints("lab/tool:1");
-        sandbox.udocker(["verify", "lab/tool:1"]).run().succeeds();
-        assert_eq!(
-            file_in_image(&sandbox, "lab/tool:1", "etc/base"),
-            "from below",
-            "{name}"
-        );
-        assert_eq!(
-            file_in_image(&sandbox, "lab/tool:1", "etc/top"),
-            "from above",
-            "{name}"
-        );
+        load_both_layers(packing.pack(&archive().finish()));
+        load_both_layers(packed_inside.finish());
     }
+}
+
+fn load_both_layers(archive: Vec<u8>) {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("image.tar", archive);
+    sandbox
+        .udocker(["load", "-i", file.to_str().unwrap()])
+        .run()
+        .succeeds()
+        .prints("lab/tool:1");
+    sandbox.udocker(["verify", "lab/tool:1"]).run().succeeds();
+    assert_eq!(
+        file_in_image(&sandbox, "lab/tool:1", "etc/base"),
+        "from below"
+    );
+    assert_eq!(
+        file_in_image(&sandbox, "lab/tool:1", "etc/top"),
+        "from above"
+    );
 }
 
 #[test]

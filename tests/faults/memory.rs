@@ -5,12 +5,13 @@ use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 use flate2::write::GzEncoder;
+use lzma_rust2::{XzOptions, XzWriter};
 use serde_json::json;
 use udocker::oci::Digest;
 
 use crate::support::archives::DockerArchive;
 use crate::support::fake_registry::{FakeRegistry, Reply};
-use crate::support::image::ImageBuilder;
+use crate::support::image::{ImageBuilder, Packing};
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
 use crate::support::registry_server::RegistryServer;
 use crate::support::requirement::has_tools;
@@ -465,30 +466,66 @@ fn pull_reads_large_manifests_in_bounded_memory() {
     }
 }
 
-/// A layer compressed with a zstd window of 32 MiB.
-fn with_large_window(name: &str) -> Vec<u8> {
-    let content = std::iter::repeat_n(name.as_bytes(), 10 << 20).flatten();
-    let content: Vec<u8> = content.copied().collect();
+/// A layer of repetitive content.
+fn large_layer(name: &str, bytes: usize) -> Vec<u8> {
+    let content: Vec<u8> = name.bytes().cycle().take(bytes).collect();
+    LayerBuilder::new().file(name, content).finish()
+}
+
+fn zstd_with_window(layer: &[u8], log: u32) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    encoder.window_log(25).unwrap();
-    encoder
-        .write_all(&LayerBuilder::new().file(name, content).finish())
-        .unwrap();
+    encoder.window_log(log).unwrap();
+    encoder.write_all(layer).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn xz_with_dictionary(layer: &[u8], log: u32) -> Vec<u8> {
+    let mut options = XzOptions::with_preset(0);
+    options.lzma_options.dict_size = 1 << log;
+    let mut encoder = XzWriter::new(Vec::new(), options).unwrap();
+    encoder.write_all(layer).unwrap();
     encoder.finish().unwrap()
 }
 
 #[test]
-fn zstd_layers_with_large_windows_share_a_memory_budget() {
+fn layers_with_large_windows_share_a_memory_budget() {
     if !has_tools(&["time"]) {
         return;
     }
     let sandbox = Sandbox::new();
-    let layers = ["four", "five", "nine"].map(with_large_window);
-    let archive = DockerArchive::new("lab/zstd:1", &layers).finish();
+    let layers: Vec<Vec<u8>> = ["zero", "one", "two", "three", "four", "five"]
+        .into_iter()
+        .zip(0..)
+        .map(|(name, number)| match number % 3 {
+            0 => Packing::Bzip2.pack(&large_layer(name, 4 << 20)),
+            1 => zstd_with_window(&large_layer(name, 40 << 20), 25),
+            _ => xz_with_dictionary(&large_layer(name, 40 << 20), 25),
+        })
+        .collect();
+    let archive = DockerArchive::new("lab/packed:1", &layers).finish();
     sandbox.write("archive.tar", archive);
     stays_small(sandbox.udocker(["load", "-i", "archive.tar"])).succeeds();
-    stays_small(sandbox.udocker(["verify", "lab/zstd:1"])).succeeds();
-    stays_small(sandbox.udocker(["create", "lab/zstd:1"])).succeeds();
+    stays_small(sandbox.udocker(["verify", "lab/packed:1"])).succeeds();
+    stays_small(sandbox.udocker(["create", "lab/packed:1"])).succeeds();
+}
+
+#[test]
+fn a_dictionary_that_does_not_fit_is_refused_with_advice() {
+    if !has_tools(&["time"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let large = xz_with_dictionary(&large_layer("four", 1 << 20), 26);
+    sandbox.write("large.tar.xz", large);
+    for args in [
+        &["import", "large.tar.xz", "lab/x"][..],
+        &["import", "--tocontainer", "large.tar.xz"],
+        &["load", "-i", "large.tar.xz"],
+    ] {
+        let ran = stays_small(sandbox.udocker(args)).exits_with(1);
+        let advice = "it has to be compressed with `xz -8` or less, or decompressed first";
+        assert!(ran.stderr.contains(advice), "{ran:#?}");
+    }
 }
 
 /// A layer of entries that take as much memory as possible.

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use bzip2::write::BzEncoder;
+use lzma_rust2::{XzOptions, XzWriter};
 use serde_json::{Value, json};
 use udocker::oci::Digest;
 
@@ -16,8 +18,48 @@ pub enum Packing {
     Plain,
     /// As one gzip member.
     Gzip,
+    /// As bzip2.
+    Bzip2,
+    /// As xz.
+    Xz,
     /// As zstd.
     Zstd,
+}
+
+impl Packing {
+    /// All of them.
+    pub const ALL: [Packing; 5] = [
+        Packing::Plain,
+        Packing::Gzip,
+        Packing::Bzip2,
+        Packing::Xz,
+        Packing::Zstd,
+    ];
+
+    /// Stores the bytes of a tar file in this way.
+    pub fn pack(self, tar: &[u8]) -> Vec<u8> {
+        match self {
+            Packing::Plain => tar.to_vec(),
+            Packing::Gzip => {
+                let level = flate2::Compression::fast();
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+                encoder.write_all(tar).expect("writing to memory");
+                encoder.finish().expect("writing to memory")
+            }
+            Packing::Bzip2 => {
+                let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                encoder.write_all(tar).expect("writing to memory");
+                encoder.finish().expect("writing to memory")
+            }
+            Packing::Xz => {
+                let options = XzOptions::with_preset(0);
+                let mut encoder = XzWriter::new(Vec::new(), options).expect("valid options");
+                encoder.write_all(tar).expect("writing to memory");
+                encoder.finish().expect("writing to memory")
+            }
+            Packing::Zstd => zstd::encode_all(tar, 1).expect("writing to memory"),
+        }
+    }
 }
 
 /// Collects layers and a configuration.
@@ -79,10 +121,12 @@ impl ImageBuilder {
         let mut descriptors = Vec::new();
         for (tar, packing) in &self.layers {
             diff_ids.push(Digest::of(tar).to_string());
-            let blob = pack(tar, *packing);
+            let blob = packing.pack(tar);
             let kind = match packing {
                 Packing::Plain => "tar",
                 Packing::Gzip => "tar+gzip",
+                Packing::Bzip2 => "tar+bzip2",
+                Packing::Xz => "tar+xz",
                 Packing::Zstd => "tar+zstd",
             };
             descriptors.push(json!({
@@ -163,19 +207,6 @@ fn busybox_layer() -> Vec<u8> {
         )
         .file("etc/group", "root:x:0:\ndaemon:x:1:\n")
         .finish()
-}
-
-fn pack(tar: &[u8], packing: Packing) -> Vec<u8> {
-    match packing {
-        Packing::Plain => tar.to_vec(),
-        Packing::Gzip => {
-            let mut encoder =
-                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(tar).expect("writing to memory");
-            encoder.finish().expect("writing to memory")
-        }
-        Packing::Zstd => zstd::encode_all(tar, 1).expect("writing to memory"),
-    }
 }
 
 fn to_bytes(value: &Value) -> Vec<u8> {
