@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::contents::{Contents, Part};
 use super::error::ArchiveError;
-use super::{Allowance, ArchivedImage};
+use super::{Allowance, ArchivedImage, ArchivedName};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -39,8 +39,11 @@ pub(super) fn images(
             let layers = layers
                 .into_iter()
                 .map(|layer| contents.part(&text(layer)?).cloned());
+            let names = names
+                .into_iter()
+                .map(|name| text(name).map(ArchivedName::Whole));
             Ok(ArchivedImage {
-                names: names.into_iter().map(text).collect::<Result<_, _>>()?,
+                names: names.collect::<Result<_, _>>()?,
                 config: contents.part(&item.config)?.clone(),
                 layers: layers.collect::<Result<Vec<Part>, _>>()?,
                 manifest: None,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::contents::Contents;
 use super::error::ArchiveError;
-use super::{Allowance, ArchivedImage};
+use super::{Allowance, ArchivedImage, ArchivedName};
 use crate::oci::RawObject;
 
 const REPOSITORIES: &str = "repositories";
@@ -26,13 +26,13 @@ pub(super) fn images(
     let bytes = contents.bytes(REPOSITORIES)?;
     let invalid = ArchiveError::invalid(REPOSITORIES);
     let repositories: RawObject<'_> = serde_json::from_slice(&bytes).map_err(&invalid)?;
-    let mut names_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut names_of: BTreeMap<String, Vec<ArchivedName>> = BTreeMap::new();
     for (repository, tags) in repositories {
         let tags: RawObject<'_> = serde_json::from_str(tags.get()).map_err(&invalid)?;
         for (tag, top) in tags {
             allowance.take_names(1)?;
             let top = serde_json::from_str(top.get()).map_err(&invalid)?;
-            let name = format!("{repository}:{tag}");
+            let name = ArchivedName::Whole(format!("{repository}:{tag}"));
             names_of.entry(top).or_default().push(name);
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn images(
 fn image(
     contents: &Contents,
     top: &str,
-    names: Vec<String>,
+    names: Vec<ArchivedName>,
     allowance: &mut Allowance,
 ) -> Result<ArchivedImage, ArchiveError> {
     let mut layers = Vec::new();

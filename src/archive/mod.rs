@@ -35,14 +35,23 @@ use crate::oci::Platform;
 /// An image in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchivedImage {
-    /// Its names as in the archive, `repository:tag` each; an OCI layout may have the tag alone.
-    pub names: Vec<String>,
+    /// Its names as in the archive; nobody has checked them.
+    pub names: Vec<ArchivedName>,
     /// The configuration.
     pub config: Part,
     /// The layers, base first.
     pub layers: Vec<Part>,
     /// The manifest, in OCI layouts.
     pub manifest: Option<Part>,
+}
+
+/// A name of an image in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArchivedName {
+    /// `repository:tag`, or the repository alone.
+    Whole(String),
+    /// The tag alone, in an OCI layout.
+    Tag(String),
 }
 
 /// Finds the images in an archive. Of an image for several platforms, it takes the one for

@@ -7,8 +7,10 @@ use serde::de::IgnoredAny;
 
 use super::contents::{Contents, Part};
 use super::error::ArchiveError;
-use super::{Allowance, ArchivedImage};
-use crate::oci::{ConfigSource, Descriptor, Digest, Manifest, ParsedManifest, Platform};
+use super::{Allowance, ArchivedImage, ArchivedName};
+use crate::oci::{
+    ConfigSource, Descriptor, Digest, IndexEntry, Manifest, ParsedManifest, Platform,
+};
 
 /// How many indexes within each other are read.
 const DEPTH_MAX: usize = 4;
@@ -31,9 +33,9 @@ struct Annotations {
     /// The whole name, from `containerd` and Docker.
     #[serde(rename = "io.containerd.image.name")]
     whole_name: Option<String>,
-    /// The tag, as OCI defines.
+    /// The tag, as OCI defines; some programs write a whole name.
     #[serde(rename = "org.opencontainers.image.ref.name")]
-    tag: Option<String>,
+    ref_name: Option<String>,
     /// Set for BuildKit's statements about an image, such as attestations.
     #[serde(rename = "vnd.docker.reference.type")]
     statement: Option<IgnoredAny>,
@@ -69,7 +71,14 @@ pub(super) fn images(
                 at
             }
         };
-        let name = annotations.whole_name.or(annotations.tag);
+        let whole_name = annotations.whole_name.map(ArchivedName::Whole);
+        let name =
+            whole_name.or(annotations
+                .ref_name
+                .map(|text| match text.contains([':', '/']) {
+                    true => ArchivedName::Whole(text),
+                    false => ArchivedName::Tag(text),
+                }));
         allowance.take_names(name.iter().len())?;
         found[at].names.extend(name);
     }
@@ -98,12 +107,17 @@ fn image(
                 return assemble(contents, &path, manifest);
             }
             ParsedManifest::Index(index) => {
-                // A layout may have the images of some platforms only.
-                let best = index
-                    .candidates(platform)
+                // A layout may have the images of some platforms only. The only one that it has is
+                // taken whatever its platform is, as without an index.
+                let is_there =
+                    |entry: &&IndexEntry| contents.has(&blob_path(&entry.descriptor.digest));
+                let candidates = index.candidates(platform);
+                let mut any = index.entries.iter().filter(is_there);
+                let best = candidates
                     .into_iter()
-                    .map(|entry| &entry.descriptor.digest)
-                    .find(|digest| contents.has(&blob_path(digest)));
+                    .find(is_there)
+                    .or_else(|| any.next().filter(|_| any.next().is_none()))
+                    .map(|entry| &entry.descriptor.digest);
                 digest = best
                     .ok_or_else(|| ArchiveError::NoPlatform {
                         path,
@@ -212,13 +226,29 @@ mod tests {
         entry["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
         let found = layout.images(&[entry]).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].names, ["v1"]);
+        assert_eq!(found[0].names, [ArchivedName::Tag("v1".to_string())]);
         assert_eq!(architecture(&found[0]), "arm64");
+    }
 
-        let only_amd64 = json!({"manifests": [manifests[0]]});
-        let entry = layout.add(None, only_amd64.to_string().as_bytes());
+    #[test]
+    fn the_only_image_of_an_inner_index_is_taken_whatever_its_platform_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut layout = layout(&directory);
+        let mut absent = json!({"digest": Digest::of(b"absent"), "size": 1});
+        absent["platform"] = json!({"os": "linux", "architecture": "arm64"});
+        let foreign = layout.add_image("amd64");
+        let other = layout.add_image("s390x");
+        let mut index = |manifests: &[&Value]| {
+            let inner = json!({"manifests": manifests});
+            let entry = layout.add(None, inner.to_string().as_bytes());
+            layout.images(&[entry])
+        };
+        for manifests in [&[&foreign][..], &[&absent, &foreign]] {
+            let found = index(manifests).unwrap();
+            assert_eq!(architecture(&found[0]), "amd64");
+        }
         assert!(matches!(
-            layout.images(&[entry]),
+            index(&[&absent, &foreign, &other]),
             Err(ArchiveError::NoPlatform { .. })
         ));
     }
@@ -238,7 +268,11 @@ mod tests {
         statement["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
         let found = layout.images(&[whole, second, statement]).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].names, ["docker.io/lab/tool:1", "latest"]);
+        let whole = ArchivedName::Whole("docker.io/lab/tool:1".to_string());
+        assert_eq!(
+            found[0].names,
+            [whole, ArchivedName::Tag("latest".to_string())]
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::image::{self, LoadSource, NewName};
   udocker load -i tool-layout/ lab/tool:1.2
   docker save lab/tool | udocker load
 
-An image that has no name in the archive is called loaded/DIGEST.")]
+An image that has no usable name in the archive is called loaded/DIGEST.")]
 pub struct Args {
     /// The archive, or `-` for standard input, which is the default
     #[arg(short = 'i', long, value_name = "FILE|DIR|-")]

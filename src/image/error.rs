@@ -1,6 +1,5 @@
 //! What can go wrong with an image.
 
-use super::NewNameError;
 use crate::archive::ArchiveError;
 use crate::host::fs::FsError;
 use crate::oci::{DiffId, Digest};
@@ -26,9 +25,6 @@ pub enum ImageError {
     /// A layer that cannot be unpacked.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
-    /// A text that cannot be the name of an image.
-    #[error(transparent)]
-    Name(#[from] NewNameError),
     /// An archive in which two images have one name.
     #[error("two of its images are called '{0}'")]
     NameTwice(String),

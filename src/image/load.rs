@@ -16,7 +16,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::{ImageError, NewName};
-use crate::archive::{self, ArchivedImage, Contents, Part};
+use crate::archive::{self, ArchivedImage, ArchivedName, Contents, Part};
 use crate::host::fs::{FsError, read_limited};
 use crate::oci::{
     Algorithm, CONFIG_MAX_BYTES, DiffId, Digest, ImageConfig, LocalName, Platform, RawObject,
@@ -39,8 +39,7 @@ pub enum LoadSource {
 ///
 /// # Errors
 /// `ImageError::Archive`, `Rootfs`, `Config`, `LayerCount` or `WrongLayer` if the archive cannot be
-/// read, or is damaged; `Name`, `NameTwice` or `OneNameForMany` if its images cannot have these
-/// names; `Store` if another image has one of them, or the store cannot be written. Nothing is left
+/// read, or is damaged; `NameTwice` or `OneNameForMany` if its images cannot have these names; `Store` if another image has one of them, or the store cannot be written. Nothing is left
 /// then.
 pub fn load(
     store: &Store,
@@ -51,7 +50,12 @@ pub fn load(
     let mut import_staging = store.import_staging()?;
     let contents = read(source, &mut import_staging, progress)?;
     let images = archive::images(&contents, &Platform::host())?;
-    let names = all_names(&images, name)?;
+    let names = all_names(&images, name, &|text| {
+        let text = text.escape_debug();
+        progress.note(&format!(
+            "its name '{text}' cannot be given to an image, and is ignored"
+        ));
+    })?;
     let mut layers = Layers {
         known: BTreeMap::new(),
         parts: BTreeMap::new(),
@@ -85,10 +89,11 @@ fn read(
     }
 }
 
-/// The names of each image.
+/// The names of each image. `ignored` is told those in the archive that cannot be given to one.
 fn all_names(
     images: &[ArchivedImage],
     wanted: Option<&NewName>,
+    ignored: &dyn Fn(&str),
 ) -> Result<Vec<Vec<LocalName>>, ImageError> {
     if let Some(name) = wanted
         && name.tag.is_some()
@@ -101,7 +106,7 @@ fn all_names(
     }
     let mut all: Vec<Vec<LocalName>> = Vec::new();
     for image in images {
-        let names = names_of(image, wanted)?;
+        let names = names_of(image, wanted, ignored);
         if let Some(twice) = names
             .iter()
             .find(|name| all.iter().flatten().any(|n| n == *name))
@@ -116,29 +121,34 @@ fn all_names(
 /// The names of one image: those in the archive, with the repository of `wanted` if it is given. An
 /// image without a repository is named after the digest of its configuration, so that it has the
 /// same name each time.
-fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<LocalName>, ImageError> {
+fn names_of(
+    image: &ArchivedImage,
+    wanted: Option<&NewName>,
+    ignored: &dyn Fn(&str),
+) -> Vec<LocalName> {
     if let Some(name) = wanted
         && name.tag.is_some()
     {
-        return Ok(vec![name.local()]);
+        return vec![name.local()];
     }
     let fallback = || format!("loaded/{}", image.config.digest.short());
     let wanted = wanted.map(|name| name.repository.clone());
     let mut names: Vec<LocalName> = Vec::new();
-    // A digest in a name is that of a registry's manifest, which need not be the archive's.
-    for text in image.names.iter().filter(|name| !name.contains('@')) {
-        // A word alone is the tag in an OCI layout.
-        let (own, tag) = if text.contains([':', '/']) {
-            let name: NewName = text.parse()?;
-            (Some(name.repository.clone()), name.local().tag)
-        } else {
-            let name: NewName = format!("x:{text}").parse()?;
-            (None, name.local().tag)
+    for name in &image.names {
+        let (text, own) = match name {
+            // A digest in a name is that of a registry's manifest, which need not be the archive's.
+            ArchivedName::Whole(text) if text.contains('@') => continue,
+            ArchivedName::Whole(text) => (text, text.parse::<NewName>()),
+            ArchivedName::Tag(tag) => (tag, format!("{}:{tag}", fallback()).parse()),
         };
-        let name = LocalName {
-            repository: wanted.clone().or(own).unwrap_or_else(fallback),
-            tag,
+        let Ok(own) = own else {
+            ignored(text);
+            continue;
         };
+        let mut name = own.local();
+        if let Some(repository) = &wanted {
+            name.repository.clone_from(repository);
+        }
         if !names.contains(&name) {
             names.push(name);
         }
@@ -150,7 +160,7 @@ fn names_of(image: &ArchivedImage, wanted: Option<&NewName>) -> Result<Vec<Local
         };
         names.push(unnamed.local());
     }
-    Ok(names)
+    names
 }
 
 /// Checks an image, and returns the file with its manifest, and its blobs.
@@ -377,7 +387,13 @@ mod tests {
 
     fn image(names: &[&str]) -> ArchivedImage {
         ArchivedImage {
-            names: names.iter().map(|name| name.to_string()).collect(),
+            names: names
+                .iter()
+                .map(|name| match name.strip_prefix("tag ") {
+                    Some(tag) => ArchivedName::Tag(tag.to_string()),
+                    None => ArchivedName::Whole(name.to_string()),
+                })
+                .collect(),
             config: part(b"config"),
             layers: Vec::new(),
             manifest: None,
@@ -403,7 +419,8 @@ mod tests {
             (&["a:1"][..], None, &["a:1"][..]),
             (&["a:1", "b:2"], None, &["a:1", "b:2"]),
             (&["docker.io/library/a:1"], None, &["docker.io/library/a:1"]),
-            (&["v1"], None, &[&tagged]),
+            (&["tag v1"], None, &[&tagged]),
+            (&["v1"], None, &["v1:latest"]),
             (&[], None, &[&latest]),
             (&[&digest], None, &[&latest]),
             (&[&digest, "a:1"], None, &["a:1"]),
@@ -411,16 +428,45 @@ mod tests {
             (&["a:1", "b:2"], Some("new"), &["new:1", "new:2"]),
             (&["a:1", "b:1"], Some("new"), &["new:1"]),
             (&["a:1", "b:2"], Some("new:3"), &["new:3"]),
-            (&["v1"], Some("q.io/x"), &["q.io/x:v1"]),
+            (&["tag v1"], Some("q.io/x"), &["q.io/x:v1"]),
             (&[], Some("new"), &["new:latest"]),
         ] {
             let wanted: Option<NewName> = wanted.map(|text| text.parse().unwrap());
-            let found = names_of(&image(names), wanted.as_ref()).unwrap();
+            let found = names_of(&image(names), wanted.as_ref(), &|text| panic!("{text}"));
             let found: Vec<String> = found.iter().map(LocalName::to_string).collect();
             assert_eq!(found, expected, "{names:?} {wanted:?}");
         }
-        for name in ["../x:1", "a/../../b:1", "a:b\n", "x:", "..", "a b"] {
-            assert!(names_of(&image(&[name]), None).is_err(), "{name}");
+    }
+
+    #[test]
+    fn names_that_no_image_can_have_are_ignored() {
+        let loaded = format!("loaded/{}:latest", Digest::of(b"config").short());
+        for name in [
+            "../x:1",
+            "a/../../b:1",
+            "a:b\n",
+            "x:",
+            "..",
+            "a b",
+            "",
+            "<none>:<none>",
+            "tag 1.0+build",
+            "tag ..",
+            "tag ",
+        ] {
+            for (names, wanted, expected) in [
+                (&[name][..], None, &loaded[..]),
+                (&[name], Some("new"), "new:latest"),
+                (&[name, "a:1"], None, "a:1"),
+            ] {
+                let wanted: Option<NewName> = wanted.map(|text| text.parse().unwrap());
+                let ignored = std::cell::RefCell::new(Vec::new());
+                let ignore = |text: &str| ignored.borrow_mut().push(text.to_string());
+                let found = names_of(&image(names), wanted.as_ref(), &ignore);
+                let found: Vec<String> = found.iter().map(LocalName::to_string).collect();
+                assert_eq!(found, [expected], "{name}");
+                assert_eq!(*ignored.borrow(), [name.trim_start_matches("tag ")]);
+            }
         }
     }
 
@@ -428,15 +474,20 @@ mod tests {
     fn two_images_cannot_have_one_name() {
         let images = [image(&["a:1"]), image(&["a:1"])];
         assert!(matches!(
-            all_names(&images, None),
+            all_names(&images, None, &|_| {}),
             Err(ImageError::NameTwice(_))
         ));
         // These are two names, as in udocker.py.
         let images_of_two_names = [image(&["a:1"]), image(&["library/a:1"])];
-        assert_eq!(all_names(&images_of_two_names, None).unwrap().len(), 2);
+        assert_eq!(
+            all_names(&images_of_two_names, None, &|_| {})
+                .unwrap()
+                .len(),
+            2
+        );
         let name: NewName = "b:1".parse().unwrap();
         assert!(matches!(
-            all_names(&images, Some(&name)),
+            all_names(&images, Some(&name), &|_| {}),
             Err(ImageError::OneNameForMany { count: 2, .. })
         ));
     }

@@ -256,6 +256,41 @@ fn load_names_an_unnamed_image_by_its_content() {
 }
 
 #[test]
+fn load_ignores_names_that_no_image_can_have() {
+    for (names, own, expected) in [
+        (&["<none>:<none>"][..], &["<none>:<none>"][..], None),
+        (&[""], &[""], None),
+        (&["a b:1", "lab/tool:2"], &["a b:1"], Some("lab/tool:2")),
+        // Only OCI layouts have tags without a repository.
+        (&["foo"], &[], Some("foo:latest")),
+    ] {
+        let mut image = archive();
+        image.manifest[0]["RepoTags"] = json!(names);
+        let sandbox = Sandbox::new();
+        let ran = sandbox
+            .udocker(["load"])
+            .stdin(image.finish())
+            .run()
+            .succeeds();
+        match expected {
+            Some(name) => assert_eq!(ran.text(), name),
+            None => assert!(ran.text().starts_with("loaded/"), "{ran:#?}"),
+        }
+        for name in own {
+            let note = format!("Info: its name '{name}' cannot be given to an image");
+            assert!(ran.stderr.contains(&note), "{ran:#?}");
+        }
+    }
+    let sandbox = Sandbox::new();
+    let layout = two_layers().write_layout(&sandbox.path("layout"), "1.0+build");
+    sandbox
+        .udocker(["load", "-i", layout.to_str().unwrap(), "lab/own"])
+        .run()
+        .succeeds()
+        .prints("lab/own:latest");
+}
+
+#[test]
 fn load_accepts_the_same_image_again_and_refuses_another() {
     let sandbox = Sandbox::new();
     for _ in 0..2 {

@@ -37,6 +37,22 @@ fn with_layer(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
+fn load_ignores_names_that_lead_out_or_steer() {
+    for name in ["x/../../y:1", "a/b:../../x", "a\u{1b}[2J:1"] {
+        let sandbox = Sandbox::new();
+        let archive = with_manifest(|m| m["RepoTags"] = json!([name]));
+        let ran = sandbox.udocker(["load"]).stdin(archive).run().succeeds();
+        let note = format!("its name '{}' cannot be given", name.escape_debug());
+        assert!(ran.stderr.contains(&note), "{ran:#?}");
+        let repositories: Vec<_> = std::fs::read_dir(sandbox.store().join("repos"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(repositories, ["loaded"], "{name:?}");
+    }
+}
+
+#[test]
 fn load_refuses_inconsistent_docker_archives() {
     let sandbox = Sandbox::new();
     sandbox
@@ -83,21 +99,6 @@ fn load_refuses_inconsistent_docker_archives() {
             "the list is no list",
             with_manifest(|m| *m = json!("x")),
             "'manifest.json' is not valid",
-        ),
-        (
-            "a name leads out",
-            with_manifest(|m| m["RepoTags"] = json!(["x/../../y:1"])),
-            "invalid repository name",
-        ),
-        (
-            "a name moves the cursor",
-            with_manifest(|m| m["RepoTags"] = json!(["a\u{1b}[2J:1"])),
-            "control character",
-        ),
-        (
-            "a tag leads out",
-            with_manifest(|m| m["RepoTags"] = json!(["a/b:../../x"])),
-            "invalid repository name",
         ),
         (
             "a wrong digest",
