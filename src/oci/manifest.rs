@@ -105,6 +105,9 @@ pub enum ManifestError {
     /// The document is JSON, but neither an image nor an index.
     #[error("the document is neither an image manifest nor an index{0}")]
     Unknown(String),
+    /// The document could be read in two ways.
+    #[error("the manifest is refused, since it could be read as {0} and as {1}")]
+    Ambiguous(&'static str, &'static str),
     /// The manifest has too many layers.
     #[error("the manifest lists {0} layers, more than the {LAYERS_MAX} allowed")]
     TooManyLayers(usize),
@@ -201,7 +204,11 @@ impl ParsedManifest {
     /// Parses a manifest or index.
     ///
     /// Its kind is that of `content_type` if that is a known type, else of the document's own
-    /// `mediaType`, else it depends on the members.
+    /// `mediaType`, else it depends on the members. Where these disagree, readers of the same bytes
+    /// would see different images, so that such a document is refused.
+    ///
+    /// Source: OCI image-spec v1.1, "Image Manifest" and "Image Index", which require this since
+    /// CVE-2021-41190.
     ///
     /// # Errors
     /// `ManifestError`, by cause. Damaged documents are not repaired.
@@ -210,19 +217,19 @@ impl ParsedManifest {
             return Err(ManifestError::TooLarge);
         }
         let shape: Shape = parse_object(bytes)?;
-        let known = |media_type: &&MediaType| !matches!(media_type, MediaType::Other(_));
-        let media_type = content_type
-            .filter(known)
-            .or(shape.media_type.as_ref().filter(known));
-        match media_type {
-            Some(media_type) if media_type.is_index() => parse_index(bytes),
-            Some(MediaType::DockerSchema1) => parse_schema1(bytes),
-            Some(_) => parse_image(bytes, shape.artifact_type),
-            None if shape.manifests.is_some() => parse_index(bytes),
-            None if shape.fs_layers.is_some() => parse_schema1(bytes),
-            None if shape.layers.or(shape.config).is_some() => {
-                parse_image(bytes, shape.artifact_type)
-            }
+        let members = [
+            (Kind::Index, shape.manifests.is_some()),
+            (Kind::Schema1, shape.fs_layers.is_some()),
+            (Kind::Image, shape.layers.or(shape.config).is_some()),
+        ];
+        let members = members.into_iter().filter(|(_, is_there)| *is_there);
+        let types = [content_type, shape.media_type.as_ref()];
+        let by_type = only(types.into_iter().flatten().filter_map(Kind::of))?;
+        let by_members = only(members.map(|(kind, _)| kind))?;
+        match by_type.or(by_members) {
+            Some(Kind::Index) => parse_index(bytes),
+            Some(Kind::Schema1) => parse_schema1(bytes),
+            Some(Kind::Image) => parse_image(bytes, shape.artifact_type),
             None => Err(ManifestError::Unknown(
                 shape
                     .media_type
@@ -230,6 +237,44 @@ impl ParsedManifest {
                     .unwrap_or_default(),
             )),
         }
+    }
+}
+
+/// The kind of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Image,
+    Index,
+    Schema1,
+}
+
+impl Kind {
+    fn of(media_type: &MediaType) -> Option<Kind> {
+        match media_type {
+            MediaType::OciManifest | MediaType::DockerManifest => Some(Kind::Image),
+            MediaType::OciIndex | MediaType::DockerManifestList => Some(Kind::Index),
+            MediaType::DockerSchema1 => Some(Kind::Schema1),
+            MediaType::Other(_) => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Image => "an image",
+            Kind::Index => "an index",
+            Kind::Schema1 => "an image of schema 1",
+        }
+    }
+}
+
+/// The kind that all of `kinds` are.
+fn only(mut kinds: impl Iterator<Item = Kind>) -> Result<Option<Kind>, ManifestError> {
+    let Some(first) = kinds.next() else {
+        return Ok(None);
+    };
+    match kinds.find(|kind| *kind != first) {
+        Some(other) => Err(ManifestError::Ambiguous(first.name(), other.name())),
+        None => Ok(Some(first)),
     }
 }
 
@@ -446,13 +491,50 @@ mod tests {
     }
 
     #[test]
-    fn content_type_takes_precedence_over_shape() {
-        let document = serde_json::json!({"config": descriptor(1), "layers": [], "manifests": []});
-        let parsed = ParsedManifest::parse(
-            document.to_string().as_bytes(),
-            Some(&MediaType::OciManifest),
-        );
-        assert!(matches!(parsed, Ok(ParsedManifest::Image(_))));
+    fn documents_that_could_be_read_in_two_ways_are_refused() {
+        let index = "application/vnd.oci.image.index.v1+json";
+        let list = "application/vnd.docker.distribution.manifest.list.v2+json";
+        let image = "application/vnd.docker.distribution.manifest.v2+json";
+        let members = |names: &[&str]| {
+            let mut document = serde_json::json!({});
+            for name in names {
+                document[name] = serde_json::json!([]);
+            }
+            if names.contains(&"config") {
+                document["config"] = descriptor(1);
+            }
+            document
+        };
+        for (content_type, own, names, is_clear) in [
+            (Some(image), None, &["config", "layers"][..], true),
+            (Some(image), Some(image), &["config", "layers"], true),
+            (
+                Some("application/json"),
+                Some(image),
+                &["config", "layers"],
+                true,
+            ),
+            (Some(image), Some("text/x"), &["config", "layers"], true),
+            (Some(list), Some(index), &["manifests"], true),
+            (Some(image), Some(index), &["config", "layers"], false),
+            (Some(index), Some(image), &["manifests"], false),
+            (Some(image), None, &["config", "layers", "manifests"], false),
+            (None, Some(index), &["manifests", "config"], false),
+            (None, Some(index), &["manifests", "layers"], false),
+            (Some(image), None, &["config", "layers", "fsLayers"], false),
+        ] {
+            let content_type = content_type.map(MediaType::parse);
+            let mut document = members(names);
+            if let Some(own) = own {
+                document["mediaType"] = own.into();
+            }
+            let text = document.to_string();
+            match ParsedManifest::parse(text.as_bytes(), content_type.as_ref()) {
+                Ok(_) => assert!(is_clear, "{text}"),
+                Err(ManifestError::Ambiguous(..)) => assert!(!is_clear, "{text}"),
+                Err(error) => panic!("{text}: {error}"),
+            }
+        }
     }
 
     #[test]

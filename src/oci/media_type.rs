@@ -63,11 +63,6 @@ impl MediaType {
             MediaType::Other(text) => text,
         }
     }
-
-    /// Whether this names an index or manifest list.
-    pub fn is_index(&self) -> bool {
-        matches!(self, MediaType::OciIndex | MediaType::DockerManifestList)
-    }
 }
 
 /// The type of a document without one.

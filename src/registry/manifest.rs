@@ -6,8 +6,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::oci::{
-    Digest, Hasher, MANIFEST_MAX_BYTES, ManifestError, MediaType, ParsedManifest, RegistryUrl,
-    TagOrDigest,
+    Digest, MANIFEST_MAX_BYTES, ManifestError, MediaType, ParsedManifest, RegistryUrl, TagOrDigest,
 };
 
 use super::auth::Scope;
@@ -136,16 +135,12 @@ impl Client {
 /// The digest of a signed schema 1 manifest is that of the signed payload, without the signatures.
 /// It is returned if it equals `like`.
 fn digest_of(bytes: &[u8], like: &Digest) -> Digest {
-    let hash = |bytes: &[u8]| {
-        let mut hasher = Hasher::new(like.algorithm());
-        hasher.update(bytes);
-        hasher.finish()
-    };
-    let whole = hash(bytes);
+    let algorithm = like.algorithm();
+    let whole = algorithm.digest(bytes);
     if whole == *like {
         return whole;
     }
-    match signed_payload(bytes).map(|payload| hash(&payload)) {
+    match signed_payload(bytes).map(|payload| algorithm.digest(&payload)) {
         Some(payload) if payload == *like => payload,
         _ => whole,
     }

@@ -308,6 +308,33 @@ fn pull_refuses_hostile_manifests() {
 }
 
 #[test]
+fn manifests_that_could_be_read_in_two_ways_are_refused() {
+    let index = "application/vnd.oci.image.index.v1+json";
+    for (media_type, more) in [
+        (MANIFEST, json!({"manifests": []})),
+        (MANIFEST, json!({"mediaType": index})),
+        (
+            "application/json",
+            json!({"mediaType": index, "manifests": []}),
+        ),
+    ] {
+        let mut blobs = ServedBlobs::new();
+        let mut manifest = json!({"config": blobs.add("{}"), "layers": []});
+        for (name, value) in more.as_object().unwrap() {
+            manifest[name] = value.clone();
+        }
+        let bytes = manifest.to_string().into_bytes();
+        let digest = Digest::of(&bytes);
+        let registry = blobs.serve(media_type, bytes, &digest);
+        let sandbox = Sandbox::new();
+        let image = format!("{}/lab/tool:1", registry.url());
+        let ran = sandbox.udocker(["pull", &image]).run().exits_with(1);
+        ran.errs_in_one_line(&["cannot pull", "could be read as an"]);
+        sandbox.assert_no_images();
+    }
+}
+
+#[test]
 fn layer_larger_than_the_disk_is_not_fetched() {
     let mut blobs = ServedBlobs::new();
     let config = blobs.add("{}");
