@@ -1,7 +1,7 @@
 //! Pulling: from a registry into the store.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,18 +147,20 @@ impl Pull<'_> {
             digest: descriptor.digest.clone(),
             source,
         };
-        if descriptor.size.is_some_and(|size| size > CONFIG_MAX_BYTES) {
+        let too_large = || {
             let reason = format!("it is larger than {CONFIG_MAX_BYTES} bytes");
-            return Err(invalid(serde::de::Error::custom(reason)));
+            invalid(serde::de::Error::custom(reason))
+        };
+        if descriptor.size.is_some_and(|size| size > CONFIG_MAX_BYTES) {
+            return Err(too_large());
         }
-        let stored = self.store.blobs();
-        let bytes = match stored.read_small(&descriptor.digest, CONFIG_MAX_BYTES)? {
-            Some(bytes) => bytes,
-            None => {
-                self.fetch(descriptor)?;
-                let path = self.store.layout().blob(&descriptor.digest);
-                read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?
+        let bytes = match self.read_config(descriptor) {
+            Err(ImageError::Store(StoreError::Fs(error)))
+                if error.source.kind() == ErrorKind::FileTooLarge =>
+            {
+                return Err(too_large());
             }
+            read => read?,
         };
         let config = ImageConfig::parse(&bytes).map_err(invalid)?;
         // The platform in an index outweighs the one in the configuration, which some builders
@@ -176,6 +178,17 @@ impl Pull<'_> {
         let layers: Vec<Digest> = layers.map(|layer| layer.digest.clone()).collect();
         self.downloads.announce_content(bytes, &layers);
         Ok(())
+    }
+
+    fn read_config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
+        let (digest, size) = (&descriptor.digest, descriptor.size);
+        let blobs = self.store.blobs();
+        if let Some(bytes) = blobs.read_small(digest, size, CONFIG_MAX_BYTES)? {
+            return Ok(bytes);
+        }
+        self.fetch(descriptor)?;
+        let path = self.store.layout().blob(digest);
+        Ok(read_limited(&path, CONFIG_MAX_BYTES).map_err(StoreError::from)?)
     }
 
     /// The room that the missing blobs take, without the bytes that an earlier try has left.

@@ -68,22 +68,30 @@ impl<'a> Blobs<'a> {
         Ok(set_marker(&self.damage_mark(digest), true)?)
     }
 
-    /// Reads a blob of at most `limit` bytes, if it is there. One that does not have its digest is
-    /// marked as damaged, and counts as missing.
+    /// Reads a blob of at most `limit` bytes, if it is there. One that does not have `size` bytes, if
+    /// that is known, counts as missing; so does one without its digest, which is marked as damaged.
     ///
     /// # Errors
-    /// `StoreError::Fs` if the mark cannot be created.
-    pub fn read_small(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.layout.blob(digest);
-        if !path.exists() {
+    /// `StoreError::Fs` if it cannot be read or is larger than `limit`, which says nothing about its
+    /// digest, or if the mark cannot be created.
+    pub fn read_small(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.contains(digest, size) {
             return Ok(None);
         }
-        let bytes = fs::read_limited(&path, limit).ok();
-        let bytes = bytes.filter(|bytes| digest.algorithm().digest(bytes) == *digest);
-        if bytes.is_none() {
-            self.mark_damaged(digest)?;
+        let bytes = match fs::read_limited(&self.layout.blob(digest), limit) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            read => read?,
+        };
+        if digest.algorithm().digest(&bytes) == *digest {
+            return Ok(Some(bytes));
         }
-        Ok(bytes)
+        self.mark_damaged(digest)?;
+        Ok(None)
     }
 
     /// Renames a file to the blob `digest`, and replaces the one that is there.
@@ -324,20 +332,27 @@ mod tests {
         let store = store(directory.path());
         let digest = Digest::of(b"hello world");
         let path = store.layout().blob(&digest);
+        let read = |size, limit| store.blobs().read_small(&digest, size, limit);
         for content in ["hello", "Hello world", "hello world and more"] {
             std::fs::write(&path, content).unwrap();
             assert!(store.blobs().contains(&digest, None));
-            assert_eq!(store.blobs().read_small(&digest, 11).unwrap(), None);
+            assert_eq!(read(None, 20).unwrap(), None);
             assert!(!store.blobs().contains(&digest, None), "{content}");
             let mut blob = needed(&store, &digest);
             blob.write_all(b"hello world").unwrap();
             blob.publish().unwrap();
-            let read = store.blobs().read_small(&digest, 11).unwrap();
-            assert_eq!(read.as_deref(), Some(&b"hello world"[..]));
+            for size in [None, Some(11)] {
+                let found = read(size, 11).unwrap();
+                assert_eq!(found.as_deref(), Some(&b"hello world"[..]));
+            }
             assert!(store.blobs().contains(&digest, Some(11)), "{content}");
         }
         // A wrong size shows without a mark.
         assert!(!store.blobs().contains(&digest, Some(12)));
+        // Whoever asks with a wrong size or limit may be wrong, and not the blob.
+        assert_eq!(read(Some(5), 11).unwrap(), None);
+        assert!(read(None, 5).is_err());
+        assert!(store.blobs().contains(&digest, Some(11)));
     }
 
     #[test]

@@ -335,6 +335,36 @@ fn manifests_that_could_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
+fn a_manifest_that_lies_about_a_layer_does_not_damage_it() {
+    let content = "x".repeat(5 << 20);
+    let tree = LayerBuilder::new().file("file", content).finish();
+    let mut blobs = ServedBlobs::new();
+    let layer = blobs.add(tree.clone());
+    let good = json!({"config": blobs.add("{}"), "layers": [layer.clone()]});
+    let good = blobs.serve_manifest(&good);
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/good:1", good.url());
+    sandbox.udocker(["pull", &image]).run().succeeds();
+    for size in [json!(1000), Value::Null] {
+        let mut blobs = ServedBlobs::new();
+        blobs.add(tree.clone());
+        let config = json!({"digest": layer["digest"], "size": size});
+        let bad = blobs.serve_manifest(&json!({"config": config, "layers": []}));
+        let image = format!("{}/lab/bad:1", bad.url());
+        sandbox.udocker(["pull", &image]).run().exits_with(1);
+    }
+    let before = good.requests().len();
+    sandbox.udocker(["pull", &image]).run().succeeds();
+    let again = &good.requests()[before..];
+    assert!(
+        again
+            .iter()
+            .all(|request| !request.path().contains("/blobs/"))
+    );
+    sandbox.udocker(["verify", &image]).run().succeeds();
+}
+
+#[test]
 fn layer_larger_than_the_disk_is_not_fetched() {
     let mut blobs = ServedBlobs::new();
     let config = blobs.add("{}");
