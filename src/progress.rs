@@ -17,6 +17,11 @@ pub trait Progress: Sync {
     /// Reports a result or another notable fact, in one line.
     fn note(&self, message: &str);
 
+    /// Reports something that the user may want to change, in one line.
+    fn warning(&self, message: &str) {
+        self.note(message);
+    }
+
     /// Reports a detail for `--debug`, in one line.
     fn detail(&self, _message: &str) {}
 }

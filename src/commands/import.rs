@@ -5,6 +5,7 @@ use super::streams::{ArchivePath, size_of};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::container;
 use crate::image::{self, ImportSource, NewName};
+use crate::oci::Platform;
 use crate::rootfs::Layer;
 use crate::store::Container;
 
@@ -76,7 +77,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         }
     };
     let store = &context.store;
-    let platform = platform(&args.platform)?;
+    let platform = platform(&args.platform)?.unwrap_or_else(Platform::host);
     let image = image::import(store, source, &name.local(), &platform, &context.progress())
         .map_err(|error| explain(error.into()))?;
     context.printer.out(image.name)?;
@@ -91,7 +92,7 @@ fn to_container(
     let name = container_name(&args.name)?;
     let image = args.image.as_deref().unwrap_or(UNKNOWN_IMAGE);
     let image: NewName = image.parse().map_err(CommandError::failed)?;
-    let platform = platform(&args.platform)?;
+    let platform = platform(&args.platform)?.unwrap_or_else(Platform::host);
     let (file, label) = args.archive.open()?;
     let archive = Layer {
         name: label,

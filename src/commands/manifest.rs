@@ -2,7 +2,6 @@
 
 use clap::ValueEnum;
 
-use super::options::given;
 use super::pull::{ImageSource, SourceArgs};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::ui::JsonDocument;
@@ -39,10 +38,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let repositories = reference.remote_repositories(default);
     let tag_or_digest = reference.tag_or_digest();
     let client = &source.client;
-    let bytes = match given(&args.source.platform) {
-        Some(_) => {
+    let bytes = match &source.platform {
+        Some(platform) => {
             client
-                .resolve_image(&registry, &repositories, &tag_or_digest, &source.platform)?
+                .resolve_image(&registry, &repositories, &tag_or_digest, platform)?
                 .bytes
         }
         None => {

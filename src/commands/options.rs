@@ -29,12 +29,11 @@ pub(super) fn container_name(
     name.map_err(|error| StoreError::from(error).into())
 }
 
-/// Returns the requested platform, else that of this machine.
-pub(super) fn platform(option: &Option<String>) -> Result<Platform, CommandError> {
-    given(option).map_or_else(
-        || Ok(Platform::host()),
-        |text| text.parse().map_err(CommandError::usage),
-    )
+/// Returns the requested platform.
+pub(super) fn platform(option: &Option<String>) -> Result<Option<Platform>, CommandError> {
+    given(option)
+        .map(|text| text.parse().map_err(CommandError::usage))
+        .transpose()
 }
 
 /// Parses a truth value as Go does, and so Docker.

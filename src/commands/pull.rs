@@ -74,8 +74,8 @@ pub(super) fn cannot_pull(text: &str, error: impl Into<CommandError>) -> Command
 pub(super) struct ImageSource {
     /// The reference, as the user typed it.
     pub(super) reference: Reference,
-    /// The platform of the image.
-    pub(super) platform: Platform,
+    /// The platform of the image, if the user asked for one.
+    pub(super) platform: Option<Platform>,
     /// The registry for references without a host.
     pub(super) default_registry: RegistryUrl,
     /// The client for the registry.
@@ -101,7 +101,7 @@ impl ImageSource {
     pub(super) fn request(&self) -> PullRequest<'_> {
         PullRequest {
             reference: &self.reference,
-            platform: &self.platform,
+            platform: self.platform.as_ref(),
             default_registry: &self.default_registry,
             unpacked_in: None,
         }

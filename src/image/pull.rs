@@ -29,8 +29,9 @@ const PUBLISH_TRIES: usize = 5;
 pub struct PullRequest<'a> {
     /// The image, as the user typed it.
     pub reference: &'a Reference,
-    /// The platform.
-    pub platform: &'a Platform,
+    /// The platform, if the user asked for one. Else that of this machine is preferred, and an
+    /// image that is for another one is pulled with a warning, as by Docker.
+    pub platform: Option<&'a Platform>,
     /// The registry for references without a host.
     pub default_registry: &'a RegistryUrl,
     /// The directory in which the layers are unpacked at once, if they are, which has to have room
@@ -62,11 +63,12 @@ pub fn pull(
     let repositories = request
         .reference
         .remote_repositories(request.default_registry);
+    let host = Platform::host();
     let resolved = client.resolve_image(
         &registry,
         &repositories,
         &request.reference.tag_or_digest(),
-        request.platform,
+        request.platform.unwrap_or(&host),
     )?;
     let pull = Pull {
         store,
@@ -137,9 +139,13 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    /// Fetches the configuration, and refuses one that is invalid or for another platform before
-    /// the layers are fetched.
-    fn fetch_config(&self, resolved: &ResolvedImage, wanted: &Platform) -> Result<(), ImageError> {
+    /// Fetches the configuration, and refuses one that is invalid or for another platform than the
+    /// user asked for, before the layers are fetched.
+    fn fetch_config(
+        &self,
+        resolved: &ResolvedImage,
+        asked_for: Option<&Platform>,
+    ) -> Result<(), ImageError> {
         let ConfigSource::Blob(descriptor) = &resolved.manifest.config else {
             return Ok(());
         };
@@ -165,14 +171,19 @@ impl Pull<'_> {
         let config = ImageConfig::parse(&bytes).map_err(invalid)?;
         // The platform in an index outweighs the one in the configuration, which some builders
         // leave at that of their own machine.
+        let wanted = asked_for.cloned().unwrap_or_else(Platform::host);
         if resolved.platform.is_none()
             && let Some(found) = &config.platform
             && wanted.distance(found).is_none()
         {
-            return Err(ImageError::Platform {
+            let error = ImageError::Platform {
                 wanted: wanted.to_string(),
                 found: found.to_string(),
-            });
+            };
+            if asked_for.is_some() {
+                return Err(error);
+            }
+            self.progress.warning(&error.to_string());
         }
         let layers = resolved.manifest.layers.iter();
         let layers: Vec<Digest> = layers.map(|layer| layer.digest.clone()).collect();

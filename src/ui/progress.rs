@@ -26,6 +26,14 @@ impl<'a> TerminalProgress<'a> {
         });
         TerminalProgress { printer, bars }
     }
+
+    /// Prints a line, without breaking the bars.
+    fn beside_bars(&self, print: impl FnOnce()) {
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
+    }
 }
 
 impl Progress for TerminalProgress<'_> {
@@ -69,10 +77,11 @@ impl Progress for TerminalProgress<'_> {
     }
 
     fn note(&self, message: &str) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| self.printer.info(message)),
-            None => self.printer.info(message),
-        }
+        self.beside_bars(|| self.printer.info(message));
+    }
+
+    fn warning(&self, message: &str) {
+        self.beside_bars(|| self.printer.warning(message));
     }
 }
 
