@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use super::{Downloads, ImageError};
 use crate::host::fs::read_limited;
@@ -70,13 +69,14 @@ pub fn pull(
         &request.reference.tag_or_digest(),
         request.platform.unwrap_or(&host),
     )?;
-    let pull = Pull {
+    let mut pull = Pull {
         store,
         client,
         registry: &registry,
         repository: &resolved.repository,
         downloads,
         progress,
+        failure: OnceLock::new(),
     };
     let layers = unique(&resolved.manifest.layers);
     let mut digests: Vec<Digest> = layers.iter().map(|layer| layer.digest.clone()).collect();
@@ -136,6 +136,8 @@ struct Pull<'a> {
     repository: &'a str,
     downloads: &'a Downloads,
     progress: &'a dyn Progress,
+    /// Why the first of the downloads failed, which ends the others.
+    failure: OnceLock<ImageError>,
 }
 
 impl Pull<'_> {
@@ -216,30 +218,26 @@ impl Pull<'_> {
         }
     }
 
-    /// Fetches blobs, several at a time. After a failure, no further blob is begun.
-    fn fetch_all(&self, blobs: &[&Descriptor]) -> Result<(), ImageError> {
+    /// Fetches blobs, several at a time. The first failure ends all downloads.
+    fn fetch_all(&mut self, blobs: &[&Descriptor]) -> Result<(), ImageError> {
         let queue = Mutex::new(blobs.iter());
-        let failed = AtomicBool::new(false);
-        let work = || -> Result<(), ImageError> {
-            while !failed.load(Ordering::Relaxed) {
+        let pull = &*self;
+        let work = || {
+            while pull.failure.get().is_none() {
                 let next = queue.lock().map(|mut queue| queue.next()).unwrap_or(None);
                 let Some(blob) = next else { break };
-                self.fetch(blob)
-                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                if let Err(error) = pull.fetch(blob) {
+                    // There may be one already, with which this one has ended.
+                    let _ = pull.failure.set(error);
+                }
             }
-            Ok(())
         };
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..PARALLEL_DOWNLOADS.min(blobs.len()))
-                .map(|_| scope.spawn(work))
-                .collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| match worker.join() {
-                    Ok(result) => result,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-        })
+            for _ in 0..PARALLEL_DOWNLOADS.min(blobs.len()) {
+                scope.spawn(work);
+            }
+        });
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     fn fetch(&self, blob: &Descriptor) -> Result<(), ImageError> {
@@ -263,6 +261,7 @@ impl Pull<'_> {
             room: Room::at(&self.store.layout().layers),
             blob,
             downloads: self.downloads,
+            failure: &self.failure,
         };
         self.client.fetch_blob(
             self.registry,
@@ -283,6 +282,7 @@ struct StoreSink<'a> {
     room: Room,
     blob: &'a Descriptor,
     downloads: &'a Downloads,
+    failure: &'a OnceLock<ImageError>,
 }
 
 impl BlobSink for StoreSink<'_> {
@@ -291,6 +291,10 @@ impl BlobSink for StoreSink<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.failure.get().is_some() {
+            // What is staged serves for the next try.
+            return Err(io::Error::other("another download has failed"));
+        }
         self.staged
             .write_all(bytes)
             .map_err(|error| self.room.explain(error, self.blob.size))?;

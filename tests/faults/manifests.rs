@@ -1,6 +1,7 @@
 //! Images with old, repetitive, inconsistent or hostile manifests and configurations.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,13 +20,21 @@ const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjw
 /// A registry with blobs, and with one manifest for any tag or digest.
 struct ServedBlobs {
     blobs: BTreeMap<String, Vec<u8>>,
+    /// The blob that takes long.
+    slow: Option<String>,
 }
 
 impl ServedBlobs {
     fn new() -> ServedBlobs {
         ServedBlobs {
             blobs: BTreeMap::new(),
+            slow: None,
         }
+    }
+
+    /// Sends the bytes of a blob one by one.
+    fn drip(&mut self, digest: &str) {
+        self.slow = Some(digest.to_string());
     }
 
     /// Adds a blob, and describes it as a manifest does.
@@ -47,6 +56,9 @@ impl ServedBlobs {
                     .header("Content-Type", media_type)
                     .header("Docker-Content-Digest", &digest),
                 ["", "v2", .., "blobs", blob] => match self.blobs.get(blob) {
+                    Some(bytes) if self.slow.as_deref() == Some(blob) => {
+                        Reply::new(200, bytes.clone()).drip(Duration::from_millis(10))
+                    }
                     Some(bytes) => Reply::new(200, bytes.clone()),
                     None => Reply::new(404, ""),
                 },
@@ -381,6 +393,28 @@ fn a_manifest_that_lies_about_a_layer_does_not_damage_it() {
             .all(|request| !request.path().contains("/blobs/"))
     );
     sandbox.udocker(["verify", &image]).run().succeeds();
+}
+
+#[test]
+fn the_first_failure_ends_the_other_downloads() {
+    let mut blobs = ServedBlobs::new();
+    let config = blobs.add("{}");
+    let slow = LayerBuilder::new()
+        .file("file", "x".repeat(100_000))
+        .finish();
+    let slow = blobs.add(slow);
+    let absent = json!({"digest": Digest::of(b"absent"), "size": 6});
+    let manifest = json!({"config": config, "layers": [slow, absent]});
+    let slow = slow["digest"].as_str().unwrap().to_string();
+    // All of it would take longer than a test may.
+    blobs.drip(&slow);
+    let registry = blobs.serve_manifest(&manifest);
+    let sandbox = Sandbox::new();
+    let image = format!("{}/lab/tool:1", registry.url());
+    let ran = sandbox.udocker(["pull", &image]).run().exits_with(1);
+    let absent = Digest::of(b"absent").to_string();
+    ran.errs_in_one_line(&["cannot pull", &absent]);
+    assert!(!sandbox.store().join("layers").join(slow).exists());
 }
 
 #[test]
