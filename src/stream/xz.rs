@@ -23,6 +23,9 @@ const LIMIT_KIB: u32 = ((MEMORY_MAX_BYTES + MIB) / 1024) as u32;
 pub(super) struct XzReader<R: Read> {
     /// The reader of the current stream, and its share of the memory; `None` after the last one.
     stream: Option<(lzma_rust2::XzReader<PeekReader<R>>, Share)>,
+    /// The kind of the error that ended the reading. Readers of streams with filters run for ever
+    /// if they are called again after an error.
+    failed: Option<io::ErrorKind>,
 }
 
 impl<R: Read> XzReader<R> {
@@ -30,21 +33,15 @@ impl<R: Read> XzReader<R> {
     pub(super) fn new(source: PeekReader<R>) -> XzReader<R> {
         XzReader {
             stream: Some((begin(source), Share::take(MEMORY_MAX_BYTES))),
+            failed: None,
         }
     }
-}
 
-/// Begins to read one stream.
-fn begin<R: Read>(source: PeekReader<R>) -> lzma_rust2::XzReader<PeekReader<R>> {
-    lzma_rust2::XzReader::new_mem_limit(source, false, LIMIT_KIB)
-}
-
-impl<R: Read> Read for XzReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_streams(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !buffer.is_empty()
             && let Some((stream, _)) = &mut self.stream
         {
-            let count = stream.read(buffer).map_err(explained)?;
+            let count = stream.read(buffer)?;
             if count > 0 {
                 return Ok(count);
             }
@@ -60,6 +57,25 @@ impl<R: Read> Read for XzReader<R> {
                 .map(|(stream, share)| (begin(stream.into_inner()), share));
         }
         Ok(0)
+    }
+}
+
+/// Begins to read one stream.
+fn begin<R: Read>(source: PeekReader<R>) -> lzma_rust2::XzReader<PeekReader<R>> {
+    lzma_rust2::XzReader::new_mem_limit(source, false, LIMIT_KIB)
+}
+
+impl<R: Read> Read for XzReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
+        self.read_streams(buffer).map_err(|error| {
+            let error = explained(error);
+            self.failed = Some(error.kind());
+            self.stream = None;
+            error
+        })
     }
 }
 
@@ -120,6 +136,22 @@ mod tests {
                      be compressed with `xz -8` or less, or decompressed first"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn reading_again_after_an_error_is_an_error() {
+        const HEADER: usize = 12;
+        let mut options = XzOptions::with_preset(0);
+        options.prepend_pre_filter(FilterType::BcjX86, 0);
+        let mut damaged = xz_with(&[7; 1000], options);
+        let chunk = HEADER + 4 * (usize::from(damaged[HEADER]) + 1);
+        // The properties of the first chunk.
+        damaged[chunk + 5] = 0xff;
+        let mut reader = XzReader::new(PeekReader::new(&damaged[..], 4096));
+        for _ in 0..3 {
+            let error = reader.read(&mut [0; 100]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         }
     }
 
