@@ -3,7 +3,7 @@
 #
 # vendor-proot/patches.sh open: build/queue becomes the source with one commit per patch.
 # vendor-proot/patches.sh save: the commits of build/queue replace the files in patches/. Those whose
-# name begins with speed/ are numbered from 0501 on.
+# name begins with 05/, 06/ or 07/ are numbered from 0501, 0601 or 0701 on.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 queue=$PWD/build/queue patches=$PWD/patches
@@ -21,7 +21,7 @@ case ${1-} in
         in_queue tag base
         for patch in "$patches"/*.patch; do
             name=$(basename "$patch" .patch)
-            case $name in 05*) name=${name/-/-speed\/} ;; esac
+            case $name in 0[5-7]*) name=${name/-/-${name:0:2}\/} ;; esac
             patch -s --no-backup-if-mismatch -p1 -d "$queue" <"$patch"
             in_queue add -f -A
             sed "/^diff --git /,\$d; 1s,^Subject:,${name#*-}:," "$patch" | in_queue commit -q -F -
@@ -29,18 +29,19 @@ case ${1-} in
         ;;
     save)
         rm -f "$patches"/*.patch
-        number=0 speed=500
+        number=([5]=500 [6]=600 [7]=700)
         for commit in $(in_queue rev-list --reverse base..queue); do
             name=$(in_queue log -1 --format=%s "$commit")
             name=${name%%:*}
             case $name in
-                speed/*) prefix=$((++speed)) ;;
-                *) prefix=$((++number)) ;;
+                0[5-7]/*) group=${name:1:1} ;;
+                *) group=0 ;;
             esac
+            number[group]=$((number[group] + 1))
             {
                 in_queue log -1 --format=%B "$commit" | sed '1s/^[^:]*:/Subject:/'
                 in_queue diff --no-color --no-ext-diff "$commit~" "$commit" | sed '/^index /d'
-            } >"$patches/$(printf %04d "$prefix")-${name#speed/}.patch"
+            } >"$patches/$(printf %04d "${number[group]}")-${name#0[5-7]/}.patch"
         done
         ;;
     *)
