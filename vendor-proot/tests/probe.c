@@ -52,6 +52,7 @@
 enum {
 	NR_io_uring_setup = 425, NR_open_tree = 428, NR_move_mount = 429, NR_fsopen = 430,
 	NR_fspick = 433, NR_openat2 = 437, NR_faccessat2 = 439, NR_mount_setattr = 442,
+	NR_landlock_create_ruleset = 444,
 	NR_fchmodat2 = 452, NR_statmount = 457, NR_listmount = 458, NR_setxattrat = 463,
 	NR_getxattrat = 464, NR_listxattrat = 465, NR_removexattrat = 466, NR_open_tree_attr = 467,
 	NR_file_getattr = 468, NR_file_setattr = 469, NR_future = 500,
@@ -397,6 +398,7 @@ static void look_calls(const char *path, const char *socket)
 	report("inotify_add_watch", inotify_add_watch(inotify_init1(IN_CLOEXEC), path, IN_CREATE));
 	report("fanotify", look_fd(syscall(SYS_fanotify_init, 0x200, 0)));
 	report("move_mount", syscall(NR_move_mount, AT_FDCWD, path, AT_FDCWD, "/", 0));
+	report("landlock", syscall(NR_landlock_create_ruleset, NULL, 0, 1));
 	report("fsopen", look_fd(syscall(NR_fsopen, "tmpfs", 0)));
 	report("fspick", look_fd(syscall(NR_fspick, AT_FDCWD, path, 0)));
 	report("mount_setattr", syscall(NR_mount_setattr, AT_FDCWD, path, 0, attr, 32));

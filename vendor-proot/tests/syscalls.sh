@@ -10,12 +10,12 @@ for folder in "$root/guest" "$work/host"; do
 done
 until [ -S "$root/guest/sock" ] && [ -S "$work/host/sock" ]; do sleep 0.01; done
 # Answers that are the same whatever the path is.
-refused='fanotify|file_[gs]etattr|fsopen|fspick|future|[gs]etxattrat|io_uring_setup|listmount|listxattrat|mount_setattr|move_mount|open_tree(_attr)?|openat2-r(oot|elative)|removexattrat|statmount'
+refused='fanotify|file_[gs]etattr|fsopen|fspick|future|[gs]etxattrat|io_uring_setup|landlock|listmount|listxattrat|mount_setattr|move_mount|open_tree(_attr)?|openat2-r(oot|elative)|removexattrat|statmount'
 for options in '' -0; do
     # shellcheck disable=SC2086
     status "looking at the guest $options" 0 guest $options probe look /guest/prog /guest/sock
     same "all that is allowed is found $options" '' "$(grep -vE "^($refused) ENOSYS$| OK$" "$work/out")"
-    same "the rest is refused $options" 19 "$(grep -c ' ENOSYS$' "$work/out")"
+    same "the rest is refused $options" 20 "$(grep -c ' ENOSYS$' "$work/out")"
     # shellcheck disable=SC2086
     status "looking at the host $options" 0 guest $options probe look "$work/host/prog" "$work/host/sock"
     same "nothing is found $options" '' "$(grep -vE " (ENOENT|ENOSYS)$|^(openat|openat2-dir|fstatat) EBADF$|^cwd-empty EXDEV$" "$work/out")"
