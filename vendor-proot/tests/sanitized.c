@@ -1,5 +1,6 @@
 /* Memory of each kind, and calls that are answered in the guest, translated, or refused: built with a
- * sanitizer, whose own mappings must not be in the way. Prints "done". */
+ * sanitizer, whose own mappings must not be in the way. Prints "done". With an argument it loses
+ * memory. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -24,7 +25,9 @@ static void *work(void *directory)
 	return NULL;
 }
 
-int main(void)
+static char *volatile kept;
+
+int main(int argc, char *argv[])
 {
 	static char memory[100000];
 	pthread_t thread;
@@ -32,6 +35,9 @@ int main(void)
 	work("/tmp/sanitized-1");
 	if (pthread_create(&thread, NULL, work, "/tmp/sanitized-2") || pthread_join(thread, NULL))
 		perror("pthread_create");
+	kept = malloc(100);
+	if (argc > 1)
+		kept = argv[1];
 	unlink("/tmp/sanitized");
 	puts(memory[99] ? "not done" : "done");
 	return 0;
