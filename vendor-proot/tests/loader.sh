@@ -14,3 +14,11 @@ if [ -e "$PROOT_LOADER_32" ] && echo '
     _start: movl $1, %eax; movl $42, %ebx; int $0x80' | gcc -m32 -nostdlib -static -x assembler -o "$root/tmp/i386" - 2>/dev/null; then
     status 'an i386 guest' 42 guest /tmp/i386
 fi
+[ -e "$root/bin/exec" ] || "${CC:-gcc}" -O1 -static -o "$root/bin/exec" "$here/tests/exec.c" || exit 2
+status 'a filter that denies open' 0 guest exec filter
+same 'does not prevent execution' fine "$(cat "$work/out" "$work/err")"
+status 'as many open files as the soft limit allows' 0 guest exec descriptors 20 21
+same 'do not prevent execution' fine "$(cat "$work/out" "$work/err")"
+status 'as many as the hard limit allows' 182 guest exec descriptors 20 20
+same 'do, which is reported' "proot error: the loader can't open FILE: too many open files, errno 24" \
+    "$(sed "s,'/.*',FILE," "$work/err")"
