@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -149,6 +150,32 @@ static void check_signals(int flags)
 	setitimer(ITIMER_REAL, &never, NULL);
 }
 
+static void look(int signum)
+{
+	struct stat status;
+
+	(void) signum;
+	if (stat("/bin/busybox", &status) < 0)
+		fail("stat on a small stack", -1);
+}
+
+/* What the kernel needs for the registers, and a little more. */
+static void check_small_stack(void)
+{
+	const size_t size = getauxval(AT_MINSIGSTKSZ) + 1100;
+	char *stack = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const stack_t small = { .ss_sp = stack + SIZE / 2, .ss_size = size };
+	const struct sigaction action = { .sa_handler = look, .sa_flags = SA_ONSTACK };
+	int i;
+
+	if (   mprotect(small.ss_sp, SIZE / 2, PROT_READ | PROT_WRITE) < 0
+	    || sigaltstack(&small, NULL) < 0
+	    || sigaction(SIGUSR1, &action, NULL) < 0)
+		fail("sigaltstack", -1);
+	for (i = 0; i < 20; i++)
+		raise(SIGUSR1);
+}
+
 static pthread_barrier_t barrier;
 
 static void *work(void *number)
@@ -196,6 +223,7 @@ static void check_all(void)
 	strcat(second, "second");
 
 	check_calls();
+	check_small_stack();
 	check_signals(0);
 	check_signals(SA_RESTART);
 	check_threads();
