@@ -32,6 +32,11 @@ status 'devices' 0 remembering sh -ec 'busybox mknod -m 620 c c 4 65; busybox mk
 shown 'devices' 'character special file 4,41,620 block special file 8,1,600' '%F %t,%T,%a' t b
 status 'what users make' 0 remembering probe as 12 34 sh -ec 'echo x >user; busybox mkdir userdir; ln -s x userlink'
 shown 'what users made' '12:34 12:34 12:34' %u:%g user userdir userlink
+status 'a directory of a group' 0 remembering sh -ec 'busybox mkdir shared; busybox chgrp 50 shared; busybox chmod 2777 shared; cd shared
+    echo x >file; busybox mkdir dir; ln -s x link; busybox mknod -m 644 device c 1 2; probe socket /kept/shared/socket
+    probe as 12 34 sh -ec "echo x >user; busybox mkdir userdir"; busybox mkdir plain; busybox chmod 755 plain; echo x >plain/file; busybox mv plain/file moved'
+shown 'gives it to new entries' '0:50,644 0:50,2755 0:50,777 0:50,644 12:50,644 12:50,2755 0:0,644' %u:%g,%a shared/{file,dir,link,device,user,userdir,moved}
+shown 'of any kind' '0:50 0:50' %u:%g shared/{socket,plain}
 status 'what root made is not that of a user it becomes' 0 remembering sh -ec 'busybox mkdir roots given; busybox chown 12:34 given; probe as 12 34 sh -ec "
     [ \$(busybox stat -c %u:%g roots) = 0:0 ]; [ \$(busybox stat -c %u:%g given) = 12:34 ]; [ -O given ]; ! [ -O roots ]
     probe openat2 own 600; [ -O own ]; probe socket /kept/socket; [ -O socket ]"'
