@@ -8,7 +8,8 @@
 //! inode birth-seconds.birth-nanoseconds uid gid mode host-mode device
 //! ```
 //! Both modes are octal and include the file's type. `mode` holds as long as the host's mode is
-//! `host-mode`. The time of birth tells a file from an earlier one with the same inode.
+//! `host-mode`. The time of birth tells a file from an earlier one with the same inode. Other lines
+//! are skipped: one cut short by a kill, and `born …`, which is for PRoot only.
 
 use std::ffi::CStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -265,7 +266,8 @@ mod tests {
 
     #[test]
     fn the_last_line_of_an_inode_counts_and_damaged_lines_do_not() {
-        let text = "7 5.000000001 1 2 100600 100600 0\n\
+        let text = "born 4.000000002\n\
+                    7 5.000000001 1 2 100600 100600 0\n\
                     8 -5.0 0 0 20660 100660 1089\n\
                     7 6.9 3 4 100000 100600 0\n\
                     9 1.2 3\n\n\

@@ -53,6 +53,41 @@ before=$(wc -l <"$attributes")
 status 'as a package manager does' 0 remembering sh -ec 'i=0; : >empty; busybox chmod 0 empty; while [ $i -lt 20 ]; do i=$((i + 1)); busybox cp empty p; [ "$(busybox stat -c %a p)" = 0 ]; busybox chown 0:0 p; busybox chmod 644 p; [ "$(busybox stat -c %a p)" = 644 ]; rm p; done; busybox cp empty last'
 same 'takes few lines' 2 "$(($(wc -l <"$attributes") - before))"
 shown 'what was pending is written' 0 %a last
+
+# As many temporary files of another user make it.
+superseded() {
+    local inode birth uid gid rest i
+    read -r inode birth uid gid rest < <(grep "^$(stat -c %i "$root/kept/one") " "$attributes" | tail -n 1)
+    for ((i = 0; i < 2000; i++)); do echo "$inode $birth $i $i $rest"; done >>"$attributes"
+    echo "$inode $birth $uid $gid $rest" >>"$attributes"
+}
+superseded
+before=$(stat -c %i "$attributes")
+remembering sh -c 'until [ -e go ]; do sleep 0.02; done; busybox chown 62:62 two' </dev/null 2>/dev/null &
+other=$!
+for ((i = 0; i < 500 && $(stat -c %i "$attributes") == before; i++)); do sleep 0.02; done
+[ "$(wc -l <"$attributes")" -lt 500 ]
+same 'superseded lines are dropped by the next run' 0 $?
+shown 'those that count are kept' '60:60 61:61 0:50 12:34' %u:%g one two shared user
+status 'what root made before is still its' 0 remembering probe as 12 34 sh -c '[ "$(busybox stat -c %u:%g roots)" = 0:0 ]'
+superseded
+before=$(wc -l <"$attributes")
+status 'not while another run uses them' 0 remembering busybox chown 63:63 one
+same 'since it adds to them' "$((before + 1))" "$(wc -l <"$attributes")"
+touch "$root/kept/go"
+wait "$other"
+shown 'nothing is lost' '63:63 62:62' %u:%g one two
+same 'then they are dropped' yes "$([ "$(wc -l <"$attributes")" -lt 500 ] && echo yes)"
+superseded
+echo old >"$attributes.new"
+for i in 1 2 3 4; do
+    remembering sh -ec "echo >at-once$i; busybox chown $i:$i at-once$i" </dev/null 2>/dev/null &
+done
+wait
+shown 'by several runs at once' '1:1 2:2 3:3 4:4 63:63' %u:%g at-once{1,2,3,4} one
+[ ! -e "$attributes.new" ]
+same 'and what a killed one has left is removed' 0 $?
+status 'as before' 0 remembering busybox chown 60:60 one
 echo 'garbage 1 2' >>"$attributes"
 printf '1 2' >>"$attributes"
 shown 'a damaged file' '60:60' %u:%g one
