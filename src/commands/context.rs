@@ -78,6 +78,7 @@ impl Context {
             },
             connect_timeout: http.connect_timeout,
             read_timeout: http.read_timeout,
+            download_timeout: http.download_timeout,
             user_agent: http.agent.clone().unwrap_or(defaults.user_agent),
             retry: defaults.retry,
             trace: self.trace(),

@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 use crate::container::ContainerError;
 use crate::host::fs::is_storage_full;
 use crate::image::ImageError;
-use crate::registry::RegistryError;
+use crate::registry::{RegistryError, Unreachable, Wait};
 use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 use crate::ui::Printer;
@@ -229,6 +229,15 @@ impl From<RegistryError> for CommandError {
                  certificate with `--insecure`"
                     .to_string(),
             ),
+            RegistryError::Unreachable { source, .. }
+            | RegistryError::Interrupted { source, .. }
+                if let Some(key) = key_of_limit(source) =>
+            {
+                Some(format!(
+                    "a longer wait can be set in ~/.udocker/udocker.conf, as `{key} = SECONDS` \
+                     below `[DEFAULT]`"
+                ))
+            }
             RegistryError::NoSearch { .. } => Some(
                 "list the tags of a repository with `udocker search --list-tags REPOSITORY`"
                     .to_string(),
@@ -239,6 +248,16 @@ impl From<RegistryError> for CommandError {
             _ => None,
         };
         CommandError::from_error(error).with_hints(hint)
+    }
+}
+
+/// Returns the configuration key for the time limit that was exceeded.
+fn key_of_limit(source: &Unreachable) -> Option<&'static str> {
+    match source {
+        Unreachable::TimedOut(Wait::Connection, _) => Some("ctimeout"),
+        Unreachable::TimedOut(Wait::Document, _) => Some("timeout"),
+        Unreachable::TimedOut(Wait::Blob, _) => Some("download_timeout"),
+        _ => None,
     }
 }
 

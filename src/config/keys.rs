@@ -59,7 +59,7 @@ pub(super) const KEYS: &[Key] = &[
         "https://registry-1.docker.io",
         true,
     ),
-    key("download_timeout", None, "1800", false),
+    key("download_timeout", None, "1800", true),
     key("dri_list", None, "", false),
     key(
         "fakechroot_cmd_subst",

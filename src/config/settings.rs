@@ -47,6 +47,8 @@ pub struct Http {
     pub connect_timeout: Duration,
     /// Longest silence of a server.
     pub read_timeout: Duration,
+    /// Longest silence of a server that is asked for a blob.
+    pub download_timeout: Duration,
     /// Accept any certificate and plain http.
     pub insecure: bool,
     /// The user agent, instead of the program's own.
@@ -385,6 +387,7 @@ impl Table {
             proxy: self.text("http_proxy").map(str::to_string),
             connect_timeout: self.seconds("ctimeout")?,
             read_timeout: self.seconds("timeout")?,
+            download_timeout: self.seconds("download_timeout")?,
             insecure: self.yes_or_no("http_insecure")?,
             agent: self.text("http_agent").map(str::to_string),
         };

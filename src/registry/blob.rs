@@ -14,7 +14,7 @@ use crate::stream::BackgroundHasher;
 
 use super::auth::Scope;
 use super::client::endpoint;
-use super::transport::{Request, Response};
+use super::transport::{Content, Request, Response};
 use super::{BlobFault, Client, RegistryError, Unreachable};
 
 /// Size of one read from the network; large enough that the cost of the calls does not matter.
@@ -28,7 +28,7 @@ const READ_AHEAD_BUFFERS: usize = 4;
 /// busy for ever.
 const REWARDED_BYTES: u64 = 1 << 20;
 
-/// Fewer bytes than this within the time limit for a whole document count as a broken connection.
+/// Fewer bytes than this within the longest allowed silence count as a broken connection.
 const LEAST_BYTES: u64 = 64 * 1024;
 
 /// The destination of a blob's bytes. It need not check them.
@@ -157,7 +157,10 @@ impl Download<'_> {
                         rewarded = self.received;
                     }
                     let policy = &self.client.transport.options().retry;
-                    let Some(delay) = policy.delay(retry, None) else {
+                    let delay = policy
+                        .delay(retry, None)
+                        .filter(|_| retry < source.retries_worthwhile());
+                    let Some(delay) = delay else {
                         return Err(RegistryError::Interrupted {
                             digest: self.descriptor.digest.clone(),
                             url,
@@ -223,6 +226,7 @@ impl Download<'_> {
         let path = format!("/v2/{}/blobs/{}", self.repository, self.descriptor.digest);
         let range_from = (self.received > 0).then_some(self.received);
         let response = self.client.send(self.registry, scope, &|base| Request {
+            content: Content::Blob,
             range_from,
             ..Request::get(endpoint(base, &path))
         })?;
@@ -250,6 +254,7 @@ impl Download<'_> {
                 continue;
             }
             let request = Request {
+                content: Content::Blob,
                 range_from: (self.received > 0).then_some(self.received),
                 ..Request::get(url)
             };

@@ -29,6 +29,8 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// Longest silence of a server.
     pub read_timeout: Duration,
+    /// Longest silence of a server that is asked for a blob.
+    pub download_timeout: Duration,
     /// The `User-Agent` header.
     pub user_agent: String,
     /// How often and after which pauses a failed request is repeated.
@@ -48,6 +50,7 @@ impl Default for ClientOptions {
             trusted: TrustedCertificates::default(),
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(60),
+            download_timeout: Duration::from_secs(1800),
             user_agent: concat!("udocker/", env!("CARGO_PKG_VERSION")).to_string(),
             retry: RetryPolicy::default(),
             trace: None,

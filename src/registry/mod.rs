@@ -50,4 +50,4 @@ pub use resolve::ResolvedImage;
 pub use retry::RetryPolicy;
 pub use search::{FoundRepository, Search, SearchPlace};
 pub use tls::TrustedCertificates;
-pub use unreachable::Unreachable;
+pub use unreachable::{Unreachable, Wait};

@@ -15,7 +15,8 @@ use super::client::ClientOptions;
 use super::redirect::{self as redirects, Redirect};
 use super::retry::{demanded_delay, is_temporary};
 use super::secrets::SentSecrets;
-use super::{RegistryError, Unreachable, tls};
+use super::unreachable::is_own_timeout;
+use super::{RegistryError, Unreachable, Wait, tls};
 
 const REDIRECTS_MAX: usize = 10;
 
@@ -25,11 +26,22 @@ const ERROR_BODY_MAX_BYTES: usize = 64 * 1024;
 /// The time limit for a whole document, as a multiple of the longest silence.
 const DOCUMENT_TIMEOUTS: u32 = 10;
 
+/// What is requested, which decides how long the server may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A text that the server has or makes at once.
+    Document,
+    /// A blob. A server that is a cache may fetch all of it from elsewhere before it answers.
+    Blob,
+}
+
 /// A request.
 #[derive(Clone)]
 pub(super) struct Request {
     /// The address.
     pub url: Url,
+    /// What is requested.
+    pub content: Content,
     /// Accepted media types, best first.
     pub accept: Option<String>,
     /// The first byte to send, for a part of a document.
@@ -44,10 +56,11 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Returns a plain GET.
+    /// Returns a plain GET of a document.
     pub(super) fn get(url: Url) -> Request {
         Request {
             url,
+            content: Content::Document,
             accept: None,
             range_from: None,
             authorization: None,
@@ -63,7 +76,9 @@ pub(super) struct Response {
     pub url: Url,
     /// Whether the server that answered is the one that was asked.
     pub is_same_server: bool,
-    read_timeout: Duration,
+    content: Content,
+    /// The longest silence.
+    timeout: Duration,
     secrets: Arc<SentSecrets>,
     inner: HttpResponse,
 }
@@ -72,6 +87,15 @@ pub(super) struct Response {
 pub(super) struct Transport {
     options: ClientOptions,
     secrets: Arc<SentSecrets>,
+    documents: Clients,
+    blobs: Clients,
+    /// The TLS settings with the trusted certificates, which are read once.
+    tls: OnceLock<rustls::ClientConfig>,
+}
+
+/// The HTTP clients for one kind of content: a client has one time limit.
+#[derive(Default)]
+struct Clients {
     /// For servers without TLS. This client reads no certificates: reading those of the system
     /// takes longer than a whole exchange with a server nearby.
     plain: OnceLock<HttpClient>,
@@ -88,8 +112,9 @@ impl Transport {
         Transport {
             options,
             secrets: Arc::new(secrets),
-            plain: OnceLock::new(),
-            encrypted: OnceLock::new(),
+            documents: Clients::default(),
+            blobs: Clients::default(),
+            tls: OnceLock::new(),
         }
     }
 
@@ -142,7 +167,8 @@ impl Transport {
                 return Ok(Response {
                     is_same_server: redirects::is_same_server(&first_url, &request.url),
                     url: request.url,
-                    read_timeout: self.options.read_timeout,
+                    content: request.content,
+                    timeout: self.timeout(request.content),
                     secrets: Arc::clone(&self.secrets),
                     inner,
                 });
@@ -187,7 +213,7 @@ impl Transport {
             None => Method::GET,
         };
         let mut builder = self
-            .http(&request.url)?
+            .http(&request.url, request.content)?
             .request(method.clone(), request.url.clone());
         if let Some(accept) = &request.accept {
             builder = builder.header(ACCEPT, accept);
@@ -202,12 +228,12 @@ impl Transport {
             builder = builder.form(form);
         }
         let answer = builder.send().map_err(|error| {
-            if !error.is_timeout() {
+            if !is_own_timeout(&error) {
                 Unreachable::Connection(error.without_url())
             } else if error.is_connect() {
-                Unreachable::TimedOut(self.options.connect_timeout)
+                Unreachable::TimedOut(Wait::Connection, self.options.connect_timeout)
             } else {
-                Unreachable::TimedOut(self.options.read_timeout)
+                Unreachable::TimedOut(request.content.into(), self.timeout(request.content))
             }
         });
         let shown_url = || self.secrets.shown_url(&request.url);
@@ -230,14 +256,26 @@ impl Transport {
         url.domain().is_some() || proxies.any(|proxy| proxy.domain().is_some())
     }
 
-    fn http(&self, url: &Url) -> Result<&HttpClient, RegistryError> {
+    /// Returns the longest silence of a server.
+    fn timeout(&self, content: Content) -> Duration {
+        match content {
+            Content::Document => self.options.read_timeout,
+            Content::Blob => self.options.download_timeout,
+        }
+    }
+
+    fn http(&self, url: &Url, content: Content) -> Result<&HttpClient, RegistryError> {
         let options = &self.options;
+        let clients = match content {
+            Content::Document => &self.documents,
+            Content::Blob => &self.blobs,
+        };
         // The connection to the proxy may need TLS, even if the one to the server does not.
         let is_plain = url.scheme() == "http" && options.proxies.http.is_none();
-        let (client, trusted) = if is_plain {
-            (&self.plain, None)
+        let client = if is_plain {
+            &clients.plain
         } else {
-            (&self.encrypted, Some(&options.trusted))
+            &clients.encrypted
         };
         if let Some(http) = client.get() {
             return Ok(http);
@@ -249,15 +287,28 @@ impl Transport {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(options.connect_timeout)
-            // This limit restarts with each piece of a body, so a large blob may take its time.
-            .timeout(options.read_timeout)
-            .tls_backend_preconfigured(tls::config(trusted, options.insecure)?);
+            // This limit restarts with each piece of a body, so a large blob may take its time. The
+            // library's keepalive notices within a minute that a silent server is gone.
+            .timeout(self.timeout(content))
+            .tls_backend_preconfigured(if is_plain {
+                tls::config(None, options.insecure)?
+            } else {
+                self.trusting_config()?
+            });
         for rule in options.proxies.rules()? {
             builder = builder.proxy(rule);
         }
         let http = builder.build().map_err(RegistryError::Setup)?;
         // If two threads send their first requests at once, the second client is dropped.
         Ok(client.get_or_init(|| http))
+    }
+
+    fn trusting_config(&self) -> Result<rustls::ClientConfig, RegistryError> {
+        if let Some(config) = self.tls.get() {
+            return Ok(config.clone());
+        }
+        let config = tls::config(Some(&self.options.trusted), self.options.insecure)?;
+        Ok(self.tls.get_or_init(|| config).clone())
     }
 }
 
@@ -291,18 +342,21 @@ impl Response {
             match self.inner.read(buffer) {
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => {
-                    return Err(Unreachable::TimedOut(self.read_timeout));
+                Err(error) if is_own_timeout(&error) => {
+                    return Err(Unreachable::TimedOut(self.content.into(), self.timeout));
                 }
                 Err(error) => return Err(Unreachable::Body(error)),
             }
         }
     }
 
-    /// Returns the time limit for a whole document. A server that sends one byte now and then is
-    /// never silent, so the limit for silence is not enough.
+    /// Returns the time limit for a whole document, or for a worthwhile part of a blob. A server
+    /// that sends one byte now and then is never silent, so the limit for silence is not enough.
     pub(super) fn time_limit(&self) -> Duration {
-        self.read_timeout.saturating_mul(DOCUMENT_TIMEOUTS)
+        match self.content {
+            Content::Document => self.timeout.saturating_mul(DOCUMENT_TIMEOUTS),
+            Content::Blob => self.timeout,
+        }
     }
 
     /// Reads the whole body, of at most `limit` bytes.
@@ -402,12 +456,4 @@ fn location_of(response: &HttpResponse) -> Option<String> {
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = response.headers().get(LOCATION).filter(|_| is_redirect)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::TimedOut
-        || error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
-            .is_some_and(reqwest::Error::is_timeout)
 }

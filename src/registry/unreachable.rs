@@ -1,19 +1,40 @@
 //! Why a server could not be reached.
 
 use std::error::Error;
-use std::io;
 use std::time::Duration;
+use std::{io, iter};
 
 use rustls::CertificateError;
 
 use super::server_text::clean;
+use super::transport::Content;
+
+/// What was waited for in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// A connection.
+    Connection,
+    /// A document, or the rest of it.
+    Document,
+    /// A blob, or the rest of it.
+    Blob,
+}
+
+impl From<Content> for Wait {
+    fn from(content: Content) -> Wait {
+        match content {
+            Content::Document => Wait::Document,
+            Content::Blob => Wait::Blob,
+        }
+    }
+}
 
 /// Why an answer is missing or incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
     /// The server sent nothing for the longest allowed time.
-    #[error("no answer within {} seconds", .0.as_secs())]
-    TimedOut(Duration),
+    #[error("no answer within {} seconds", .1.as_secs())]
+    TimedOut(Wait, Duration),
     /// The server sent almost nothing within the time limit.
     #[error("almost nothing of the answer within {} seconds", .0.as_secs())]
     TooSlow(Duration),
@@ -27,11 +48,13 @@ pub enum Unreachable {
 
 impl Unreachable {
     /// Returns how many retries make sense. A missing server or a wrong certificate rarely changes
-    /// within seconds, while a broken connection may work at once.
+    /// within seconds, while a broken connection may work at once. A server that keeps a client
+    /// waiting for a blob is there, and the wait was long.
     pub(super) fn retries_worthwhile(&self) -> u32 {
         match self {
             Unreachable::Connection(error) if is_tls_failure(error) => 0,
             Unreachable::Connection(error) if error.is_connect() => 2,
+            Unreachable::TimedOut(Wait::Blob, _) => 1,
             _ => u32::MAX,
         }
     }
@@ -72,16 +95,32 @@ fn is_tls_failure(error: &reqwest::Error) -> bool {
 }
 
 fn tls_failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(found) = error.downcast_ref() {
-        return Some(found);
-    }
-    // `io::Error::source` skips the wrapped error and returns the source of that.
-    let wrapped = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    wrapped
-        .and_then(|inner| tls_failure(inner))
-        .or_else(|| error.source().and_then(tls_failure))
+    causes(error).find_map(<dyn Error>::downcast_ref)
+}
+
+/// Whether a time limit of this program ended a wait. The system's own limit ends a connection
+/// whose other end is gone; that connection is broken.
+pub(super) fn is_own_timeout(error: &(dyn Error + 'static)) -> bool {
+    let is_timeout = |cause: &(dyn Error + 'static)| {
+        let error = cause.downcast_ref();
+        error.is_some_and(reqwest::Error::is_timeout)
+    };
+    let is_of_system = |cause: &(dyn Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.raw_os_error().is_some())
+    };
+    causes(error).any(is_timeout) && !causes(error).any(is_of_system)
+}
+
+/// Returns an error and its causes. `io::Error::source` skips the wrapped error and returns the
+/// source of that.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| {
+        match error.downcast_ref().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        }
+    })
 }
 
 /// Returns the innermost cause; the outer ones repeat the address and add nothing.
@@ -95,4 +134,16 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
         cause = source;
     }
     clean(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_the_system_ends_is_broken() {
+        let gone = || io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
+        assert!(!is_own_timeout(&gone()));
+        assert!(!is_own_timeout(&io::Error::other(gone())));
+    }
 }

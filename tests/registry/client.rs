@@ -12,6 +12,7 @@ pub(crate) fn options() -> ClientOptions {
     ClientOptions {
         connect_timeout: Duration::from_secs(5),
         read_timeout: Duration::from_secs(10),
+        download_timeout: Duration::from_secs(10),
         retry: RetryPolicy {
             retries: 3,
             first_delay: Duration::from_millis(5),

@@ -251,7 +251,7 @@ fn stalled_download_times_out_and_resumes() {
     });
     let client = Client::new(
         ClientOptions {
-            read_timeout: Duration::from_millis(500),
+            download_timeout: Duration::from_millis(500),
             ..options()
         },
         NoCredentials,
@@ -265,6 +265,38 @@ fn stalled_download_times_out_and_resumes() {
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
+/// A registry that is a cache may fetch a whole layer before it answers, or pause in its middle.
+#[test]
+fn a_blob_may_keep_the_client_waiting_and_a_document_may_not() {
+    let pause = Duration::from_millis(1500);
+    let server = FakeRegistry::start(move |request| {
+        std::thread::sleep(pause);
+        Reply::new(200, BLOB).ranged(request).pause(pause)
+    });
+    let mut options = options();
+    options.read_timeout = Duration::from_millis(200);
+    options.retry.retries = 0;
+    let client = Client::new(options, NoCredentials).unwrap();
+    let url = server.url();
+    assert_eq!(fetch(&client, &url, &descriptor(BLOB), b"").unwrap(), BLOB);
+    let error = manifest_error(&client, &url).to_string();
+    assert!(error.ends_with(": no answer within 0 seconds"), "{error}");
+}
+
+#[test]
+fn a_silent_server_is_asked_for_a_blob_twice() {
+    let server = FakeRegistry::start(|_| Reply::new(200, BLOB).pause(Duration::from_secs(30)));
+    let mut options = options();
+    options.download_timeout = Duration::from_millis(200);
+    let client = Client::new(options, NoCredentials).unwrap();
+    let error = fetch(&client, &server.url(), &descriptor(BLOB), b"").unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Interrupted { .. }),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 2);
+}
+
 #[test]
 fn trickling_download_times_out() {
     let server = FakeRegistry::start(|_| {
@@ -273,6 +305,7 @@ fn trickling_download_times_out() {
     let client = Client::new(
         ClientOptions {
             read_timeout: Duration::from_millis(300),
+            download_timeout: Duration::from_secs(3),
             retry: RetryPolicy {
                 retries: 1,
                 ..options().retry

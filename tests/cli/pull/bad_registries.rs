@@ -14,7 +14,7 @@ use crate::support::sandbox::Sandbox;
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An image of one layer, ready to be served.
-struct Served {
+pub(super) struct Served {
     manifest: Vec<u8>,
     /// By digest.
     blobs: BTreeMap<String, Vec<u8>>,
@@ -23,7 +23,7 @@ struct Served {
 }
 
 impl Served {
-    fn new() -> Served {
+    pub(super) fn new() -> Served {
         let layer = LayerBuilder::new()
             .file("file", vec![b'x'; 100_000])
             .finish();
@@ -50,7 +50,7 @@ impl Served {
     }
 
     /// The answer of a correct registry.
-    fn reply(&self, request: &Received) -> Reply {
+    pub(super) fn reply(&self, request: &Received) -> Reply {
         if request.path().contains("/manifests/") {
             return Reply::new(200, self.manifest.clone()).header("Content-Type", MANIFEST_TYPE);
         }
@@ -63,7 +63,7 @@ impl Served {
         }
     }
 
-    fn is_layer(&self, request: &Received) -> bool {
+    pub(super) fn is_layer(&self, request: &Received) -> bool {
         request.path().ends_with(&self.layer)
     }
 }

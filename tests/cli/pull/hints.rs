@@ -1,6 +1,10 @@
 //! Hints after a failed `pull`.
 
+use std::time::Duration;
+
 use serde_json::json;
+
+use super::bad_registries::Served;
 
 use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::registry_server::{Auth, RegistryServer};
@@ -41,6 +45,27 @@ fn common_pull_failures_have_hints() {
         let hint = format!("Hint: {}", hint.replace("URL", &server.url()));
         assert!(ran.stderr.lines().any(|line| line == hint), "{ran:#?}");
     }
+}
+
+#[test]
+fn a_layer_that_does_not_come_in_time_has_a_hint() {
+    let served = Served::new();
+    let server = FakeRegistry::start(move |request| {
+        if served.is_layer(request) {
+            std::thread::sleep(Duration::from_secs(30));
+        }
+        served.reply(request)
+    });
+    let sandbox = Sandbox::new();
+    let text = "[DEFAULT]\ndownload_timeout = 1\n";
+    sandbox.write("home/.udocker/udocker.conf", text);
+    let image = format!("{}/lab/tool:1", server.url());
+    let ran = sandbox.udocker(["pull", &image]).run().exits_with(1);
+    ran.errs_in_one_line(&["no answer within 1 seconds"]);
+    assert!(
+        ran.stderr.contains("`download_timeout = SECONDS`"),
+        "{ran:#?}"
+    );
 }
 
 #[test]
