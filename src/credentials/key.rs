@@ -50,19 +50,25 @@ impl Key {
     }
 }
 
-/// Returns the place that stands for the whole registry.
+/// Returns the place that stands for the registry's whole host.
 pub(super) fn host_place(registry: &RegistryUrl) -> String {
     Key::parse(registry.host()).place
 }
 
+/// Returns the place that stands for the registry alone, without others on its host.
+pub(super) fn own_place(registry: &RegistryUrl) -> String {
+    Key::parse(registry.as_str()).place
+}
+
 /// Returns the places that may hold a login for `repository`, the most specific first, without the
-/// whole registry.
+/// whole host. If the registry lies below a path, that path begins the repository's name here.
 ///
 /// Source: containers-auth.json(5).
 pub(super) fn repository_places(registry: &RegistryUrl, repository: &str) -> Vec<String> {
     let host = host_place(registry);
     let mut places = Vec::new();
-    let mut path = repository;
+    let path = format!("{}/{repository}", registry.path());
+    let mut path = path.trim_matches('/');
     while !path.is_empty() {
         places.push(format!("{host}/{path}"));
         path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -124,5 +130,11 @@ mod tests {
             ["docker.io/a/b/c", "docker.io/a/b", "docker.io/a"]
         );
         assert!(repository_places(&registry, "").is_empty());
+        let registry = RegistryUrl::parse("h:1/art/docker").unwrap();
+        let whole = ["h:1/art/docker", "h:1/art"];
+        assert_eq!(repository_places(&registry, ""), whole);
+        let specific = repository_places(&registry, "a/b");
+        assert_eq!(specific[..2], ["h:1/art/docker/a/b", "h:1/art/docker/a"]);
+        assert_eq!(specific[2..], whole);
     }
 }

@@ -21,7 +21,7 @@ use crate::oci::{Credential, RegistryUrl, Secret};
 
 use super::CredentialsError;
 use super::auth_file::{FILE_MAX_BYTES, LoginEntry, encode};
-use super::key::{Key, host_place};
+use super::key::{Key, host_place, own_place, repository_places};
 
 const PRIVATE_MODE: u32 = 0o600;
 
@@ -49,13 +49,15 @@ impl Keystore {
     /// # Errors
     /// The file cannot be read, is not private, or is malformed.
     pub fn get(&self, registry: &RegistryUrl) -> Result<Option<Credential>, CredentialsError> {
-        let place = host_place(registry);
         let entries = self.load()?;
-        // The exact key takes precedence over other spellings.
+        // The exact key takes precedence over other spellings, and those over the whole host.
         let exact = entries.get_key_value(registry.as_str());
-        let others = entries
-            .iter()
-            .filter(|(key, _)| Key::parse(key).covers(&place, registry));
+        let mut places = repository_places(registry, "");
+        places.push(host_place(registry));
+        let others = places.iter().flat_map(|place| {
+            let covers = move |key: &str| Key::parse(key).covers(place, registry);
+            entries.iter().filter(move |(key, _)| covers(key))
+        });
         for (key, value) in exact.into_iter().chain(others) {
             let entry: LoginEntry = serde_json::from_value(value.clone())
                 .map_err(|_| self.entry_error(key, "it is not an object of texts"))?;
@@ -178,9 +180,9 @@ impl Keystore {
 
 /// Removes all spellings of a registry.
 fn remove(entries: &mut Map<String, Value>, registry: &RegistryUrl) -> bool {
-    let place = host_place(registry);
+    let own = own_place(registry);
     let before = entries.len();
-    entries.retain(|key, _| key != registry.as_str() && !Key::parse(key).covers(&place, registry));
+    entries.retain(|key, _| key != registry.as_str() && !Key::parse(key).covers(&own, registry));
     entries.len() < before
 }
 
@@ -287,6 +289,28 @@ mod tests {
         keystore.erase().unwrap();
         keystore.erase().unwrap();
         assert_eq!(keystore.get(&registry("other.org")).unwrap(), None);
+    }
+
+    #[test]
+    fn registries_on_one_host_have_logins_of_their_own() {
+        let directory = TempDir::new().unwrap();
+        let keystore = keystore(&directory);
+        let host = registry("https://h:1");
+        let below = registry("https://h:1/art/docker/");
+        let password = |registry| match keystore.get(registry).unwrap() {
+            Some(Credential::Basic { password, .. }) => Some(password.expose().to_string()),
+            _ => None,
+        };
+        keystore.put(&below, "me", &Secret::new("below")).unwrap();
+        assert_eq!(password(&host), None);
+        keystore.put(&host, "me", &Secret::new("host")).unwrap();
+        assert_eq!(password(&below).as_deref(), Some("below"));
+        let keys: Vec<String> = keystore.load().unwrap().into_iter().map(|e| e.0).collect();
+        // udocker.py looks for these.
+        assert_eq!(keys, ["https://h:1", "https://h:1/art/docker"]);
+        assert!(keystore.delete(&below).unwrap());
+        assert_eq!(password(&below).as_deref(), Some("host"));
+        assert!(!keystore.delete(&below).unwrap());
     }
 
     #[test]

@@ -34,18 +34,19 @@ pub enum RegistryUrlError {
     /// The host is not valid.
     #[error("'{0}' is no host of a registry")]
     Host(String),
-    /// It has a path other than `/v1` and `/v2`.
-    #[error("the path '{0}' is not part of a registry's address")]
+    /// The path is not valid.
+    #[error("'{0}' is no path of a registry")]
     Path(String),
 }
 
-/// The base address of a registry: scheme, host and port, without a path.
+/// The base address of a registry: scheme, host, port, and the path below which it lies, if it
+/// shares its host with other services.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistryUrl(String);
 
 impl RegistryUrl {
-    /// Parses `https://host:port`, `http://host` or `host`, which means https. The path `/v1` or
-    /// `/v2` is dropped, since every registry has it.
+    /// Parses `https://host:port`, `http://host/path` or `host`, which means https. `/v1` or `/v2`
+    /// at the end is dropped, since every registry has it.
     ///
     /// # Errors
     /// `RegistryUrlError`, naming the part that is wrong.
@@ -58,11 +59,17 @@ impl RegistryUrl {
         if !is_host(host) {
             return Err(RegistryUrlError::Host(host.to_string()));
         }
-        let path = path.trim_end_matches('/');
-        if !matches!(path, "" | "v1" | "v2") {
-            return Err(RegistryUrlError::Path(format!("/{path}")));
+        let mut path = format!("/{}", path.trim_end_matches('/'));
+        if path.ends_with("/v1") || path.ends_with("/v2") {
+            path.truncate(path.len() - "/v2".len());
         }
-        Ok(RegistryUrl::new(scheme.unwrap_or("https"), host))
+        let path = path.trim_end_matches('/');
+        let is_valid = path.split('/').skip(1).all(is_path_segment);
+        if !is_valid || (is_docker_hub_host(host) && !path.is_empty()) {
+            return Err(RegistryUrlError::Path(path.to_string()));
+        }
+        let RegistryUrl(base) = RegistryUrl::new(scheme.unwrap_or("https"), host);
+        Ok(RegistryUrl(base + path))
     }
 
     /// Docker Hub.
@@ -78,20 +85,35 @@ impl RegistryUrl {
         RegistryUrl(format!("{scheme}://{}", host.to_ascii_lowercase()))
     }
 
-    /// `https://host:port`, the key of the credential store.
+    /// `https://host:port/path`, the key of the credential store.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// `host:port`.
     pub fn host(&self) -> &str {
-        self.0.split_once("://").map_or(&self.0, |(_, host)| host)
+        self.split().0
     }
 
-    /// The name of a repository at this registry, as users type it.
+    /// The path below which the registry lies, without slashes at its ends; mostly empty.
+    pub fn path(&self) -> &str {
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, &str) {
+        let place = self
+            .0
+            .split_once("://")
+            .map_or(&*self.0, |(_, place)| place);
+        place.split_once('/').unwrap_or((place, ""))
+    }
+
+    /// The name of a repository at this registry, as users type it. No name of an image contains
+    /// the path of a registry, so an option has to.
     pub fn repository_text(&self, repository: &str) -> String {
         match self.0.strip_prefix("https://") {
             _ if self.is_docker_hub() => repository.to_string(),
+            _ if !self.path().is_empty() => format!("--registry={self} {repository}"),
             Some(host) => format!("{host}/{repository}"),
             None => format!("{self}/{repository}"),
         }
@@ -116,6 +138,12 @@ pub(super) fn split_scheme(text: &str) -> Option<(Option<&str>, &str)> {
         Some((scheme @ ("http" | "https"), rest)) => Some((Some(scheme), rest)),
         Some(_) => None,
     }
+}
+
+/// Whether the text is a part of a path that needs no escapes and names no other directory.
+fn is_path_segment(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    !matches!(text, "" | "." | "..") && text.bytes().all(is_plain)
 }
 
 /// Whether the text is a DNS name, an IPv4 address or an IPv6 address in brackets, with an optional
@@ -163,6 +191,7 @@ mod tests {
             ("docker.io", "lab/tool"),
             ("quay.io", "quay.io/lab/tool"),
             ("http://h:5000", "http://h:5000/lab/tool"),
+            ("h/hub", "--registry=https://h/hub lab/tool"),
         ] {
             let registry = RegistryUrl::parse(registry).unwrap();
             assert_eq!(registry.repository_text("lab/tool"), expected);
@@ -170,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_reduced_to_scheme_and_host() {
+    fn urls_are_reduced_to_scheme_host_and_path() {
         for (text, url) in [
             ("quay.io", "https://quay.io"),
             ("http://LocalHost:5000/v2/", "http://localhost:5000"),
@@ -178,6 +207,9 @@ mod tests {
             ("Docker.IO", DOCKER_HUB_REGISTRY),
             ("registry.hub.docker.com", DOCKER_HUB_REGISTRY),
             ("[::1]:5000", "https://[::1]:5000"),
+            ("https://Mirror.org/Hub/", "https://mirror.org/Hub"),
+            ("http://h:1/art/docker/v2/", "http://h:1/art/docker"),
+            ("mirror.org/v2/hub", "https://mirror.org/v2/hub"),
         ] {
             assert_eq!(RegistryUrl::parse(text).unwrap().as_str(), url, "{text}");
         }
@@ -191,12 +223,16 @@ mod tests {
             ("[::1", host("[::1")),
             ("a..b", host("a..b")),
             ("-a", host("-a")),
-            ("https://mirror.org/hub/", path("/hub")),
-            ("mirror.org/v2/hub", path("/v2/hub")),
+            ("https://mirror.org/a//b", path("/a//b")),
+            ("mirror.org/a/../b", path("/a/../b")),
+            ("mirror.org/hub?x", path("/hub?x")),
+            ("docker.io/hub", path("/hub")),
             ("https://me:secret@h", RegistryUrlError::Login),
             ("me:secret@h:5000/v2", RegistryUrlError::Login),
         ] {
             assert_eq!(RegistryUrl::parse(text), Err(error), "{text}");
         }
+        let registry = RegistryUrl::parse("h:1/art/docker/").unwrap();
+        assert_eq!((registry.host(), registry.path()), ("h:1", "art/docker"));
     }
 }

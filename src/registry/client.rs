@@ -275,10 +275,10 @@ fn is_plain(response: &Response) -> bool {
     response.url.scheme() == "http" && response.status() != StatusCode::BAD_REQUEST
 }
 
-/// Returns the address of `path` at a registry.
+/// Returns the address of `path` at a registry, below the registry's own path.
 pub(super) fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
-    url.set_path(path);
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
     url
 }
 

@@ -210,11 +210,14 @@ fn following(url: &Url, link: &str, is_own: bool) -> Option<PageAddress> {
     (is_near || is_behind_proxy).then(|| PageAddress::Own(target.to_string()))
 }
 
-/// Returns the address of a path and query at a registry. `Url::join` would take a path of
+/// Returns the address of a path and query at a registry. The path may contain that of the
+/// registry, which a registry behind a proxy need not know. `Url::join` would take a path of
 /// `//HOST/…` for an address of that host.
 fn endpoint_with_query(base: &Url, target: &str) -> Url {
     let (path, query) = target.split_once('?').unzip();
-    let mut url = endpoint(base, path.unwrap_or(target));
+    let path = path.unwrap_or(target);
+    let of_registry = base.path().trim_end_matches('/');
+    let mut url = endpoint(base, path.strip_prefix(of_registry).unwrap_or(path));
     url.set_query(query);
     url
 }

@@ -233,7 +233,7 @@ fn configuration_errors_name_file_and_line() {
 #[test]
 fn only_commands_that_need_the_registry_refuse_its_address() {
     let sandbox = Sandbox::new();
-    let url = "https://art.org/api/docker/hub";
+    let url = "https://art.org/api//hub";
     let udocker = |command: &str| sandbox.udocker([command]).env("UDOCKER_REGISTRY", url);
     udocker("ps").run().succeeds();
     udocker("showconf").run().succeeds();
@@ -245,7 +245,7 @@ fn only_commands_that_need_the_registry_refuse_its_address() {
     ran.errs_in_one_line(&[
         "UDOCKER_REGISTRY: ",
         url,
-        "'/api/docker/hub' is not part of",
+        "'/api//hub' is no path of a registry",
     ]);
 }
 

@@ -27,7 +27,10 @@ fn pull_survives_transient_registry_failures() {
                     move |nth, _, good| if nth == 1 { fault(good) } else { good },
                 );
                 let sandbox = Sandbox::new();
-                sandbox.write("home/.udocker/udocker.conf", "[DEFAULT]\ntimeout = 1\n");
+                sandbox.write(
+                    "home/.udocker/udocker.conf",
+                    "[DEFAULT]\ntimeout = 1\ndownload_timeout = 1\n",
+                );
                 let image = served.image("1");
                 let ran = sandbox.udocker(["pull", &image]).run();
                 assert_eq!(ran.code(), 0, "{name}: {ran:#?}");

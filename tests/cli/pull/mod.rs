@@ -1,6 +1,7 @@
 //! `pull` of the distribution image over each transport and with each kind of authentication.
 
 mod bad_registries;
+mod below_a_path;
 mod hints;
 
 use std::path::PathBuf;
