@@ -23,6 +23,7 @@ mod auth;
 mod blob;
 mod challenge;
 mod client;
+mod dns;
 mod error;
 mod listing;
 mod manifest;

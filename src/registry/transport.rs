@@ -12,6 +12,7 @@ use url::Url;
 
 use super::api_error::explain;
 use super::client::ClientOptions;
+use super::dns::SystemResolver;
 use super::redirect::{self as redirects, Redirect};
 use super::retry::{demanded_delay, is_temporary};
 use super::secrets::SentSecrets;
@@ -286,6 +287,7 @@ impl Transport {
             // The options contain the proxies of the environment.
             .redirect(redirect::Policy::none())
             .no_proxy()
+            .dns_resolver(Arc::new(SystemResolver::default()))
             .connect_timeout(options.connect_timeout)
             // This limit restarts with each piece of a body, so a large blob may take its time. The
             // library's keepalive notices within a minute that a silent server is gone.

@@ -3,6 +3,7 @@
 mod bad_registries;
 mod below_a_path;
 mod hints;
+mod host_names;
 
 use std::path::PathBuf;
 
