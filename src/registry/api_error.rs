@@ -1,52 +1,61 @@
 //! What registries and token servers say in the body of a failed answer.
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::secrets::SentSecrets;
 use super::server_text::is_web_page;
 
-/// One entry of a registry's error document.
-///
-/// Source: OCI distribution-spec v1.1, "Error Codes".
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// What one error says.
+#[derive(Debug, Default)]
 struct ApiError {
     /// The code, such as `MANIFEST_UNKNOWN`, `DENIED` or `TOOMANYREQUESTS`.
-    #[serde(default)]
     code: String,
     /// The text for people.
-    #[serde(default)]
     message: String,
 }
 
 impl ApiError {
-    /// Reads the error document of a registry or token server; empty if the body is none.
-    fn parse_all(body: &[u8]) -> Vec<ApiError> {
-        #[derive(Deserialize)]
-        struct Envelope {
-            errors: Vec<ApiError>,
+    /// Reads the errors of a document; empty if it contains none.
+    ///
+    /// Sources: OCI distribution-spec v1.1, "Error Codes"; RFC 6749, 5.2, for token servers. Front
+    /// ends use these names too.
+    fn all_in(document: &Value) -> Vec<ApiError> {
+        let errors = match document.get("errors").and_then(Value::as_array) {
+            Some(errors) => errors.iter().map(ApiError::read).collect(),
+            None => vec![ApiError::read(document)],
+        };
+        errors
+            .into_iter()
+            .filter(|error: &ApiError| !error.is_empty())
+            .collect()
+    }
+
+    fn read(error: &Value) -> ApiError {
+        let first = |names: &[&str]| {
+            let mut texts = names.iter().filter_map(|name| error.get(name)?.as_str());
+            texts
+                .find(|text| !text.is_empty())
+                .unwrap_or_default()
+                .to_string()
+        };
+        match error.get("error") {
+            Some(inner @ Value::Object(_)) => ApiError::read(inner),
+            _ => ApiError {
+                code: first(&["code", "error"]),
+                message: first(&["message", "error_description", "details"]),
+            },
         }
-        /// Token servers and front ends send a single text, under one of these names.
-        #[derive(Deserialize)]
-        struct Single {
-            #[serde(alias = "details", alias = "error_description", alias = "error")]
-            message: String,
-        }
-        if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
-            return envelope.errors;
-        }
-        match serde_json::from_slice::<Single>(body) {
-            Ok(single) => vec![ApiError {
-                code: String::new(),
-                message: single.message,
-            }],
-            Err(_) => Vec::new(),
-        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.code.is_empty() && self.message.is_empty()
     }
 }
 
 /// Returns what the body of a failed answer says, in one line; empty if it says nothing.
 pub(super) fn explain(body: &[u8], secrets: &SentSecrets) -> String {
-    let errors = ApiError::parse_all(body);
+    let document: Option<Value> = serde_json::from_slice(body).ok();
+    let errors = document.as_ref().map(ApiError::all_in).unwrap_or_default();
     if !errors.is_empty() {
         let text = |error: &ApiError| {
             let [message, code] = [&error.message, &error.code].map(|text| secrets.shown(text));
@@ -58,6 +67,10 @@ pub(super) fn explain(body: &[u8], secrets: &SentSecrets) -> String {
         };
         let texts: Vec<String> = errors.iter().take(3).map(text).collect();
         return texts.join(", ");
+    }
+    if let Some(document) = document {
+        // Whatever it says, it says it in one line.
+        return secrets.shown(&document.to_string());
     }
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
@@ -87,6 +100,27 @@ mod tests {
                 "incorrect username or password",
             ),
             (r#"{"error":"unavailable"}"#, "unavailable"),
+            (
+                r#"{"error":"invalid_grant","error_description":"the account is locked"}"#,
+                "the account is locked (invalid_grant)",
+            ),
+            (
+                r#"{"timestamp":"2026","status":403,"error":"Forbidden","message":"IP not allowed"}"#,
+                "IP not allowed (Forbidden)",
+            ),
+            (
+                r#"{"errors":[{"code":"UNAUTHORIZED","message":null,"detail":null}]}"#,
+                "UNAUTHORIZED",
+            ),
+            (
+                r#"{"error":{"code":403,"message":"quota","status":"DENIED"}}"#,
+                "quota",
+            ),
+            (
+                "{\n  \"reason\" : \"blocked by policy\"\n}",
+                r#"{"reason":"blocked by policy"}"#,
+            ),
+            ("[]", "[]"),
             (
                 "\n<!DOCTYPE html><title>x</title>",
                 "the answer is a web page, not a registry's",
