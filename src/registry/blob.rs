@@ -289,6 +289,7 @@ impl Download<'_> {
         }
         let url = response.shown_url();
         let time_limit = response.time_limit();
+        let ends_with_connection = response.ends_with_connection();
         let mut last_look = (Instant::now(), self.received);
         let (filled, arriving) = sync_channel(READ_AHEAD_BUFFERS);
         let (emptied, empty) = channel();
@@ -318,6 +319,15 @@ impl Download<'_> {
                 }
                 last_look = (Instant::now(), total);
             }
+        }
+        if ends_with_connection
+            && self
+                .descriptor
+                .size
+                .is_some_and(|size| self.received < size)
+        {
+            let source = Unreachable::Body(io::ErrorKind::UnexpectedEof.into());
+            return Ok(BodyEnd::Broken { url, source });
         }
         Ok(BodyEnd::Complete)
     }

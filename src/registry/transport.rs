@@ -6,7 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::blocking::{Client as HttpClient, Response as HttpResponse};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RANGE,
+    TRANSFER_ENCODING,
+};
 use reqwest::{Method, StatusCode, redirect};
 use url::Url;
 
@@ -326,6 +329,13 @@ impl Response {
     /// Returns a header, if it is present and is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers().get(name)?.to_str().ok()
+    }
+
+    /// Whether nothing but the end of the connection tells where the body ends, so that a broken
+    /// connection looks like a complete body.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        let has = |name| self.headers().contains_key(name);
+        !has(CONTENT_LENGTH) && !has(TRANSFER_ENCODING)
     }
 
     /// Returns the address for messages.

@@ -34,6 +34,21 @@ fn interrupted_download_resumes() {
     assert_eq!(ranges(&server), expected.map(|r| r.map(str::to_string)));
 }
 
+/// As from an HTTP/1.0 server, or one that lost its own source.
+#[test]
+fn a_body_without_length_that_ends_early_is_resumed() {
+    let server = FakeRegistry::start(|request| {
+        let reply = Reply::new(200, BLOB).ranged(request).without_length();
+        match request.header("range") {
+            Some("bytes=20-") => reply,
+            _ => reply.cut_at(10),
+        }
+    });
+    let bytes = fetch(&anonymous(), &server.url(), &descriptor(BLOB), b"").unwrap();
+    assert_eq!(bytes, BLOB);
+    assert_eq!(server.requests().len(), 3);
+}
+
 #[test]
 fn present_bytes_are_not_fetched_again() {
     let server = FakeRegistry::start(|request| Reply::new(200, BLOB).ranged(request));

@@ -48,6 +48,7 @@ pub struct Reply {
     cut_at: Option<usize>,
     pause: Duration,
     drip: Option<Duration>,
+    has_length: bool,
 }
 
 impl Reply {
@@ -60,6 +61,7 @@ impl Reply {
             cut_at: None,
             pause: Duration::ZERO,
             drip: None,
+            has_length: true,
         }
     }
 
@@ -72,6 +74,12 @@ impl Reply {
     /// Announces the whole body, but closes the connection after `bytes` of it.
     pub fn cut_at(mut self, bytes: usize) -> Reply {
         self.cut_at = Some(bytes);
+        self
+    }
+
+    /// Leaves out the length of the body, which ends with the connection.
+    pub fn without_length(mut self) -> Reply {
+        self.has_length = false;
         self
     }
 
@@ -188,7 +196,9 @@ fn serve(
     requests.lock().unwrap().push(request.clone());
     let reply = handler(&request);
     let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", reply.status);
-    head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+    if reply.has_length {
+        head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+    }
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
