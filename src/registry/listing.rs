@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use reqwest::header::LINK;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::{Position, Url};
@@ -178,9 +179,10 @@ impl Client {
             names.lines.push_str(&found.lines);
             drop(found);
             let is_own = response.is_same_server && !matches!(page, PageAddress::Elsewhere(_));
-            let next = response
-                .header("link")
-                .and_then(next_link)
+            let links = response.headers().get_all(LINK).iter();
+            let next = links
+                .filter_map(|link| link.to_str().ok())
+                .find_map(next_link)
                 .and_then(|link| following(&response.url, link, is_own));
             // An empty page, or a link to the page itself, would go on for ever.
             match next {

@@ -406,3 +406,16 @@ fn endless_list_of_pages_ends() {
     let tags = anonymous().tags(&registry(&server.url()), "lab/tool");
     assert_eq!(tags.unwrap().count(), 5000);
 }
+
+/// A proxy may add a link of its own.
+#[test]
+fn the_next_page_may_be_in_any_link_header() {
+    let server = FakeRegistry::start(|request| match request.target.contains("last=") {
+        true => Reply::new(200, r#"{"tags":["b"]}"#),
+        false => Reply::new(200, r#"{"tags":["a"]}"#)
+            .header("Link", "<https://proxy/style.css>; rel=\"preload\"")
+            .header("Link", "</v2/lab/tool/tags/list?last=a>; rel=\"next\""),
+    });
+    let tags = anonymous().tags(&registry(&server.url()), "lab/tool");
+    assert_eq!(Vec::from_iter(tags.unwrap()), ["a", "b"]);
+}
