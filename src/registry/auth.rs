@@ -171,20 +171,7 @@ impl Authenticator {
             return Ok(());
         }
         *grant = None;
-        let bearer = challenges.iter().find_map(|challenge| match challenge {
-            Challenge::Bearer {
-                realm,
-                service,
-                scope: demanded,
-            } => Some(TokenServer {
-                registry,
-                repository: scope.repository(),
-                realm,
-                service: service.as_deref(),
-                scope: demanded.clone().unwrap_or_else(|| scope.text()),
-            }),
-            Challenge::Basic => None,
-        });
+        let bearer = token_server(transport, registry, scope, challenges)?;
         let credential = self.credential(registry, scope);
         *grant = Some(match (bearer, credential) {
             (Some(server), credential) => {
@@ -239,10 +226,71 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Returns the first token server that can be used; `None` if only Basic can.
+///
+/// # Errors
+/// Nothing that is offered can be used.
+fn token_server<'a>(
+    transport: &Transport,
+    registry: &'a RegistryUrl,
+    scope: Scope<'a>,
+    challenges: &'a [Challenge],
+) -> Result<Option<TokenServer<'a>>, RegistryError> {
+    let mut failure = None;
+    for challenge in challenges {
+        let Challenge::Bearer {
+            realm,
+            service,
+            scope: demanded,
+        } = challenge
+        else {
+            continue;
+        };
+        match checked_realm(transport, registry, realm) {
+            Ok(realm) => {
+                return Ok(Some(TokenServer {
+                    registry,
+                    repository: scope.repository(),
+                    realm,
+                    service: service.as_deref(),
+                    scope: demanded.clone().unwrap_or_else(|| scope.text()),
+                }));
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if !challenges.contains(&Challenge::Basic) => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// Checks the address of a token server. A registry may name any server, but an https registry must
+/// not name a plain http one, where the login could be read on the way.
+fn checked_realm(
+    transport: &Transport,
+    registry: &RegistryUrl,
+    realm: &str,
+) -> Result<Url, RegistryError> {
+    let refuse = |reason| RegistryError::Realm {
+        registry: registry.clone(),
+        realm: transport.shown(realm),
+        reason,
+    };
+    let realm = Url::parse(realm).map_err(|_| refuse("it is not an address"))?;
+    let is_protected = registry.as_str().starts_with("https:");
+    match realm.scheme() {
+        "https" => Ok(realm),
+        "http" if !is_protected || transport.options().insecure => Ok(realm),
+        "http" => Err(refuse("it is not protected by TLS, while the registry is")),
+        _ => Err(refuse("it is neither http nor https")),
+    }
+}
+
 struct TokenServer<'a> {
     registry: &'a RegistryUrl,
     repository: &'a str,
-    realm: &'a str,
+    realm: Url,
     service: Option<&'a str>,
     scope: String,
 }
@@ -253,9 +301,8 @@ impl TokenServer<'_> {
         transport: &Transport,
         credential: Option<&Credential>,
     ) -> Result<Token, RegistryError> {
-        let realm = self.checked_realm(transport)?;
         if let Some(Credential::IdentityToken(token)) = credential {
-            let mut response = transport.send(&self.refresh_request(realm.clone(), token))?;
+            let mut response = transport.send(&self.refresh_request(token))?;
             match response.status() {
                 // Older token servers do not implement the OAuth2 endpoint.
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {}
@@ -269,7 +316,7 @@ impl TokenServer<'_> {
                 _ => return self.token(response, true),
             }
         }
-        let response = transport.send(&self.plain_request(realm, credential))?;
+        let response = transport.send(&self.plain_request(credential))?;
         self.token(response, credential.is_some())
     }
 
@@ -278,34 +325,14 @@ impl TokenServer<'_> {
             return Err(self.refusal(response, had_credential));
         }
         let body = response.read_all(TOKEN_MAX_BYTES)?;
-        let server_time = response
-            .header("date")
-            .and_then(|date| httpdate::parse_http_date(date).ok());
-        Token::parse(&body, Instant::now(), server_time).map_err(|error| RegistryError::NoToken {
+        Token::parse(&body, Instant::now()).map_err(|error| RegistryError::NoToken {
             realm: response.shown_url(),
             reason: error.to_string(),
         })
     }
 
-    /// Checks the address of the token server. A registry may name any server, but an https
-    /// registry must not name a plain http one, where the login could be read on the way.
-    fn checked_realm(&self, transport: &Transport) -> Result<Url, RegistryError> {
-        let refuse = |reason| RegistryError::Realm {
-            registry: self.registry.clone(),
-            realm: transport.shown(self.realm),
-            reason,
-        };
-        let realm = Url::parse(self.realm).map_err(|_| refuse("it is not an address"))?;
-        let is_protected = self.registry.as_str().starts_with("https:");
-        match realm.scheme() {
-            "https" => Ok(realm),
-            "http" if !is_protected || transport.options().insecure => Ok(realm),
-            "http" => Err(refuse("it is not protected by TLS, while the registry is")),
-            _ => Err(refuse("it is neither http nor https")),
-        }
-    }
-
-    fn plain_request(&self, mut realm: Url, credential: Option<&Credential>) -> Request {
+    fn plain_request(&self, credential: Option<&Credential>) -> Request {
+        let mut realm = self.realm.clone();
         {
             let mut query = realm.query_pairs_mut();
             if let Some(service) = self.service {
@@ -325,7 +352,7 @@ impl TokenServer<'_> {
         }
     }
 
-    fn refresh_request(&self, realm: Url, token: &Secret) -> Request {
+    fn refresh_request(&self, token: &Secret) -> Request {
         let mut form = vec![
             ("grant_type", "refresh_token".to_string()),
             ("service", self.service.unwrap_or_default().to_string()),
@@ -337,7 +364,7 @@ impl TokenServer<'_> {
         }
         Request {
             form: Some(form),
-            ..Request::get(realm)
+            ..Request::get(self.realm.clone())
         }
     }
 

@@ -34,7 +34,6 @@ mod retry;
 mod search;
 mod secrets;
 mod server_text;
-mod time;
 mod tls;
 mod token;
 mod transport;

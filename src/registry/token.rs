@@ -3,19 +3,17 @@
 //! Source: the distribution project's "Token Authentication Specification" and "OAuth2 Token
 //! Authentication".
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::oci::Secret;
-
-use super::time::parse_rfc3339;
 
 /// The lifetime of a token if the server names none, and the shortest that it may name.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
-/// A token is no longer used this long before it expires, since a request takes time. A new token
-/// is used for at least this long.
+/// A token is no longer used this long before it expires, since a request takes time.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// A token and the time when it expires.
@@ -44,18 +42,14 @@ pub(super) enum TokenError {
 struct RawToken {
     token: Option<String>,
     access_token: Option<String>,
-    expires_in: Option<f64>,
-    issued_at: Option<String>,
+    /// A number; some servers send it as a text.
+    expires_in: Option<Value>,
 }
 
 impl Token {
-    /// Parses an answer that arrived at `now`. `issued_at` is compared with `server_time`, the
-    /// server's own clock, so that a wrong local clock does no harm.
-    pub(super) fn parse(
-        body: &[u8],
-        now: Instant,
-        server_time: Option<SystemTime>,
-    ) -> Result<Token, TokenError> {
+    /// Parses an answer that arrived at `now`. A token that was issued earlier may expire before
+    /// its time here; it is rejected then, and renewed.
+    pub(super) fn parse(body: &[u8], now: Instant) -> Result<Token, TokenError> {
         let raw: RawToken = serde_json::from_slice(body).map_err(|_| TokenError::Malformed)?;
         let named = |text: Option<String>| text.filter(|text| !text.is_empty());
         let value = named(raw.token)
@@ -64,18 +58,15 @@ impl Token {
         if !value.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(TokenError::Unprintable);
         }
-        let age = server_time
-            .zip(raw.issued_at.as_deref().and_then(parse_rfc3339))
-            .and_then(|(server_time, issued_at)| server_time.duration_since(issued_at).ok())
-            .unwrap_or_default();
-        let lifetime = raw
-            .expires_in
+        let seconds = raw.expires_in.and_then(|value| match value {
+            Value::String(text) => text.trim().parse().ok(),
+            other => other.as_f64(),
+        });
+        let lifetime = seconds
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .unwrap_or_default()
             .max(MIN_LIFETIME);
-        let left = lifetime.saturating_sub(age).saturating_sub(MARGIN);
-        // A new token is usable, whatever the server's clocks say.
-        let left = left.max(MARGIN);
+        let left = lifetime - MARGIN;
         Ok(Token {
             value: Secret::new(value),
             // Some servers name lifetimes of a hundred years. One that the clock cannot represent
@@ -96,11 +87,10 @@ impl Token {
 mod tests {
     use super::*;
 
-    /// Returns how many seconds a token lives that arrives at server time 2024-03-01T00:00:00Z.
+    /// Returns how many seconds a token is used.
     fn lifetime(body: &str) -> u64 {
         let now = Instant::now();
-        let server_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_709_251_200);
-        let token = Token::parse(body.as_bytes(), now, Some(server_time)).unwrap();
+        let token = Token::parse(body.as_bytes(), now).unwrap();
         token.expires.duration_since(now).as_secs()
     }
 
@@ -112,18 +102,9 @@ mod tests {
             (r#"{"token":"t","expires_in":null}"#, 55),
             (r#"{"token":"t","expires_in":-5}"#, 55),
             (r#"{"token":"t","expires_in":300.0}"#, 295),
-            (
-                r#"{"token":"t","expires_in":300,"issued_at":"2024-02-29T23:58:20Z"}"#,
-                195,
-            ),
-            (
-                r#"{"token":"t","expires_in":300,"issued_at":"2024-03-01T09:00:00Z"}"#,
-                295,
-            ),
-            (
-                r#"{"token":"t","expires_in":300,"issued_at":"2023-03-01T09:00:00Z"}"#,
-                5,
-            ),
+            (r#"{"token":"t","expires_in":"3599"}"#, 3594),
+            (r#"{"token":"t","expires_in":"soon"}"#, 55),
+            (r#"{"token":"t","expires_in":[1]}"#, 55),
         ] {
             assert_eq!(lifetime(body), expected, "{body}");
         }
@@ -140,7 +121,7 @@ mod tests {
             (r#"{"token":7}"#, Err(TokenError::Malformed)),
             ("<html>", Err(TokenError::Malformed)),
         ] {
-            let token = Token::parse(body.as_bytes(), Instant::now(), None);
+            let token = Token::parse(body.as_bytes(), Instant::now());
             let value = token.as_ref().map(|token| token.value.expose());
             assert_eq!(
                 value.map_err(|_| ()),

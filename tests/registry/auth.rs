@@ -466,3 +466,24 @@ fn public_images_need_no_readable_credentials() {
     assert_eq!(bytes, BLOB);
     assert_eq!(tokens.requests()[0].header("authorization"), None);
 }
+
+/// Nexus names a token server that is none, and means Basic.
+#[test]
+fn basic_is_used_if_the_token_server_cannot_be() {
+    for realm in ["/service/token", "", "ldap://h/x"] {
+        let server = FakeRegistry::start(move |request| match request.header("authorization") {
+            Some("Basic bWFyaWU6Y3VyaWU=") => Reply::new(200, BLOB),
+            _ => Reply::new(401, "")
+                .header("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
+                .header("WWW-Authenticate", "BASIC realm=\"Nexus\""),
+        });
+        let client = with_login("marie", "curie");
+        let bytes = fetch(&client, &server.url(), &descriptor(BLOB), b"");
+        assert_eq!(bytes.unwrap(), BLOB, "{realm}");
+        let error = fetch(&anonymous(), &server.url(), &descriptor(BLOB), b"").unwrap_err();
+        assert!(
+            matches!(error, RegistryError::LoginRequired { .. }),
+            "{error}"
+        );
+    }
+}
