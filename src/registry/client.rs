@@ -177,11 +177,22 @@ impl Client {
         match response.status() {
             StatusCode::FORBIDDEN if response.is_same_server => {
                 // If the login cannot be read, that may be the reason for the refusal.
-                self.auth.credential(registry, scope)?;
-                Err(RegistryError::Denied {
-                    registry: registry.clone(),
-                    what: requested(scope, &response),
-                    message: response.explanation(),
+                let credential = self.auth.credential(registry, scope)?;
+                let registry = registry.clone();
+                let message = response.explanation();
+                // Many registries show their catalogue to nobody.
+                Err(if credential.is_none() && scope != Scope::Catalog {
+                    RegistryError::LoginRequired {
+                        registry,
+                        repository: scope.repository().to_string(),
+                        message,
+                    }
+                } else {
+                    RegistryError::Denied {
+                        registry,
+                        what: requested(scope, &response),
+                        message,
+                    }
                 })
             }
             StatusCode::NOT_FOUND => Err(RegistryError::NotFound {

@@ -181,7 +181,7 @@ fn nonsense_answers_get_one_line() {
         ),
         (
             Reply::new(403, r#"{"errors":[{"code":"DENIED","message":"no\nway"}]}"#),
-            "'URL' denies access to 'lab/tool': no way (DENIED)",
+            "'URL' requires a login for 'lab/tool', or does not have it: no way (DENIED)",
         ),
         (
             Reply::new(401, ""),

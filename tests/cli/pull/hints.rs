@@ -23,6 +23,11 @@ fn common_pull_failures_have_hints() {
             "log in with `udocker login --registry=URL`",
         ),
         (
+            Reply::new(403, r#"{"errors":[{"code":"DENIED"}]}"#),
+            "requires a login for 'lab/tool', or does not have it: DENIED",
+            "log in with `udocker login --registry=URL`",
+        ),
+        (
             Reply::new(429, "").header("Retry-After", 86_400),
             "refuses further requests for now",
             "wait, or log in with `udocker login`: limits are higher for users with a login",
