@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
     password: Option<String>,
     /// Read the password from standard input
-    #[arg(long)]
+    #[arg(long, requires = "username")]
     password_stdin: bool,
     /// Registry, instead of Docker Hub
     #[arg(long, value_name = "URL")]
@@ -77,8 +77,8 @@ fn given_or_asked(
     Ok(answer)
 }
 
-/// Checks a login. It is an error if the registry rejects it; a registry that cannot be reached now
-/// may be reachable later, where the login is used.
+/// Checks a login. It is an error if the registry rejects it, or if there is none; a registry that
+/// cannot be reached now may be reachable later, where the login is used.
 fn check(
     registry: &RegistryUrl,
     username: &str,
@@ -102,7 +102,12 @@ fn check(
             return Err(CommandError::from_error(error)
                 .with_hint("the login is not stored; try again, perhaps with an access token"));
         }
-        Err(error) => printer.warning(format_args!("the login is stored unchecked: {error}")),
+        Err(error) if error.may_pass() => {
+            printer.warning(format_args!("the login is stored unchecked: {error}"));
+        }
+        Err(error) => {
+            return Err(CommandError::from(error).with_hint("the login is not stored"));
+        }
     }
     Ok(())
 }

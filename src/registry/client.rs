@@ -12,8 +12,12 @@ use crate::oci::RegistryUrl;
 
 use super::auth::{Authenticator, CredentialSource, Scope};
 use super::challenge::parse_challenges;
+use super::server_text::is_web_page;
 use super::transport::{Request, Response, Transport};
 use super::{Proxies, RegistryError, RetryPolicy, TrustedCertificates};
+
+/// Largest answer at the root of a registry's interface, in bytes. Registries send an empty object.
+const ROOT_MAX_BYTES: usize = 1 << 20;
 
 /// How to talk to registries.
 #[derive(Clone)]
@@ -95,12 +99,19 @@ impl Client {
     /// Asks the registry whether it accepts the user's login.
     ///
     /// # Errors
-    /// `BadCredentials` if it does not, `LoginRequired` if the user has none; else as for any
-    /// request.
+    /// `BadCredentials` if it does not, `LoginRequired` if the user has none, `NotARegistry` if a
+    /// web page is there; else as for any request.
     pub fn check_auth(&self, registry: &RegistryUrl) -> Result<LoginCheck, RegistryError> {
         let path = |base: &Url| Request::get(endpoint(base, "/v2/"));
         let response = self.send(registry, Scope::Base, &path)?;
-        self.expect_success(registry, Scope::Base, response)?;
+        let mut response = self.expect_success(registry, Scope::Base, response)?;
+        let body = response.read_all(ROOT_MAX_BYTES)?;
+        if is_web_page(&String::from_utf8_lossy(&body)) {
+            return Err(RegistryError::NotARegistry {
+                url: response.shown_url(),
+                reason: "a web page".to_string(),
+            });
+        }
         Ok(match self.auth.current(registry, Scope::Base) {
             Some(_) => LoginCheck::Accepted,
             None => LoginCheck::NotAsked,

@@ -286,6 +286,19 @@ impl RegistryError {
         )
     }
 
+    /// Whether the same request may succeed later, or from another place: the registry cannot be
+    /// reached, or is overloaded.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            RegistryError::Unreachable { source, .. } => {
+                !source.is_plain() && !source.is_untrusted()
+            }
+            RegistryError::RateLimited { .. } => true,
+            RegistryError::Status { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+
     /// Whether another name for the same image is worth a try: the registry does not have this one,
     /// or does not tell anonymous users whether it has it.
     pub(super) fn is_absent(&self) -> bool {

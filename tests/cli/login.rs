@@ -1,6 +1,8 @@
 //! `login`, with docker-registry and with fake registries.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine as _;
@@ -102,6 +104,83 @@ fn unchecked_login_is_stored_with_a_warning() {
     assert_eq!(keystore(&sandbox).unwrap().as_object().unwrap().len(), 2);
     sandbox.udocker(["logout", "-a"]).run().succeeds();
     assert_eq!(keystore(&sandbox), None);
+}
+
+/// A registry that answers a login with an error, or something that is no registry.
+#[test]
+fn a_login_that_was_not_accepted_is_not_stored() {
+    let basic = |request: &Received, reply: Reply| match request.header("authorization") {
+        Some(_) => reply,
+        None => Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"r\""),
+    };
+    let bearer = |realm: String| {
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+        Reply::new(401, "").header("WWW-Authenticate", challenge)
+    };
+    let tokens = FakeRegistry::start(|_| Reply::new(400, r#"{"error":"invalid_grant"}"#));
+    let realm = tokens.url();
+    for (registry, said) in [
+        (
+            FakeRegistry::start(move |request| {
+                let expired = r#"{"errors":[{"code":"DENIED","message":"it has expired"}]}"#;
+                basic(request, Reply::new(400, expired))
+            }),
+            "answered with status 400: it has expired (DENIED)",
+        ),
+        (
+            FakeRegistry::start(|_| Reply::new(404, "no such page")),
+            "does not have '/v2/'",
+        ),
+        (
+            FakeRegistry::start(|_| Reply::new(200, "<html>Hello</html>")),
+            "did not answer like a registry: a web page",
+        ),
+        (
+            FakeRegistry::start(move |_| bearer("/service/token".to_string())),
+            "the token server '/service/token'",
+        ),
+        (
+            FakeRegistry::start(move |_| bearer(realm.clone())),
+            "answered with status 400: invalid_grant",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        let ran = login(&sandbox, &registry.url(), PASSWORD).run();
+        ran.exits_with(1)
+            .errs_in_one_line(&[said, "the login is not stored"]);
+        assert_eq!(keystore(&sandbox), None, "{said}");
+    }
+    let sandbox = Sandbox::new();
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let https = format!("https://{}", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in plain.incoming() {
+            let _ = stream
+                .unwrap()
+                .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n");
+        }
+    });
+    let ran = login(&sandbox, &https, PASSWORD).run().exits_with(1);
+    ran.errs_in_one_line(&["write `http://` before its name"]);
+    assert_eq!(keystore(&sandbox), None);
+}
+
+#[test]
+fn a_login_is_stored_unchecked_if_the_registry_is_overloaded() {
+    let sandbox = Sandbox::new();
+    let registry = FakeRegistry::start(|_| Reply::new(429, "").header("Retry-After", 3600));
+    let ran = login(&sandbox, &registry.url(), PASSWORD).run().succeeds();
+    assert!(ran.stderr.contains("is stored unchecked"), "{ran:#?}");
+    assert!(keystore(&sandbox).is_some());
+}
+
+/// The first line of standard input would be taken for the user name.
+#[test]
+fn a_password_from_standard_input_needs_a_user_name() {
+    let sandbox = Sandbox::new();
+    let login = sandbox.udocker(["login", "--registry=http://127.0.0.1:1", "--password-stdin"]);
+    let ran = login.stdin("t0ken\n").run().exits_with(2);
+    assert!(ran.stderr.contains("--username"), "{ran:#?}");
 }
 
 #[test]
