@@ -44,8 +44,9 @@ pub(super) struct AuthFile {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Content {
-    auths: Option<BTreeMap<String, LoginEntry>>,
-    cred_helpers: Option<BTreeMap<String, String>>,
+    /// Some tools leave `null` behind where they deleted a value.
+    auths: Option<BTreeMap<String, Option<LoginEntry>>>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
     creds_store: Option<String>,
 }
 
@@ -115,7 +116,9 @@ impl AuthFile {
         place: &str,
     ) -> Result<Option<Credential>, CredentialsError> {
         for (key, entry) in self.content.auths.iter().flatten() {
-            if Key::parse(key).covers(place, registry) {
+            if let Some(entry) = entry
+                && Key::parse(key).covers(place, registry)
+            {
                 let credential = entry
                     .credential()
                     .map_err(|reason| CredentialsError::Entry {
@@ -143,10 +146,11 @@ impl AuthFile {
             .cred_helpers
             .iter()
             .flatten()
+            .filter_map(|(key, name)| Some((key, name.as_deref()?)))
             .find(|(key, _)| Key::parse(key).covers(&place, registry));
         match own {
             // An empty name means this file itself.
-            Some((_, name)) if name.is_empty() => return Ok(None),
+            Some((_, "")) => return Ok(None),
             Some((_, name)) => return helpers.get(name, server),
             None => {}
         }

@@ -224,6 +224,19 @@ esac
     }
 
     #[test]
+    fn deleted_entries_are_ignored() {
+        let text = format!(
+            r#"{{"auths": {{"quay.io": {{"auth": "{}"}}, "ghcr.io": null}},
+                "credHelpers": {{"quay.io": null}}, "credsStore": null}}"#,
+            auth("file:1"),
+        );
+        let (_home, logins) = home(&[(".docker/config.json", &text)]);
+        let found = look_up(&logins, "quay.io", "a/b");
+        assert_eq!(found.as_deref(), Some("file:1"));
+        assert_eq!(look_up(&logins, "ghcr.io", "a/b"), None);
+    }
+
+    #[test]
     fn missing_credential_store_helper_is_ignored() {
         let (_home, logins) = home(&[(".docker/config.json", r#"{"credsStore": "desktop"}"#)]);
         assert_eq!(look_up(&logins, "quay.io", "a/b"), None);
