@@ -7,8 +7,10 @@
 //! Source: docker-credential-helpers, "Development".
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -22,6 +24,10 @@ const NOT_FOUND: &str = "credentials not found";
 
 /// The user name that marks an identity token.
 const TOKEN_USERNAME: &str = "<token>";
+
+/// Longest time for an answer. A helper may ask the user to unlock a keyring; where nobody can see
+/// the question, public images must still be pulled.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs credential helpers.
 pub(super) struct Helpers {
@@ -48,10 +54,19 @@ impl Helpers {
             .ok_or_else(|| CredentialsError::HelperMissing {
                 program: program.clone(),
             })?;
-        let output = output_with_input(&path, &["get"], server.as_bytes());
-        let output = output.map_err(|source| CredentialsError::HelperStart {
-            program: program.clone(),
-            source,
+        let output = output_with_input(&path, &["get"], server.as_bytes(), ANSWER_LIMIT);
+        let output = output.map_err(|source| match source.kind() {
+            io::ErrorKind::TimedOut => CredentialsError::HelperFailed {
+                program: program.clone(),
+                reason: format!(
+                    "it gave no answer within {} seconds",
+                    ANSWER_LIMIT.as_secs()
+                ),
+            },
+            _ => CredentialsError::HelperStart {
+                program: program.clone(),
+                source,
+            },
         })?;
         parse_answer(&output).map_err(|reason| CredentialsError::HelperFailed { program, reason })
     }

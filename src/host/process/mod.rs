@@ -13,10 +13,13 @@ mod supervised;
 mod terminal;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Signal, WaitOptions, getpid, getppid, getrlimit, waitpid};
 use rustix::thread::CpuSet;
@@ -212,22 +215,52 @@ pub fn output_bytes<S: AsRef<OsStr>>(
 /// Runs a program with `input` as its standard input, and returns its output and its status.
 ///
 /// # Errors
-/// The program cannot be started, or its input cannot be written.
-pub fn output_with_input(program: &Path, arguments: &[&str], input: &[u8]) -> io::Result<Output> {
+/// The program cannot be started; `TimedOut` if it has not closed its output within `limit`, after
+/// which it is killed.
+pub fn output_with_input(
+    program: &Path,
+    arguments: &[&str],
+    input: &[u8],
+    limit: Duration,
+) -> io::Result<Output> {
+    let deadline = Instant::now() + limit;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(input) {
-            // A program may answer without reading.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-            _ => {}
-        }
-    }
-    child.wait_with_output()
+    let (stdin, input) = (child.stdin.take(), input.to_vec());
+    // A program may answer without reading.
+    thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
+    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let rest = |receiver: Receiver<_>| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        receiver.recv_timeout(left).ok()
+    };
+    let (Some(stdout), Some(stderr)) = (rest(stdout), rest(stderr)) else {
+        child.kill()?;
+        child.wait()?;
+        return Err(io::ErrorKind::TimedOut.into());
+    };
+    Ok(Output {
+        status: child.wait()?,
+        stdout,
+        stderr,
+    })
+}
+
+/// Reads a stream to its end in a thread of its own.
+fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before a failure is the output.
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
+        // The reader may have given up.
+        let _ = sender.send(bytes);
+    });
+    receiver
 }
 
 /// Runs programs at the same time, with empty input, and discards their output.
@@ -316,9 +349,14 @@ mod tests {
     #[test]
     fn a_program_may_read_its_input_or_not() {
         let input = vec![b'x'; 1 << 20];
-        let shell = |script| output_with_input(Path::new("/bin/sh"), &["-c", script], &input);
-        assert_eq!(shell("wc -c").unwrap().stdout, b"1048576\n");
-        assert_eq!(shell("exit 3").unwrap().status.code(), Some(3));
+        let shell = |script, seconds| {
+            let limit = Duration::from_secs(seconds);
+            output_with_input(Path::new("/bin/sh"), &["-c", script], &input, limit)
+        };
+        assert_eq!(shell("wc -c", 60).unwrap().stdout, b"1048576\n");
+        assert_eq!(shell("exit 3", 60).unwrap().status.code(), Some(3));
+        let error = shell("exec sleep 100", 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
