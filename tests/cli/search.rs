@@ -248,6 +248,41 @@ fn search_names_a_registry_without_search() {
     }
 }
 
+#[test]
+fn an_index_that_refuses_a_search_is_quoted() {
+    for (status, body, said) in [
+        (
+            403,
+            "blocked by policy",
+            "answered with status 403: blocked by policy",
+        ),
+        (401, "", "answered with status 401"),
+        (
+            200,
+            "<html>Blocked</html>",
+            "did not answer like a registry: a web page",
+        ),
+    ] {
+        let index = FakeRegistry::start(move |_| Reply::new(status, body));
+        let option = format!("--index={}", index.url());
+        let ran = Sandbox::new().udocker(["search", &option, "x"]).run();
+        ran.exits_with(1).errs_in_one_line(&[&index.url(), said]);
+    }
+}
+
+/// Some registries send users of unknown pages to a login page, in a circle.
+#[test]
+fn a_redirect_in_a_circle_does_not_hide_the_catalogue() {
+    let registry = FakeRegistry::start(|request| match request.path() {
+        "/v2/_catalog" => Reply::new(200, r#"{"repositories":["lab/tool"]}"#),
+        _ => Reply::new(302, "").header("Location", "/sso"),
+    });
+    let search = format!("{}/tool", registry.url());
+    let ran = Sandbox::new().udocker(["-q", "search", &search]).run();
+    let found = format!("{}/lab/tool ", registry.url());
+    assert!(ran.succeeds().stdout.starts_with(&found));
+}
+
 /// A terminal of 6 lines has room for 4 results; the second page waits for the user.
 #[test]
 fn search_pages_results_on_a_terminal() {

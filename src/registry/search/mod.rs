@@ -5,11 +5,12 @@
 
 mod answer;
 
+use reqwest::StatusCode;
 use url::Url;
 
 use crate::oci::RegistryUrl;
 
-use super::server_text::redact;
+use super::server_text::{is_web_page, redact};
 use super::transport::Request;
 use super::{Client, Names, RegistryError, without_login};
 
@@ -72,6 +73,16 @@ impl SearchPlace {
     }
 }
 
+/// The answer to a question in the manner of one service.
+enum Answer {
+    /// A page of that service.
+    Page(Page),
+    /// The server does not know the service.
+    Unknown,
+    /// The server refuses to answer, or something else answers in its place.
+    Refusal(RegistryError),
+}
+
 /// The results, page by page; each page is requested when it is needed.
 pub struct Search<'a> {
     client: &'a Client,
@@ -89,7 +100,8 @@ impl Client {
     ///
     /// # Errors
     /// `NoSearch` if the server offers no known service and no catalogue, `CatalogLogin` if it
-    /// shows the catalogue only after a login; else as for any request.
+    /// shows the catalogue only after a login, the refusal if an index refuses to be searched; else
+    /// as for any request.
     pub fn search(&self, place: SearchPlace, term: &str) -> Result<Search<'_>, RegistryError> {
         let mut search = Search {
             client: self,
@@ -99,11 +111,21 @@ impl Client {
             names: Names::default(),
             place,
         };
+        let mut refusal = None;
         for service in search.place.services() {
-            if let Some(page) = search.ask(service, 1)? {
-                search.accept(page, service, 1);
-                return Ok(search);
+            match search.ask(service, 1)? {
+                Answer::Page(page) => {
+                    search.accept(page, service, 1);
+                    return Ok(search);
+                }
+                Answer::Refusal(error) => refusal = refusal.or(Some(error)),
+                Answer::Unknown => {}
             }
+        }
+        // A registry need not know the services, and may refuse what it does not know. An index
+        // that refuses what it is for has a reason.
+        if let (SearchPlace::Index(_), Some(error)) = (&search.place, refusal) {
+            return Err(error);
         }
         search.names = search.look_into_catalog()?;
         Ok(search)
@@ -111,7 +133,7 @@ impl Client {
 }
 
 impl Search<'_> {
-    fn ask(&self, service: Service, page: u32) -> Result<Option<Page>, RegistryError> {
+    fn ask(&self, service: Service, page: u32) -> Result<Answer, RegistryError> {
         let prepare = |base: &Url| Request {
             // Some registries fail at unknown addresses. An index is there to be searched, and a
             // later page was announced, so their failures are retried.
@@ -121,15 +143,31 @@ impl Search<'_> {
             },
             ..Request::get(service.address(base, &self.term, page))
         };
-        let mut response = match &self.place {
-            SearchPlace::Index(base) => self.client.transport.send(&prepare(base))?,
-            SearchPlace::Registry(registry) => self.client.exchange(registry, &prepare)?,
+        let answer = match &self.place {
+            SearchPlace::Index(base) => self.client.transport.send(&prepare(base)),
+            SearchPlace::Registry(registry) => self.client.exchange(registry, &prepare),
         };
+        let mut response = match answer {
+            Err(error @ RegistryError::Redirect { .. }) => return Ok(Answer::Refusal(error)),
+            answer => answer?,
+        };
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(Answer::Unknown);
+        }
         if !response.status().is_success() {
-            return Ok(None);
+            return Ok(Answer::Refusal(response.into_error()));
         }
         let body = response.read_all(PAGE_MAX_BYTES)?;
-        Ok(service.parse(&body))
+        Ok(match service.parse(&body) {
+            Some(page) => Answer::Page(page),
+            None if is_web_page(&String::from_utf8_lossy(&body)) => {
+                Answer::Refusal(RegistryError::NotARegistry {
+                    url: response.shown_url(),
+                    reason: "a web page".to_string(),
+                })
+            }
+            None => Answer::Unknown,
+        })
     }
 
     fn accept(&mut self, page: Page, service: Service, number: u32) {
@@ -184,9 +222,9 @@ impl Iterator for Search<'_> {
                 return self.next_names().map(Ok);
             };
             match self.ask(service, number) {
-                Ok(Some(page)) => self.accept(page, service, number),
+                Ok(Answer::Page(page)) => self.accept(page, service, number),
                 // Some services announce more pages than they have, and refuse the next one.
-                Ok(None) => return None,
+                Ok(Answer::Refusal(_) | Answer::Unknown) => return None,
                 Err(error) => return Some(Err(error)),
             }
         }
