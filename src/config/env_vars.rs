@@ -34,7 +34,7 @@ pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
 /// A PEM file with certificate authorities to trust instead of the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
-/// A directory of such PEM files.
+/// Directories of such PEM files, separated by colons.
 pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 /// The session's directory for run-time files.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";

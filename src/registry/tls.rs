@@ -1,12 +1,14 @@
 //! TLS settings, and the certificate authorities that are trusted.
 
-use std::path::PathBuf;
+use std::env::split_paths;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_native_certs::{CertificateResult, load_certs_from_paths};
 
 use super::RegistryError;
 
@@ -15,7 +17,7 @@ use super::RegistryError;
 pub struct TrustedCertificates {
     /// A PEM file, as `SSL_CERT_FILE` names it.
     pub file: Option<PathBuf>,
-    /// A directory of PEM files, as `SSL_CERT_DIR` names it.
+    /// Directories of PEM files, separated by colons, as `SSL_CERT_DIR` names them.
     pub directory: Option<PathBuf>,
 }
 
@@ -59,24 +61,41 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    let is_named = trusted.file.is_some() || trusted.directory.is_some();
-    let found = if is_named {
-        rustls_native_certs::load_certs_from_paths(
-            trusted.file.as_deref(),
-            trusted.directory.as_deref(),
-        )
-    } else {
-        rustls_native_certs::load_native_certs()
-    };
-    // A damaged file of the system is ignored; a named one is an error.
-    if is_named
-        && found.certs.is_empty()
-        && let Some(error) = found.errors.first()
-    {
-        return Err(RegistryError::Tls(error.to_string()));
+    if trusted.file.is_none() && trusted.directory.is_none() {
+        // Damaged files of the system are ignored.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    roots.add_parsable_certificates(found.certs);
+    if let Some(file) = &trusted.file {
+        let mut found = load_certs_from_paths(Some(file), None);
+        if let Some(error) = found.errors.pop() {
+            return Err(RegistryError::Tls(error.to_string()));
+        }
+        add_named(&mut roots, file, found)?;
+    }
+    let directories = trusted.directory.iter().flat_map(split_paths);
+    for directory in directories.filter(|path| !path.as_os_str().is_empty()) {
+        let found = load_certs_from_paths(None, Some(&directory));
+        add_named(&mut roots, &directory, found)?;
+    }
     Ok(roots)
+}
+
+/// Adds the certificates of a path that the user named. Without any, the user would learn of the
+/// mistake only from servers that are not trusted.
+fn add_named(
+    roots: &mut RootCertStore,
+    path: &Path,
+    found: CertificateResult,
+) -> Result<(), RegistryError> {
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    match found.errors.first() {
+        _ if added > 0 => Ok(()),
+        Some(error) => Err(RegistryError::Tls(error.to_string())),
+        None => Err(RegistryError::Tls(format!(
+            "'{}' holds no certificate in PEM format (-----BEGIN CERTIFICATE-----)",
+            path.display()
+        ))),
+    }
 }
 
 /// Accepts any certificate, for `--insecure`. Signatures are still checked, so that a broken TLS
@@ -118,5 +137,59 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn mistakes_in_named_paths_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = authority
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap();
+        let write = |name: &str, content: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let pem = certificate.pem();
+        let good = write("one/ca.pem", pem.as_bytes());
+        write("two/ca.pem", pem.as_bytes());
+        write("empty/readme", b"nothing here");
+        let trusted = write(
+            "trusted.pem",
+            pem.replace("BEGIN C", "BEGIN TRUSTED C").as_bytes(),
+        );
+        let der = write("ca.der", certificate.der());
+        let absent = directory.path().join("absent");
+        for (file, directories, expected) in [
+            (Some(&good), vec![], Some(1)),
+            (None, vec!["one", "two"], Some(2)),
+            (Some(&good), vec!["two", ""], Some(2)),
+            (Some(&der), vec![], None),
+            (Some(&trusted), vec![], None),
+            (Some(&absent), vec!["one"], None),
+            (Some(&good), vec!["absent"], None),
+            (None, vec!["one", "empty"], None),
+        ] {
+            let of = |name: &&str| match *name {
+                "" => String::new(),
+                name => directory.path().join(name).display().to_string(),
+            };
+            let directories: Vec<String> = directories.iter().map(of).collect();
+            let trusted = TrustedCertificates {
+                file: file.cloned(),
+                directory: (!directories.is_empty()).then(|| directories.join(":").into()),
+            };
+            assert_eq!(trusted.count().ok(), expected, "{trusted:?}");
+        }
     }
 }
