@@ -229,6 +229,16 @@ impl From<RegistryError> for CommandError {
                  certificate with `--insecure`"
                     .to_string(),
             ),
+            RegistryError::Unreachable {
+                source,
+                proxy: Some(_),
+                ..
+            } if source.is_of_connecting() => Some(
+                "name another proxy with `--httpproxy=URL` or in https_proxy and http_proxy, as \
+                 http://USER:PASSWORD@HOST:PORT if it requires a login, or list the host in \
+                 no_proxy"
+                    .to_string(),
+            ),
             RegistryError::Unreachable { source, .. }
             | RegistryError::Interrupted { source, .. }
                 if let Some(key) = key_of_limit(source) =>

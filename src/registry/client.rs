@@ -88,7 +88,7 @@ impl Client {
         options: ClientOptions,
         credentials: impl CredentialSource + 'static,
     ) -> Result<Client, RegistryError> {
-        options.proxies.rules()?;
+        options.proxies.rule()?;
         Ok(Client {
             transport: Transport::new(options),
             auth: Authenticator::new(credentials),

@@ -76,10 +76,12 @@ pub enum RegistryError {
         message: String,
     },
     /// The server could not be reached.
-    #[error("cannot reach '{url}': {source}")]
+    #[error("cannot reach '{url}'{}: {source}", through(.proxy))]
     Unreachable {
         /// The address of the request.
         url: String,
+        /// The proxy that the request went to, without user and password.
+        proxy: Option<String>,
         /// Why the server could not be reached.
         source: Unreachable,
     },
@@ -358,6 +360,13 @@ fn purpose(repository: &str) -> String {
         String::new()
     } else {
         format!(" for '{repository}', or does not have it")
+    }
+}
+
+fn through(proxy: &Option<String>) -> String {
+    match proxy {
+        Some(proxy) => format!(" through the proxy '{proxy}'"),
+        None => String::new(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The proxies that requests go through.
 
-use reqwest::{NoProxy, Proxy};
-use url::Url;
+use std::net::IpAddr;
+
+use reqwest::Proxy;
+use url::{Host, Url};
 
 use super::RegistryError;
 
@@ -18,7 +20,8 @@ pub struct Proxies {
     pub http: Option<String>,
     /// The proxy for `https://` addresses.
     pub https: Option<String>,
-    /// Hosts, domains and networks that are reached directly, separated by commas; `*` means all.
+    /// Hosts, domains and networks that are reached directly, separated by commas, each with a port
+    /// or without; `*` means all.
     pub except: Option<String>,
 }
 
@@ -64,18 +67,89 @@ impl Proxies {
         proxies.filter_map(|proxy| Url::parse(&with_scheme(proxy)).ok())
     }
 
-    /// Returns the proxies as rules of the HTTP library.
-    pub(super) fn rules(&self) -> Result<Vec<Proxy>, RegistryError> {
-        let except = self.except.as_deref().and_then(NoProxy::from_string);
-        let rule = |proxy: &String, kind: fn(String) -> reqwest::Result<Proxy>| {
-            kind(checked_address(proxy)?)
-                .map(|rule| rule.no_proxy(except.clone()))
-                .map_err(|_| bad_proxy(proxy, "it is not an address"))
+    /// Returns the proxy for an address; `None` if the address is reached directly.
+    pub(super) fn for_url(&self, url: &Url) -> Option<&str> {
+        let proxy = match url.scheme() {
+            "https" => &self.https,
+            _ => &self.http,
         };
-        let http = self.http.iter().map(|proxy| rule(proxy, Proxy::http));
-        let https = self.https.iter().map(|proxy| rule(proxy, Proxy::https));
-        http.chain(https).collect()
+        proxy.as_deref().filter(|_| !self.excepts(url))
     }
+
+    fn excepts(&self, url: &Url) -> bool {
+        let Some(host) = url.host() else { return false };
+        let port = url.port_or_known_default();
+        let except = self.except.as_deref().unwrap_or_default();
+        let mut entries = except.split([',', ' ']).filter(|entry| !entry.is_empty());
+        entries.any(|entry| covers(entry, &host, port))
+    }
+
+    /// Returns the proxies as a rule of the HTTP library.
+    pub(super) fn rule(&self) -> Result<Proxy, RegistryError> {
+        for proxy in self.http.iter().chain(&self.https) {
+            Proxy::all(checked_address(proxy)?)
+                .map_err(|_| bad_proxy(proxy, "it is not an address"))?;
+        }
+        let proxies = self.clone();
+        Ok(Proxy::custom(move |url| {
+            proxies.for_url(url).map(with_scheme)
+        }))
+    }
+}
+
+/// Whether an entry of `no_proxy` covers a host. An entry is `*`, a domain, which covers those
+/// below it, an address, or a network as `ADDRESS/BITS`; a port may follow. Docker and Podman take
+/// `.DOMAIN` and `*.DOMAIN` for a domain too.
+fn covers(entry: &str, host: &Host<&str>, port: Option<u16>) -> bool {
+    let (place, wanted) = split_port(entry);
+    if wanted.is_some() && wanted != port {
+        return false;
+    }
+    match host {
+        _ if place == "*" => true,
+        Host::Domain(host) => {
+            let domain = place.trim_start_matches('*').trim_start_matches('.');
+            let below = host.strip_suffix(&domain.to_ascii_lowercase());
+            !domain.is_empty() && below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        }
+        Host::Ipv4(address) => is_in(place, (*address).into()),
+        Host::Ipv6(address) => is_in(place, (*address).into()),
+    }
+}
+
+/// Splits off the port. Without brackets, an IPv6 address has none.
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    let split = match entry.strip_prefix('[') {
+        Some(rest) => rest
+            .split_once(']')
+            .map(|(place, rest)| (place, rest.trim_matches(':'))),
+        None => entry
+            .split_once(':')
+            .filter(|(_, port)| !port.contains(':')),
+    };
+    match split {
+        Some((place, "")) => (place, None),
+        Some((place, port)) => match port.parse() {
+            Ok(port) => (place, Some(port)),
+            Err(_) => (entry, None),
+        },
+        None => (entry, None),
+    }
+}
+
+/// Whether an address is `network`, or in it.
+fn is_in(network: &str, address: IpAddr) -> bool {
+    let (base, bits) = network.split_once('/').unwrap_or((network, "128"));
+    let (Ok(base), Ok(bits)) = (base.parse(), bits.parse::<u32>()) else {
+        return false;
+    };
+    let (difference, width) = match (base, address) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(one.to_bits() ^ other.to_bits()), 32),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits(), 128),
+        _ => return false,
+    };
+    let ignored = width - bits.min(width);
+    difference.checked_shr(ignored).unwrap_or(0) == 0
 }
 
 fn with_scheme(proxy: &str) -> String {
@@ -179,10 +253,46 @@ mod tests {
             ("http://me:sec@ret@host:99999", "http://…@host:99999"),
             ("me:secret@host:99999", "…@host:99999"),
         ] {
-            match Proxies::all(proxy).rules() {
+            match Proxies::all(proxy).rule() {
                 Err(RegistryError::Proxy { proxy: text, .. }) => assert_eq!(text, shown),
                 other => panic!("{proxy}: {:?}", other.map(|_| ())),
             }
+        }
+    }
+
+    #[test]
+    fn exceptions_are_those_of_docker_and_podman() {
+        for (except, url, is_direct) in [
+            ("reg.lab.org", "https://reg.lab.org/", true),
+            ("reg.lab.org", "https://a.reg.lab.org/", true),
+            ("reg.lab.org", "https://areg.lab.org/", false),
+            (".Lab.org", "https://reg.lab.org/", true),
+            ("*.lab.org", "https://reg.lab.org/", true),
+            ("*.lab.org", "https://reg.lab.com/", false),
+            ("x, reg.lab.org:5000", "http://reg.lab.org:5000/", true),
+            ("reg.lab.org:5000", "http://reg.lab.org/", false),
+            ("reg.lab.org:443", "https://reg.lab.org/", true),
+            ("10.1.2.3", "http://10.1.2.3:5000/", true),
+            ("10.1.2.3:5000", "http://10.1.2.3:5000/", true),
+            ("10.1.2.3:5000", "http://10.1.2.3:5001/", false),
+            ("10.1.0.0/16", "http://10.1.2.3/", true),
+            ("10.2.0.0/16", "http://10.1.2.3/", false),
+            ("0.0.0.0/0", "http://10.1.2.3/", true),
+            ("10.1.2.0/33", "http://10.1.2.3/", false),
+            ("::1,fd00::/8", "http://[fd12::1]:5000/", true),
+            ("::/0", "http://[fd12::1]/", true),
+            ("[::1]:5000", "http://[::1]:5000/", true),
+            ("[::1]", "http://[::1]:5001/", true),
+            ("::1", "http://[::2]/", false),
+            ("*", "https://h/", true),
+            (" , ., *., :, []", "https://h/", false),
+        ] {
+            let proxies = Proxies {
+                except: Some(except.to_string()),
+                ..Proxies::all("proxy:1")
+            };
+            let found = proxies.for_url(&Url::parse(url).unwrap());
+            assert_eq!(found.is_none(), is_direct, "{except} {url}");
         }
     }
 
@@ -202,8 +312,8 @@ mod tests {
     fn every_kind_of_proxy_is_accepted() {
         for scheme in SCHEMES {
             let proxy = format!("{scheme}://me:secret@host:1080");
-            assert_eq!(Proxies::all(&proxy).rules().map(|r| r.len()).unwrap(), 2);
+            assert!(Proxies::all(&proxy).rule().is_ok(), "{proxy}");
         }
-        assert!(Proxies::all("host:3128").rules().is_ok());
+        assert!(Proxies::all("host:3128").rule().is_ok());
     }
 }

@@ -19,8 +19,8 @@ use super::dns::SystemResolver;
 use super::redirect::{self as redirects, Redirect};
 use super::retry::{demanded_delay, is_temporary};
 use super::secrets::SentSecrets;
-use super::unreachable::is_own_timeout;
-use super::{RegistryError, Unreachable, Wait, tls};
+use super::unreachable::{is_own_timeout, is_refused_by_proxy};
+use super::{Proxies, RegistryError, Unreachable, Wait, tls, without_login};
 
 const REDIRECTS_MAX: usize = 10;
 
@@ -231,14 +231,23 @@ impl Transport {
         if let Some(form) = &request.form {
             builder = builder.form(form);
         }
+        let proxy = self.options.proxies.for_url(&request.url);
         let answer = builder.send().map_err(|error| {
-            if !is_own_timeout(&error) {
+            if is_refused_by_proxy(&error) {
+                Unreachable::ProxyLogin
+            } else if !is_own_timeout(&error) {
                 Unreachable::Connection(error.without_url())
             } else if error.is_connect() {
                 Unreachable::TimedOut(Wait::Connection, self.options.connect_timeout)
             } else {
                 Unreachable::TimedOut(request.content.into(), self.timeout(request.content))
             }
+        });
+        let answer = answer.and_then(|response| match response.status() {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED if proxy.is_some() => {
+                Err(Unreachable::ProxyLogin)
+            }
+            _ => Ok(response),
         });
         let shown_url = || self.secrets.shown_url(&request.url);
         if let Some(trace) = &self.options.trace {
@@ -250,6 +259,7 @@ impl Transport {
         }
         answer.map_err(|source| RegistryError::Unreachable {
             url: shown_url(),
+            proxy: proxy.map(without_login),
             source,
         })
     }
@@ -300,8 +310,8 @@ impl Transport {
             } else {
                 self.trusting_config()?
             });
-        for rule in options.proxies.rules()? {
-            builder = builder.proxy(rule);
+        if options.proxies != Proxies::default() {
+            builder = builder.proxy(options.proxies.rule()?);
         }
         let http = builder.build().map_err(RegistryError::Setup)?;
         // If two threads send their first requests at once, the second client is dropped.
@@ -385,6 +395,7 @@ impl Response {
             };
             let count = read.map_err(|source| RegistryError::Unreachable {
                 url: self.shown_url(),
+                proxy: None,
                 source,
             })?;
             if count == 0 {

@@ -38,6 +38,9 @@ pub enum Unreachable {
     /// The server sent almost nothing within the time limit.
     #[error("almost nothing of the answer within {} seconds", .0.as_secs())]
     TooSlow(Duration),
+    /// The proxy wants a login, or another one.
+    #[error("the proxy requires a login")]
+    ProxyLogin,
     /// The connection could not be established, or broke.
     #[error("{}", deepest(.0))]
     Connection(#[source] reqwest::Error),
@@ -55,6 +58,7 @@ impl Unreachable {
             Unreachable::Connection(error) if is_tls_failure(error) => 0,
             Unreachable::Connection(error) if error.is_connect() => 2,
             Unreachable::TimedOut(Wait::Blob, _) => 1,
+            Unreachable::ProxyLogin => 0,
             _ => u32::MAX,
         }
     }
@@ -79,6 +83,15 @@ impl Unreachable {
                 CertificateError::UnknownIssuer
             ))
         )
+    }
+
+    /// Whether no connection was established, or the proxy in between let none through.
+    pub fn is_of_connecting(&self) -> bool {
+        match self {
+            Unreachable::ProxyLogin | Unreachable::TimedOut(Wait::Connection, _) => true,
+            Unreachable::Connection(error) => error.is_connect(),
+            _ => false,
+        }
     }
 
     /// Whether the server does not speak TLS, like a registry that offers plain http alone.
@@ -110,6 +123,12 @@ pub(super) fn is_own_timeout(error: &(dyn Error + 'static)) -> bool {
         error.is_some_and(|error| error.raw_os_error().is_some())
     };
     causes(error).any(is_timeout) && !causes(error).any(is_of_system)
+}
+
+/// Whether a proxy refused to connect to the server without a login. The library has no type for
+/// this error.
+pub(super) fn is_refused_by_proxy(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.to_string().contains("proxy authorization required"))
 }
 
 /// Returns an error and its causes. `io::Error::source` skips the wrapped error and returns the

@@ -74,6 +74,32 @@ fn a_layer_that_does_not_come_in_time_has_a_hint() {
 }
 
 #[test]
+fn failures_of_a_proxy_are_not_blamed_on_the_registry() {
+    let proxy = FakeRegistry::start(|_| Reply::new(407, "").header("Proxy-Authenticate", "NTLM"));
+    let address = proxy.url().replace("://", "://me:gone-by@");
+    for (address, image, said) in [
+        (
+            address.as_str(),
+            "http://h.invalid/lab/tool",
+            "the proxy requires a login",
+        ),
+        (&address, "h.invalid/lab/tool", "the proxy requires a login"),
+        (
+            "http://me:gone-by@127.0.0.1:1",
+            "h.invalid/lab/tool",
+            "refused",
+        ),
+    ] {
+        let proxy = format!("--httpproxy={address}");
+        let ran = Sandbox::new().udocker(["pull", &proxy, image]).run();
+        let through = format!("through the proxy '{}'", address.replace("me:gone-by", "…"));
+        let ran = ran.exits_with(1);
+        ran.errs_in_one_line(&[&through, said, "`--httpproxy=URL`", "no_proxy"]);
+        assert!(!ran.stderr.contains("gone-by"), "{ran:#?}");
+    }
+}
+
+#[test]
 fn untrusted_authority_has_a_hint() {
     if !has_tools(&["docker-registry"]) {
         return;
