@@ -5,7 +5,7 @@ use std::io;
 use super::options::given;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::credentials::Keystore;
-use crate::oci::{Credential, RegistryUrl, Secret};
+use crate::oci::{Credential, FoundCredential, RegistryUrl, Secret};
 use crate::registry::LoginCheck;
 use crate::ui;
 
@@ -85,12 +85,15 @@ fn check(
     password: &Secret,
     context: &Context,
 ) -> Result<(), CommandError> {
-    let credential = Credential::Basic {
-        username: username.to_string(),
-        password: password.clone(),
+    let typed = FoundCredential {
+        credential: Credential::Basic {
+            username: username.to_string(),
+            password: password.clone(),
+        },
+        origin: String::new(),
     };
     let client = context.client_with(None, move |_: &RegistryUrl, _: &str| {
-        Ok(Some(credential.clone()))
+        Ok(Some(typed.clone()))
     })?;
     let printer = &context.printer;
     match client.check_auth(registry) {

@@ -19,7 +19,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use crate::host::fs::read_named;
-use crate::oci::{Credential, RegistryUrl, Secret};
+use crate::oci::{Credential, FoundCredential, RegistryUrl, Secret};
 
 use super::CredentialsError;
 use super::helper::Helpers;
@@ -98,14 +98,14 @@ impl AuthFile {
         registry: &RegistryUrl,
         repository: &str,
         helpers: &Helpers,
-    ) -> Result<Option<Credential>, CredentialsError> {
+    ) -> Result<Option<FoundCredential>, CredentialsError> {
         for place in repository_places(registry, repository) {
-            if let Some(credential) = self.entry(registry, &place)? {
-                return Ok(Some(credential));
+            if let Some(found) = self.entry(registry, &place)? {
+                return Ok(Some(found));
             }
         }
-        if let Some(credential) = self.ask_helper(registry, helpers)? {
-            return Ok(Some(credential));
+        if let Some(found) = self.ask_helper(registry, helpers)? {
+            return Ok(Some(found));
         }
         self.entry(registry, &host_place(registry))
     }
@@ -114,7 +114,7 @@ impl AuthFile {
         &self,
         registry: &RegistryUrl,
         place: &str,
-    ) -> Result<Option<Credential>, CredentialsError> {
+    ) -> Result<Option<FoundCredential>, CredentialsError> {
         for (key, entry) in self.content.auths.iter().flatten() {
             if let Some(entry) = entry
                 && Key::parse(key).covers(place, registry)
@@ -126,8 +126,11 @@ impl AuthFile {
                         key: key.clone(),
                         reason,
                     })?;
-                if credential.is_some() {
-                    return Ok(credential);
+                if let Some(credential) = credential {
+                    return Ok(Some(FoundCredential {
+                        credential,
+                        origin: format!("'{}'", self.path.display()),
+                    }));
                 }
             }
         }
@@ -138,7 +141,7 @@ impl AuthFile {
         &self,
         registry: &RegistryUrl,
         helpers: &Helpers,
-    ) -> Result<Option<Credential>, CredentialsError> {
+    ) -> Result<Option<FoundCredential>, CredentialsError> {
         let place = host_place(registry);
         let server = helper_server(registry);
         let own = self

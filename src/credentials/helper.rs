@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::host::process::output_with_input;
-use crate::oci::{Credential, Secret};
+use crate::oci::{Credential, FoundCredential, Secret};
 
 use super::CredentialsError;
 
@@ -47,7 +47,7 @@ impl Helpers {
         &self,
         name: &str,
         server: &str,
-    ) -> Result<Option<Credential>, CredentialsError> {
+    ) -> Result<Option<FoundCredential>, CredentialsError> {
         let program = format!("docker-credential-{name}");
         let path = self
             .find(&program)
@@ -68,7 +68,14 @@ impl Helpers {
                 source,
             },
         })?;
-        parse_answer(&output).map_err(|reason| CredentialsError::HelperFailed { program, reason })
+        let found = |credential| FoundCredential {
+            credential,
+            origin: format!("the credential helper '{program}'"),
+        };
+        match parse_answer(&output) {
+            Ok(credential) => Ok(credential.map(found)),
+            Err(reason) => Err(CredentialsError::HelperFailed { program, reason }),
+        }
     }
 
     fn find(&self, program: &str) -> Option<PathBuf> {

@@ -10,7 +10,7 @@ mod key;
 mod keystore;
 mod sources;
 
-use crate::oci::{Credential, RegistryUrl};
+use crate::oci::{FoundCredential, RegistryUrl};
 
 use auth_file::AuthFile;
 use helper::Helpers;
@@ -30,7 +30,7 @@ impl Logins {
         Logins { sources }
     }
 
-    /// Returns the login for `repository` at `registry`; `None` if there is none. If `repository`
+    /// Returns the login for `repository` at `registry`, and where it was found; `None` if there is none. If `repository`
     /// is empty, the login is for the whole registry.
     ///
     /// The most specific entry of a file counts: `host/namespace/name`, then `host/namespace`, then
@@ -42,17 +42,20 @@ impl Logins {
         &self,
         registry: &RegistryUrl,
         repository: &str,
-    ) -> Result<Option<Credential>, CredentialsError> {
-        let keystore = Keystore::new(self.sources.keystore.clone());
-        if let Some(credential) = keystore.get(registry)? {
-            return Ok(Some(credential));
+    ) -> Result<Option<FoundCredential>, CredentialsError> {
+        let path = &self.sources.keystore;
+        if let Some(credential) = Keystore::new(path.clone()).get(registry)? {
+            return Ok(Some(FoundCredential {
+                credential,
+                origin: format!("'{}'", path.display()),
+            }));
         }
         let helpers = Helpers::new(self.sources.search_path.clone());
         for source in &self.sources.auth_files {
             if let Some(file) = AuthFile::load(source)?
-                && let Some(credential) = file.credential(registry, repository, &helpers)?
+                && let Some(found) = file.credential(registry, repository, &helpers)?
             {
-                return Ok(Some(credential));
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -68,7 +71,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::oci::Secret;
+    use crate::oci::{Credential, Secret};
 
     /// Makes a home directory with these files, and a look-up that is limited to it.
     fn home(files: &[(&str, &str)]) -> (TempDir, Logins) {
@@ -94,8 +97,8 @@ mod tests {
 
     fn look_up(logins: &Logins, registry: &str, repository: &str) -> Option<String> {
         let registry = RegistryUrl::parse(registry).unwrap();
-        let credential = logins.credential(&registry, repository).unwrap()?;
-        Some(match credential {
+        let found = logins.credential(&registry, repository).unwrap()?;
+        Some(match found.credential {
             Credential::Basic { username, password } => format!("{username}:{}", password.expose()),
             Credential::IdentityToken(token) => format!("token {}", token.expose()),
         })
@@ -234,6 +237,31 @@ esac
         let found = look_up(&logins, "quay.io", "a/b");
         assert_eq!(found.as_deref(), Some("file:1"));
         assert_eq!(look_up(&logins, "ghcr.io", "a/b"), None);
+    }
+
+    #[test]
+    fn a_login_is_found_with_its_origin() {
+        let entry = |who: &str| format!(r#"{{"quay.io": {{"auth": "{}"}}}}"#, auth(who));
+        let docker = format!(
+            r#"{{"auths": {}, "credHelpers": {{"docker.io": "test"}}}}"#,
+            entry("docker:1")
+        );
+        let files = [
+            (".docker/config.json", docker.as_str()),
+            ("bin/docker-credential-test", HELPER),
+        ];
+        let origin = |logins: &Logins, registry: &str| {
+            let registry = RegistryUrl::parse(registry).unwrap();
+            logins.credential(&registry, "a/b").unwrap().unwrap().origin
+        };
+        let (docker, logins) = home(&files);
+        let path = docker.path().join(".docker/config.json");
+        assert_eq!(origin(&logins, "quay.io"), format!("'{}'", path.display()));
+        let helper = "the credential helper 'docker-credential-test'";
+        assert_eq!(origin(&logins, "docker.io"), helper);
+        let (udocker, logins) = home(&[(".udocker/keystore", &entry("udocker:1"))]);
+        let path = udocker.path().join(".udocker/keystore");
+        assert_eq!(origin(&logins, "quay.io"), format!("'{}'", path.display()));
     }
 
     #[test]

@@ -24,6 +24,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A credential that was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundCredential {
+    /// How to authenticate.
+    pub credential: Credential,
+    /// What it was read from, for messages: a file in quotes, or a helper.
+    pub origin: String,
+}
+
 /// How to authenticate with one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {

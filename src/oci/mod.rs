@@ -17,7 +17,7 @@ mod reference;
 mod registry_url;
 
 pub use config::{CONFIG_MAX_BYTES, ImageConfig, ProcessConfig};
-pub use credential::{Credential, Secret};
+pub use credential::{Credential, FoundCredential, Secret};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Hasher};
 pub use document::RawObject;
 pub(crate) use document::first;

@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use url::Url;
 
-use crate::oci::{Credential, RegistryUrl, Secret};
+use crate::oci::{Credential, FoundCredential, RegistryUrl, Secret};
 
 use super::RegistryError;
 use super::challenge::Challenge;
@@ -38,18 +38,20 @@ pub trait CredentialSource: Send + Sync {
         &self,
         registry: &RegistryUrl,
         repository: &str,
-    ) -> Result<Option<Credential>, CredentialSourceError>;
+    ) -> Result<Option<FoundCredential>, CredentialSourceError>;
 }
 
 impl<F> CredentialSource for F
 where
-    F: Fn(&RegistryUrl, &str) -> Result<Option<Credential>, CredentialSourceError> + Send + Sync,
+    F: Fn(&RegistryUrl, &str) -> Result<Option<FoundCredential>, CredentialSourceError>
+        + Send
+        + Sync,
 {
     fn credential(
         &self,
         registry: &RegistryUrl,
         repository: &str,
-    ) -> Result<Option<Credential>, CredentialSourceError> {
+    ) -> Result<Option<FoundCredential>, CredentialSourceError> {
         self(registry, repository)
     }
 }
@@ -62,7 +64,7 @@ impl CredentialSource for NoCredentials {
         &self,
         _registry: &RegistryUrl,
         _repository: &str,
-    ) -> Result<Option<Credential>, CredentialSourceError> {
+    ) -> Result<Option<FoundCredential>, CredentialSourceError> {
         Ok(None)
     }
 }
@@ -108,7 +110,7 @@ pub(super) struct Authenticator {
 }
 
 /// The answer of a credential source.
-type Login = Result<Option<Credential>, Arc<dyn Error + Send + Sync>>;
+type Login = Result<Option<FoundCredential>, Arc<dyn Error + Send + Sync>>;
 
 /// One grant. Its lock is held during the request for the grant, so that one thread sends it.
 type SharedGrant = Arc<Mutex<Option<Grant>>>;
@@ -184,7 +186,7 @@ impl Authenticator {
                 Grant::Token(token, header)
             }
             (None, Err(failure)) => return Err(failure),
-            (None, Ok(Some(credential))) => Grant::Basic(basic_header(&credential)),
+            (None, Ok(Some(found))) => Grant::Basic(basic_header(&found.credential)),
             (None, Ok(None)) => {
                 return Err(RegistryError::LoginRequired {
                     registry: registry.clone(),
@@ -201,7 +203,7 @@ impl Authenticator {
         &self,
         registry: &RegistryUrl,
         scope: Scope,
-    ) -> Result<Option<Credential>, RegistryError> {
+    ) -> Result<Option<FoundCredential>, RegistryError> {
         let repository = scope.repository();
         let key = (registry.clone(), repository.to_string());
         let ask = || self.source.credential(registry, repository);
@@ -299,8 +301,9 @@ impl TokenServer<'_> {
     fn fetch(
         &self,
         transport: &Transport,
-        credential: Option<&Credential>,
+        found: Option<&FoundCredential>,
     ) -> Result<Token, RegistryError> {
+        let credential = found.map(|found| &found.credential);
         if let Some(Credential::IdentityToken(token)) = credential {
             let mut response = transport.send(&self.refresh_request(token))?;
             match response.status() {
@@ -310,19 +313,24 @@ impl TokenServer<'_> {
                 StatusCode::BAD_REQUEST => {
                     return Err(RegistryError::BadCredentials {
                         registry: self.registry.clone(),
+                        origin: found.map(|found| found.origin.clone()).unwrap_or_default(),
                         message: response.explanation(),
                     });
                 }
-                _ => return self.token(response, true),
+                _ => return self.token(response, found),
             }
         }
         let response = transport.send(&self.plain_request(credential))?;
-        self.token(response, credential.is_some())
+        self.token(response, found)
     }
 
-    fn token(&self, mut response: Response, had_credential: bool) -> Result<Token, RegistryError> {
+    fn token(
+        &self,
+        mut response: Response,
+        sent: Option<&FoundCredential>,
+    ) -> Result<Token, RegistryError> {
         if !response.status().is_success() {
-            return Err(self.refusal(response, had_credential));
+            return Err(self.refusal(response, sent));
         }
         let body = response.read_all(TOKEN_MAX_BYTES)?;
         Token::parse(&body, Instant::now()).map_err(|error| RegistryError::NoToken {
@@ -368,23 +376,26 @@ impl TokenServer<'_> {
         }
     }
 
-    fn refusal(&self, mut response: Response, had_credential: bool) -> RegistryError {
+    fn refusal(&self, mut response: Response, sent: Option<&FoundCredential>) -> RegistryError {
         let registry = self.registry.clone();
-        match response.status() {
-            StatusCode::UNAUTHORIZED if had_credential => RegistryError::BadCredentials {
+        match (response.status(), sent) {
+            (StatusCode::UNAUTHORIZED, Some(sent)) => RegistryError::BadCredentials {
                 registry,
+                origin: sent.origin.clone(),
                 message: response.explanation(),
             },
-            StatusCode::FORBIDDEN if had_credential => RegistryError::Denied {
+            (StatusCode::FORBIDDEN, Some(_)) => RegistryError::Denied {
                 registry,
                 what: response.shown(&self.scope),
                 message: response.explanation(),
             },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::LoginRequired {
-                registry,
-                repository: self.repository.to_string(),
-                message: response.explanation(),
-            },
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => {
+                RegistryError::LoginRequired {
+                    registry,
+                    repository: self.repository.to_string(),
+                    message: response.explanation(),
+                }
+            }
             _ => response.into_error(),
         }
     }

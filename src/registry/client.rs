@@ -227,20 +227,25 @@ impl Client {
             Err(failure) => return failure,
         };
         let registry = registry.clone();
-        if credential.is_none() {
-            RegistryError::LoginRequired {
+        let Some(found) = credential else {
+            return RegistryError::LoginRequired {
                 registry,
                 repository: scope.repository().to_string(),
                 message,
-            }
-        } else if self.auth.holds_token(&registry, scope) {
+            };
+        };
+        if self.auth.holds_token(&registry, scope) {
             RegistryError::Denied {
                 what: requested(scope, &response),
                 registry,
                 message,
             }
         } else {
-            RegistryError::BadCredentials { registry, message }
+            RegistryError::BadCredentials {
+                registry,
+                origin: found.origin,
+                message,
+            }
         }
     }
 

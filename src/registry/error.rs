@@ -130,10 +130,16 @@ pub enum RegistryError {
         message: String,
     },
     /// The registry rejects the user name, password or token.
-    #[error("'{registry}' rejects the user name or password{}", detail(.message))]
+    #[error(
+        "'{registry}' rejects the user name or password{}{}",
+        from(.origin),
+        detail(.message)
+    )]
     BadCredentials {
         /// The registry.
         registry: RegistryUrl,
+        /// What they were read from; empty if the user typed them.
+        origin: String,
         /// The registry's explanation; may be empty.
         message: String,
     },
@@ -360,6 +366,14 @@ fn purpose(repository: &str) -> String {
         String::new()
     } else {
         format!(" for '{repository}', or does not have it")
+    }
+}
+
+fn from(origin: &str) -> String {
+    if origin.is_empty() {
+        String::new()
+    } else {
+        format!(" from {origin}")
     }
 }
 

@@ -187,7 +187,7 @@ fn expired_identity_token_is_reported_as_bad_credentials() {
     assert_eq!(
         error.to_string(),
         format!(
-            "'{}' rejects the user name or password: invalid_grant",
+            "'{}' rejects the user name or password from a test: invalid_grant",
             server.url()
         )
     );
@@ -213,7 +213,7 @@ fn authentication_failures_are_distinguished() {
         (
             Reply::new(401, r#"{"details":"incorrect username or password"}"#),
             true,
-            "'URL' rejects the user name or password: incorrect username or password",
+            "'URL' rejects the user name or password from a test: incorrect username or password",
         ),
         (
             Reply::new(401, ""),

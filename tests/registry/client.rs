@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use udocker::oci::{Credential, Descriptor, Digest, MediaType, RegistryUrl, Secret};
+use udocker::oci::{
+    Credential, Descriptor, Digest, FoundCredential, MediaType, RegistryUrl, Secret,
+};
 use udocker::progress::Silent;
 use udocker::registry::{BlobSink, Client, ClientOptions, RegistryError, RetryPolicy};
 
@@ -39,8 +41,12 @@ pub(crate) fn with_login(username: &str, password: &str) -> Client {
 }
 
 pub(crate) fn with_credential(options: ClientOptions, credential: Credential) -> Client {
+    let found = FoundCredential {
+        credential,
+        origin: "a test".to_string(),
+    };
     Client::new(options, move |_: &RegistryUrl, _: &str| {
-        Ok(Some(credential.clone()))
+        Ok(Some(found.clone()))
     })
     .unwrap()
 }

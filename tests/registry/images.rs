@@ -226,7 +226,11 @@ fn proxy_registry_answers_count_as_absent_names() {
         (400, 1, "'URL' has no '1' of 'library/tool': "),
         (403, 1, "'URL' denies access to 'tool': "),
         (404, 1, "'URL' has no '1' of 'tool': "),
-        (401, 1, "'URL' rejects the user name or password: "),
+        (
+            401,
+            1,
+            "'URL' rejects the user name or password from a test: ",
+        ),
         (
             503,
             4,

@@ -73,6 +73,24 @@ fn a_layer_that_does_not_come_in_time_has_a_hint() {
     );
 }
 
+/// It may come from a file of another program, which the user has forgotten.
+#[test]
+fn a_rejected_login_is_named_with_its_file() {
+    let server = FakeRegistry::start(|_| {
+        Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"r\"")
+    });
+    let sandbox = Sandbox::new();
+    let config = json!({"auths": {server.host(): {"auth": "bWU6b2xk"}}});
+    let file = sandbox.write("home/.docker/config.json", config.to_string());
+    let image = format!("{}/lab/tool:1", server.url());
+    let ran = sandbox.udocker(["pull", &image]).run().exits_with(1);
+    let said = format!(
+        "rejects the user name or password from '{}'",
+        file.display()
+    );
+    ran.errs_in_one_line(&[&said, "log in with `udocker login "]);
+}
+
 #[test]
 fn failures_of_a_proxy_are_not_blamed_on_the_registry() {
     let proxy = FakeRegistry::start(|_| Reply::new(407, "").header("Proxy-Authenticate", "NTLM"));
