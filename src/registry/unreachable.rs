@@ -57,7 +57,7 @@ impl Unreachable {
         match self {
             Unreachable::Connection(error) if is_tls_failure(error) => 0,
             Unreachable::Connection(error) if error.is_connect() => 2,
-            Unreachable::TimedOut(Wait::Blob, _) => 1,
+            Unreachable::TimedOut(Wait::Blob, _) | Unreachable::TooSlow(_) => 1,
             Unreachable::ProxyLogin => 0,
             _ => u32::MAX,
         }
