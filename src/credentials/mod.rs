@@ -30,8 +30,8 @@ impl Logins {
         Logins { sources }
     }
 
-    /// Returns the login for `repository` at `registry`, and where it was found; `None` if there is none. If `repository`
-    /// is empty, the login is for the whole registry.
+    /// Returns the login for `repository` at `registry`, and where it was found; `None` if there is
+    /// none. If `repository` is empty, the login is for the whole registry.
     ///
     /// The most specific entry of a file counts: `host/namespace/name`, then `host/namespace`, then
     /// `host`.

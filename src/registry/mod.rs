@@ -10,7 +10,7 @@
 //!                                   ├─ listing    tags and catalogue, page by page
 //!                                   └─ search     Docker Hub, Quay, or the catalogue
 //! auth     challenge → login or token, kept until it expires
-//! transport  one HTTP exchange: redirects, retries, TLS, proxies
+//! transport  one HTTP exchange: host names, proxies, TLS, redirects, retries
 //! ```
 //!
 //! Server text gets into messages through `secrets` alone, which removes the passwords and tokens
