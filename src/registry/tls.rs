@@ -25,7 +25,7 @@ impl TrustedCertificates {
     /// Returns how many authorities are trusted in addition to the built-in ones.
     ///
     /// # Errors
-    /// A named file or directory cannot be used.
+    /// The named file cannot be used, or none of the directories can.
     pub fn count(&self) -> Result<usize, RegistryError> {
         Ok(roots(self)?.len() - webpki_roots::TLS_SERVER_ROOTS.len())
     }
@@ -73,15 +73,20 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
         add_named(&mut roots, file, found)?;
     }
     let directories = trusted.directory.iter().flat_map(split_paths);
+    let mut failures = Vec::new();
     for directory in directories.filter(|path| !path.as_os_str().is_empty()) {
         let found = load_certs_from_paths(None, Some(&directory));
-        add_named(&mut roots, &directory, found)?;
+        failures.extend(add_named(&mut roots, &directory, found).err());
     }
-    Ok(roots)
+    // As with OpenSSL, a directory may be missing or empty beside others. If nothing is left, the
+    // user would learn of the mistake only from servers that are not trusted.
+    match failures.pop() {
+        Some(error) if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() => Err(error),
+        _ => Ok(roots),
+    }
 }
 
-/// Adds the certificates of a path that the user named. Without any, the user would learn of the
-/// mistake only from servers that are not trusted.
+/// Adds the certificates of a path that the user named; an error if it holds none.
 fn add_named(
     roots: &mut RootCertStore,
     path: &Path,
@@ -177,8 +182,10 @@ mod tests {
             (Some(&der), vec![], None),
             (Some(&trusted), vec![], None),
             (Some(&absent), vec!["one"], None),
-            (Some(&good), vec!["absent"], None),
-            (None, vec!["one", "empty"], None),
+            (Some(&good), vec!["absent"], Some(1)),
+            (None, vec!["one", "empty"], Some(1)),
+            (None, vec!["empty"], None),
+            (None, vec!["absent", "empty"], None),
         ] {
             let of = |name: &&str| match *name {
                 "" => String::new(),
