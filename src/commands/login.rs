@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::options::given;
+use super::options::{RegistryArgs, given};
 use super::{CommandError, Context, DONE, Outcome};
 use crate::credentials::Keystore;
 use crate::oci::{Credential, FoundCredential, RegistryUrl, Secret};
@@ -31,13 +31,12 @@ pub struct Args {
     /// Read the password from standard input
     #[arg(long, requires = "username")]
     password_stdin: bool,
-    /// Registry, instead of Docker Hub
-    #[arg(long, value_name = "URL")]
-    registry: Option<String>,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
-    let registry = context.registry(&args.registry)?;
+    let registry = context.registry(args.registry.named())?;
     let username = given_or_asked(&args.username, "user name", || ui::ask("username: "))?;
     let password = given_or_asked(&args.password, "password", || {
         if args.password_stdin {

@@ -1,5 +1,6 @@
 //! `udocker logout`
 
+use super::options::RegistryArgs;
 use super::{CommandError, Context, DONE, Outcome};
 use crate::credentials::Keystore;
 
@@ -14,9 +15,8 @@ pub struct Args {
     /// Delete all logins
     #[arg(short = 'a', long)]
     all: bool,
-    /// Registry, instead of Docker Hub
-    #[arg(long, value_name = "URL")]
-    registry: Option<String>,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Outcome {
@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         keystore.erase().map_err(CommandError::from_error)?;
         return Ok(DONE);
     }
-    let registry = context.registry(&args.registry)?;
+    let registry = context.registry(args.registry.named())?;
     if !keystore
         .delete(&registry)
         .map_err(CommandError::from_error)?

@@ -21,6 +21,28 @@ pub(super) fn given_of<T: AsRef<OsStr>>(values: &[T]) -> impl Iterator<Item = &T
     values.iter().filter(|value| !(*value).as_ref().is_empty())
 }
 
+/// The registry that a login is for.
+#[derive(Debug, clap::Args)]
+pub(super) struct RegistryArgs {
+    /// The same as the argument
+    #[arg(long, value_name = "URL", conflicts_with = "host")]
+    registry: Option<String>,
+    /// Registry, instead of Docker Hub
+    #[arg(value_name = "REGISTRY")]
+    host: Option<String>,
+}
+
+impl RegistryArgs {
+    /// Returns the registry, if one is named.
+    pub(super) fn named(&self) -> &Option<String> {
+        if self.host.is_some() {
+            &self.host
+        } else {
+            &self.registry
+        }
+    }
+}
+
 /// Returns the name for a new container, if one is given.
 pub(super) fn container_name(
     option: &Option<String>,

@@ -40,6 +40,21 @@ fn login(sandbox: &Sandbox, url: &str, password: &str) -> Invocation {
 }
 
 #[test]
+fn the_registry_may_be_an_argument_as_in_docker() {
+    let Some((_open, server)) = guarded(Auth::Basic) else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let url = server.url();
+    let login = ["login", "--username", USERNAME, "--password", PASSWORD];
+    let with = |registry: &[&str]| sandbox.udocker(login.iter().chain(registry)).run();
+    with(&["--registry=quay.io", &url]).exits_with(2);
+    assert_eq!(keystore(&sandbox), None);
+    with(&[&url]).succeeds();
+    assert!(keystore(&sandbox).unwrap().get(&url).is_some());
+}
+
+#[test]
 fn accepted_login_is_stored_and_used() {
     for auth in [Auth::Basic, Auth::Token] {
         let Some((_open, server)) = guarded(auth) else {

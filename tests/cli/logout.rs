@@ -21,19 +21,21 @@ fn with_logins() -> Sandbox {
 
 #[test]
 fn logout_forgets_the_login_to_one_registry() {
-    let sandbox = with_logins();
-    let logout = ["logout", "--registry=quay.io"];
-    let ran = sandbox.udocker(logout).run().succeeds().prints("");
-    assert_eq!(ran.stderr, "");
-    let kept = fs::read(sandbox.store().join("keystore")).unwrap();
-    let kept: Value = serde_json::from_slice(&kept).unwrap();
-    let expected = json!({"https://ghcr.io": {"auth": "YTpi", "email": ""}});
-    assert_eq!(kept, expected);
-    let again = sandbox.udocker(logout).run().exits_with(1);
-    assert_eq!(
-        again.stderr,
-        "Error: there is no stored login for 'https://quay.io'\n"
-    );
+    for registry in ["--registry=quay.io", "quay.io"] {
+        let sandbox = with_logins();
+        let logout = ["logout", registry];
+        let ran = sandbox.udocker(logout).run().succeeds().prints("");
+        assert_eq!(ran.stderr, "");
+        let kept = fs::read(sandbox.store().join("keystore")).unwrap();
+        let kept: Value = serde_json::from_slice(&kept).unwrap();
+        let expected = json!({"https://ghcr.io": {"auth": "YTpi", "email": ""}});
+        assert_eq!(kept, expected);
+        let again = sandbox.udocker(logout).run().exits_with(1);
+        assert_eq!(
+            again.stderr,
+            "Error: there is no stored login for 'https://quay.io'\n"
+        );
+    }
 }
 
 #[test]
