@@ -208,6 +208,6 @@ mod tests {
         assert_eq!(nearest("htp_proxy"), Some("http_proxy"));
         assert_eq!(nearest("zzz"), None);
         // There is a key of this name, but it has no effect.
-        assert_eq!(nearest("download_timeouts"), None);
+        assert_eq!(nearest("libc_searches"), None);
     }
 }

@@ -58,7 +58,10 @@ fn concurrent_commands_fail_only_with_expected_errors() {
             let containers = sandbox.udocker(["ps"]).run().succeeds();
             let containers = listed(containers.text());
             let some = random.below(containers.len().max(1) as u64) as usize;
-            let some = containers.get(some).cloned().unwrap_or_default();
+            let some = containers
+                .get(some)
+                .cloned()
+                .unwrap_or_else(|| "none".to_string());
             let other = served.image(&format!("other{}", random.below(3)));
             let args: Vec<&str> = match random.below(8) {
                 0 => vec!["pull", &image],

@@ -46,7 +46,10 @@ fn host(sandbox: &Sandbox, served: &Served, seed: u64, flock: u32) {
         let other = served.image(&format!("other{}", random.below(2)));
         let containers = listed(udocker(&["ps"]).succeeds().text());
         let some = random.below(containers.len().max(1) as u64) as usize;
-        let some = containers.get(some).cloned().unwrap_or_default();
+        let some = containers
+            .get(some)
+            .cloned()
+            .unwrap_or_else(|| "none".to_string());
         let args: Vec<&str> = match random.below(12) {
             0 => vec!["pull", &image],
             1 | 2 => vec!["create", &image],
