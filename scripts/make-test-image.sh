@@ -35,6 +35,8 @@ inside() { chroot "$root" /bin/bash -s <"$here/test-image/$1.sh"; }
 
 echo "test image: layer 1, debootstrap $suite"
 extra=(); [[ $mirror != https* ]] || extra=(--include=ca-certificates)
+# shellcheck source=/dev/null
+[[ $(. /etc/os-release && echo "$ID") != ubuntu ]] || extra+=("--components=main,universe") # for rpm
 debootstrap --variant=minbase "${extra[@]}" "$suite" "$root" "$mirror" >"$work/log" || { tail -n 30 "$work/log"; exit 1; }
 layer debootstrap
 
