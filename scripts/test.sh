@@ -41,6 +41,9 @@ sudo=(); [[ $(id -u) == 0 ]] || sudo=(sudo "--preserve-env=CI,UDOCKER_TEST_SKIPS
 "${sudo[@]}" scripts/make-test-image.sh "$UDOCKER_TEST_IMAGES" >"$UDOCKER_TEST_IMAGES/log" 2>&1 &
 images=$!
 trap 'kill "$images" 2>/dev/null || true' EXIT
+await_images() { wait "$images" || { tail -n 30 "$UDOCKER_TEST_IMAGES/log"; echo "the test image could not be made"; exit 1; }; }
+# While more is compiled, an image that failed is noticed at the next step.
+check_images() { kill -0 "$images" 2>/dev/null || await_images; }
 
 export UDOCKER_TEST_CALLERS=${CARGO_TARGET_DIR:-$PWD/target}/callers
 udocker_py=${CARGO_TARGET_DIR:-$PWD/target}/udocker-py
@@ -51,9 +54,11 @@ scripts/install-python.sh "$UDOCKER_TEST_CALLERS" 'toil[cwl]==9.6.0' \
 scripts/install-python.sh "$udocker_py" udocker==1.3.17
 
 say "Compiling"
+check_images
 cargo build --release --locked
+check_images
 cargo test --no-run --locked
-wait "$images" || { tail -n 30 "$UDOCKER_TEST_IMAGES/log"; echo "the test image could not be made"; exit 1; }
+await_images
 
 trap - EXIT
 
