@@ -10,8 +10,9 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 work=$(mktemp -d)
 chmod 755 "$work"
-trap 'kill $(jobs -p) 2>/dev/null || true; umount --quiet "$work"/*.mount || true; rm -rf --one-file-system "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; umount --quiet --recursive "$work"/*.mount || true; rm -rf --one-file-system "$work"' EXIT
 install -m 755 "$1" "$work/udocker"
+cd "$work" # which every user can read
 # shellcheck source=scripts/filesystems/common.sh
 . "$here/filesystems/common.sh"
 

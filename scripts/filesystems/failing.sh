@@ -14,15 +14,16 @@ for command in images ps 'inspect c' 'inspect lab/tool:1' 'verify lab/tool:1' 'r
 done
 echo "another user's repository: read without messages"
 
-# The loop device is shortened to end inside a layer. Containers are elsewhere: writing behind the
-# end would lengthen the file of the device again.
-install -d --owner 1000 --group 1000 "$work/elsewhere"
-home=$owner settings=("UDOCKER_CONTAINERS=$work/elsewhere")
-umount "$work/ext4.mount"
-mount -o loop "$work/ext4" "$work/ext4.mount"
+# A disk with nothing but the layer is shortened to end where the layer begins. `create` is not to
+# copy the container that is there.
+home=$owner settings=("UDOCKER_IMAGE_TREES=false")
 layer=$(find "$home/.udocker/layers/" -name 'sha256:*' -size +10M)
+cp --preserve "$layer" "$work/ext2.mount/layer"
+umount "$work/ext2.mount"
+mount -o loop,ro "$work/ext2" "$work/ext2.mount"
+mount --bind "$work/ext2.mount/layer" "$layer"
 block=$(filefrag -v "$layer" | awk '$1 == "0:" { sub(/\.\..*/, "", $4); print $4 }')
-truncate --size "$((block * 4096))" "$work/ext4"
+truncate --size "$((block * 4096))" "$work/ext2"
 for command in 'verify lab/tool:1' 'create lab/tool:1'; do
 	read -ra arguments <<<"$command"
 	! udocker "${arguments[@]}" >/dev/null 2>"$work/errors" || fail "$command does not see that the disk fails"
