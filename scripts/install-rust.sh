@@ -17,7 +17,8 @@ packaged=$(apt-cache policy cargo 2>/dev/null | sed -n 's/^ *Candidate: \([0-9.]
 sudo=(); [[ $(id -u) == 0 ]] || sudo=(sudo)
 if [[ -z $present && -n $packaged ]] && at_least_wanted "$packaged"; then
 	echo "installing the distribution's cargo $packaged"
-	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends cargo >/dev/null
+	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+		cargo rust-clippy rustfmt >/dev/null
 elif command -v rustup >/dev/null; then
 	rustup toolchain install stable --profile minimal
 	rustup default stable
