@@ -13,8 +13,8 @@ tarball=$PWD/$cache/$file
 
 matches() { [ -f "$1" ] && echo "$sha256  $1" | sha256sum --check --status; }
 
-# apt's index is read only to learn the tarball's address, so it need not be signed: the
-# pinned hash decides. Debian's newest suites carry the source, Ubuntu's newest may.
+# apt's index is read only to learn the tarball's address, so it need not be signed or
+# recent: the pinned hash decides. Debian's newest suites carry the source, Ubuntu's newest may.
 from_apt() {
     work=$(mktemp -d "$PWD/$cache/apt.XXXXXX")
     mkdir -p "$work"/{state/lists/partial,cache/archives/partial}
@@ -26,13 +26,14 @@ from_apt() {
             $1 == "Ubuntu" && $2 == "universe" { print "deb-src [trusted=yes]", $3, "devel universe" }
         ' >"$work/sources.list"
     options=(-qq -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o "Dir::State=$work/state" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User= -o Acquire::Languages=none)
+        -o "Dir::State=$work/state" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User= -o Acquire::Languages=none
+        -o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false)
     apt-get "${options[@]}" update >/dev/null 2>&1
     address=$(apt-get "${options[@]}" source --print-uris --only-source proot 2>/dev/null |
         awk -v file="$file" '$2 == file { gsub("\x27", "", $1); print $1; exit }')
     rm -rf "$work"
     [ -n "$address" ] && /usr/lib/apt/apt-helper -o APT::Sandbox::User= \
-        download-file "$address" "$tarball" "SHA256:$sha256" >/dev/null
+        download-file "$address" "$tarball" "SHA256:$sha256" >/dev/null 2>&1
 }
 
 from_upstream() {
