@@ -183,7 +183,8 @@ static void write_calls(void)
 		}
 		if (fchdir(dir) == 0)
 			report_fd("open-fchdir", open("file", O_WRONLY));
-		chdir("/");
+		if (chdir("/") < 0)
+			exit(1);
 	}
 	report("fchmod", fchmod(file, 0644));
 	report("fchown", fchown(file, getuid(), getgid()));
@@ -413,7 +414,8 @@ static void look_calls(const char *path, const char *socket)
 	report("sendto", post(socket, 1));
 	report("sendmsg", post(socket, 2));
 	report("sendmmsg", post(socket, 3));
-	chdir(directory);
+	if (chdir(directory) < 0)
+		exit(1);
 	report("relative", stat(name, &stat_));
 	report("openat2-relative", look_fd(syscall(NR_openat2, AT_FDCWD, name, &how, sizeof(how))));
 	number = fstatat(AT_FDCWD, "", &stat_, AT_EMPTY_PATH);
