@@ -81,7 +81,8 @@ outputs: []
     )
 }
 
-/// A tool with a limit of three seconds whose processes sleep for `seconds`.
+/// A tool with a limit of three seconds whose processes sleep for `seconds`. `sleep` alone may be a
+/// builtin of the shell, and no process with that name.
 fn endless(seconds: u32) -> String {
     let tool = TOOL.replace(
         "requirements:\n",
@@ -89,7 +90,7 @@ fn endless(seconds: u32) -> String {
     );
     format!(
         "{tool}
-baseCommand: [sh, -c, 'sleep {seconds} & sleep {seconds}']
+baseCommand: [sh, -c, 'busybox sleep {seconds} & busybox sleep {seconds}']
 inputs: []
 outputs: []
 "
@@ -98,7 +99,7 @@ outputs: []
 
 /// Asserts that no process of [`endless`] is left.
 fn nothing_sleeps(place: &Place, seconds: u32) {
-    let script = format!("sleep 1; pgrep -cfx 'sleep {seconds}' || true");
+    let script = format!("sleep 1; pgrep -cfx 'busybox sleep {seconds}' || true");
     place.bash(&script).succeeds().prints("0");
 }
 
@@ -312,7 +313,7 @@ fn terminated_miniwdl_leaves_no_process_or_container() {
         "slow.wdl",
         r#"version 1.0
 task slow {
-    command <<< sleep 6543 & sleep 6543 >>>
+    command <<< busybox sleep 6543 & busybox sleep 6543 >>>
     runtime { docker: "lab/bash:1" }
 }
 "#,
@@ -320,7 +321,7 @@ task slow {
     let script = format!(
         "export PATH={}:$PATH MINIWDL__SCHEDULER__CONTAINER_BACKEND=udocker\n\
          miniwdl run slow.wdl --dir runs --no-color >log 2>&1 & engine=$!\n\
-         until pgrep -fx 'sleep 6543' >/dev/null; do kill -0 $engine; sleep 0.1; done\n\
+         until pgrep -fx 'busybox sleep 6543' >/dev/null; do kill -0 $engine; sleep 0.1; done\n\
          kill -TERM $engine; ! wait $engine",
         programs.display()
     );
