@@ -5,6 +5,7 @@
 # paths (PROOT_NO_FAST=1), and without seccomp; MODES names some of these. Needs a static busybox
 # (BUSYBOX=FILE, or busybox-static installed) and gcc; any user will do.
 set -uo pipefail
+umask 022
 here=$(dirname "$(readlink -f "$0")")
 engine=$here/build/$(uname -m)
 busybox=${BUSYBOX:-$(command -v busybox)} || { echo "test.sh: install busybox-static" >&2; exit 2; }

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use udocker::oci::Digest;
 use udocker::progress::Silent;
 
+use crate::support::sandbox::set_umask;
 use crate::support::tree::{self, Kind, Tree, assert_same};
 use crate::unpack::unpack;
 
@@ -97,6 +98,7 @@ fn unpack_with_umoci(directory: &Path, layers: &[Vec<u8>]) {
         r#"{"imageLayoutVersion":"1.0.0"}"#,
     )
     .unwrap();
+    set_umask();
     let output = Command::new("umoci")
         .args(["unpack", "--rootless", "--image"])
         .arg(format!("{}:test", layout.display()))

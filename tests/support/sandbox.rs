@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Mode;
+
 use super::refusal::Refusal;
 use super::requirement::skip;
 
 /// A directory that holds everything a test touches: a home with a store, and temporary files.
 ///
-/// The program gets nothing of the caller's environment. Dropping the sandbox removes the
-/// directory, whatever modes the files inside have.
+/// The program gets nothing of the caller's environment, nor its umask. Dropping the sandbox
+/// removes the directory, whatever modes the files inside have.
 pub struct Sandbox {
     root: PathBuf,
 }
@@ -34,6 +36,7 @@ impl Sandbox {
 
     /// Makes the directories of a sandbox in `root`. Dropping a `Workplace` does not remove them.
     pub fn at(root: &Path) -> Workplace<'_> {
+        set_umask();
         for directory in ["home", "tmp", "bin"] {
             fs::create_dir_all(root.join(directory)).expect("a writable temporary directory");
         }
@@ -132,6 +135,11 @@ impl Sandbox {
             .map(|entry| entry.expect("an entry").path())
             .collect()
     }
+}
+
+/// Sets the umask on which expected modes rely; that of a login may be another, often 002.
+pub fn set_umask() {
+    rustix::process::umask(Mode::from_raw_mode(0o022));
 }
 
 /// Whether this is a lock or a staging directory.
