@@ -391,10 +391,10 @@ fn load_removes_leftovers_of_a_killed_load() {
     let loading = sandbox
         .udocker(["load"])
         .through(&[
-            "/bin/sh",
+            "/bin/bash",
             "-c",
-            "(head -c 2000 image.tar; sleep 60) | \"$@\"",
-            "sh",
+            "exec \"$@\" < <(head -c 2000 image.tar; sleep 60)",
+            "bash",
         ])
         .spawn();
     let start = std::time::Instant::now();
@@ -405,7 +405,7 @@ fn load_removes_leftovers_of_a_killed_load() {
         );
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    // Dropping it kills the process group.
+    // Dropping it kills the process group, and awaits the program.
     drop(loading);
     assert_eq!(staged().len(), 1);
     sandbox.assert_no_images();
