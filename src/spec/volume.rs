@@ -271,7 +271,7 @@ pub(super) fn plan_binds(
         &[]
     };
     let dri: &[&str] = if requested.dri { &DRI_DIRECTORIES } else { &[] };
-    let same_path = |path: &&str| Volume::same_path(path).ok().filter(&exists);
+    let same_path = |path: &&str| Volume::same_path(path).ok().filter(exists);
     let defaults = system.iter().chain(dri).filter_map(same_path);
     let home = requested.home.iter().filter_map(same_path);
     let volumes = requested.devices.iter().chain(requested.volumes);

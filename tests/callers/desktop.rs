@@ -78,7 +78,9 @@ impl Display {
         };
         let pixels = &bytes[word(0) + 12 * word(19)..];
         pixels
-            .chunks_exact(4)
+            .as_chunks::<4>()
+            .0
+            .iter()
             .filter(|pixel| pixel[..3] == [blue, green, red])
             .count()
     }

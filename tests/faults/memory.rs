@@ -205,7 +205,7 @@ fn oversized_tar_headers_do_not_exhaust_memory() {
     let bomb = || Bomb::new(&sandbox.path("bomb.tgz"));
     let import = || stays_small(sandbox.udocker(["import", "--tocontainer", "bomb.tgz"]));
     let long = 200 << 20;
-    for flag in [b'L', b'K', b'x'] {
+    for flag in *b"LKx" {
         let endless = bomb().entry(TarEntry::new(flag, "endless").declared_size(long));
         endless.zeros(long).finish();
         let ran = stays_small(sandbox.udocker(["load", "-i", "bomb.tgz"])).exits_with(1);

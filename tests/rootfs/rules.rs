@@ -212,7 +212,7 @@ fn implied_directories_are_created() {
 
 #[test]
 fn every_mode_is_set_despite_the_umask() {
-    const TYPES: [u8; 3] = [b'0', b'5', b'6'];
+    const TYPES: [u8; 3] = *b"056";
     let name = |flag: u8, mode: u32| format!("{}{mode:04o}", char::from(flag));
     let mut layer = LayerBuilder::new();
     for mode in 0..0o10000 {

@@ -109,7 +109,9 @@ pub(super) fn gnu_sparse_extension(block: &[u8; BLOCK]) -> Result<(Vec<Segment>,
 
 fn gnu_segments(fields: &[u8]) -> Result<Vec<Segment>, TarError> {
     fields
-        .chunks_exact(24)
+        .as_chunks::<24>()
+        .0
+        .iter()
         .take_while(|pair| pair[0] != 0)
         .map(|pair| {
             Ok(Segment {

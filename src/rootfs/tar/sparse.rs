@@ -93,15 +93,12 @@ pub(super) fn segments_in_records(records: &Records) -> Result<Vec<Segment>, Tar
             numbers.push(decimal(value).ok_or(TarError::BadSparseMap)?);
         }
     }
-    if !numbers.len().is_multiple_of(2) {
+    let (pairs, []) = numbers.as_chunks() else {
         return Err(TarError::BadSparseMap);
-    }
+    };
     let mut list = SegmentList::default();
-    for pair in numbers.chunks_exact(2) {
-        list.push(Segment {
-            offset: pair[0],
-            length: pair[1],
-        })?;
+    for &[offset, length] in pairs {
+        list.push(Segment { offset, length })?;
     }
     Ok(list.into_inner())
 }
