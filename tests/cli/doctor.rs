@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::container;
+use crate::support::requirement::has_user_namespaces;
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// The checks in the output of `doctor --json`.
@@ -208,6 +209,9 @@ fn doctor_fails_where_no_mode_works() {
 
 #[test]
 fn doctor_reports_a_policy_that_forbids_ptrace() {
+    if !has_user_namespaces() {
+        return;
+    }
     let sandbox = Sandbox::new();
     let doctor = |calls: &[i64]| {
         let invocation = sandbox.udocker(["doctor", "--json"]);

@@ -6,7 +6,7 @@ use crate::support::archives::{
     file_in_image, layer, legacy_archive, tool, two_layers, with_image,
 };
 use crate::support::image::{ImageBuilder, Packing};
-use crate::support::requirement::has_tools;
+use crate::support::requirement::{has_tools, has_user_namespaces};
 use crate::support::sandbox::Sandbox;
 
 #[test]
@@ -84,7 +84,7 @@ fn skopeo_reads_saved_images() {
 /// Podman stores the image below the sandbox, with the storage driver that needs no privileges.
 #[test]
 fn podman_loads_saved_images() {
-    if !has_tools(&["podman"]) {
+    if !has_tools(&["podman"]) || !has_user_namespaces() {
         return;
     }
     let sandbox = with_image(&two_layers(), "lab/a:1");

@@ -12,16 +12,13 @@ use crate::support::image::ImageBuilder;
 use crate::support::layer_builder::LayerBuilder;
 use crate::support::prepared::{BUSYBOX, storage, with_container};
 use crate::support::registry_server::{Auth, RegistryServer};
-use crate::support::requirement::skip;
+use crate::support::requirement::{has_user_namespaces, skip};
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// Runs `script` in a mount namespace; it sets up mounts and runs the program as `"$@"`. Skips the
 /// test, and returns `None`, where the system allows no such mounts.
 fn with_mounts(sandbox: &Sandbox, script: &str, args: &[&str]) -> Option<Ran> {
-    let try_out = sandbox.udocker(["version"]);
-    let try_out = try_out.confined(&["sh", "-c", "mount -t tmpfs none /mnt"]);
-    if try_out.run().code() != 0 {
-        skip("the system lets users make no mounts of their own");
+    if !has_user_namespaces() {
         return None;
     }
     let run = sandbox.udocker(args).env("UDOCKER_ALLOW_ROOT", "1");

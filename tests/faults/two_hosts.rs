@@ -10,7 +10,7 @@ use crate::concurrency::OTHERS_WERE_FASTER;
 use crate::io_errors::{can_trace, tampered};
 use crate::kills::{assert_can_be_emptied, assert_sound, listed};
 use crate::served::{Random, Served};
-use crate::support::requirement::skip;
+use crate::support::requirement::has_user_namespaces;
 use crate::support::sandbox::{Invocation, Sandbox};
 use crate::support::wait::wait_until;
 
@@ -71,13 +71,11 @@ fn host(sandbox: &Sandbox, served: &Served, seed: u64, flock: u32) {
 }
 
 fn two_hosts(flock: u32) {
-    let served = Served::start();
-    let sandbox = Sandbox::new();
-    let through = ["unshare", "--user", "--map-root-user", "--uts"];
-    if sandbox.udocker(["version"]).through(&through).run().code() != 0 {
-        skip("the system lets users make no hosts of their own");
+    if !has_user_namespaces() {
         return;
     }
+    let served = Served::start();
+    let sandbox = Sandbox::new();
     std::thread::scope(|scope| {
         let (sandbox, served) = (&sandbox, &served);
         let hosts = [1, 2].map(|seed| scope.spawn(move || host(sandbox, served, seed, flock)));

@@ -6,7 +6,7 @@ use std::process::Command;
 use udocker::rootfs::ApplyOptions;
 
 use crate::support::layer_builder::{LayerBuilder, TarEntry};
-use crate::support::requirement::skip;
+use crate::support::requirement::has_user_namespaces;
 use crate::unpack::{
     Unpacked, apply_ahead, apply_both_ways_and_compare, apply_limited, apply_to, text,
 };
@@ -113,14 +113,10 @@ fn full_disk_error_names_layer_file_and_cause() {
     if let Some(disk) = std::env::var_os(FULL_DISK) {
         return unpack_onto_full_disk(disk.as_ref());
     }
-    let scratch = tempfile::tempdir().unwrap();
-    let has_namespaces = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "true"])
-        .status()
-        .is_ok_and(|status| status.success());
-    if !has_namespaces {
-        return skip("no user namespaces to mount a small disk in");
+    if !has_user_namespaces() {
+        return;
     }
+    let scratch = tempfile::tempdir().unwrap();
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
         .arg(r#"mount -t tmpfs -o size=1m,nr_inodes=100 none "$0" && exec "$@""#)

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use udocker::progress::{Silent, Task};
 use udocker::rootfs::{copy_root, remove_tree, require_unmounted, tree_size};
 
-use crate::support::requirement::skip;
+use crate::support::requirement::has_user_namespaces;
 
 #[test]
 fn remove_tree_removes_any_mode_and_follows_no_link() {
@@ -82,21 +82,17 @@ fn remove_tree_reports_an_undeletable_file_as_such() {
         let expected = "cannot remove '/proc/self/status': Operation not permitted (os error 1)";
         return assert_eq!(error.to_string(), expected);
     }
-    let in_namespace = |args: &[&std::ffi::OsStr]| {
-        Command::new("unshare")
-            .args(["--user", "--map-root-user"])
-            .args(args)
-            .env(REMOVES, "1")
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    if !in_namespace(&["true".as_ref()]) {
-        return skip("no user namespaces to be root in");
+    if !has_user_namespaces() {
+        return;
     }
     let name = "removal::remove_tree_reports_an_undeletable_file_as_such";
-    let program = std::env::current_exe().unwrap();
-    let removes = [program.as_os_str(), "--exact".as_ref(), name.as_ref()];
-    assert!(in_namespace(&removes));
+    let status = Command::new("unshare")
+        .args(["--user", "--map-root-user"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(REMOVES, "1")
+        .status();
+    assert!(status.unwrap().success());
 }
 
 /// Set for the process that has a mount in a tree: the directory that holds both.
@@ -107,28 +103,24 @@ fn what_is_mounted_in_a_tree_is_neither_removed_nor_measured_nor_copied() {
     if let Some(scratch) = std::env::var_os(HAS_MOUNT) {
         return keeps_what_is_mounted(scratch.as_ref());
     }
+    if !has_user_namespaces() {
+        return;
+    }
     let scratch = tempfile::tempdir().unwrap();
     for directory in ["data", "tree/deep/mnt", "tree/other"] {
         fs::create_dir_all(scratch.path().join(directory)).unwrap();
     }
     fs::write(scratch.path().join("data/precious"), vec![1; 1 << 20]).unwrap();
-    let in_namespace = |script: &str| {
-        let program = std::env::current_exe().unwrap();
-        let name = "removal::what_is_mounted_in_a_tree_is_neither_removed_nor_measured_nor_copied";
-        Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
-            .args([program.as_os_str(), "--exact".as_ref(), name.as_ref()])
-            .current_dir(&scratch)
-            .env(HAS_MOUNT, scratch.path())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    if !in_namespace("mount --bind data tree/deep/mnt") {
-        return skip("no user namespaces to mount in");
-    }
-    assert!(in_namespace(
-        r#"mount --bind data tree/deep/mnt && exec "$0" "$@""#
-    ));
+    let script = r#"mount --bind data tree/deep/mnt && exec "$0" "$@""#;
+    let name = "removal::what_is_mounted_in_a_tree_is_neither_removed_nor_measured_nor_copied";
+    let status = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .current_dir(&scratch)
+        .env(HAS_MOUNT, scratch.path())
+        .status();
+    assert!(status.unwrap().success());
     assert!(scratch.path().join("data/precious").exists());
 }
 

@@ -16,6 +16,8 @@ use udocker::spec::{
     HostPath, Processes, RunRequest, Tmpfs, UserSpec, Volume,
 };
 
+use crate::support::requirement::{allowed_modes, has_user_namespaces};
+
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: [&str; 29] = [
     "sh", "true", "sleep", "cat", "echo", "id", "ls", "wc", "kill", "env", "pwd", "touch", "dd",
@@ -35,9 +37,14 @@ pub(crate) struct GuestRun {
 }
 
 impl GuestRun {
-    /// One run for each of [`MODES`].
+    /// One run for each of [`MODES`] that this host allows.
     pub(crate) fn in_each_mode() -> impl Iterator<Item = GuestRun> {
-        MODES.into_iter().map(GuestRun::new)
+        GuestRun::in_modes(&MODES)
+    }
+
+    /// One run for each of these modes that this host allows.
+    pub(crate) fn in_modes(modes: &[&'static str]) -> impl Iterator<Item = GuestRun> {
+        allowed_modes(modes).into_iter().map(GuestRun::new)
     }
 
     pub(crate) fn new(mode: &'static str) -> GuestRun {
@@ -113,6 +120,11 @@ impl GuestRun {
     pub(crate) fn output(&self, options: &[&str], script: &str) -> String {
         stdout(&self.run(options, &["sh", "-c", script]))
     }
+}
+
+/// A run in mode R1; skips the test, and returns `None`, where this host does not allow it.
+pub(crate) fn in_r1() -> Option<GuestRun> {
+    has_user_namespaces().then(|| GuestRun::new("R1"))
 }
 
 /// Standard output without the first line of the child's test harness.

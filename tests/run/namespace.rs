@@ -9,15 +9,12 @@ use std::time::Instant;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use crate::guest_run::{GuestRun, stdout};
+use crate::guest_run::{GuestRun, in_r1, stdout};
 use crate::support::wait::wait_until;
-
-const MODE: &str = "R1";
 
 #[test]
 fn volume_around_the_container_is_bound_without_submounts() {
-    for mode in ["R1", "R2"] {
-        let sandbox = GuestRun::new(mode);
+    for sandbox in GuestRun::in_modes(&["R1", "R2"]) {
         let around = sandbox.host("");
         let link = sandbox.host("link");
         symlink(&around, &link).unwrap();
@@ -39,7 +36,7 @@ fn volume_around_the_container_is_bound_without_submounts() {
 
 #[test]
 fn read_only_volumes_cannot_be_written() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir_all(sandbox.host("data/deep")).unwrap();
     fs::write(sandbox.host("data/file"), "old\n").unwrap();
     fs::write(sandbox.host("single"), "old\n").unwrap();
@@ -71,7 +68,7 @@ fn read_only_volumes_cannot_be_written() {
 
 #[test]
 fn a_default_volume_that_the_user_asks_for_is_not_left_out() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir(sandbox.root().join("etc/hosts")).unwrap();
     assert_eq!(sandbox.status(&[], "exit 7"), Some(7));
     let output = sandbox.run(&["volume=/etc/hosts"], &["true"]);
@@ -85,7 +82,7 @@ fn a_default_volume_that_the_user_asks_for_is_not_left_out() {
 
 #[test]
 fn a_lock_that_a_guest_keeps_on_its_root_stops_no_other_run() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     let tree = fs::File::open(sandbox.root()).unwrap();
     rustix::fs::flock(&tree, rustix::fs::FlockOperation::LockExclusive).unwrap();
     fs::create_dir(sandbox.host("data")).unwrap();
@@ -95,7 +92,7 @@ fn a_lock_that_a_guest_keeps_on_its_root_stops_no_other_run() {
 
 #[test]
 fn mount_points_are_removed_after_the_run() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir_all(sandbox.host("data")).unwrap();
     fs::write(sandbox.host("file"), "content\n").unwrap();
     let tree = || {
@@ -132,7 +129,9 @@ fn mount_points_are_removed_after_the_run() {
 
 #[test]
 fn mount_points_in_a_shared_volume_survive_other_containers() {
-    let [one, two] = [MODE; 2].map(GuestRun::new);
+    let (Some(one), Some(two)) = (in_r1(), in_r1()) else {
+        return;
+    };
     let data = one.host("data");
     fs::create_dir(&data).unwrap();
     fs::write(one.host("file"), "content\n").unwrap();
@@ -165,7 +164,9 @@ fn mount_points_in_a_shared_volume_survive_other_containers() {
 
 #[test]
 fn forged_mount_point_record_removes_nothing_outside_the_rootfs() {
-    let [one, two] = [MODE; 2].map(GuestRun::new);
+    let (Some(one), Some(two)) = (in_r1(), in_r1()) else {
+        return;
+    };
     let outside = one.root().join("tmp/empty");
     fs::create_dir(&outside).unwrap();
     symlink(&outside, two.root().join("link")).unwrap();
@@ -189,8 +190,7 @@ fn forged_mount_point_record_removes_nothing_outside_the_rootfs() {
 /// Others may write to a repository.
 #[test]
 fn links_in_place_of_a_containers_own_files_are_not_followed() {
-    for mode in ["P1", "R1", "R2"] {
-        let sandbox = GuestRun::new(mode);
+    for sandbox in GuestRun::in_modes(&["P1", "R1", "R2"]) {
         let (outside, missing) = (sandbox.host("outside"), sandbox.host("missing"));
         fs::write(&outside, "content\n").unwrap();
         symlink(&outside, sandbox.host("mountpoints")).unwrap();
@@ -205,7 +205,7 @@ fn links_in_place_of_a_containers_own_files_are_not_followed() {
 
 #[test]
 fn symlink_put_above_a_mount_point_is_not_followed_on_removal() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir_all(sandbox.host("outside/in")).unwrap();
     fs::write(sandbox.host("outside/file"), "").unwrap();
     let directory = format!("volume={}:/data/in", sandbox.root().join("bin").display());
@@ -222,7 +222,7 @@ fn symlink_put_above_a_mount_point_is_not_followed_on_removal() {
 
 #[test]
 fn mount_point_written_to_by_another_run_is_kept() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::write(sandbox.host("file"), "content\n").unwrap();
     let bind = |target: &str| format!("volume={}:{target}", sandbox.host("file").display());
     let script = "touch /tmp/ready; while test -e /tmp/ready; do sleep 0.1; done; cat /a";
@@ -258,7 +258,7 @@ fn mount_point_written_to_by_another_run_is_kept() {
 
 #[test]
 fn emulated_root_may_chown_and_mknod() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     let script = "cd /tmp; touch f
         chown 33:33 f && chown root:root f && chown -h 0:5 f && echo chown
         mknod null c 1 3 && echo device
@@ -279,7 +279,7 @@ fn emulated_root_may_chown_and_mknod() {
 
 #[test]
 fn guest_cannot_reach_host_files() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::write(sandbox.host("secret"), "secret\n").unwrap();
     let secret = sandbox.host("secret");
     let script = format!(
@@ -304,7 +304,7 @@ fn guest_cannot_reach_host_files() {
 
 #[test]
 fn guest_finds_only_bound_host_files() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir(sandbox.host("data")).unwrap();
     for place in ["data/needle-bound", "needle-beside"] {
         fs::write(sandbox.host(place), "").unwrap();
@@ -343,12 +343,8 @@ fn guest_finds_only_bound_host_files() {
 /// Other users may be able to write to the repository.
 #[test]
 fn pipes_in_place_of_notes_do_not_stop_the_start() {
-    for (mode, names) in [
-        ("R1", &["mountpoints", "id-ranges"][..]),
-        ("R2", &["attributes"]),
-    ] {
-        let sandbox = GuestRun::new(mode);
-        for name in names {
+    for sandbox in GuestRun::in_modes(&["R1", "R2"]) {
+        for name in ["mountpoints", "id-ranges", "attributes"] {
             mkfifoat(CWD, sandbox.host(name), Mode::RWXU).unwrap();
         }
         let missing = format!("volume={}:/missing", sandbox.host("data").display());
@@ -362,7 +358,7 @@ fn pipes_in_place_of_notes_do_not_stop_the_start() {
 
 #[test]
 fn two_hundred_runs_start_concurrently() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/new", sandbox.host("data").display());
     let runs: Vec<_> = (0..200)
@@ -379,7 +375,7 @@ fn two_hundred_runs_start_concurrently() {
 
 #[test]
 fn nested_user_namespace_does_not_lift_read_only_volumes() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/data:ro", sandbox.host("data").display());
     let script = "busybox unshare --user --map-root-user --mount sh -c '
@@ -392,7 +388,7 @@ fn nested_user_namespace_does_not_lift_read_only_volumes() {
 
 #[test]
 fn killed_udocker_leaves_no_mount() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     fs::create_dir(sandbox.host("data")).unwrap();
     let data = format!("volume={}:/new/data", sandbox.host("data").display());
     let script = "touch /new/data/ready; sleep 300";

@@ -7,7 +7,7 @@ use udocker::host::facts::Machine;
 use crate::guest_run::{GuestRun, stdout};
 
 fn in_each_nested_mode() -> impl Iterator<Item = GuestRun> {
-    ["R2", "R3"].into_iter().map(GuestRun::new)
+    GuestRun::in_modes(&["R2", "R3"])
 }
 
 #[test]

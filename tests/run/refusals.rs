@@ -5,10 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use crate::guest_run::{GuestRun, stdout, wrap};
+use crate::guest_run::{GuestRun, in_r1, stdout, wrap};
 use crate::support::refusal::Refusal;
-
-const MODE: &str = "R1";
 
 /// Makes a system call of this process fail as it does under a security policy, or `pivot_root` as
 /// it does where the root is the initramfs.
@@ -38,7 +36,7 @@ fn nested(sandbox: &GuestRun, prepare: &str, options: &[&str], script: &str) -> 
 
 #[test]
 fn refused_namespaces_fail_r1_with_the_cause_and_auto_uses_p1() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     let policy = "a security policy forbids them";
     for (prepare, option, cause) in [
         (
@@ -81,7 +79,7 @@ fn refused_namespaces_fail_r1_with_the_cause_and_auto_uses_p1() {
 
 #[test]
 fn r1_runs_inside_another_user_namespace() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     for options in [&["auto=yes"][..], &[]] {
         let output = nested(&sandbox, "", options, "echo $container_execmode; exit 7");
         assert_eq!(output.status.code(), Some(7), "{output:?}");
@@ -91,7 +89,7 @@ fn r1_runs_inside_another_user_namespace() {
 
 #[test]
 fn init_works_without_a_proc_of_its_own() {
-    let sandbox = GuestRun::new(MODE);
+    let Some(sandbox) = in_r1() else { return };
     // Containers hide parts of /proc; the kernel then refuses to mount another one.
     let hide = "mount --bind /dev/null /proc/version";
     let script = "(sleep 0.1 & exec sleep 0.2) & test -e /proc/self/exe && exit 7";
@@ -109,7 +107,7 @@ fn init_works_without_a_proc_of_its_own() {
 #[test]
 fn inside_proot_r1_fails_with_the_cause_and_auto_uses_p1() {
     let outer = GuestRun::new("P1");
-    let inner = GuestRun::new(MODE);
+    let inner = GuestRun::new("R1");
     // A script without arguments, since the words of the inner run become an option of the outer
     // run.
     let script = inner.root().join("bin/script");

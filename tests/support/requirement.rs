@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use udocker::engine::namespace;
 use udocker::host::facts::Caller;
 
 /// The reasons for which a test may be skipped even where `CI` is set.
@@ -48,6 +49,28 @@ pub fn has_tools(names: &[&str]) -> bool {
     true
 }
 
+/// Returns whether this host allows user namespaces; skips the test otherwise.
+#[track_caller]
+pub fn has_user_namespaces() -> bool {
+    let probed = namespace::probe();
+    if let Err(error) = &probed {
+        skip(&format!("no user namespaces here: {error}"));
+    }
+    probed.is_ok()
+}
+
+/// The execution modes among these that this host allows. Counts the test as skipped if it leaves
+/// out any.
+#[track_caller]
+pub fn allowed_modes(modes: &[&'static str]) -> Vec<&'static str> {
+    let mut modes = modes.to_vec();
+    let needs_namespaces = |mode: &&str| mode.starts_with('R');
+    if modes.iter().any(needs_namespaces) && !has_user_namespaces() {
+        modes.retain(|mode| !needs_namespaces(mode));
+    }
+    modes
+}
+
 /// Returns whether this user has subordinate id ranges and can map them; skips the test otherwise.
 #[track_caller]
 pub fn has_id_ranges() -> bool {
@@ -57,7 +80,7 @@ pub fn has_id_ranges() -> bool {
         text.lines()
             .any(|line| line.starts_with(&format!("{name}:")))
     };
-    if !has_tools(&["newuidmap", "newgidmap"]) {
+    if !has_tools(&["newuidmap", "newgidmap"]) || !has_user_namespaces() {
         return false;
     }
     let granted = ["/etc/subuid", "/etc/subgid"].into_iter().all(is_granted);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::Mode;
 
 use super::refusal::Refusal;
-use super::requirement::skip;
+use super::requirement::{has_user_namespaces, skip};
 
 /// A directory that holds everything a test touches: a home with a store, and temporary files.
 ///
@@ -249,17 +249,19 @@ impl Invocation {
     }
 
     /// Runs the shell script `prepare` and then the program as root of a new user and mount
-    /// namespace. Skips the test, and returns `None`, where the system allows no such namespace or
-    /// mount.
+    /// namespace. Skips the test, and returns `None`, where the system allows no such namespace, or
+    /// no mount of an overlay.
     pub fn run_confined(self, prepare: &str) -> Option<Ran> {
+        if !has_user_namespaces() {
+            return None;
+        }
         let script = format!("{{ {prepare}; }} && exec \"$0\" \"$@\"");
         let ran = self.confined(&["sh", "-c", &script]).run();
-        if ran.stderr.contains("unshare") || ran.stderr.contains("mount:") {
-            let lacks = match prepare.contains("-t overlay") && ran.stderr.contains("mount:") {
-                true => "this kernel lets users mount no overlay",
-                false => "no user namespaces here",
-            };
-            skip(&format!("{lacks}: {}", ran.stderr.trim_end()));
+        if prepare.contains("-t overlay") && ran.stderr.contains("mount:") {
+            let message = ran.stderr.trim_end();
+            skip(&format!(
+                "this kernel lets users mount no overlay: {message}"
+            ));
             return None;
         }
         Some(ran)

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::support::container;
+use crate::support::requirement::has_user_namespaces;
 use crate::support::sandbox::{Ran, Sandbox};
 
 /// Runs `sh -c script` in the container `one` with these options.
@@ -217,6 +218,9 @@ fn read_only_container_is_writable_at_mounts() {
 
 #[test]
 fn namespace_modes_give_host_name_processes_and_tmpfs() {
+    if !has_user_namespaces() {
+        return;
+    }
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let options = [

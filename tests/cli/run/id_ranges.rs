@@ -7,7 +7,7 @@ use udocker::host::facts::host_name;
 
 use crate::support::container;
 use crate::support::image::ImageBuilder;
-use crate::support::requirement::has_id_ranges;
+use crate::support::requirement::{has_id_ranges, has_user_namespaces};
 use crate::support::sandbox::{Invocation, Sandbox};
 
 fn in_namespaces(sandbox: &Sandbox, script: &str) -> Invocation {
@@ -147,6 +147,9 @@ fn setup_fixperm_gives_files_of_id_ranges_to_the_caller() {
 
 #[test]
 fn id_ranges_can_be_switched_off() {
+    if !has_user_namespaces() {
+        return;
+    }
     let sandbox = Sandbox::new();
     container::busybox(&sandbox);
     let script = "cd /tmp; touch f; busybox chown 33 f; busybox stat -c %u f";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::container;
+use crate::support::requirement::has_user_namespaces;
 use crate::support::sandbox::Sandbox;
 use crate::support::wait::wait_until;
 
@@ -30,6 +31,9 @@ fn is_inhabited(root: &Path) -> bool {
 
 #[test]
 fn killing_all_udocker_processes_ends_the_guest() {
+    if !has_user_namespaces() {
+        return;
+    }
     let sandbox = Sandbox::new();
     let directory = container::busybox(&sandbox);
     let data = sandbox.write("data/file", "");
