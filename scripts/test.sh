@@ -43,7 +43,7 @@ images=$!
 trap 'kill "$images" 2>/dev/null || true' EXIT
 await_images() { wait "$images" || { tail -n 30 "$UDOCKER_TEST_IMAGES/log"; echo "the test image could not be made"; exit 1; }; }
 # While more is compiled, an image that failed is noticed at the next step.
-check_images() { kill -0 "$images" 2>/dev/null || await_images; }
+check_images() { [[ -n $(jobs -r) ]] || await_images; }
 
 export UDOCKER_TEST_CALLERS=${CARGO_TARGET_DIR:-$PWD/target}/callers
 udocker_py=${CARGO_TARGET_DIR:-$PWD/target}/udocker-py
