@@ -414,8 +414,7 @@ static void look_calls(const char *path, const char *socket)
 	report("sendto", post(socket, 1));
 	report("sendmsg", post(socket, 2));
 	report("sendmmsg", post(socket, 3));
-	if (chdir(directory) < 0)
-		exit(1);
+	report("chdir-parent", chdir(directory));
 	report("relative", stat(name, &stat_));
 	report("openat2-relative", look_fd(syscall(NR_openat2, AT_FDCWD, name, &how, sizeof(how))));
 	number = fstatat(AT_FDCWD, "", &stat_, AT_EMPTY_PATH);
