@@ -133,10 +133,18 @@ impl Store {
     /// Removes all names of a container that is gone. A name that cannot be removed leads nowhere,
     /// and is replaced when another container gets it.
     pub(super) fn forget_names(&self, id: &ContainerId) {
-        for name in self.names_of(id) {
-            let link = self.layout.containers.join(name);
+        let names = self.names_of(id).into_iter();
+        // A name may lead to another one that is removed before it, so all are followed first.
+        let links: Vec<_> = names
+            .filter_map(|name| {
+                let link = self.layout.containers.join(name);
+                let target = link_target(&link).ok()??;
+                (named_id(&link).as_deref() == Some(id.as_str())).then_some((link, target))
+            })
+            .collect();
+        for (link, target) in links {
             // Another process may have given it to a new container since it was listed.
-            if named_id(&link).as_deref() == Some(id.as_str()) {
+            if link_target(&link).is_ok_and(|current| current == Some(target)) {
                 let _ = fs::remove_file(link);
             }
         }
@@ -281,6 +289,10 @@ mod tests {
             .rename_container(&name("alias"), &name("new"))
             .unwrap();
         assert_eq!(store.container("new").unwrap().id, id);
+        symlink("new", containers.join("outer")).unwrap();
+        store.forget_names(&id);
+        let is_link = |name: &&str| containers.join(name).is_symlink();
+        assert!(!["box", "new", "outer"].iter().any(is_link));
         symlink("loop", containers.join("loop2")).unwrap();
         symlink("loop2", containers.join("loop")).unwrap();
         assert!(store.container("loop").is_err());
