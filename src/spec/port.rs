@@ -14,15 +14,20 @@ pub struct PortMapping {
 
 /// An invalid port mapping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid port mapping '{0}': expected HOST:CONTAINER, ports or ranges of equal length")]
+#[error(
+    "invalid port mapping '{0}': expected HOST:CONTAINER, ports or ranges of equal length, of at most {MAX_PORTS}"
+)]
 pub struct PortError(pub String);
+
+/// The most ports in one range. PRoot takes about twice as many in all.
+const MAX_PORTS: usize = 4096;
 
 impl PortMapping {
     /// Parses `[ADDRESS:]HOST:CONTAINER[/tcp|/udp]`, where both can be ranges such as 8000-8002.
     /// The address is ignored: the guest uses the host's network, and only port numbers are mapped.
     ///
     /// # Errors
-    /// A part is missing or no port, or one range is longer than the other.
+    /// A part is missing or no port, one range is longer than the other, or both are too long.
     pub fn parse(text: &str) -> Result<Vec<PortMapping>, PortError> {
         let error = || PortError(text.to_string());
         let numbers = text
@@ -32,10 +37,12 @@ impl PortMapping {
         let (rest, guest) = numbers.rsplit_once(':').ok_or_else(error)?;
         let host = rest.rsplit_once(':').map_or(rest, |(_, host)| host);
         match (ports(host), ports(guest)) {
-            (Some(host), Some(guest)) if host.len() == guest.len() => Ok(host
-                .zip(guest)
-                .map(|(host, guest)| PortMapping { host, guest })
-                .collect()),
+            (Some(host), Some(guest)) if host.len() == guest.len() && host.len() <= MAX_PORTS => {
+                let pairs = host.zip(guest);
+                Ok(pairs
+                    .map(|(host, guest)| PortMapping { host, guest })
+                    .collect())
+            }
             _ => Err(error()),
         }
     }
@@ -113,8 +120,18 @@ mod tests {
             assert_eq!(PortMapping::parse(text), Ok(mappings), "{text}");
         }
         for text in [
-            "", "80", "a:b", "0:80", "80:", "65536:1", "1:2/sctp", "1-2:3", "1-2:3-5", "2-1:4-3",
+            "",
+            "80",
+            "a:b",
+            "0:80",
+            "80:",
+            "65536:1",
+            "1:2/sctp",
+            "1-2:3",
+            "1-2:3-5",
+            "2-1:4-3",
             "1-:1-",
+            "1-4097:1-4097",
         ] {
             assert!(PortMapping::parse(text).is_err(), "{text}");
         }
