@@ -1,5 +1,7 @@
 //! `udocker rm`
 
+use std::fs;
+
 use super::{CommandError, Context, Outcome};
 use crate::container;
 
@@ -26,9 +28,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
 
 fn remove(text: &str, context: &Context) -> Result<(), CommandError> {
     let container = context.store.container(text)?;
+    let elsewhere = fs::read_link(&container.directory).ok();
     container::remove(&context.store, &container, &context.progress())?;
-    context
-        .printer
-        .info(format_args!("deleted container: {}", container.id));
+    let printer = &context.printer;
+    match elsewhere {
+        None => printer.info(format_args!("deleted container: {}", container.id)),
+        Some(target) => printer.info(format_args!(
+            "deleted the link {}; the container's files stay in '{}'",
+            container.id,
+            target.display()
+        )),
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `rm`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::support::container;
@@ -20,6 +20,22 @@ fn rm_removes_a_container_with_all_its_names() {
     let removed = removed.prints("");
     assert_eq!(removed.stderr, format!("Info: deleted container: {id}\n"));
     sandbox.assert_empty();
+}
+
+#[test]
+fn rm_of_a_link_keeps_the_files_elsewhere_and_says_so() {
+    let sandbox = Sandbox::new();
+    let directory = container::empty(&sandbox);
+    let elsewhere = sandbox.path("moved");
+    fs::rename(&directory, &elsewhere).unwrap();
+    symlink(&elsewhere, directory.with_file_name("moved")).unwrap();
+    let removed = sandbox.udocker(["rm", "moved"]).run().succeeds();
+    let expected = format!(
+        "Info: deleted the link moved; the container's files stay in '{}'\n",
+        elsewhere.display()
+    );
+    assert_eq!(removed.stderr, expected);
+    assert!(elsewhere.join("ROOT").is_dir());
 }
 
 #[test]
