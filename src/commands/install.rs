@@ -10,6 +10,9 @@ use crate::rootfs::remove_tree;
 ///
 /// Every other command unpacks the engine when it needs it. This one does it ahead, for example on
 /// a login node whose home directory the compute nodes share.
+///
+/// If udocker.py uses the same repository, it takes its own tools for installed then. For its F
+/// modes, fetch them with `udocker.py install --force`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   udocker install")]
