@@ -291,10 +291,6 @@ impl BlobSink for StoreSink<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.failure.get().is_some() {
-            // What is staged serves for the next try.
-            return Err(io::Error::other("another download has failed"));
-        }
         self.staged
             .write_all(bytes)
             .map_err(|error| self.room.explain(error, self.blob.size))?;
@@ -306,5 +302,10 @@ impl BlobSink for StoreSink<'_> {
     fn restart(&mut self) -> io::Result<()> {
         self.downloads.announce_restart(&self.blob.digest);
         self.staged.restart()
+    }
+
+    /// After the failure of another download, what is staged serves for the next try.
+    fn is_wanted(&self) -> bool {
+        self.failure.get().is_none()
     }
 }

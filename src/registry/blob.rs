@@ -1,9 +1,9 @@
 //! Blob downloads: written to a sink, checked on the way, resumed after a broken connection.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use url::Url;
@@ -31,6 +31,9 @@ const REWARDED_BYTES: u64 = 1 << 20;
 /// Fewer bytes than this within the longest allowed silence count as a broken connection.
 const LEAST_BYTES: u64 = 64 * 1024;
 
+/// How often a waiting download looks whether it is still wanted.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
 /// The destination of a blob's bytes. It need not check them.
 pub trait BlobSink: Send {
     /// Returns the bytes that are already present, from the blob's beginning. They are hashed and
@@ -51,6 +54,12 @@ pub trait BlobSink: Send {
     /// # Errors
     /// The sink cannot be emptied.
     fn restart(&mut self) -> io::Result<()>;
+
+    /// Whether the download should go on. If not, it ends with an error soon, even while the server
+    /// is silent.
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 /// A blob in memory.
@@ -79,7 +88,7 @@ impl Client {
     ///
     /// # Errors
     /// `Blob` if the bytes are wrong, `Interrupted` if the connection keeps breaking, `Sink` if the
-    /// bytes cannot be stored; else as for any request.
+    /// bytes cannot be stored or are not wanted any more; else as for any request.
     pub fn fetch_blob(
         &self,
         registry: &RegistryUrl,
@@ -89,9 +98,12 @@ impl Client {
         task: &dyn Task,
     ) -> Result<(), RegistryError> {
         Download {
-            client: self,
-            registry,
-            repository,
+            source: Source {
+                client: self.clone(),
+                registry: registry.clone(),
+                repository: repository.to_string(),
+                descriptor: descriptor.clone(),
+            },
             descriptor,
             hasher: BackgroundHasher::new(descriptor.digest.algorithm()),
             received: 0,
@@ -115,14 +127,21 @@ impl Client {
 }
 
 struct Download<'a> {
-    client: &'a Client,
-    registry: &'a RegistryUrl,
-    repository: &'a str,
+    source: Source,
     descriptor: &'a Descriptor,
     hasher: BackgroundHasher,
     received: u64,
     sink: &'a mut dyn BlobSink,
     task: &'a dyn Task,
+}
+
+/// Where a blob comes from.
+#[derive(Clone)]
+struct Source {
+    client: Client,
+    registry: RegistryUrl,
+    repository: String,
+    descriptor: Descriptor,
 }
 
 /// How the body of one answer ended.
@@ -156,7 +175,7 @@ impl Download<'_> {
                         retry = 0;
                         rewarded = self.received;
                     }
-                    let policy = &self.client.transport.options().retry;
+                    let policy = &self.source.client.transport.options().retry;
                     let delay = policy
                         .delay(retry, None)
                         .filter(|_| retry < source.retries_worthwhile());
@@ -168,7 +187,7 @@ impl Download<'_> {
                             source,
                         });
                     };
-                    thread::sleep(delay);
+                    self.wait_for(move || thread::sleep(delay))?;
                     retry += 1;
                     continue;
                 }
@@ -182,7 +201,7 @@ impl Download<'_> {
             self.restart()?;
             if is_second_chance {
                 return Err(RegistryError::Blob {
-                    registry: self.registry.clone(),
+                    registry: self.source.registry.clone(),
                     digest: self.descriptor.digest.clone(),
                     fault,
                 });
@@ -222,54 +241,34 @@ impl Download<'_> {
 
     /// Requests the bytes that are missing.
     fn open(&self) -> Result<Response, RegistryError> {
-        let scope = Scope::Repository(self.repository);
-        let path = format!("/v2/{}/blobs/{}", self.repository, self.descriptor.digest);
-        let range_from = (self.received > 0).then_some(self.received);
-        let response = self.client.send(self.registry, scope, &|base| Request {
-            content: Content::Blob,
-            range_from,
-            ..Request::get(endpoint(base, &path))
-        })?;
-        match response.status() {
-            StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
-            StatusCode::NOT_FOUND if !self.descriptor.urls.is_empty() => self.open_foreign(),
-            StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
-                registry: self.registry.clone(),
-                what: self.descriptor.digest.to_string(),
-                message: String::new(),
-            }),
-            _ => self.client.expect_success(self.registry, scope, response),
-        }
+        let (source, from) = (self.source.clone(), self.received);
+        self.wait_for(move || source.open(from))?
     }
 
-    fn open_foreign(&self) -> Result<Response, RegistryError> {
-        let mut last_error = RegistryError::NotFound {
-            registry: self.registry.clone(),
-            what: self.descriptor.digest.to_string(),
-            message: String::new(),
-        };
-        for url in &self.descriptor.urls {
-            let Ok(url) = Url::parse(url) else { continue };
-            if !matches!(url.scheme(), "http" | "https") {
-                continue;
-            }
-            let request = Request {
-                content: Content::Blob,
-                range_from: (self.received > 0).then_some(self.received),
-                ..Request::get(url)
-            };
-            let answer = self.client.transport.send(&request);
-            match answer {
-                Ok(response) if response.status() == StatusCode::RANGE_NOT_SATISFIABLE => {
-                    return Ok(response);
-                }
-                answer => match answer.and_then(Response::into_failure) {
-                    Ok(response) => return Ok(response),
-                    Err(error) => last_error = error,
-                },
+    /// Does `work` on a thread that is left alone when the bytes are not wanted any more.
+    fn wait_for<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let (done, outcome) = sync_channel(1);
+        thread::spawn(move || done.send(work()));
+        self.next(&outcome)?.ok_or_else(|| self.given_up())
+    }
+
+    /// Waits for what comes through a channel; `None` means its end.
+    fn next<T>(&self, arriving: &Receiver<T>) -> Result<Option<T>, RegistryError> {
+        while self.sink.is_wanted() {
+            match arriving.recv_timeout(LOOK_INTERVAL) {
+                Ok(next) => return Ok(Some(next)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        Err(last_error)
+        Err(self.given_up())
+    }
+
+    fn given_up(&self) -> RegistryError {
+        self.sink_error(io::Error::other("the download was given up"))
     }
 
     fn receive(&mut self, mut response: Response) -> Result<BodyEnd, RegistryError> {
@@ -294,7 +293,7 @@ impl Download<'_> {
         let (filled, arriving) = sync_channel(READ_AHEAD_BUFFERS);
         let (emptied, empty) = channel();
         thread::spawn(move || read_ahead(response, &filled, &empty));
-        for read in arriving {
+        while let Some(read) = self.next(&arriving)? {
             let (buffer, count) = match read {
                 Ok(read) => read,
                 Err(source) => return Ok(BodyEnd::Broken { url, source }),
@@ -363,6 +362,62 @@ impl Download<'_> {
             digest: self.descriptor.digest.clone(),
             source,
         }
+    }
+}
+
+impl Source {
+    /// Requests the bytes from number `from` on.
+    fn open(&self, from: u64) -> Result<Response, RegistryError> {
+        let scope = Scope::Repository(&self.repository);
+        let path = format!("/v2/{}/blobs/{}", self.repository, self.descriptor.digest);
+        let range_from = (from > 0).then_some(from);
+        let response = self.client.send(&self.registry, scope, &|base| Request {
+            content: Content::Blob,
+            range_from,
+            ..Request::get(endpoint(base, &path))
+        })?;
+        match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
+            StatusCode::NOT_FOUND if !self.descriptor.urls.is_empty() => {
+                self.open_foreign(range_from)
+            }
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound {
+                registry: self.registry.clone(),
+                what: self.descriptor.digest.to_string(),
+                message: String::new(),
+            }),
+            _ => self.client.expect_success(&self.registry, scope, response),
+        }
+    }
+
+    fn open_foreign(&self, range_from: Option<u64>) -> Result<Response, RegistryError> {
+        let mut last_error = RegistryError::NotFound {
+            registry: self.registry.clone(),
+            what: self.descriptor.digest.to_string(),
+            message: String::new(),
+        };
+        for url in &self.descriptor.urls {
+            let Ok(url) = Url::parse(url) else { continue };
+            if !matches!(url.scheme(), "http" | "https") {
+                continue;
+            }
+            let request = Request {
+                content: Content::Blob,
+                range_from,
+                ..Request::get(url)
+            };
+            let answer = self.client.transport.send(&request);
+            match answer {
+                Ok(response) if response.status() == StatusCode::RANGE_NOT_SATISFIABLE => {
+                    return Ok(response);
+                }
+                answer => match answer.and_then(Response::into_failure) {
+                    Ok(response) => return Ok(response),
+                    Err(error) => last_error = error,
+                },
+            }
+        }
+        Err(last_error)
     }
 }
 

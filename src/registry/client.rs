@@ -71,12 +71,13 @@ pub enum LoginCheck {
     NotAsked,
 }
 
-/// A client for any number of registries. Threads can share it.
+/// A client for any number of registries. Threads can share it; clones share all it knows.
+#[derive(Clone)]
 pub struct Client {
-    pub(super) transport: Transport,
-    auth: Authenticator,
+    pub(super) transport: Arc<Transport>,
+    auth: Arc<Authenticator>,
     /// The addresses by which registries were reached; filled only with `insecure`.
-    bases: Mutex<HashMap<RegistryUrl, Url>>,
+    bases: Arc<Mutex<HashMap<RegistryUrl, Url>>>,
 }
 
 impl Client {
@@ -90,9 +91,9 @@ impl Client {
     ) -> Result<Client, RegistryError> {
         options.proxies.rule()?;
         Ok(Client {
-            transport: Transport::new(options),
-            auth: Authenticator::new(credentials),
-            bases: Mutex::default(),
+            transport: Arc::new(Transport::new(options)),
+            auth: Arc::new(Authenticator::new(credentials)),
+            bases: Arc::default(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Registries that fail once, in each of several ways, and then work.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::kills::assert_sound;
@@ -38,6 +39,36 @@ fn pull_survives_transient_registry_failures() {
             });
         }
     });
+}
+
+#[test]
+fn a_failed_layer_ends_downloads_whose_server_is_silent() {
+    type Silence = fn(Reply) -> Reply;
+    let silences: [(&str, Silence); 3] = [
+        ("no answer", |_| {
+            loop {
+                std::thread::park();
+            }
+        }),
+        ("no body", |good| good.pause(Duration::MAX)),
+        ("a long pause", |_| {
+            Reply::new(503, "").header("Retry-After", 60)
+        }),
+    ];
+    for (name, silence) in silences {
+        // The first request is for the configuration.
+        let silent = OnceLock::new();
+        let served = Served::misbehaving(move |nth, request, good| match nth {
+            0 => good,
+            2 => Reply::new(404, ""),
+            _ if silent.get_or_init(|| request.target.clone()) == &request.target => silence(good),
+            _ => good,
+        });
+        let sandbox = Sandbox::new();
+        let ran = sandbox.udocker(["pull", &served.image("1")]).run();
+        assert_eq!(ran.code(), 1, "{name}: {ran:#?}");
+        ran.errs_in_one_line(&["cannot pull", "does not have"]);
+    }
 }
 
 #[test]
