@@ -61,9 +61,12 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    if trusted.file.is_none() && trusted.directory.is_none() {
-        // Damaged files of the system are ignored.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let directories = trusted.directory.iter().flat_map(split_paths);
+    let directories: Vec<PathBuf> = directories
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    if trusted.file.is_none() && directories.is_empty() {
+        roots.add_parsable_certificates(certificates_of_system());
     }
     if let Some(file) = &trusted.file {
         let mut found = load_certs_from_paths(Some(file), None);
@@ -72,9 +75,8 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
         }
         add_named(&mut roots, file, found)?;
     }
-    let directories = trusted.directory.iter().flat_map(split_paths);
     let mut failures = Vec::new();
-    for directory in directories.filter(|path| !path.as_os_str().is_empty()) {
+    for directory in directories {
         let found = load_certs_from_paths(None, Some(&directory));
         failures.extend(add_named(&mut roots, &directory, found).err());
     }
@@ -84,6 +86,22 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
         Some(error) if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() => Err(error),
         _ => Ok(roots),
     }
+}
+
+/// Returns the certificates of the system. Damaged files are ignored.
+///
+/// `load_native_certs` would take variables without any name for names, and find nothing.
+fn certificates_of_system() -> Vec<CertificateDer<'static>> {
+    let found = openssl_probe::probe();
+    let mut directories = found.cert_dir.iter().map(PathBuf::as_path);
+    let mut certificates =
+        load_certs_from_paths(found.cert_file.as_deref(), directories.next()).certs;
+    for directory in directories {
+        certificates.extend(load_certs_from_paths(None, Some(directory)).certs);
+    }
+    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    certificates.dedup();
+    certificates
 }
 
 /// Adds the certificates of a path that the user named; an error if it holds none.

@@ -293,3 +293,24 @@ fn doctor_reports_certificates_and_proxies() {
     );
     assert!(!ran.stdout.contains("secret"));
 }
+
+#[test]
+fn empty_variables_leave_the_certificates_of_the_system() {
+    let sandbox = Sandbox::new();
+    let found = |variables: &[(&str, &str)]| {
+        let doctor = sandbox.udocker(["doctor", "--json"]);
+        let with = variables
+            .iter()
+            .fold(doctor, |doctor, (name, value)| doctor.env(name, value));
+        check(&with.run().succeeds(), "certificates")["found"].take()
+    };
+    let of_system = found(&[]);
+    for variables in [
+        &[("SSL_CERT_FILE", "")][..],
+        &[("SSL_CERT_DIR", "")],
+        &[("SSL_CERT_DIR", ":")],
+        &[("SSL_CERT_FILE", ""), ("SSL_CERT_DIR", "::")],
+    ] {
+        assert_eq!(found(variables), of_system, "{variables:?}");
+    }
+}
