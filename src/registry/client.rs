@@ -12,7 +12,6 @@ use crate::oci::RegistryUrl;
 
 use super::auth::{Authenticator, CredentialSource, Scope};
 use super::challenge::parse_challenges;
-use super::server_text::is_web_page;
 use super::transport::{Request, Response, Transport};
 use super::{Proxies, RegistryError, RetryPolicy, TrustedCertificates};
 
@@ -107,12 +106,7 @@ impl Client {
         let response = self.send(registry, Scope::Base, &path)?;
         let mut response = self.expect_success(registry, Scope::Base, response)?;
         let body = response.read_all(ROOT_MAX_BYTES)?;
-        if is_web_page(&String::from_utf8_lossy(&body)) {
-            return Err(RegistryError::NotARegistry {
-                url: response.shown_url(),
-                reason: "a web page".to_string(),
-            });
-        }
+        response.refuse_web_page(None, &body)?;
         Ok(match self.auth.current(registry, Scope::Base) {
             Some(_) => LoginCheck::Accepted,
             None => LoginCheck::NotAsked,

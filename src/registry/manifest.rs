@@ -12,7 +12,6 @@ use crate::oci::{
 use super::auth::Scope;
 use super::client::endpoint;
 use super::resolve::Candidate;
-use super::server_text::is_web_page;
 use super::transport::{Request, Response};
 use super::{Client, RegistryError};
 
@@ -85,7 +84,8 @@ impl Client {
         let mut response = self.expect_success(registry, scope, response)?;
         let bytes = response.read_all(MANIFEST_MAX_BYTES)?;
         let media_type = response.header("content-type").map(MediaType::parse);
-        refuse_web_page(&response, media_type.as_ref(), &bytes)?;
+        let head = &bytes[..bytes.len().min(256)];
+        response.refuse_web_page(media_type.as_ref().map(MediaType::as_str), head)?;
         let digest = self.checked_digest(repository, tag_or_digest, &response, &bytes)?;
         Ok(FetchedManifest {
             media_type,
@@ -173,30 +173,6 @@ fn signed_payload(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut payload = bytes.get(..protected.format_length)?.to_vec();
     payload.extend(URL_SAFE_NO_PAD.decode(protected.format_tail).ok()?);
     Some(payload)
-}
-
-/// Refuses a web page: captive portals and plain web servers send one with status 200.
-fn refuse_web_page(
-    response: &Response,
-    media_type: Option<&MediaType>,
-    bytes: &[u8],
-) -> Result<(), RegistryError> {
-    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]);
-    if is_web_page(&head) {
-        return Err(RegistryError::NotARegistry {
-            url: response.shown_url(),
-            reason: match media_type {
-                Some(media_type) => {
-                    format!(
-                        "a web page of type '{}'",
-                        response.shown(media_type.as_str())
-                    )
-                }
-                None => "a web page".to_string(),
-            },
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::dns::SystemResolver;
 use super::redirect::{self as redirects, Redirect};
 use super::retry::{demanded_delay, is_temporary};
 use super::secrets::SentSecrets;
+use super::server_text::is_web_page;
 use super::unreachable::{is_own_timeout, is_refused_by_proxy};
 use super::{Proxies, RegistryError, Unreachable, Wait, tls, without_login};
 
@@ -431,6 +432,25 @@ impl Response {
             return Ok(self);
         }
         Err(self.into_error())
+    }
+
+    /// Refuses a web page, perhaps with its media type: captive portals and plain web servers send
+    /// one with status 200. The beginning of the body is enough.
+    pub(super) fn refuse_web_page(
+        &self,
+        media_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<(), RegistryError> {
+        if !is_web_page(&String::from_utf8_lossy(body)) {
+            return Ok(());
+        }
+        Err(RegistryError::NotARegistry {
+            url: self.shown_url(),
+            reason: match media_type {
+                Some(media_type) => format!("a web page of type '{}'", self.shown(media_type)),
+                None => "a web page".to_string(),
+            },
+        })
     }
 
     /// Turns an answer into the error for its status.

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::oci::RegistryUrl;
 
-use super::server_text::{is_web_page, redact};
+use super::server_text::redact;
 use super::transport::Request;
 use super::{Client, Names, RegistryError, without_login};
 
@@ -160,13 +160,9 @@ impl Search<'_> {
         let body = response.read_all(PAGE_MAX_BYTES)?;
         Ok(match service.parse(&body) {
             Some(page) => Answer::Page(page),
-            None if is_web_page(&String::from_utf8_lossy(&body)) => {
-                Answer::Refusal(RegistryError::NotARegistry {
-                    url: response.shown_url(),
-                    reason: "a web page".to_string(),
-                })
-            }
-            None => Answer::Unknown,
+            None => response
+                .refuse_web_page(None, &body)
+                .map_or_else(Answer::Refusal, |()| Answer::Unknown),
         })
     }
 
