@@ -63,10 +63,6 @@ impl Context {
     pub fn client_options(&self, proxy: Option<&str>) -> ClientOptions {
         let http = &self.settings.http;
         let variable = |name: &str| self.environment.text(name);
-        let path = |name: &str| {
-            let path = self.environment.path(name);
-            path.filter(|path| !path.as_os_str().is_empty())
-        };
         let of_environment = Proxies::from_variables(variable);
         let proxies = match proxy.or(http.proxy.as_deref()) {
             Some(proxy) => of_environment.replaced_by(proxy),
@@ -77,8 +73,8 @@ impl Context {
             insecure: http.insecure,
             proxies,
             trusted: TrustedCertificates {
-                file: path(env_vars::SSL_CERT_FILE),
-                directory: path(env_vars::SSL_CERT_DIR),
+                file: self.environment.path(env_vars::SSL_CERT_FILE),
+                directory: self.environment.path(env_vars::SSL_CERT_DIR),
             },
             connect_timeout: http.connect_timeout,
             read_timeout: http.read_timeout,

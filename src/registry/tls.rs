@@ -93,10 +93,8 @@ fn roots(trusted: &TrustedCertificates) -> Result<RootCertStore, RegistryError> 
 /// `load_native_certs` would take variables without any name for names, and find nothing.
 fn certificates_of_system() -> Vec<CertificateDer<'static>> {
     let found = openssl_probe::probe();
-    let mut directories = found.cert_dir.iter().map(PathBuf::as_path);
-    let mut certificates =
-        load_certs_from_paths(found.cert_file.as_deref(), directories.next()).certs;
-    for directory in directories {
+    let mut certificates = load_certs_from_paths(found.cert_file.as_deref(), None).certs;
+    for directory in &found.cert_dir {
         certificates.extend(load_certs_from_paths(None, Some(directory)).certs);
     }
     certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
