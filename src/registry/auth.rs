@@ -303,8 +303,9 @@ impl TokenServer<'_> {
         transport: &Transport,
         found: Option<&FoundCredential>,
     ) -> Result<Token, RegistryError> {
-        let credential = found.map(|found| &found.credential);
-        if let Some(Credential::IdentityToken(token)) = credential {
+        if let Some(found) = found
+            && let Credential::IdentityToken(token) = &found.credential
+        {
             let mut response = transport.send(&self.refresh_request(token))?;
             match response.status() {
                 // Older token servers do not implement the OAuth2 endpoint.
@@ -313,13 +314,14 @@ impl TokenServer<'_> {
                 StatusCode::BAD_REQUEST => {
                     return Err(RegistryError::BadCredentials {
                         registry: self.registry.clone(),
-                        origin: found.map(|found| found.origin.clone()).unwrap_or_default(),
+                        origin: found.origin.clone(),
                         message: response.explanation(),
                     });
                 }
-                _ => return self.token(response, found),
+                _ => return self.token(response, Some(found)),
             }
         }
+        let credential = found.map(|found| &found.credential);
         let response = transport.send(&self.plain_request(credential))?;
         self.token(response, found)
     }
