@@ -482,6 +482,18 @@ mod tests {
         Settings::resolve(&environment, overrides).unwrap()
     }
 
+    /// The settings with a further file, whose section `[DEFAULT]` has `text`.
+    fn configured(pairs: &[(&str, &str)], text: &str) -> Settings {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("udocker.conf");
+        std::fs::write(&file, format!("[DEFAULT]\n{text}\n")).unwrap();
+        let overrides = Overrides {
+            file: Some(file),
+            ..Overrides::default()
+        };
+        settings(pairs, &overrides)
+    }
+
     #[test]
     fn default_paths_are_below_the_home_directory() {
         let settings = settings(&[], &Overrides::default());
@@ -579,16 +591,9 @@ mod tests {
     #[test]
     fn an_empty_value_and_none_are_the_default() {
         for none in ["", "None"] {
-            let directory = tempfile::tempdir().unwrap();
-            let file = directory.path().join("udocker.conf");
             let text = ["topdir", "timeout", "dockerio_registry_url", "image_trees"]
                 .map(|key| format!("{key} = {none}\n"));
-            std::fs::write(&file, format!("[DEFAULT]\n{}", text.concat())).unwrap();
-            let overrides = Overrides {
-                file: Some(file),
-                ..Overrides::default()
-            };
-            let settings = settings(&[("UDOCKER_DIR", none)], &overrides);
+            let settings = configured(&[("UDOCKER_DIR", none)], &text.concat());
             let top = Path::new("/nonexistent-home/.udocker");
             assert_eq!(settings.paths.layout.top, top);
             assert_eq!(settings.http.read_timeout, Duration::from_secs(12));
@@ -599,16 +604,7 @@ mod tests {
 
     #[test]
     fn names_of_variables_are_read_as_udocker_py_writes_them() {
-        let variables = |text: &str| {
-            let directory = tempfile::tempdir().unwrap();
-            let file = directory.path().join("udocker.conf");
-            std::fs::write(&file, format!("[DEFAULT]\n{text}\n")).unwrap();
-            let overrides = Overrides {
-                file: Some(file),
-                ..Overrides::default()
-            };
-            settings(&[], &overrides).host_variables
-        };
+        let variables = |text: &str| configured(&[], text).host_variables;
         assert_eq!(variables(""), HostVariables::default());
         for list in [
             "A,B_C",
@@ -626,14 +622,7 @@ mod tests {
     #[test]
     fn default_mode_has_two_names() {
         for key in ["default_execution_mode", "override_default_execution_mode"] {
-            let directory = tempfile::tempdir().unwrap();
-            let file = directory.path().join("udocker.conf");
-            std::fs::write(&file, format!("[DEFAULT]\n{key} = P2\n")).unwrap();
-            let overrides = Overrides {
-                file: Some(file),
-                ..Overrides::default()
-            };
-            let settings = settings(&[], &overrides);
+            let settings = configured(&[], &format!("{key} = P2"));
             assert_eq!(settings.default_execmode.as_deref(), Some("P2"), "{key}");
             assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
         }
